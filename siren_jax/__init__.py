@@ -1,0 +1,22 @@
+"""Signals as sine networks: a JAX implementation of SIREN (Sitzmann et al. 2020)."""
+
+from siren_jax import initializers as initializers
+from siren_jax import metrics as metrics
+from siren_jax.errors import InputError as InputError
+from siren_jax.fit import Fit as Fit
+from siren_jax.fit import Progress as Progress
+from siren_jax.fit import fit as fit
+from siren_jax.network import SIREN as SIREN
+from siren_jax.network import ReLUMLP as ReLUMLP
+from siren_jax.network import SineLayer as SineLayer
+from siren_jax.objectives import supervise as supervise
+from siren_jax.operators import curl as curl
+from siren_jax.operators import divergence as divergence
+from siren_jax.operators import gradient as gradient
+from siren_jax.operators import hessian as hessian
+from siren_jax.operators import jacobian as jacobian
+from siren_jax.operators import laplacian as laplacian
+from siren_jax.signals import Frame as Frame
+from siren_jax.signals import PixelDataset as PixelDataset
+from siren_jax.signals import generate_coordinates as generate_coordinates
+from siren_jax.signals import load_image as load_image

@@ -1,0 +1,330 @@
+"""Fitting: any network, any objective, any `sample(key, step)`; one jitted step, many steps a call.
+
+`fit` prints nothing and writes nothing. The host sees the state between chunks of about half a second: there it reads the
+clock, heeds Ctrl-C and calls `watch`.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+from jax.tree_util import Partial
+from numpy import ndarray
+
+from siren_jax._types import Batch, Objective
+
+Sample = Callable[[Array, Array], Batch]
+Schedule = Callable[[Array], Array]
+
+CHUNK_SECONDS = 0.5
+MAX_CHUNK = 1024
+TILES = {"cpu": 2048}  # points whose activations stay in the cache: 2048 x 256 float32 are 2 MiB
+DEFAULT_TILE = 65536
+
+
+class Progress(NamedTuple):
+    """What `watch` is told between two chunks."""
+
+    step: int
+    """Steps taken."""
+    seconds: float
+    """Time spent on them, without compilation."""
+    seconds_per_step: float
+    """In the last chunk."""
+    terms: dict[str, float]
+    """Mean of the loss and of every term over the steps of the last chunk."""
+    network: Callable[[], nnx.Module]
+    """A copy of the network as it is now; made when called."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit ended with."""
+
+    network: nnx.Module
+    """The fitted network; the one that was given is unchanged."""
+    history: dict[str, ndarray]
+    """For every step: `loss`, every term (unweighted means over the batch, before the step), and `seconds` at its end."""
+    stopped_by: str
+    """"steps", "seconds", "watch", "interrupt" or "non-finite"."""
+    compile_seconds: float
+    seconds_per_step: float
+    """Median over chunks."""
+    message: str = ""
+    """Of a non-finite stop: which step, which term."""
+
+    @property
+    def steps(self) -> int:
+        return len(self.history["loss"])
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on steps, without compilation."""
+        return float(self.history["seconds"][-1]) if self.steps else 0.0
+
+
+def cosine_decay(progress: Array) -> Array:
+    """Factor on the learning rate: (1 + cos πp)/2, from one at the start of the budget to zero at its end.
+
+    >>> cosine_decay(jnp.float32(0.0)).item(), round(cosine_decay(jnp.float32(1.0)).item(), 6)
+    (1.0, 0.0)
+    """
+    return 0.5 * (1 + jnp.cos(jnp.pi * progress))
+
+
+def constant(progress: Array) -> Array:
+    """Factor one throughout."""
+    return jnp.ones_like(progress)
+
+
+def fit(
+    network: nnx.Module,
+    objective: Objective,
+    sample: Sample,
+    *,
+    key: Array,
+    steps: int | None = None,
+    seconds: float | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+    schedule: Schedule = cosine_decay,
+    weights: Mapping[str, float] | None = None,
+    tile: int | None = None,
+    watch: Callable[[Progress], Any] | None = None,
+) -> Fit:
+    """A network fitted to an objective: minimises Σ_k weight_k · mean over points of term_k.
+
+    The same key, arguments and number of steps give the same bits on the same machine. In each step the batch is cut into
+    tiles and the gradient summed over them: constant memory, and activations that stay in the cache.
+
+    Args:
+        network: any NNX module that maps one point to values.
+        objective: `(field, batch) -> {term: (n,)}`.
+        sample: `(key, step) -> batch`, traced into the step; leaves share a leading axis n. A `jax.tree_util.Partial` keeps its
+            arrays out of the compiled program.
+        key: source of every batch; step k draws with `jax.random.fold_in(key, k)`.
+        steps: stop after this many.
+        seconds: stop after this time, compilation not counted. At least one of `steps` and `seconds` is needed.
+        optimizer: optax; by default Adam with learning rate 1e-3.
+        schedule: factor on its update, as a function of the share of the budget that is spent (of `steps`, if given), 0 to 1.
+        weights: of the terms; one where not given.
+        tile: points whose gradient is taken at once; by default 2,048 on a CPU and 65,536 elsewhere.
+        watch: called between chunks with `Progress`; a true answer ends the fit. A target of 40 dB on values in [-1, 1]:
+            `watch=lambda progress: progress.terms["value"] < 4e-4`.
+
+    Returns:
+        `Fit`, also after Ctrl-C (once; twice raises) and after a non-finite loss, then with the last good network.
+
+    Raises:
+        ValueError: no budget, one that is not positive, a weight for no term, or a term without a value at each point.
+    """
+    if steps is None and seconds is None:
+        raise ValueError("fit needs a budget: steps, seconds or both.")
+    if (steps is not None and steps < 1) or (seconds is not None and not seconds > 0):
+        raise ValueError(f"a budget must be positive, but got steps={steps}, seconds={seconds}.")
+    if tile is not None and tile < 1:
+        raise ValueError(f"a tile has at least one point, but got tile={tile}.")
+    optimizer = optax.adam(1e-3) if optimizer is None else optimizer
+    sample = sample if isinstance(sample, Partial) else Partial(sample)
+    graphdef, params, rest = nnx.split(network, nnx.Param, ...)
+    params = jax.tree.map(jnp.copy, params)  # donated below; the caller's network stays
+
+    terms = _term_names(graphdef, params, rest, objective, sample, key, weights or {})
+    advance = partial(
+        _advance,
+        graphdef,
+        objective,
+        optimizer,
+        schedule,
+        terms,
+        tile or TILES.get(jax.default_backend(), DEFAULT_TILE),
+    )
+    term_weights = jnp.array([(weights or {}).get(name, 1.0) for name in terms], jnp.float32)
+    state = _State(params, optimizer.init(params), jax.tree.map(jnp.copy, params))
+
+    def arguments(state: "_State", start: int, stop: int, clock: tuple[float, int, float]):
+        origin, since, rate = clock
+        span = (jnp.int32(start), jnp.int32(stop))
+        return state, rest, sample, key, term_weights, span, (jnp.float32(origin), jnp.int32(since), jnp.float32(rate))
+
+    began = time.perf_counter()
+    step_clock = (0.0, 0, 1 / steps if steps else 0.0)
+    compiled = jax.jit(advance, donate_argnums=0).lower(*arguments(state, 0, 1, step_clock)).compile()
+    compile_seconds = time.perf_counter() - began
+
+    step, spent, message, stopped_by = 0, 0.0, "", ""
+    logs, ends, rates = [], [], []
+    with _interrupts() as interrupted:
+        while not stopped_by:
+            per_step = rates[-1] if rates else math.inf
+            length = min(MAX_CHUNK, max(1, int(CHUNK_SECONDS / per_step)))
+            if steps is not None:
+                length = min(length, steps - step)
+            if seconds is not None:
+                length = min(length, max(1, int((seconds - spent) / per_step)))
+            clock = step_clock if steps else (spent / seconds, step, (per_step if rates else 0.0) / seconds)
+
+            began = time.perf_counter()
+            state, log, taken = compiled(*arguments(state, step, step + length, clock))
+            taken = int(taken)  # waits for the device
+            elapsed = time.perf_counter() - began
+            table = np.asarray(log)
+            finite = taken == length
+            rows = table[:taken]
+            if taken:
+                ends.append(spent + elapsed / (taken if finite else taken + 1) * np.arange(1, taken + 1))
+                logs.append(rows)
+            rates.append(elapsed / length)
+            step, spent = step + taken, spent + elapsed
+
+            if not finite:
+                stopped_by, message = "non-finite", _blame(step, terms, table[taken])
+            elif interrupted():
+                stopped_by = "interrupt"
+            elif steps is not None and step >= steps:
+                stopped_by = "steps"
+            elif seconds is not None and spent + rates[-1] / 2 >= seconds:
+                stopped_by = "seconds"
+            if watch is not None and finite:
+                means = dict(zip(("loss", *terms), rows.mean(axis=0).tolist(), strict=True))
+                copy = partial(_copy, graphdef, state.params, rest)
+                if watch(Progress(step, spent, rates[-1], means, copy)) and not stopped_by:
+                    stopped_by = "watch"
+
+    rows = np.concatenate(logs) if logs else np.zeros((0, 1 + len(terms)), np.float32)
+    history = dict(zip(("loss", *terms), rows.T, strict=True))
+    history["seconds"] = np.concatenate(ends) if ends else np.zeros(0)
+    params = state.good if stopped_by == "non-finite" else state.params
+    return Fit(
+        network=nnx.merge(graphdef, params, rest),
+        history=history,
+        stopped_by=stopped_by,
+        compile_seconds=compile_seconds,
+        seconds_per_step=float(np.median(rates)),
+        message=message,
+    )
+
+
+class _State(NamedTuple):
+    params: Any
+    optimizer: Any
+    good: Any  # the last parameters whose loss was finite
+
+
+def _advance(graphdef, objective, optimizer, schedule, terms, tile, state, rest, sample, key, weights, span, clock):
+    """Takes the steps of `span`, or fewer if a loss or gradient is not finite: `(state, log, number taken)`.
+
+    A row of the log is the loss and the terms; that of the step that failed follows those taken.
+    """
+    start, stop = span
+    origin, since, rate = clock
+
+    def loss(params, batch, mask):
+        values = objective(nnx.merge(graphdef, params, rest), batch)
+        means = jnp.stack([jnp.sum(mask * values[name]) for name in terms])
+        return weights @ means, means
+
+    def step(carry):
+        state, log, index, _ = carry
+        batch = sample(jax.random.fold_in(key, index), index)
+        zero = ((jnp.float32(0), jnp.zeros(len(terms))), jax.tree.map(jnp.zeros_like, state.params))
+        (value, means), gradient = _over_tiles(jax.value_and_grad(loss, has_aux=True), zero, state.params, batch, tile)
+        finite = jnp.isfinite(value)
+        sound = jnp.all(jnp.stack([finite, *(jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient))]))
+        updates, moments = optimizer.update(gradient, state.optimizer, state.params)
+        factor = schedule(origin + (index - since) * rate)
+        params = optax.apply_updates(state.params, jax.tree.map(lambda u: factor.astype(u.dtype) * u, updates))
+        new = _State(
+            _select(sound, params, state.params),
+            _select(sound, moments, state.optimizer),
+            _select(finite, state.params, state.good),
+        )
+        log = log.at[index - start].set(jnp.concatenate([value[None], means]))
+        return new, log, index + sound, sound
+
+    log = jnp.full((MAX_CHUNK, 1 + len(terms)), jnp.nan, jnp.float32)
+    carry = (state, log, start, jnp.array(True))
+    state, log, index, _ = jax.lax.while_loop(lambda carry: carry[3] & (carry[2] < stop), step, carry)
+    return state, log, index - start
+
+
+def _over_tiles(value_and_grad, zero, params, batch, tile: int):
+    """`zero` plus the sum of `value_and_grad(params, tile of the batch, mask)` over tiles of nearly equal size.
+
+    The mask is 1/n at each point, so that sums are means. The last tile is filled up with copies of the last point, of mask
+    zero: fewer of them than there are tiles.
+    """
+    n = jax.tree.leaves(batch)[0].shape[0]
+    count = math.ceil(n / tile)
+    size = math.ceil(n / count)
+
+    def cut(x: Array) -> Array:
+        padded = jnp.pad(x, [(0, count * size - n)] + [(0, 0)] * (x.ndim - 1), mode="edge")
+        return padded.reshape(count, size, *x.shape[1:])
+
+    mask = jnp.pad(jnp.full(n, 1 / n, jnp.float32), (0, count * size - n)).reshape(count, size)
+
+    def add(total, piece):
+        return jax.tree.map(jnp.add, total, value_and_grad(params, *piece)), None
+
+    return jax.lax.scan(add, zero, (jax.tree.map(cut, batch), mask))[0]
+
+
+def _select(condition, new, old):
+    return jax.tree.map(partial(jnp.where, condition), new, old)
+
+
+def _copy(graphdef, params, rest) -> nnx.Module:
+    return nnx.merge(graphdef, jax.tree.map(jnp.copy, params), rest)
+
+
+def _term_names(graphdef, params, rest, objective, sample, key, weights) -> tuple[str, ...]:
+    """The objective's terms, after checking what the user's two functions return."""
+    batch = jax.eval_shape(sample, key, jnp.int32(0))
+    sizes = {x.shape[:1] for x in jax.tree.leaves(batch)}
+    if len(sizes) != 1 or () in sizes:
+        raise ValueError(f"the arrays of a batch must share their leading axis, but have the lengths {sorted(sizes)}.")
+    (n,) = sizes.pop()
+    shapes = jax.eval_shape(lambda params, batch: objective(nnx.merge(graphdef, params, rest), batch), params, batch)
+    for name, value in shapes.items():
+        if value.shape != (n,):
+            raise ValueError(f"the term {name!r} needs one value for each of the {n} points, but has the shape {value.shape}.")
+    if unknown := set(weights) - set(shapes):
+        raise ValueError(f"there are weights for {sorted(unknown)}, but the objective has the terms {sorted(shapes)}.")
+    return tuple(shapes)
+
+
+def _blame(step: int, terms: tuple[str, ...], row: ndarray) -> str:
+    bad = [f"term {name!r} is {value}" for name, value in zip(terms, row[1:], strict=True) if not np.isfinite(value)]
+    return f"at step {step} {', '.join(bad) or 'the gradient is not finite'}"
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C into a flag that is read between chunks; a second one raises as ever."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    event = threading.Event()
+    previous = signal.getsignal(signal.SIGINT)
+
+    def heed(number, frame):
+        event.set()
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, heed)
+    try:
+        yield event.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,261 @@
+"""Sine networks as Flax NNX modules, and the ReLU network that they are compared with.
+
+Φ(x) = W_n (φ_{n-1} ∘ … ∘ φ_0)(x) + b_n,  φ_i(x) = sin(omega_i (W_i x + b_i)).  Sitzmann et al. 2020, Eq. 5.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jaxtyping import Float
+
+from siren_jax import initializers
+from siren_jax._types import Initializer
+from siren_jax.sine import cosine, sine
+
+# TF32 and bfloat16 products ruin derivatives.
+FULL_PRECISION = "highest"
+
+
+class Activation(NamedTuple):
+    """A layer's values at the given points, before and after its nonlinearity."""
+
+    before: Float[Array, "... width"]
+    after: Float[Array, "... width"]
+
+
+class SineLayer(nnx.Module):
+    """sin(omega·(Wx + b)), with the paper's initial ranges.
+
+    Sitzmann et al. 2020, Section 3.2. The first layer draws W ~ U(±1/n), later ones W ~ U(±√(6/n)/omega), for n inputs.
+
+    Args:
+        in_features: size of the last axis of the input.
+        out_features: number of units.
+        omega: frequency factor of weights and biases.
+        is_first: whether the inputs are coordinates; decides the initial range alone.
+        use_bias: whether there is a bias.
+        kernel_init: replaces the paper's range of the weights.
+        bias_init: replaces the range of the biases, U(±1/√n).
+        precision: of the matrix product, as in `jax.numpy.matmul`.
+        rngs: Flax random streams; uses `params`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        omega: float = 30.0,
+        is_first: bool = False,
+        use_bias: bool = True,
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer | None = None,
+        precision: str | None = FULL_PRECISION,
+        rngs: nnx.Rngs,
+    ):
+        if kernel_init is None:
+            kernel_init = initializers.siren_first() if is_first else initializers.siren_hidden(omega)
+        self.linear = nnx.Linear(
+            in_features,
+            out_features,
+            use_bias=use_bias,
+            kernel_init=kernel_init,
+            bias_init=bias_init or initializers.siren_bias(in_features),
+            precision=precision,
+            rngs=rngs,
+        )
+        self.omega = omega
+
+    def activation(self, x: Float[Array, "... d"]) -> Activation:
+        """The layer's values before and after the sine; the first are omega·(Wx + b)."""
+        before = self.omega * self.linear(x)
+        return Activation(before, sine(before))
+
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... width"]:
+        return self.activation(x).after
+
+
+class SIREN(nnx.Module):
+    """A sine network Φ: R^d -> R^c, which is a field: it maps one point to its values, and a batch to a batch.
+
+    A first sine layer, `depth` sine layers from width to width, a linear output. Width 256 and depth 3 have 198,401
+    parameters from 2 to 1. Sitzmann et al. 2020, Eq. 5.
+
+    Args:
+        in_features: d, coordinates of a point, each in [-1, 1].
+        out_features: c, channels.
+        width: units of each sine layer.
+        depth: sine layers after the first.
+        first_omega: omega of the first layer: the frequencies that the network begins with.
+        omega: omega of the later ones.
+        use_bias: whether the layers have biases. Without them the network is an odd function.
+        kernel_init: replaces the paper's range of the weights in every layer, the linear one included.
+        precision: of every matrix product, as in `jax.numpy.matmul`.
+        rngs: Flax random streams; uses `params`.
+
+    Raises:
+        ValueError: a size is not positive, or a point has other than d coordinates.
+
+    >>> network = SIREN(2, 3, width=16, depth=1, rngs=nnx.Rngs(0))
+    >>> network(jnp.zeros(2)).shape, network(jnp.zeros((5, 4, 2))).shape
+    ((3,), (5, 4, 3))
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        width: int = 256,
+        depth: int = 3,
+        first_omega: float = 30.0,
+        omega: float = 30.0,
+        use_bias: bool = True,
+        kernel_init: Initializer | None = None,
+        precision: str | None = FULL_PRECISION,
+        rngs: nnx.Rngs,
+    ):
+        _check_sizes(in_features, out_features, width, depth)
+        sizes = [in_features] + [width] * (depth + 1)
+        self.layers = nnx.List(
+            SineLayer(
+                n,
+                width,
+                omega=first_omega if i == 0 else omega,
+                is_first=i == 0,
+                use_bias=use_bias,
+                kernel_init=kernel_init,
+                precision=precision,
+                rngs=rngs,
+            )
+            for i, n in enumerate(sizes[:-1])
+        )
+        self.output = nnx.Linear(
+            width,
+            out_features,
+            use_bias=use_bias,
+            kernel_init=kernel_init or initializers.siren_hidden(omega),
+            bias_init=initializers.siren_bias(width),
+            precision=precision,
+            rngs=rngs,
+        )
+        self.in_features, self.out_features = in_features, out_features
+
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... c"]:
+        return self.activations(x)[-1].after
+
+    def activations(self, x: Float[Array, "... d"]) -> list[Activation]:
+        """Every layer's values before and after its sine, first layer first; the linear output is last, twice the same."""
+        _check_points(x, self.in_features)
+        values = []
+        for layer in self.layers:
+            values.append(layer.activation(x))
+            x = values[-1].after
+        y = self.output(x)
+        return [*values, Activation(y, y)]
+
+    def value_jacobian_laplacian(
+        self, x: Float[Array, "... d"]
+    ) -> tuple[Float[Array, "... c"], Float[Array, "... c d"], Float[Array, "... c"]]:
+        """Φ, its Jacobian and the Laplacian of every channel, from one forward pass.
+
+        Each layer carries the streams h, J = ∂h/∂x and ℓ = Δh. With z = omega·(Wh + b), and J_z, ℓ_z likewise linear,
+        h' = sin z,  J' = cos z·J_z,  ℓ' = cos z·ℓ_z - sin z·|J_z|². Two sines a unit; 2 + d matrix products a layer.
+        """
+        _check_points(x, self.in_features)
+        h = x
+        jacobian = jnp.broadcast_to(jnp.eye(self.in_features, dtype=x.dtype), (*x.shape, self.in_features))
+        jacobian = jnp.moveaxis(jacobian, -1, 0)  # (d, ..., width): a product and a sum over d need no transpose
+        curvature = jnp.zeros_like(x)
+        for layer in self.layers:
+            z = layer.omega * layer.linear(h)
+            jacobian = layer.omega * _product(layer.linear, jacobian)
+            curvature = layer.omega * _product(layer.linear, curvature)
+            s, c = sine(z), cosine(z)
+            curvature = c * curvature - s * jnp.sum(jacobian**2, axis=0)
+            h, jacobian = s, c * jacobian
+        jacobian = _product(self.output, jacobian)
+        return self.output(h), jnp.moveaxis(jacobian, 0, -1), _product(self.output, curvature)
+
+
+class ReLUMLP(nnx.Module):
+    """A ReLU network of the same shape as a SIREN: the baseline. Its Laplacian is zero almost everywhere.
+
+    Sitzmann et al. 2020, Section 4. Xavier normal weights, biases as PyTorch draws them.
+
+    Args:
+        in_features: d, coordinates of a point.
+        out_features: c, channels.
+        width: units of each ReLU layer.
+        depth: ReLU layers after the first.
+        kernel_init: initializer of the weights of every layer.
+        precision: of every matrix product, as in `jax.numpy.matmul`.
+        rngs: Flax random streams; uses `params`.
+
+    Raises:
+        ValueError: a size is not positive, or a point has other than d coordinates.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        width: int = 256,
+        depth: int = 3,
+        kernel_init: Initializer = initializers.xavier_normal,
+        precision: str | None = FULL_PRECISION,
+        rngs: nnx.Rngs,
+    ):
+        _check_sizes(in_features, out_features, width, depth)
+        sizes = [in_features] + [width] * (depth + 1) + [out_features]
+        self.layers = nnx.List(
+            nnx.Linear(
+                n,
+                m,
+                kernel_init=kernel_init,
+                bias_init=initializers.siren_bias(n),
+                precision=precision,
+                rngs=rngs,
+            )
+            for n, m in itertools.pairwise(sizes)
+        )
+        self.in_features, self.out_features = in_features, out_features
+
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... c"]:
+        _check_points(x, self.in_features)
+        *hidden, output = self.layers
+        for layer in hidden:
+            x = jax.nn.relu(layer(x))
+        return output(x)
+
+
+def count_parameters(network: nnx.Module) -> int:
+    """Number of trainable values of a network.
+
+    >>> count_parameters(SIREN(2, 1, rngs=nnx.Rngs(0)))
+    198401
+    """
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network, nnx.Param)))
+
+
+def _product(linear: nnx.Linear, x: Array) -> Array:
+    """The linear map without its bias."""
+    return jnp.matmul(x, linear.kernel[...].astype(x.dtype), precision=linear.precision)
+
+
+def _check_points(x: Array, d: int) -> None:
+    if x.ndim == 0 or x.shape[-1] != d:
+        raise ValueError(f"the network takes points of shape ({d},) or (..., {d}), but this array has the shape {x.shape}.")
+
+
+def _check_sizes(in_features: int, out_features: int, width: int, depth: int) -> None:
+    if min(in_features, out_features, width) < 1 or depth < 0:
+        raise ValueError(
+            f"a network needs at least 1 input, output and unit and no negative depth, "
+            f"but got {in_features} inputs, {out_features} outputs, width {width}, depth {depth}."
+        )

@@ -1,0 +1,194 @@
+"""Differential operators: each maps a field to a field.
+
+Derivatives with respect to the point are compositions of `jax.grad`, `jax.jacfwd` and `jax.hessian`, so they nest to
+any order: `divergence(gradient(f))` is `laplacian(f)`. Every operator follows the dtype of the point. A field that knows its
+own derivatives (`KnowsDerivatives`) is asked for them where that is cheaper.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from siren_jax._types import Field, KnowsDerivatives
+
+
+def gradient(field: Field) -> Field:
+    """Gradient of a field of one channel, as a new field.
+
+    ∇f(x) = (∂f/∂x_1, …, ∂f/∂x_d)  for f: R^d -> R. Units: [field] / [coordinate]. Reverse mode: about two evaluations.
+
+    Args:
+        field: maps one point of shape `(d,)` to a value of shape `(1,)` or `()`. Batch with `jax.vmap`.
+
+    Returns:
+        A field from `(d,)` to `(d,)`.
+
+    Raises:
+        ValueError: the field has several channels, or was given more than one point.
+
+    >>> gradient(lambda x: jnp.sum(x**2)[None])(jnp.ones(3))
+    Array([2., 2., 2.], dtype=float32)
+    """
+
+    def scalar(x: Array) -> Array:
+        y = field(x)
+        if y.size != 1:
+            raise ValueError(
+                f"gradient needs one output channel, but this field returns {y.size}. "
+                "Use jacobian(field), or select one: gradient(lambda x: field(x)[:1])."
+            )
+        return y.reshape(())
+
+    return lambda x: jax.grad(scalar)(_one_point(x, "gradient"))
+
+
+def jacobian(field: Field) -> Callable[[Float[Array, "d"]], Float[Array, "c d"]]:
+    """Jacobian of a field: row k is the gradient of channel k.
+
+    J_ki(x) = ∂f_k/∂x_i  for f: R^d -> R^c. Units: [field] / [coordinate]. Reverse mode for one channel, else forward mode.
+
+    Args:
+        field: maps one point of shape `(d,)` to values of shape `(c,)`.
+
+    Returns:
+        A function from `(d,)` to `(c, d)`.
+
+    >>> jacobian(lambda x: jnp.stack([x[0] * x[1], x[0]]))(jnp.array([2.0, 3.0]))
+    Array([[3., 2.],
+           [1., 0.]], dtype=float32)
+    """
+    return lambda x: value_jacobian(field)(x)[1]
+
+
+def value_jacobian(field: Field) -> Callable[[Float[Array, "d"]], tuple[Float[Array, "c"], Float[Array, "c d"]]]:
+    """A field and its Jacobian from one evaluation: a function from `(d,)` to `(c,)` and `(c, d)`."""
+
+    def both(x: Array) -> tuple[Array, Array]:
+        x = _one_point(x, "jacobian")
+        if jax.eval_shape(field, x).size == 1:
+            y, pullback = jax.vjp(field, x)
+            return y, pullback(jnp.ones_like(y))[0].reshape(*y.shape, x.size)
+        y, pushforward = jax.linearize(field, x)
+        return y, jax.vmap(pushforward, out_axes=-1)(jnp.eye(x.size, dtype=x.dtype))
+
+    return both
+
+
+def hessian(field: Field) -> Callable[[Float[Array, "d"]], Float[Array, "c d d"]]:
+    """Matrix of second derivatives of every channel.
+
+    H_kij(x) = ∂²f_k/∂x_i∂x_j  for f: R^d -> R^c. Units: [field] / [coordinate]².
+
+    Args:
+        field: maps one point of shape `(d,)` to values of shape `(c,)`.
+
+    Returns:
+        A function from `(d,)` to `(c, d, d)`.
+
+    >>> hessian(lambda x: (x[0] ** 2 * x[1])[None])(jnp.ones(2))
+    Array([[[2., 2.],
+            [2., 0.]]], dtype=float32)
+    """
+    return lambda x: jax.hessian(field)(_one_point(x, "hessian"))
+
+
+def divergence(field: Field) -> Field:
+    """Divergence of a vector field, as a field of one channel.
+
+    div f(x) = Σ_i ∂f_i/∂x_i  for f: R^d -> R^d. Units: [field] / [coordinate].
+
+    Args:
+        field: maps one point of shape `(d,)` to a vector of shape `(d,)`.
+
+    Returns:
+        A field from `(d,)` to `(1,)`.
+
+    Raises:
+        ValueError: the field has not as many channels as coordinates.
+
+    >>> divergence(lambda x: x**2)(jnp.ones(3))
+    Array([6.], dtype=float32)
+    """
+
+    def diverge(x: Array) -> Array:
+        return jnp.trace(_vector_jacobian(field, x, "divergence"))[None]
+
+    return diverge
+
+
+def laplacian(field: Field) -> Field:
+    """Laplacian of every channel, as a new field.
+
+    Δf_k(x) = Σ_i ∂²f_k/∂x_i²  for f: R^d -> R^c. Units: [field] / [coordinate]². The trace of `jax.hessian`, or one
+    forward pass where the field offers it.
+
+    Args:
+        field: maps one point of shape `(d,)` to values of shape `(c,)`. Batch with `jax.vmap`.
+
+    Returns:
+        A field with the same shapes.
+
+    >>> laplacian(lambda x: jnp.sum(x**2)[None])(jnp.ones(3)).item()
+    6.0
+    """
+    if isinstance(field, KnowsDerivatives):
+        return lambda x: field.value_jacobian_laplacian(_one_point(x, "laplacian"))[2]
+    return lambda x: jnp.trace(jax.hessian(field)(_one_point(x, "laplacian")), axis1=-2, axis2=-1)
+
+
+def value_jacobian_laplacian(
+    field: Field,
+) -> Callable[[Float[Array, "d"]], tuple[Float[Array, "c"], Float[Array, "c d"], Float[Array, "c"]]]:
+    """A field, its Jacobian and its Laplacian, from one forward pass where the field offers it."""
+    if isinstance(field, KnowsDerivatives):
+        return lambda x: field.value_jacobian_laplacian(_one_point(x, "value_jacobian_laplacian"))
+    return lambda x: (*value_jacobian(field)(x), laplacian(field)(x))
+
+
+def curl(field: Field) -> Field:
+    """Curl of a vector field in two or three dimensions.
+
+    curl f = (∂f_2/∂x_3 …) in R³, a field from `(3,)` to `(3,)`: (∂_2 f_3 - ∂_3 f_2, ∂_3 f_1 - ∂_1 f_3, ∂_1 f_2 - ∂_2 f_1).
+    In R² the scalar ∂_1 f_2 - ∂_2 f_1, a field from `(2,)` to `(1,)`. Units: [field] / [coordinate].
+
+    Args:
+        field: maps one point of shape `(d,)` to a vector of shape `(d,)`, d = 2 or 3.
+
+    Raises:
+        ValueError: d is neither 2 nor 3, or the field has not d channels.
+
+    >>> curl(lambda x: jnp.stack([-x[1], x[0]]))(jnp.zeros(2))
+    Array([2.], dtype=float32)
+    """
+
+    def rotate(x: Array) -> Array:
+        if x.shape not in ((2,), (3,)):
+            raise ValueError(f"curl is defined at points of shape (2,) or (3,), but this one has the shape {x.shape}.")
+        j = _vector_jacobian(field, x, "curl")
+        if x.size == 2:
+            return (j[1, 0] - j[0, 1])[None]
+        return jnp.stack([j[2, 1] - j[1, 2], j[0, 2] - j[2, 0], j[1, 0] - j[0, 1]])
+
+    return rotate
+
+
+def _vector_jacobian(field: Field, x: Array, name: str) -> Float[Array, "d d"]:
+    j = jacobian(field)(_one_point(x, name))
+    if j.shape != (x.size, x.size):
+        raise ValueError(
+            f"{name} needs a vector field, as many channels as coordinates, "
+            f"but this field maps {x.size} coordinates to values of the shape {j.shape[:-1]}."
+        )
+    return j
+
+
+def _one_point(x: Array, name: str) -> Array:
+    if x.ndim != 1:
+        raise ValueError(
+            f"{name} acts on one point of shape (d,), but this array has the shape {x.shape}. "
+            f"For many points use jax.vmap({name}(field))(points)."
+        )
+    return x

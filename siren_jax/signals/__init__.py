@@ -1,0 +1,6 @@
+"""Signals: files and arrays as points with values, in the conventions of `docs/conventions.md`."""
+
+from siren_jax.signals.grid import Frame as Frame
+from siren_jax.signals.grid import generate_coordinates as generate_coordinates
+from siren_jax.signals.image import PixelDataset as PixelDataset
+from siren_jax.signals.image import load_image as load_image

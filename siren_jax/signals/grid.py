@@ -1,0 +1,60 @@
+"""The grid of a sampled signal and its units: which coordinate belongs to which index."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The map between the indices of an array and the coordinates of a field.
+
+    Axes keep the order of the array: `(row, column)`, `(frame, row, column)`, `(sample,)`. Sample i of n sits at its cell's
+    centre. The longest axis spans [-1, 1] and every axis has the same spacing, so that a derivative means the same along each:
+    x = spacing·(i + 1/2 - n/2), with spacing = 2 / max(shape), which is (2i + 1)/n - 1 on the longest axis.
+
+    Args:
+        shape: samples along each axis, without channels.
+
+    >>> frame = Frame((2, 4))
+    >>> frame.spacing, frame.coordinates(np.array([[0, 0], [1, 3]])).tolist()
+    (0.5, [[-0.25, -0.75], [0.25, 0.75]])
+    """
+
+    shape: tuple[int, ...]
+
+    @property
+    def spacing(self) -> float:
+        """Distance between neighbouring samples, in coordinates."""
+        return 2 / max(self.shape)
+
+    @property
+    def extent(self) -> tuple[float, ...]:
+        """Coordinate of the far edge of each axis; the near edge is its negative. 1 on the longest."""
+        return tuple(n / max(self.shape) for n in self.shape)
+
+    def coordinates(self, indices: ndarray) -> Float[ndarray, "... d"]:
+        """Coordinates of indices, whole or fractional, of shape `(..., d)`."""
+        return ((np.asarray(indices, np.float64) + 0.5 - np.array(self.shape) / 2) * self.spacing).astype(np.float32)
+
+    def indices(self, coordinates: ndarray) -> Float[ndarray, "... d"]:
+        """Fractional indices of coordinates: the inverse of `coordinates`."""
+        return np.asarray(coordinates, np.float64) / self.spacing - 0.5 + np.array(self.shape) / 2
+
+
+def generate_coordinates(shape: int | tuple[int, ...]) -> Float[ndarray, "n d"]:
+    """Coordinates of every sample of a grid, last axis fastest, as `array.reshape(-1)` has them.
+
+    Args:
+        shape: samples along each axis; an integer is one axis.
+
+    >>> generate_coordinates((2, 2)).tolist()
+    [[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]]
+    """
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if not shape or min(shape) < 1:
+        raise ValueError(f"a grid needs at least one sample along each axis, but the shape is {shape}.")
+    return Frame(shape).coordinates(np.indices(shape).reshape(len(shape), math.prod(shape)).T)

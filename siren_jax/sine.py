@@ -1,0 +1,76 @@
+"""Sine and cosine that vectorise on the CPU.
+
+XLA lowers float32 `jnp.sin` on the CPU to one scalar library call an element, which is most of the time of a small
+SIREN. `sine` and `cosine` reduce the argument modulo π and evaluate a minimax polynomial, plain arithmetic that LLVM
+vectorises. Other platforms and other dtypes take the native function.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float
+
+# π in three parts. The first two have 8 and 11 significant bits, so their products with a multiple
+# below 2^13 are exact and the reduction loses nothing up to |x| = 25,000.
+_PI = tuple(np.float32(part) for part in (3.140625, 9.67502593994140625e-4, 1.509957990978376432e-7))
+_INVERSE_PI = np.float32(1 / np.pi)
+
+# Minimax on [-π/2, π/2], highest power of r² first: (sin r)/r to 5e-9 and cos r to 4e-10 before rounding.
+_SINE = (2.6000541e-06, -1.9806615e-04, 8.3330170e-03, -1.6666657e-01, 1.0)
+_COSINE = (-2.6193808e-07, 2.4769304e-05, -1.3888569e-03, 4.1666657e-02, -0.5, 1.0)
+
+
+@jax.custom_jvp
+def sine(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Sine of every element, fast for float32 on the CPU.
+
+    Within 2e-7 of the true value for |x| ≤ 1e6, in [-1 - 2e-7, 1 + 2e-7] to 1e7 and bounded by 1.001 beyond, where
+    neighbouring float32 are more than a radian apart. NaN for infinities and NaN; ±0 keeps its sign.
+
+    >>> sine(jnp.float32(0.0)).item()
+    0.0
+    """
+    return _by_platform(x, _SINE, jnp.sin)
+
+
+@jax.custom_jvp
+def cosine(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Cosine of every element, fast for float32 on the CPU; accuracy as in `sine`.
+
+    >>> cosine(jnp.float32(0.0)).item()
+    1.0
+    """
+    return _by_platform(x, _COSINE, jnp.cos)
+
+
+sine.defjvp(lambda primals, tangents: (sine(*primals), cosine(*primals) * tangents[0]))
+cosine.defjvp(lambda primals, tangents: (cosine(*primals), -sine(*primals) * tangents[0]))
+
+
+def _by_platform(x: Array, coefficients: tuple[float, ...], native: Callable[[Array], Array]) -> Array:
+    if x.dtype != jnp.float32:
+        return native(x)
+    # One line to remove when XLA vectorises its own sine on the CPU.
+    return lax.platform_dependent(x, cpu=lambda x: _polynomial(x, coefficients), default=native)
+
+
+def _polynomial(x: Array, coefficients: tuple[float, ...]) -> Array:
+    """(-1)^k p(r) with x = kπ + r; p is odd (a factor r) where it has the five coefficients of the sine."""
+    k = lax.round(x * _INVERSE_PI, lax.RoundingMethod.TO_NEAREST_EVEN).astype(jnp.int32)
+    multiple = k.astype(jnp.float32)  # through the integer, so that -0 stays -0 below
+    r = x
+    for part in _PI:
+        r = r - multiple * part
+    # k may be one off where x / π is near a half: a little over π/2 is fine, far over means x is beyond all accuracy.
+    r = jnp.clip(r, np.float32(-2), np.float32(2))
+    square = r * r + (x - x)  # x - x makes NaN of an infinity
+    p = jnp.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        p = p * square + np.float32(coefficient)
+    if coefficients is _SINE:
+        p = p * r
+    sign = k << 31  # the parity of k in the sign bit
+    return lax.bitcast_convert_type(lax.bitcast_convert_type(p, jnp.int32) ^ sign, jnp.float32)
