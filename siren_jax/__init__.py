@@ -2,6 +2,7 @@
 
 from siren_jax import initializers as initializers
 from siren_jax import metrics as metrics
+from siren_jax import plot as plot
 from siren_jax.errors import InputError as InputError
 from siren_jax.fit import Fit as Fit
 from siren_jax.fit import Progress as Progress
@@ -9,6 +10,8 @@ from siren_jax.fit import fit as fit
 from siren_jax.network import SIREN as SIREN
 from siren_jax.network import ReLUMLP as ReLUMLP
 from siren_jax.network import SineLayer as SineLayer
+from siren_jax.neural_field import NeuralField as NeuralField
+from siren_jax.neural_field import load as load
 from siren_jax.objectives import supervise as supervise
 from siren_jax.operators import curl as curl
 from siren_jax.operators import divergence as divergence

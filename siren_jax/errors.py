@@ -2,4 +2,5 @@
 
 
 class InputError(ValueError):
-    """A file, array or setting that cannot be used; the message is one sentence: what came, what was needed, what to do."""
+    """A file, array or setting that cannot be used; the message is one sentence: what came, what was needed, what to
+    do."""

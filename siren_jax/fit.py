@@ -1,7 +1,7 @@
 """Fitting: any network, any objective, any `sample(key, step)`; one jitted step, many steps a call.
 
-`fit` prints nothing and writes nothing. The host sees the state between chunks of about half a second: there it reads the
-clock, heeds Ctrl-C and calls `watch`.
+`fit` prints nothing and writes nothing. The host sees the state between chunks of about half a second: there it reads
+the clock, heeds Ctrl-C and calls `watch`.
 """
 
 import math
@@ -41,6 +41,8 @@ class Progress(NamedTuple):
     """Steps taken."""
     seconds: float
     """Time spent on them, without compilation."""
+    spent: float
+    """Share of the budget that is spent, 0 to 1."""
     seconds_per_step: float
     """In the last chunk."""
     terms: dict[str, float]
@@ -56,7 +58,8 @@ class Fit:
     network: nnx.Module
     """The fitted network; the one that was given is unchanged."""
     history: dict[str, ndarray]
-    """For every step: `loss`, every term (unweighted means over the batch, before the step), and `seconds` at its end."""
+    """For every step: `loss`, every term (unweighted means over the batch, before the step), and `seconds` at its
+    end."""
     stopped_by: str
     """"steps", "seconds", "watch", "interrupt" or "non-finite"."""
     compile_seconds: float
@@ -105,23 +108,24 @@ def fit(
 ) -> Fit:
     """A network fitted to an objective: minimises Σ_k weight_k · mean over points of term_k.
 
-    The same key, arguments and number of steps give the same bits on the same machine. In each step the batch is cut into
-    tiles and the gradient summed over them: constant memory, and activations that stay in the cache.
+    The same key, arguments and number of steps give the same bits on the same machine. In each step the batch is cut
+    into tiles and the gradient summed over them: constant memory, and activations that stay in the cache.
 
     Args:
         network: any NNX module that maps one point to values.
         objective: `(field, batch) -> {term: (n,)}`.
-        sample: `(key, step) -> batch`, traced into the step; leaves share a leading axis n. A `jax.tree_util.Partial` keeps its
-            arrays out of the compiled program.
+        sample: `(key, step) -> batch`, traced into the step; leaves share a leading axis n. A `jax.tree_util.Partial`
+            keeps its arrays out of the compiled program.
         key: source of every batch; step k draws with `jax.random.fold_in(key, k)`.
         steps: stop after this many.
         seconds: stop after this time, compilation not counted. At least one of `steps` and `seconds` is needed.
         optimizer: optax; by default Adam with learning rate 1e-3.
-        schedule: factor on its update, as a function of the share of the budget that is spent (of `steps`, if given), 0 to 1.
+        schedule: factor on its update, as a function of the share of the budget that is spent (of `steps`, if given), 0
+            to 1.
         weights: of the terms; one where not given.
         tile: points whose gradient is taken at once; by default 2,048 on a CPU and 65,536 elsewhere.
-        watch: called between chunks with `Progress`; a true answer ends the fit. A target of 40 dB on values in [-1, 1]:
-            `watch=lambda progress: progress.terms["value"] < 4e-4`.
+        watch: called between chunks with `Progress`; a true answer ends the fit. A target of 40 dB on values in [-1,
+            1]: `watch=lambda progress: progress.terms["value"] < 4e-4`.
 
     Returns:
         `Fit`, also after Ctrl-C (once; twice raises) and after a non-finite loss, then with the last good network.
@@ -198,8 +202,9 @@ def fit(
                 stopped_by = "seconds"
             if watch is not None and finite:
                 means = dict(zip(("loss", *terms), rows.mean(axis=0).tolist(), strict=True))
+                share = max(step / steps if steps else 0.0, min(1.0, spent / seconds) if seconds else 0.0)
                 copy = partial(_copy, graphdef, state.params, rest)
-                if watch(Progress(step, spent, rates[-1], means, copy)) and not stopped_by:
+                if watch(Progress(step, spent, share, rates[-1], means, copy)) and not stopped_by:
                     stopped_by = "watch"
 
     rows = np.concatenate(logs) if logs else np.zeros((0, 1 + len(terms)), np.float32)
@@ -262,7 +267,8 @@ def _advance(graphdef, objective, optimizer, schedule, terms, tile, state, rest,
 def _over_tiles(value_and_grad, zero, params, batch, tile: int):
     """`zero` plus the sum of `value_and_grad(params, tile of the batch, mask)` over tiles of nearly equal size.
 
-    The mask is 1/n at each point, so that sums are means. The last tile is filled up with copies of the last point, of mask
+    The mask is 1/n at each point, so that sums are means. The last tile is filled up with copies of the last point, of
+    mask
     zero: fewer of them than there are tiles.
     """
     n = jax.tree.leaves(batch)[0].shape[0]
@@ -299,7 +305,9 @@ def _term_names(graphdef, params, rest, objective, sample, key, weights) -> tupl
     shapes = jax.eval_shape(lambda params, batch: objective(nnx.merge(graphdef, params, rest), batch), params, batch)
     for name, value in shapes.items():
         if value.shape != (n,):
-            raise ValueError(f"the term {name!r} needs one value for each of the {n} points, but has the shape {value.shape}.")
+            raise ValueError(
+                f"the term {name!r} needs one value for each of the {n} points, but has the shape {value.shape}."
+            )
     if unknown := set(weights) - set(shapes):
         raise ValueError(f"there are weights for {sorted(unknown)}, but the objective has the terms {sorted(shapes)}.")
     return tuple(shapes)

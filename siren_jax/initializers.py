@@ -1,8 +1,8 @@
 """Initializers of sine networks, in the form of `jax.nn.initializers`: `(key, shape, dtype) -> Array`.
 
 A kernel has the shape `(fan_in, fan_out)`. Sitzmann et al. 2020, Section 3.2 and supplement 1, with the bias range of
-the authors' code: a layer's biases share the range that PyTorch gives them, U(±1/√fan_in), and are multiplied by omega like
-its weights. Zero biases would make the network an odd function.
+the authors' code: a layer's biases share the range that PyTorch gives them, U(±1/√fan_in), and are multiplied by omega
+like its weights. Zero biases would make the network an odd function.
 """
 
 import math

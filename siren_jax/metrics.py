@@ -23,33 +23,31 @@ def psnr(prediction: Float[ndarray, "..."], truth: Float[ndarray, "..."], *, val
 
 
 def aligned(
-    prediction: Float[ndarray, "*shape c"], truth: Float[ndarray, "*shape c"], *, degree: int
-) -> Float[ndarray, "*shape c"]:
-    """The prediction plus the polynomial of the grid's axes, up to `degree`, that brings it nearest to the truth.
+    prediction: Float[ndarray, "n c"], truth: Float[ndarray, "n c"], points: Float[ndarray, "n d"], *, degree: int
+) -> Float[ndarray, "n c"]:
+    """The prediction plus the polynomial in the coordinates, up to `degree`, that brings it nearest to the truth.
 
     A gradient fixes a signal up to a constant (degree 0), a Laplacian up to a harmonic function, of which the plane
     (degree 1) is the largest part: what cannot be known is taken from the truth before the two are compared.
     The contrast is not touched.
 
     Args:
-        prediction: values on a grid, channels last.
-        truth: the same shape.
+        prediction: values at the points.
+        truth: the true ones.
+        points: their coordinates.
         degree: 0 for the mean, 1 for the mean and the plane.
 
-    >>> aligned(np.zeros((2, 2, 1)), np.ones((2, 2, 1)), degree=0).ravel().tolist()
-    [1.0, 1.0, 1.0, 1.0]
+    >>> aligned(np.zeros((2, 1)), np.array([[1.0], [3.0]]), np.array([[0.0], [1.0]]), degree=0).ravel().tolist()
+    [2.0, 2.0]
     """
     if degree not in (0, 1):
         raise ValueError(f"degree is 0 (mean) or 1 (mean and plane), not {degree}.")
-    *shape, c = truth.shape
-    axes = np.indices(shape, dtype=np.float64).reshape(len(shape), -1)
-    basis = np.concatenate([np.ones((1, axes.shape[1])), axes[:, :] if degree else axes[:0]]).T
-    error = (np.asarray(truth, np.float64) - prediction).reshape(-1, c)
-    coefficients = np.linalg.lstsq(basis, error, rcond=None)[0]
-    return prediction + (basis @ coefficients).reshape(*shape, c)
+    basis = np.ones((len(points), 1)) if degree == 0 else np.column_stack([np.ones(len(points)), points])
+    error = np.asarray(truth, np.float64) - prediction
+    return prediction + basis @ np.linalg.lstsq(basis, error, rcond=None)[0]
 
 
-def contrast(prediction: Float[ndarray, "*shape c"], truth: Float[ndarray, "*shape c"]) -> float:
+def contrast(prediction: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) -> float:
     """Slope of the least-squares line from the truth to the prediction; 1 means the right contrast.
 
     cov(truth, prediction) / var(truth), each channel about its own mean. NaN for a constant truth.
@@ -58,7 +56,6 @@ def contrast(prediction: Float[ndarray, "*shape c"], truth: Float[ndarray, "*sha
     >>> contrast(0.5 * truth + 3, truth)
     0.5
     """
-    axes = tuple(range(truth.ndim - 1))
-    t = np.asarray(truth, np.float64) - truth.mean(axes)
-    p = np.asarray(prediction, np.float64) - prediction.mean(axes)
+    t = truth - np.mean(truth, axis=0, dtype=np.float64)
+    p = prediction - np.mean(prediction, axis=0, dtype=np.float64)
     return float(np.sum(t * p) / np.sum(t * t)) if np.any(t) else float("nan")

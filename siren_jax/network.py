@@ -149,7 +149,8 @@ class SIREN(nnx.Module):
         return self.activations(x)[-1].after
 
     def activations(self, x: Float[Array, "... d"]) -> list[Activation]:
-        """Every layer's values before and after its sine, first layer first; the linear output is last, twice the same."""
+        """Every layer's values before and after its sine, first layer first; the linear output is last, twice the
+        same."""
         _check_points(x, self.in_features)
         values = []
         for layer in self.layers:
@@ -250,7 +251,9 @@ def _product(linear: nnx.Linear, x: Array) -> Array:
 
 def _check_points(x: Array, d: int) -> None:
     if x.ndim == 0 or x.shape[-1] != d:
-        raise ValueError(f"the network takes points of shape ({d},) or (..., {d}), but this array has the shape {x.shape}.")
+        raise ValueError(
+            f"the network takes points of shape ({d},) or (..., {d}), but this array has the shape {x.shape}."
+        )
 
 
 def _check_sizes(in_features: int, out_features: int, width: int, depth: int) -> None:

@@ -1,25 +1,34 @@
 """Objectives: `(field, batch) -> {term: value at each point}`. Who fits takes the means and weighs them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
 
 from siren_jax._types import Batch, Field, Objective
 from siren_jax.operators import laplacian, value_jacobian, value_jacobian_laplacian
 
 QUANTITIES = ("value", "gradient", "laplacian")
+INTEGRALS = ("gradient_integral", "laplacian_integral")
 
 
 def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) -> Objective:
     """Squared errors of a field's value, gradient and Laplacian at points, each a term of its own.
 
-    For every quantity q of the field f and its target t: |q(f)(x) - t(x)|² / m, the mean over channels (and the sum over the
-    gradient's components), from one pass over the network. Sitzmann et al. 2020, Section 3.1 and Eq. 8.
+    For every quantity q of the field f and its target t: |q(f)(x) - t(x)|² / m, the mean over channels (and the sum
+    over the gradient's components), from one pass over the network. Sitzmann et al. 2020, Section 3.1 and Eq. 8.
+
+    The integral forms "gradient_integral" and "laplacian_integral" ask the same of averages over all scales, which the
+    network meets with differences of its values: |f(b) - f(a) - t|² and |Σ_i f(x + h e_i) + f(x - h e_i) - 2d f(x) -
+    t|²; see `signals.integrals`.
 
     Args:
-        *quantities: which of "value", "gradient", "laplacian" the batch supervises. It holds one array for each, of the shapes
-            `(n, c)`, `(n, c, d)` and `(n, c)`, and `coordinates` of shape `(n, d)`.
+        *quantities: what the batch supervises. For "value", "gradient" and "laplacian" it holds an array of that name,
+            of the shapes `(n, c)`, `(n, c, d)` and `(n, c)`, and `coordinates` `(n, d)`; for an integral form a dict of
+            that name with `points` `(n, k, d)`, the ends a and b or the stencil with its centre last, and `target` `(n,
+            c)`.
         mean_square: m of a quantity; one where it is not given. Dividing by the target's own mean square makes terms of
             different units comparable: 1 then means "no better than zero".
 
@@ -32,21 +41,28 @@ def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) 
     >>> terms["value"][0].item(), terms["gradient"][0].item()
     (1.0, 1.0)
     """
-    if not quantities or not set(quantities) <= set(QUANTITIES):
-        raise ValueError(f"supervise takes one or more of {', '.join(QUANTITIES)}, but got {quantities or 'none'}.")
+    if not quantities or not set(quantities) <= {*QUANTITIES, *INTEGRALS}:
+        known = ", ".join((*QUANTITIES, *INTEGRALS))
+        raise ValueError(f"supervise takes one or more of {known}, but got {quantities or 'none'}.")
     scale = {q: 1 / m for q, m in (mean_square or {}).items() if m > 0}
+    pointwise = tuple(q for q in quantities if q in QUANTITIES)
 
-    def objective(field: Field, batch: Batch) -> dict[str, jax.Array]:
-        predictions = jax.vmap(_several(field, quantities))(batch["coordinates"])
-        return {q: scale.get(q, 1.0) * _squared_error(predictions[q], batch[q]) for q in quantities}
+    def objective(field: Field, batch: Batch) -> dict[str, Array]:
+        errors = {}
+        if pointwise:
+            predictions = jax.vmap(_several(field, pointwise))(batch["coordinates"])
+            errors = {q: _squared_error(predictions[q], batch[q]) for q in pointwise}
+        for q in set(quantities) - set(pointwise):
+            errors[q] = _squared_error(_difference(field, batch[q]["points"]), batch[q]["target"])
+        return {q: scale.get(q, 1.0) * errors[q] for q in quantities}
 
     return objective
 
 
-def _several(field: Field, quantities: tuple[str, ...]):
+def _several(field: Field, quantities: tuple[str, ...]) -> Callable[[Array], dict[str, Array]]:
     """The cheapest pass that has all quantities of a point."""
 
-    def evaluate(x: jax.Array) -> dict[str, jax.Array]:
+    def evaluate(x: Array) -> dict[str, Array]:
         if quantities == ("value",):
             return {"value": field(x)}
         if quantities == ("laplacian",):
@@ -58,7 +74,14 @@ def _several(field: Field, quantities: tuple[str, ...]):
     return evaluate
 
 
-def _squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
+def _difference(field: Field, points: Float[Array, "n k d"]) -> Float[Array, "n c"]:
+    """f(b) - f(a) for two points; Σ_i f(x + h e_i) + f(x - h e_i) - 2d f(x) for a stencil of 2d + 1, centre last."""
+    n, k, d = points.shape
+    values = jax.vmap(field)(points.reshape(n * k, d)).reshape(n, k, -1)
+    return values[:, 1] - values[:, 0] if k == 2 else jnp.sum(values[:, :-1], axis=1) - (k - 1) * values[:, -1]
+
+
+def _squared_error(prediction: Array, target: Array) -> Float[Array, "n"]:
     """Per point: the mean over channels of the squared length of the error."""
     if prediction.shape != target.shape:
         raise ValueError(f"the field gives values of the shape {prediction.shape}, but the target has {target.shape}.")

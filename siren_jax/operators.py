@@ -1,8 +1,8 @@
 """Differential operators: each maps a field to a field.
 
 Derivatives with respect to the point are compositions of `jax.grad`, `jax.jacfwd` and `jax.hessian`, so they nest to
-any order: `divergence(gradient(f))` is `laplacian(f)`. Every operator follows the dtype of the point. A field that knows its
-own derivatives (`KnowsDerivatives`) is asked for them where that is cheaper.
+any order: `divergence(gradient(f))` is `laplacian(f)`. Every operator follows the dtype of the point. A field that
+knows its own derivatives (`KnowsDerivatives`) is asked for them where that is cheaper.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,8 @@ def gradient(field: Field) -> Field:
 def jacobian(field: Field) -> Callable[[Float[Array, "d"]], Float[Array, "c d"]]:
     """Jacobian of a field: row k is the gradient of channel k.
 
-    J_ki(x) = ∂f_k/∂x_i  for f: R^d -> R^c. Units: [field] / [coordinate]. Reverse mode for one channel, else forward mode.
+    J_ki(x) = ∂f_k/∂x_i  for f: R^d -> R^c. Units: [field] / [coordinate]. Reverse mode for one channel, else forward
+    mode.
 
     Args:
         field: maps one point of shape `(d,)` to values of shape `(c,)`.
@@ -151,8 +152,8 @@ def value_jacobian_laplacian(
 def curl(field: Field) -> Field:
     """Curl of a vector field in two or three dimensions.
 
-    curl f = (∂f_2/∂x_3 …) in R³, a field from `(3,)` to `(3,)`: (∂_2 f_3 - ∂_3 f_2, ∂_3 f_1 - ∂_1 f_3, ∂_1 f_2 - ∂_2 f_1).
-    In R² the scalar ∂_1 f_2 - ∂_2 f_1, a field from `(2,)` to `(1,)`. Units: [field] / [coordinate].
+    curl f = (∂f_2/∂x_3 …) in R³, a field from `(3,)` to `(3,)`: (∂_2 f_3 - ∂_3 f_2, ∂_3 f_1 - ∂_1 f_3, ∂_1 f_2 - ∂_2
+    f_1). In R² the scalar ∂_1 f_2 - ∂_2 f_1, a field from `(2,)` to `(1,)`. Units: [field] / [coordinate].
 
     Args:
         field: maps one point of shape `(d,)` to a vector of shape `(d,)`, d = 2 or 3.

@@ -12,9 +12,10 @@ from numpy import ndarray
 class Frame:
     """The map between the indices of an array and the coordinates of a field.
 
-    Axes keep the order of the array: `(row, column)`, `(frame, row, column)`, `(sample,)`. Sample i of n sits at its cell's
-    centre. The longest axis spans [-1, 1] and every axis has the same spacing, so that a derivative means the same along each:
-    x = spacing·(i + 1/2 - n/2), with spacing = 2 / max(shape), which is (2i + 1)/n - 1 on the longest axis.
+    Axes keep the order of the array: `(row, column)`, `(frame, row, column)`, `(sample,)`. Sample i of n sits at its
+    cell's centre. The longest axis spans [-1, 1] and every axis has the same spacing, so that a derivative means the
+    same along each: x = spacing·(i + 1/2 - n/2), with spacing = 2 / max(shape), which is (2i + 1)/n - 1 on the longest
+    axis.
 
     Args:
         shape: samples along each axis, without channels.

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 import jax
@@ -16,6 +16,7 @@ from numpy import ndarray
 
 from siren_jax.errors import InputError
 from siren_jax.signals.grid import Frame, generate_coordinates
+from siren_jax.signals.integrals import segments, stencils
 
 WHITE = 1.0
 
@@ -29,8 +30,8 @@ def load_image(
 ) -> Float[ndarray, "h w c"]:
     """A picture file as an array of values in [0, 1], upright, with one (grey), three (RGB) or four (RGBA) channels.
 
-    Every format that Pillow reads. The EXIF rotation is obeyed; palettes and CMYK become RGB; of an animation the first frame is
-    taken, with a warning. Transparency is laid over white, or kept as a fourth channel.
+    Every format that Pillow reads. The EXIF rotation is obeyed; palettes and CMYK become RGB; of an animation the first
+    frame is taken, with a warning. Transparency is laid over white, or kept as a fourth channel.
 
     Args:
         path: the file.
@@ -41,23 +42,25 @@ def load_image(
     Raises:
         InputError: the file is missing, is not a picture, is damaged or is too large.
     """
-    values = _read(os.fspath(path), keep_alpha)
+    return shrink(_read(os.fspath(path), keep_alpha), downsample=downsample, size=size)
+
+
+def shrink(
+    image: Float[ndarray, "h w c"], *, downsample: int = 1, size: int | None = None
+) -> Float[ndarray, "h2 w2 c"]:
+    """The image with fewer pixels, smoothed by a Gaussian against aliasing; `size` may also enlarge it. See
+    `load_image`."""
     if downsample < 1 or (size is not None and size < 1):
         raise InputError(f"downsample and size must be at least 1, but are {downsample} and {size}.")
-    h, w = (max(1, n // downsample) for n in values.shape[:2])
+    h, w = (max(1, n // downsample) for n in image.shape[:2])
     if size is not None:
         h, w = (max(1, round(n * size / max(h, w))) for n in (h, w))
-    return resize(values, (h, w))
-
-
-def resize(image: Float[ndarray, "h w c"], shape: tuple[int, int]) -> Float[ndarray, "h2 w2 c"]:
-    """The image on another grid; smoothed by a Gaussian before it gets smaller."""
-    if image.shape[:2] == shape:
+    if (h, w) == image.shape[:2]:
         return image
     import skimage.transform
 
-    larger = shape[0] * shape[1] > image.shape[0] * image.shape[1]
-    resized = skimage.transform.resize(image, shape, order=3 if larger else 1, anti_aliasing=not larger)
+    smaller = h * w < image.shape[0] * image.shape[1]
+    resized = skimage.transform.resize(image, (h, w), order=1 if smaller else 3, anti_aliasing=smaller)
     return np.asarray(resized, np.float32)
 
 
@@ -108,10 +111,11 @@ def _channels(picture, keep_alpha: bool) -> Float[ndarray, "h w c"]:
 def value_range_of(image: ndarray) -> tuple[float, float]:
     """The interval that an array's values are measured in, which [-1, 1] stands for.
 
-    Integers: all values of the type. Floats: [0, 1] if all lie in it, else [-1, 1] if all lie in it, else least to greatest.
+    Integers: all values of the type. Floats: [0, 1] if all lie in it, else [-1, 1] if all lie in it, else least to
+        greatest.
 
-    >>> value_range_of(np.zeros((2, 2), np.uint8)), value_range_of(np.array([0.2, 0.3])), value_range_of(np.array([-3.0, 5.0]))
-    ((0.0, 255.0), (0.0, 1.0), (-3.0, 5.0))
+    >>> value_range_of(np.zeros((2, 2), np.uint8)), value_range_of(np.array([0.2, 0.3])), value_range_of(np.array([-3.0,
+    5.0])) ((0.0, 255.0), (0.0, 1.0), (-3.0, 5.0))
     """
     if image.dtype == bool:
         return 0.0, 1.0
@@ -155,12 +159,16 @@ class PixelDataset:
     def __init__(self, image: ndarray, *, value_range: tuple[float, float] | None = None):
         image = np.asarray(image)
         if image.ndim not in (2, 3) or image.size == 0:
-            raise InputError(f"an image has the shape (h, w) or (h, w, c) and at least one pixel, but this is {image.shape}.")
+            raise InputError(
+                f"an image has the shape (h, w) or (h, w, c) and at least one pixel, but this is {image.shape}."
+            )
         if image.dtype.kind not in "buif":
             raise InputError(f"an image holds real numbers, but this array has the type {image.dtype}.")
         bad = int(np.size(image) - np.count_nonzero(np.isfinite(image)))
         if bad:
-            raise InputError(f"{bad} of the image's {image.size} values are NaN or infinite; replace or mask them first.")
+            raise InputError(
+                f"{bad} of the image's {image.size} values are NaN or infinite; replace or mask them first."
+            )
         image = image.reshape(*image.shape[:2], -1)
         self.value_range = value_range or value_range_of(image)
         low, high = self.value_range
@@ -204,7 +212,8 @@ class PixelDataset:
 
     @cached_property
     def mean_square(self) -> Mapping[str, float]:
-        """Mean over pixels and channels of the squared length of gradient and Laplacian: what a loss is normalised by."""
+        """Mean over pixels and channels of the squared length of gradient and Laplacian: what a loss is normalised
+        by."""
         return {name: float(np.sum(getattr(self, name) ** 2)) / self.value.size for name in ("gradient", "laplacian")}
 
     def __len__(self) -> int:
@@ -231,9 +240,7 @@ class PixelDataset:
         for start in range(0, len(self), batch_size):
             yield self[order[start : start + batch_size]]
 
-    def sampler(
-        self, batch_size: int | None = None, *, quantities: tuple[str, ...] = ("value",)
-    ) -> Callable[[Array, Array], dict[str, Array]]:
+    def sampler(self, batch_size: int | None = None, *, quantities: tuple[str, ...] = ("value",)) -> Partial:
         """A pure function `sample(key, step)` that draws a batch inside a jitted step.
 
         The pixels, row by row, are cut into `batch_size` strata of equal length, and one is drawn from each: no pixel
@@ -241,20 +248,34 @@ class PixelDataset:
 
         Args:
             batch_size: points of a batch; by default all.
-            quantities: what the batch holds besides `coordinates`.
+            quantities: what the batch holds besides `coordinates`: "value", "gradient", "laplacian", and their integral
+                forms "gradient_integral" and "laplacian_integral", of `signals.integrals`, as many as there are points.
 
         Raises:
             InputError: the batch is larger than the image, or not positive.
         """
         batch_size = self._checked(batch_size)
         edges = np.arange(batch_size + 1) * len(self) // batch_size
-        data = {name: jnp.asarray(getattr(self, name)) for name in ("coordinates", *quantities)}
-        return Partial(_draw, data, jnp.asarray(edges, jnp.int32))
+        integrals = {}
+        if "gradient_integral" in quantities:
+            integrals["gradient_integral"] = segments(self._grids("gradient"), self.frame)
+        if "laplacian_integral" in quantities:
+            integrals["laplacian_integral"] = stencils(self._grids("laplacian"), self.frame)
+        pointwise = {"coordinates", *quantities} - set(integrals)
+        data = {name: jnp.asarray(getattr(self, name)) for name in sorted(pointwise)}
+        return Partial(_draw, data, jnp.asarray(edges, jnp.int32), integrals)
 
-    def image(self, values: ndarray) -> Float[ndarray, "h w c"]:
-        """Values in [-1, 1], of the shape `(n, c)`, as an image in the range of the original."""
+    def grids(self) -> dict[str, ndarray]:
+        """Value, gradient and Laplacian as grids in the image's own values, of the shapes `(h, w, c)`, `(h, w, c, 2)`,
+        `(h, w, c)`."""
         low, high = self.value_range
-        return (np.asarray(values).reshape(*self.shape, -1) + 1) * ((high - low) / 2) + low
+        half = (high - low) / 2
+        derivatives = {name: half * self._grids(name) for name in ("gradient", "laplacian")}
+        return {"value": (self._grids("value") + 1) * half + low, **derivatives}
+
+    def _grids(self, name: str) -> ndarray:
+        values = getattr(self, name)
+        return values.reshape(*self.shape, *values.shape[1:])
 
     def _flat(self, grid: ndarray) -> Float[ndarray, "n ..."]:
         return grid.reshape(-1, *grid.shape[2:]).astype(np.float32)
@@ -263,13 +284,19 @@ class PixelDataset:
         if batch_size is None:
             return len(self)
         if not 1 <= batch_size <= len(self):
-            raise InputError(f"a batch has 1 to {len(self)} points, the image's pixels, but {batch_size} were asked for.")
+            raise InputError(
+                f"a batch has 1 to {len(self)} points, the image's pixels, but {batch_size} were asked for."
+            )
         return batch_size
 
 
-def _draw(data: dict[str, Array], edges: Array, key: Array, step: Array) -> dict[str, Array]:
+def _draw(
+    data: dict[str, Array], edges: Array, integrals: dict[str, Partial], key: Array, step: Array
+) -> dict[str, Array | dict[str, Array]]:
     del step  # every step draws alike; the key differs
+    for_pixels, *others = jax.random.split(key, 1 + len(integrals))
     start, width = edges[:-1], jnp.diff(edges)
-    offset = (jax.random.uniform(key, start.shape) * width).astype(jnp.int32)
+    offset = (jax.random.uniform(for_pixels, start.shape) * width).astype(jnp.int32)
     index = start + jnp.minimum(offset, width - 1)  # the product may round up to the width
-    return {name: values[index] for name, values in data.items()}
+    drawn = {name: draw(k, len(start)) for (name, draw), k in zip(integrals.items(), others, strict=True)}
+    return {name: values[index] for name, values in data.items()} | drawn

@@ -1,0 +1,42 @@
+"""The command `siren-jax`: `fit`, `render` and `info`."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+import tyro
+
+from siren_jax.cli.fit import Fit
+from siren_jax.cli.info import Info
+from siren_jax.cli.render import Render
+from siren_jax.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code.
+
+    0: done; 1: the fit stopped at a value that is not finite; 2: the input or an argument cannot be used; 130: Ctrl-C.
+        In all but the
+    second-last case what was learned is written.
+    """
+    warnings.showwarning = lambda message, *_, **__: print(f"siren-jax: {message}", file=sys.stderr)
+    command = tyro.cli(
+        Fit | Render | Info,  # pyright: ignore[reportArgumentType]
+        prog="siren-jax",
+        description="Turn a picture into a SIREN, a small sine network that is the picture as a continuous function.",
+        args=arguments,
+        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+    try:
+        return command.run()
+    except InputError as error:
+        print(f"siren-jax: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("siren-jax: interrupted; nothing was written.", file=sys.stderr)
+        return 130
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Progress of a fit on the terminal: a live line where there is one, plain lines where the output goes to a file."""
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bar
+
+PLAIN_SECONDS = 5.0
+
+
+class Reporter:
+    """A context in which `update` shows how far a fit has come, on standard error."""
+
+    def __init__(self):
+        self._bar = None
+        if sys.stderr.isatty():
+            columns = (BarColumn(bar_width=20), TaskProgressColumn(), TextColumn("{task.description}"))
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task("compiling", total=1.0)
+        self._last = -PLAIN_SECONDS
+
+    def __enter__(self) -> "Reporter":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(
+        self, done: float, step: int, loss: float, psnr: float, steps_per_second: float, seconds_left: float
+    ) -> None:
+        """Shows the share of the budget that is spent, and the state of the fit."""
+        line = f"step {step:,}  loss {loss:.3g}  PSNR {psnr:.1f} dB  {steps_per_second:.3g} steps/s  {_duration(seconds_left)} left"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=min(done, 1.0), description=line)
+        elif time.monotonic() - self._last >= PLAIN_SECONDS:
+            self._last = time.monotonic()
+            print(line, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(max(0, round(seconds)), 60)
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

@@ -1,0 +1,200 @@
+"""`siren-jax fit`: a picture becomes a SIREN."""
+
+import json
+import math
+import os
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import jax
+import optax
+import tyro
+from flax import nnx
+
+from siren_jax.cli.session import Session
+from siren_jax.errors import InputError
+from siren_jax.fit import fit
+from siren_jax.network import SIREN, ReLUMLP
+from siren_jax.objectives import supervise
+from siren_jax.signals import PixelDataset, load_image
+from siren_jax.signals.image import shrink
+from siren_jax.storage import LIMITS, Network
+
+QUANTITIES = {
+    "values": ("value",),
+    "gradient": ("gradient", "gradient_integral"),
+    "laplacian": ("laplacian", "laplacian_integral"),
+    "mixed": ("value", "gradient", "laplacian"),
+}
+LEARNING_RATE = {"values": 1e-3, "gradient": 3e-4, "laplacian": 3e-4, "mixed": 3e-4}
+BATCH_SIZE = 4096
+STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fit a network to a picture's values, gradient or Laplacian; write the network, the reconstruction and figures."""
+
+    image: tyro.conf.Positional[str | None] = None
+    """Picture file: grey, RGB or RGBA, 8 or 16 bits. Without one, scikit-image's photograph `camera`."""
+    target: Literal["values", "gradient", "laplacian", "mixed"] = "values"
+    """What the network is trained on. `mixed` is all three, weighed by --weights."""
+    weights: Annotated[tuple[float, float, float], tyro.conf.arg(metavar="VALUE GRADIENT LAPLACIAN")] = (1.0, 0.1, 0.01)
+    """Of the terms of `mixed`. Gradient and Laplacian errors are relative to the target's mean square."""
+    integral_weight: float = 1.0
+    """Of the integral form that `gradient` and `laplacian` are supervised with besides their values at points; it is
+    what pins the broad tones. 0 is the paper's loss."""
+    model: Literal["siren", "relu"] = "siren"
+    """The network: sines, or the ReLU baseline."""
+    width: int = 256
+    """Units of a hidden layer."""
+    depth: int = 3
+    """Hidden layers after the first."""
+    omega: float = 30.0
+    """Frequency factor of the layers after the first."""
+    first_omega: float = 30.0
+    """Frequency factor of the first layer: higher for finer detail."""
+    steps: int | None = None
+    """Stop after so many steps. 1,000 if neither --steps nor --seconds is given. Repeatable to the last bit from the
+    seed."""
+    seconds: float | None = None
+    """Stop after so many seconds of fitting, compilation not counted."""
+    target_psnr: float | None = None
+    """Stop as soon as the PSNR over all pixels reaches so many dB."""
+    batch_size: Annotated[str | None, tyro.conf.arg(metavar="N|full")] = None
+    """Pixels of a step, or `full` for the whole picture. By default 4,096, or all if there are fewer."""
+    learning_rate: float | None = None
+    """Of Adam; decays to zero over the budget along a cosine. By default 1e-3 for values, else 3e-4."""
+    downsample: int = 1
+    """Divide both sides by this whole number first, with anti-aliasing."""
+    size: int | None = None
+    """Resize first so that the longer side has so many pixels, with anti-aliasing."""
+    keep_alpha: bool = False
+    """Keep transparency as a fourth channel. Otherwise the picture is laid over white."""
+    seed: int = 0
+    """Of the initial weights and of every batch."""
+    out: str | None = None
+    """Directory to write to; by default out/NAME."""
+    overwrite: bool = False
+    """Replace what an earlier fit left in the directory."""
+    preview_every: int | None = None
+    """Write the figure during the fit too, each time so many steps have passed."""
+    tensorboard: bool = False
+    """Log scalars, pictures and histograms of the weights to OUT/tensorboard; needs the extra `tensorboard`."""
+    json: bool = False
+    """Print the metrics as one JSON object, the last line of the output."""
+
+    def run(self) -> int:
+        self._check()
+        name, dataset = self._load()
+        quantities = QUANTITIES[self.target]
+        if not self.integral_weight:
+            quantities = tuple(q for q in quantities if not q.endswith("integral"))
+        sample = dataset.sampler(self._batch_size(len(dataset)), quantities=quantities)
+        session = Session(
+            self.out or os.path.join("out", name),
+            name,
+            dataset,
+            alignment=self._alignment,
+            target_psnr=self.target_psnr,
+            preview_every=self.preview_every,
+            tensorboard=self.tensorboard,
+            overwrite=self.overwrite,
+        )
+        with session.reporter:
+            fitted = fit(
+                self._network(dataset.channels),
+                supervise(*quantities, mean_square=dataset.mean_square),
+                sample,
+                key=jax.random.key(self.seed),
+                steps=STEPS if self.steps is None and self.seconds is None else self.steps,
+                seconds=self.seconds,
+                optimizer=optax.adam(self._learning_rate),
+                weights=self._term_weights(quantities),
+                watch=session.watch,
+            )
+        record = {"target": self.target, "seed": self.seed, "learning_rate": self._learning_rate}
+        summary = session.finish(fitted, record)
+        self._tell(summary, fitted.message)
+        return {"non-finite": 1, "interrupt": 130}.get(fitted.stopped_by, 0)
+
+    @property
+    def _alignment(self) -> int | None:
+        """Degree of the polynomial that the target leaves open: a Laplacian at points alone leaves the plane as
+        well."""
+        open_degree = {"gradient": 0, "laplacian": 0 if self.integral_weight else 1}
+        return open_degree.get(self.target)
+
+    @property
+    def _learning_rate(self) -> float:
+        return LEARNING_RATE[self.target] if self.learning_rate is None else self.learning_rate
+
+    def _check(self) -> None:
+        """Refuses settings that cannot be meant, before anything is read."""
+        for name in (
+            "steps",
+            "seconds",
+            "target_psnr",
+            "learning_rate",
+            "omega",
+            "first_omega",
+            "preview_every",
+            "size",
+        ):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"--{name.replace('_', '-')} takes a positive number, but is {value:g}.")
+        for name in ("width", "depth", "downsample"):
+            least, most = (0 if name == "depth" else 1), LIMITS.get(name, math.inf)
+            if not least <= getattr(self, name) <= most:
+                raise InputError(f"--{name} takes a whole number from {least} to {most}, but is {getattr(self, name)}.")
+        weights = (*self.weights, self.integral_weight)
+        if not all(0 <= w < math.inf for w in weights) or not any(self.weights):
+            raise InputError(
+                f"weights are finite, not negative and not all zero, but are {' '.join(map(str, weights))}."
+            )
+
+    def _load(self) -> tuple[str, PixelDataset]:
+        """The picture and the name for its files."""
+        if self.image is not None:
+            values = load_image(self.image, keep_alpha=self.keep_alpha, downsample=self.downsample, size=self.size)
+            return os.path.splitext(os.path.basename(self.image))[0], PixelDataset(values)
+        import skimage.data
+
+        values = skimage.data.camera()[..., None] / 255
+        return "camera", PixelDataset(shrink(values, downsample=self.downsample, size=self.size))
+
+    def _batch_size(self, pixels: int) -> int:
+        if self.batch_size is None:
+            return min(BATCH_SIZE, pixels)
+        if self.batch_size == "full":
+            return pixels
+        if not self.batch_size.isdecimal():
+            raise InputError(f"--batch-size takes a number of pixels or 'full', but is {self.batch_size!r}.")
+        return int(self.batch_size)
+
+    def _network(self, channels: int) -> Network:
+        rngs = nnx.Rngs(self.seed)
+        if self.model == "relu":
+            return ReLUMLP(2, channels, width=self.width, depth=self.depth, rngs=rngs)
+        omegas = {"omega": self.omega, "first_omega": self.first_omega}
+        return SIREN(2, channels, width=self.width, depth=self.depth, **omegas, rngs=rngs)
+
+    def _term_weights(self, quantities: tuple[str, ...]) -> dict[str, float]:
+        if self.target == "mixed":
+            return dict(zip(quantities, self.weights, strict=True))
+        return {q: self.integral_weight for q in quantities if q.endswith("integral")}
+
+    def _tell(self, summary: dict, message: str) -> None:
+        if message:
+            print(f"siren-jax: stopped {message}; the last good network was written.", file=sys.stderr)
+        elif summary["stopped_by"] == "interrupt":
+            print("siren-jax: interrupted; what was learned was written.", file=sys.stderr)
+        psnr = "undefined" if summary["psnr"] is None else f"{summary['psnr']:.2f} dB"
+        aligned = "" if summary["alignment"] == "none" else f" ({summary['alignment']} aligned)"
+        print(f"PSNR {psnr}{aligned} after {summary['steps']:,} steps in {summary['seconds']:.1f} s")
+        for path in summary["files"]:
+            print(f"  {path}")
+        if self.json:
+            print(json.dumps(summary))

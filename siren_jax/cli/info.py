@@ -1,0 +1,35 @@
+"""`siren-jax info`: what a `.siren` file holds."""
+
+from dataclasses import dataclass
+
+import tyro
+
+from siren_jax.network import SIREN, count_parameters
+from siren_jax.neural_field import load
+
+
+@dataclass(frozen=True)
+class Info:
+    """Print what a .siren file holds."""
+
+    file: tyro.conf.Positional[str]
+    """The .siren file."""
+
+    def run(self) -> int:
+        field = load(self.file)
+        network = field.network
+        rows = {
+            "kind": field.kind,
+            "samples": " x ".join(map(str, field.frame.shape)),
+            "channels": network.out_features,
+            "values": f"{field.value_range[0]:g} to {field.value_range[1]:g}",
+            "network": f"{type(network).__name__}, {network.in_features} -> {network.out_features}",
+        }
+        if isinstance(network, SIREN):
+            rows["layers"] = f"{len(network.layers)} of {network.layers[0].linear.out_features} sines"
+            rows["omega"] = f"{network.layers[0].omega:g} in the first layer, {network.layers[-1].omega:g} after"
+        rows["parameters"] = f"{count_parameters(network):,}"
+        rows |= {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in field.record.items()}
+        for name, value in rows.items():
+            print(f"{name:12} {value}")
+        return 0

@@ -1,0 +1,107 @@
+"""`siren-jax render`: a `.siren` file as a picture or an array, at any resolution."""
+
+import os
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+from numpy import ndarray
+
+from siren_jax.errors import InputError
+from siren_jax.neural_field import NeuralField, load
+from siren_jax.storage import write_atomically
+
+MAX_PICTURE = 2**28  # samples of a PNG, which is made in memory; an NPY is not
+
+
+@dataclass(frozen=True)
+class Render:
+    """Sample a .siren file at any resolution, all of it or a part, and write a picture or an array."""
+
+    file: tyro.conf.Positional[str]
+    """The .siren file."""
+    out: Annotated[str, tyro.conf.arg(metavar="PNG|NPY")]
+    """File to write. A PNG has 8 bits: values clipped to their range; the gradient's length from black to its 99.5th
+    percentile; the Laplacian from blue over white to red. An NPY has float32 in true units: (h, w, c), for the gradient
+    (h, w, c, 2)."""
+    shape: tuple[int, int] | None = None
+    """Height and width of the result. By default those of the original, or of the region."""
+    scale: float | None = None
+    """Factor on the default height and width, instead of --shape."""
+    of: Literal["value", "gradient", "laplacian"] = "value"
+    """What to render."""
+    region: Annotated[tuple[float, float, float, float] | None, tyro.conf.arg(metavar="R0 C0 R1 C1")] = None
+    """Part of the picture: first row and column, last row and column (exclusive), in pixels of the original; fractions
+    allowed."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+
+    def run(self) -> int:
+        kind = os.path.splitext(self.out)[1].lower()
+        if kind not in (".png", ".npy"):
+            raise InputError(f"--out ends in .png or .npy, but is {self.out!r}.")
+        if os.path.exists(self.out) and not self.overwrite:
+            raise InputError(f"{self.out!r} exists; choose another name, or allow it to be replaced with --overwrite.")
+        field = load(self.file)
+        if len(field.frame.shape) != 2:
+            raise InputError(f"{self.file!r} holds a signal with {len(field.frame.shape)} axes; pictures have 2.")
+        region = None
+        if self.region is not None:
+            r0, c0, r1, c1 = self.region
+            region = ((r0, r1), (c0, c1))
+        shape = self._shape(field, region)
+        if kind == ".png":
+            if shape[0] * shape[1] > MAX_PICTURE:
+                raise InputError(f"a PNG of {shape[0]} x {shape[1]} is too large to be held in memory; write an .npy.")
+            write_picture(
+                self.out, field.render(shape, of=self.of, region=region), self.of, field, overwrite=self.overwrite
+            )
+        else:
+            self._write_array(field, shape, region)
+        print(f"{self.of} of {self.file} at {shape[0]} x {shape[1]}: {self.out}")
+        return 0
+
+    def _shape(self, field: NeuralField, region) -> tuple[int, int]:
+        if self.shape is not None and self.scale is not None:
+            raise InputError("--shape and --scale exclude each other; give one.")
+        if self.shape is not None:
+            if min(self.shape) < 1:
+                raise InputError(f"--shape takes two positive numbers, but is {self.shape[0]} {self.shape[1]}.")
+            return self.shape
+        scale = 1.0 if self.scale is None else self.scale
+        if not 0 < scale < np.inf:
+            raise InputError(f"--scale takes a positive number, but is {scale:g}.")
+        sides = field.frame.shape if region is None else [stop - start for start, stop in region]
+        h, w = (max(1, round(side * scale)) for side in sides)
+        return h, w
+
+    def _write_array(self, field: NeuralField, shape: tuple[int, int], region) -> None:
+        """Straight to the disk: memory does not grow with the shape."""
+        full = field.rendered_shape(shape, self.of)
+        partial = f"{self.out}.partial"
+        try:
+            array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=full)
+            field.render(shape, of=self.of, region=region, out=array)
+            array.flush()
+            os.replace(partial, self.out)
+        except OSError as error:
+            raise InputError(f"{self.out!r} cannot be written: {error.strerror}.") from None
+        finally:
+            if os.path.exists(partial):
+                os.unlink(partial)
+
+
+def write_picture(path: str, values: ndarray, of: str, field: NeuralField, *, overwrite: bool) -> None:
+    """A PNG of 8 bits of a rendered quantity."""
+    import matplotlib
+    from PIL import Image
+
+    from siren_jax.plot import as_picture
+
+    shown, low, high, colours = as_picture(of, values, field.value_range)
+    scaled = np.clip((shown - low) / (high - low), 0, 1)
+    if of == "laplacian":
+        scaled = matplotlib.colormaps[colours](scaled)[..., :3]
+    picture = Image.fromarray(np.round(scaled * 255).astype(np.uint8))
+    write_atomically(path, lambda file: picture.save(file, format="PNG"), overwrite=overwrite)

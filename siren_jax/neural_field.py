@@ -1,0 +1,170 @@
+"""A fitted signal: a network with the grid and the values it stands for, evaluated anywhere and kept in a file."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jaxtyping import Float
+from numpy import ndarray
+
+from siren_jax import operators, storage
+from siren_jax.errors import InputError
+from siren_jax.signals.grid import Frame
+
+BLOCK = 65536  # points that a render holds at a time
+TILE = 2048  # points whose activations stay in the cache
+RENDERED = ("value", "gradient", "laplacian")
+MAX_SAMPLES = 2**31  # of a header's frame
+
+
+@dataclass(frozen=True)
+class NeuralField:
+    """A signal as a continuous function of coordinates, in the signal's own values.
+
+    `field(points)` gives the values at points of shape `(d,)` or `(..., d)`; a neural field is itself a field, so that
+    the operators of this library and `jax.vmap`, `jax.grad` and `jax.jit` apply to it.
+
+    Args:
+        network: maps coordinates to values in [-1, 1].
+        frame: the grid that the signal was sampled on.
+        value_range: the values that [-1, 1] stands for.
+        kind: of the signal: "image".
+        record: how it was made; kept in the file.
+    """
+
+    network: storage.Network
+    frame: Frame
+    value_range: tuple[float, float] = (-1.0, 1.0)
+    kind: str = "image"
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, points: Float[Array, "... d"]) -> Float[Array, "... c"]:
+        """Values at points, in the signal's own range; not clipped."""
+        low, high = self.value_range
+        return low + (self.network(jnp.asarray(points)) + 1) * ((high - low) / 2)
+
+    def gradient(self, points: Float[Array, "... d"]) -> Float[Array, "... c d"]:
+        """Gradient of every channel at points, in value per coordinate."""
+        return _over_points(operators.jacobian(self), points)
+
+    def laplacian(self, points: Float[Array, "... d"]) -> Float[Array, "... c"]:
+        """Laplacian of every channel at points, in value per coordinate²."""
+        half = (self.value_range[1] - self.value_range[0]) / 2
+        return half * _over_points(operators.laplacian(self.network), points)
+
+    def render(
+        self,
+        shape: tuple[int, ...] | None = None,
+        *,
+        of: str = "value",
+        region: tuple[tuple[float, float], ...] | None = None,
+        out: ndarray | None = None,
+    ) -> ndarray:
+        """The signal sampled on a grid of any resolution, over all of it or a part.
+
+        Memory is that of the result and of a block of 65,536 points.
+
+        Args:
+            shape: samples along each axis; by default the original's, or one for each of the original's samples in the
+                region.
+            of: "value" `(*shape, c)`, "gradient" `(*shape, c, d)` or "laplacian" `(*shape, c)`, derivatives as in the
+                methods.
+            region: for each axis its start and stop in samples of the original, fractions allowed; sample i covers [i,
+                i + 1]. By default all of it. May reach beyond the original, where the network extrapolates.
+            out: array to write to, of the result's shape; a memory map, for example.
+
+        Raises:
+            InputError: a quantity that is not known, an empty region or shape.
+        """
+        if of not in RENDERED:
+            raise InputError(f"{of!r} cannot be rendered; choose one of {', '.join(RENDERED)}.")
+        d = len(self.frame.shape)
+        region = tuple((0, n) for n in self.frame.shape) if region is None else region
+        if len(region) != d or not all(np.isfinite([a, b]).all() and a < b for a, b in region):
+            raise InputError(f"a region has a start before a stop for each of {d} axes, but is {region}.")
+        shape = tuple(max(1, round(b - a)) for a, b in region) if shape is None else tuple(shape)
+        if len(shape) != d or min(shape) < 1:
+            raise InputError(f"a shape has at least one sample along each of {d} axes, but is {shape}.")
+        start, length = np.array(region).T[0], np.diff(np.array(region, np.float64), axis=1)[:, 0]
+
+        result = np.empty(self.rendered_shape(shape, of), np.float32) if out is None else out
+        flat = result.reshape(-1, *result.shape[d:])
+        graphdef, state = nnx.split(self.network)
+        count = int(np.prod(shape))
+        block = min(BLOCK, count)
+        scale = (self.value_range[1] - self.value_range[0]) / 2
+        for first in range(0, count, block):
+            number = np.arange(first, first + block)  # past the end in the last block: one compiled size
+            cell = np.stack(np.unravel_index(np.minimum(number, count - 1), shape), axis=-1)
+            points = self.frame.coordinates(start + (cell + 0.5) * length / np.array(shape) - 0.5)
+            values = scale * np.asarray(_evaluate(graphdef, state, points, of))
+            flat[first : first + block] = (values + scale + self.value_range[0] if of == "value" else values)[
+                : count - first
+            ]
+        return result
+
+    def rendered_shape(self, shape: tuple[int, ...], of: str) -> tuple[int, ...]:
+        """Shape of what `render` returns for a grid."""
+        return (*shape, self.network.out_features, *([self.network.in_features] if of == "gradient" else []))
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes a `.siren` file, whole or not at all.
+
+        Raises:
+            InputError: the file exists, or cannot be written.
+        """
+        header = {
+            "kind": self.kind,
+            "frame": {"shape": list(self.frame.shape)},
+            "value_range": list(self.value_range),
+            "record": dict(self.record),
+        }
+        storage.write(path, self.network, header, overwrite=overwrite)
+
+
+def load(path: str | os.PathLike[str]) -> NeuralField:
+    """The fitted signal in a `.siren` file.
+
+    Raises:
+        InputError: the file is missing, truncated, of another kind or version, or contradicts itself.
+    """
+    network, header = storage.read(path)
+    try:
+        shape = tuple(header["frame"]["shape"])
+        low, high = header["value_range"]
+        sound = (
+            len(shape) == network.in_features
+            and all(type(n) is int and 1 <= n <= MAX_SAMPLES for n in shape)
+            and all(isinstance(v, int | float) for v in (low, high))
+            and -np.inf < low < high < np.inf
+            and isinstance(header["kind"], str)
+            and isinstance(header.get("record", {}), dict)
+        )
+    except (KeyError, TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise InputError(f"the header of {os.fspath(path)!r} lacks a sound kind, frame or value_range for its network.")
+    return NeuralField(network, Frame(shape), (float(low), float(high)), header["kind"], header.get("record", {}))
+
+
+def _over_points(function, points) -> Array:
+    """`function` of one point at points of shape `(..., d)`."""
+    points = jnp.asarray(points)
+    values = jax.vmap(function)(points.reshape(-1, points.shape[-1]))
+    return values.reshape(*points.shape[:-1], *values.shape[1:])
+
+
+@partial(jax.jit, static_argnames=("graphdef", "of"))
+def _evaluate(graphdef, state, points, of: str) -> Array:
+    network = nnx.merge(graphdef, state)
+    function = {"value": network, "gradient": operators.jacobian(network), "laplacian": operators.laplacian(network)}[
+        of
+    ]
+    return jax.lax.map(function, points, batch_size=TILE)
