@@ -1,0 +1,38 @@
+# make demo: a photograph becomes a SIREN in out/demo/.   make test: lint, types, doctests and tests.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/ready
+
+demo: $(READY)
+	$(BIN)/siren-jax fit --size 256 --steps 1000 --out out/demo --overwrite
+
+test: lint
+	$(BIN)/pytest -n 2 --dist worksteal
+
+test-slow: $(READY)
+	$(BIN)/pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+# The newest versions that pyproject.toml allows, tried together; run the tests before committing them.
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet hatchling editables '.[dev]'
+	.venv-lock/bin/pip freeze --quiet --exclude siren-jax | grep -E '^[A-Za-z0-9._-]+==' > requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf .venv .venv-lock out build dist .ruff_cache .pytest_cache .hypothesis
+
+# Built from the lock alone, and again whenever it or pyproject.toml is newer.
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version)'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+.PHONY: demo test test-slow lint lock clean
