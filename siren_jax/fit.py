@@ -124,8 +124,8 @@ def fit(
             to 1.
         weights: of the terms; one where not given.
         tile: points whose gradient is taken at once; by default 2,048 on a CPU and 65,536 elsewhere.
-        watch: called between chunks with `Progress`; a true answer ends the fit. A target of 40 dB on values in [-1,
-            1]: `watch=lambda progress: progress.terms["value"] < 4e-4`.
+        watch: called between chunks with `Progress`; a true answer ends the fit. A target of 40 dB on values in
+            [-1, 1]: `watch=lambda progress: progress.terms["value"] < 4e-4`.
 
     Returns:
         `Fit`, also after Ctrl-C (once; twice raises) and after a non-finite loss, then with the last good network.
@@ -133,92 +133,129 @@ def fit(
     Raises:
         ValueError: no budget, one that is not positive, a weight for no term, or a term without a value at each point.
     """
-    if steps is None and seconds is None:
-        raise ValueError("fit needs a budget: steps, seconds or both.")
-    if (steps is not None and steps < 1) or (seconds is not None and not seconds > 0):
-        raise ValueError(f"a budget must be positive, but got steps={steps}, seconds={seconds}.")
+    budget = _Budget(steps, seconds)
     if tile is not None and tile < 1:
         raise ValueError(f"a tile has at least one point, but got tile={tile}.")
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer
     sample = sample if isinstance(sample, Partial) else Partial(sample)
+    weights = {} if weights is None else weights
+    tile = tile or TILES.get(jax.default_backend(), DEFAULT_TILE)
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)
+    terms = _term_names(graphdef, params, rest, objective, sample, key, weights)
+    term_weights = jnp.array([weights.get(name, 1.0) for name in terms], jnp.float32)
     params = jax.tree.map(jnp.copy, params)  # donated below; the caller's network stays
-
-    terms = _term_names(graphdef, params, rest, objective, sample, key, weights or {})
-    advance = partial(
-        _advance,
-        graphdef,
-        objective,
-        optimizer,
-        schedule,
-        terms,
-        tile or TILES.get(jax.default_backend(), DEFAULT_TILE),
-    )
-    term_weights = jnp.array([(weights or {}).get(name, 1.0) for name in terms], jnp.float32)
     state = _State(params, optimizer.init(params), jax.tree.map(jnp.copy, params))
 
-    def arguments(state: "_State", start: int, stop: int, clock: tuple[float, int, float]):
-        origin, since, rate = clock
-        span = (jnp.int32(start), jnp.int32(stop))
-        return state, rest, sample, key, term_weights, span, (jnp.float32(origin), jnp.int32(since), jnp.float32(rate))
-
     began = time.perf_counter()
-    step_clock = (0.0, 0, 1 / steps if steps else 0.0)
-    compiled = jax.jit(advance, donate_argnums=0).lower(*arguments(state, 0, 1, step_clock)).compile()
+    advance = jax.jit(partial(_advance, graphdef, objective, optimizer, schedule, terms, tile), donate_argnums=0)
+    constants = rest, sample, key, term_weights
+    advance = advance.lower(state, *constants, *_span(0, 1, (0.0, 0, 0.0))).compile()
     compile_seconds = time.perf_counter() - began
 
-    step, spent, message, stopped_by = 0, 0.0, "", ""
-    logs, ends, rates = [], [], []
+    log = _Log(("loss", *terms))
+    stopped_by = message = ""
     with _interrupts() as interrupted:
         while not stopped_by:
-            per_step = rates[-1] if rates else math.inf
-            length = min(MAX_CHUNK, max(1, int(CHUNK_SECONDS / per_step)))
-            if steps is not None:
-                length = min(length, steps - step)
-            if seconds is not None:
-                length = min(length, max(1, int((seconds - spent) / per_step)))
-            clock = step_clock if steps else (spent / seconds, step, (per_step if rates else 0.0) / seconds)
-
+            length = budget.length(log)
             began = time.perf_counter()
-            state, log, taken = compiled(*arguments(state, step, step + length, clock))
-            taken = int(taken)  # waits for the device
-            elapsed = time.perf_counter() - began
-            table = np.asarray(log)
-            finite = taken == length
-            rows = table[:taken]
-            if taken:
-                ends.append(spent + elapsed / (taken if finite else taken + 1) * np.arange(1, taken + 1))
-                logs.append(rows)
-            rates.append(elapsed / length)
-            step, spent = step + taken, spent + elapsed
+            state, table, taken = advance(state, *constants, *_span(log.steps, length, budget.clock(log)))
+            table, taken = np.asarray(table), int(taken)  # waits for the device
+            log.add(table[:taken], time.perf_counter() - began)
+            if taken < length:
+                stopped_by, message = "non-finite", _blame(log.steps, terms, table[taken])
+            else:
+                stopped_by = "interrupt" if interrupted() else budget.reached(log)
+                if watch is not None and watch(log.progress(budget, partial(_copy, graphdef, state.params, rest))):
+                    stopped_by = stopped_by or "watch"
 
-            if not finite:
-                stopped_by, message = "non-finite", _blame(step, terms, table[taken])
-            elif interrupted():
-                stopped_by = "interrupt"
-            elif steps is not None and step >= steps:
-                stopped_by = "steps"
-            elif seconds is not None and spent + rates[-1] / 2 >= seconds:
-                stopped_by = "seconds"
-            if watch is not None and finite:
-                means = dict(zip(("loss", *terms), rows.mean(axis=0).tolist(), strict=True))
-                share = max(step / steps if steps else 0.0, min(1.0, spent / seconds) if seconds else 0.0)
-                copy = partial(_copy, graphdef, state.params, rest)
-                if watch(Progress(step, spent, share, rates[-1], means, copy)) and not stopped_by:
-                    stopped_by = "watch"
-
-    rows = np.concatenate(logs) if logs else np.zeros((0, 1 + len(terms)), np.float32)
-    history = dict(zip(("loss", *terms), rows.T, strict=True))
-    history["seconds"] = np.concatenate(ends) if ends else np.zeros(0)
     params = state.good if stopped_by == "non-finite" else state.params
     return Fit(
         network=nnx.merge(graphdef, params, rest),
-        history=history,
+        history=log.history(),
         stopped_by=stopped_by,
         compile_seconds=compile_seconds,
-        seconds_per_step=float(np.median(rates)),
+        seconds_per_step=float(np.median(log.rates)),
         message=message,
     )
+
+
+class _Log:
+    """What happened so far, chunk by chunk."""
+
+    def __init__(self, names: tuple[str, ...]):
+        self.names = names
+        self.steps, self.seconds = 0, 0.0
+        self.rates: list[float] = []
+        self._rows: list[ndarray] = []
+        self._ends: list[ndarray] = []
+
+    def add(self, rows: ndarray, elapsed: float) -> None:
+        """A chunk: a row of loss and terms for each of its steps, and the seconds it took."""
+        each = elapsed / max(1, len(rows))
+        self._rows.append(rows)
+        self._ends.append(self.seconds + each * np.arange(1, len(rows) + 1))
+        self.rates.append(each)
+        self.steps += len(rows)
+        self.seconds += elapsed
+
+    def progress(self, budget: "_Budget", network: Callable[[], nnx.Module]) -> Progress:
+        means = dict(zip(self.names, self._rows[-1].mean(axis=0).tolist(), strict=True))
+        return Progress(self.steps, self.seconds, budget.share(self), self.rates[-1], means, network)
+
+    def history(self) -> dict[str, ndarray]:
+        columns = np.concatenate(self._rows).T
+        return {**dict(zip(self.names, columns, strict=True)), "seconds": np.concatenate(self._ends)}
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """Steps, seconds or both; whichever ends first."""
+
+    steps: int | None
+    seconds: float | None
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.seconds is None:
+            raise ValueError("fit needs a budget: steps, seconds or both.")
+        if (self.steps is not None and self.steps < 1) or (self.seconds is not None and not self.seconds > 0):
+            raise ValueError(f"a budget must be positive, but got steps={self.steps}, seconds={self.seconds}.")
+
+    def length(self, log: _Log) -> int:
+        """Steps of the next chunk: one to begin with, then about half a second, and no further than the budget."""
+        time_left = CHUNK_SECONDS if self.seconds is None else min(CHUNK_SECONDS, self.seconds - log.seconds)
+        length = int(time_left / log.rates[-1]) if log.rates else 1
+        steps_left = MAX_CHUNK if self.steps is None else self.steps - log.steps
+        return max(1, min(length, steps_left, MAX_CHUNK))
+
+    def clock(self, log: _Log) -> tuple[float, int, float]:
+        """Share spent at a step, that step, and the share that each further one spends.
+
+        With a number of steps it does not depend on the time, nor on where chunks begin: a fit is repeatable.
+        """
+        if self.steps is not None:
+            return 0.0, 0, 1 / self.steps
+        assert self.seconds is not None
+        return log.seconds / self.seconds, log.steps, (log.rates[-1] if log.rates else 0.0) / self.seconds
+
+    def share(self, log: _Log) -> float:
+        """Share of the budget that is spent."""
+        by_steps = log.steps / self.steps if self.steps else 0.0
+        by_seconds = log.seconds / self.seconds if self.seconds else 0.0
+        return min(1.0, max(by_steps, by_seconds))
+
+    def reached(self, log: _Log) -> str:
+        """Which budget is spent, or nothing."""
+        if self.steps is not None and log.steps >= self.steps:
+            return "steps"
+        if self.seconds is not None and log.seconds + log.rates[-1] / 2 >= self.seconds:
+            return "seconds"
+        return ""
+
+
+def _span(start: int, length: int, clock: tuple[float, int, float]):
+    """The traced arguments of `_advance` that change from chunk to chunk."""
+    share, since, rate = clock
+    return (jnp.int32(start), jnp.int32(start + length)), (jnp.float32(share), jnp.int32(since), jnp.float32(rate))
 
 
 class _State(NamedTuple):
@@ -233,7 +270,7 @@ def _advance(graphdef, objective, optimizer, schedule, terms, tile, state, rest,
     A row of the log is the loss and the terms; that of the step that failed follows those taken.
     """
     start, stop = span
-    origin, since, rate = clock
+    share, since, rate = clock
 
     def loss(params, batch, mask):
         values = objective(nnx.merge(graphdef, params, rest), batch)
@@ -248,7 +285,7 @@ def _advance(graphdef, objective, optimizer, schedule, terms, tile, state, rest,
         finite = jnp.isfinite(value)
         sound = jnp.all(jnp.stack([finite, *(jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient))]))
         updates, moments = optimizer.update(gradient, state.optimizer, state.params)
-        factor = schedule(origin + (index - since) * rate)
+        factor = schedule(share + (index - since) * rate)
         params = optax.apply_updates(state.params, jax.tree.map(lambda u: factor.astype(u.dtype) * u, updates))
         new = _State(
             _select(sound, params, state.params),
@@ -268,8 +305,7 @@ def _over_tiles(value_and_grad, zero, params, batch, tile: int):
     """`zero` plus the sum of `value_and_grad(params, tile of the batch, mask)` over tiles of nearly equal size.
 
     The mask is 1/n at each point, so that sums are means. The last tile is filled up with copies of the last point, of
-    mask
-    zero: fewer of them than there are tiles.
+    mask zero: fewer of them than there are tiles.
     """
     n = jax.tree.leaves(batch)[0].shape[0]
     count = math.ceil(n / tile)

@@ -43,8 +43,8 @@ def aligned(
     if degree not in (0, 1):
         raise ValueError(f"degree is 0 (mean) or 1 (mean and plane), not {degree}.")
     basis = np.ones((len(points), 1)) if degree == 0 else np.column_stack([np.ones(len(points)), points])
-    error = np.asarray(truth, np.float64) - prediction
-    return prediction + basis @ np.linalg.lstsq(basis, error, rcond=None)[0]
+    error = np.asarray(truth, np.float64) - np.asarray(prediction)
+    return np.asarray(prediction) + basis @ np.linalg.lstsq(basis, error, rcond=None)[0]
 
 
 def contrast(prediction: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) -> float:
@@ -56,6 +56,6 @@ def contrast(prediction: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) ->
     >>> contrast(0.5 * truth + 3, truth)
     0.5
     """
-    t = truth - np.mean(truth, axis=0, dtype=np.float64)
-    p = prediction - np.mean(prediction, axis=0, dtype=np.float64)
-    return float(np.sum(t * p) / np.sum(t * t)) if np.any(t) else float("nan")
+    t, p = (np.asarray(x, np.float64) for x in (truth, prediction))
+    t, p = t - t.mean(axis=0), p - p.mean(axis=0)
+    return float(np.sum(t * p) / np.sum(t * t)) if np.ptp(truth) > 0 else float("nan")

@@ -143,7 +143,8 @@ class SIREN(nnx.Module):
             precision=precision,
             rngs=rngs,
         )
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features, self.out_features, self.width, self.depth = in_features, out_features, width, depth
+        self.first_omega, self.omega, self.use_bias = first_omega, omega, use_bias
 
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... c"]:
         return self.activations(x)[-1].after
@@ -225,7 +226,7 @@ class ReLUMLP(nnx.Module):
             )
             for n, m in itertools.pairwise(sizes)
         )
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features, self.out_features, self.width, self.depth = in_features, out_features, width, depth
 
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... c"]:
         _check_points(x, self.in_features)

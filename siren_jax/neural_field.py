@@ -45,16 +45,16 @@ class NeuralField:
     kind: str = "image"
     record: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, points: Float[Array, "... d"]) -> Float[Array, "... c"]:
+    def __call__(self, points: Float[Array | ndarray, "... d"]) -> Float[Array, "... c"]:
         """Values at points, in the signal's own range; not clipped."""
         low, high = self.value_range
         return low + (self.network(jnp.asarray(points)) + 1) * ((high - low) / 2)
 
-    def gradient(self, points: Float[Array, "... d"]) -> Float[Array, "... c d"]:
+    def gradient(self, points: Float[Array | ndarray, "... d"]) -> Float[Array, "... c d"]:
         """Gradient of every channel at points, in value per coordinate."""
         return _over_points(operators.jacobian(self), points)
 
-    def laplacian(self, points: Float[Array, "... d"]) -> Float[Array, "... c"]:
+    def laplacian(self, points: Float[Array | ndarray, "... d"]) -> Float[Array, "... c"]:
         """Laplacian of every channel at points, in value per coordinate²."""
         half = (self.value_range[1] - self.value_range[0]) / 2
         return half * _over_points(operators.laplacian(self.network), points)
@@ -136,22 +136,26 @@ def load(path: str | os.PathLike[str]) -> NeuralField:
         InputError: the file is missing, truncated, of another kind or version, or contradicts itself.
     """
     network, header = storage.read(path)
+    if not _sound(header, network.in_features):
+        raise InputError(f"the header of {os.fspath(path)!r} lacks a sound kind, frame or value_range for its network.")
+    low, high = header["value_range"]
+    frame = Frame(tuple(header["frame"]["shape"]))
+    return NeuralField(network, frame, (float(low), float(high)), header["kind"], header.get("record", {}))
+
+
+def _sound(header: Mapping[str, Any], d: int) -> bool:
+    """Whether the fields of a header, beside its network, are what `save` writes."""
     try:
-        shape = tuple(header["frame"]["shape"])
-        low, high = header["value_range"]
-        sound = (
-            len(shape) == network.in_features
+        shape, (low, high) = header["frame"]["shape"], header["value_range"]
+        return (
+            len(shape) == d
             and all(type(n) is int and 1 <= n <= MAX_SAMPLES for n in shape)
-            and all(isinstance(v, int | float) for v in (low, high))
-            and -np.inf < low < high < np.inf
+            and bool(-np.inf < low < high < np.inf)
             and isinstance(header["kind"], str)
             and isinstance(header.get("record", {}), dict)
         )
     except (KeyError, TypeError, ValueError):
-        sound = False
-    if not sound:
-        raise InputError(f"the header of {os.fspath(path)!r} lacks a sound kind, frame or value_range for its network.")
-    return NeuralField(network, Frame(shape), (float(low), float(high)), header["kind"], header.get("record", {}))
+        return False
 
 
 def _over_points(function, points) -> Array:

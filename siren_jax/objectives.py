@@ -18,7 +18,7 @@ def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) 
     """Squared errors of a field's value, gradient and Laplacian at points, each a term of its own.
 
     For every quantity q of the field f and its target t: |q(f)(x) - t(x)|² / m, the mean over channels (and the sum
-    over the gradient's components), from one pass over the network. Sitzmann et al. 2020, Section 3.1 and Eq. 8.
+    over the gradient's components), from one pass over the network. Sitzmann et al. 2020, Sections 3.1 and 4.1.
 
     The integral forms "gradient_integral" and "laplacian_integral" ask the same of averages over all scales, which the
     network meets with differences of its values: |f(b) - f(a) - t|² and |Σ_i f(x + h e_i) + f(x - h e_i) - 2d f(x) -

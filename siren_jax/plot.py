@@ -11,6 +11,7 @@ from numpy import ndarray
 ROWS = ("value", "gradient", "laplacian")
 # Okabe and Ito's palette, told apart in every form of colour blindness.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_SYMBOLS = {"value": "f", "gradient": "|∇f|", "laplacian": "Δf"}
 _LABELS = {"value": "value", "gradient": "|∇f|, value / coordinate", "laplacian": "Δf, value / coordinate²"}
 
 
@@ -33,20 +34,30 @@ def comparison(
 
 
 def panels(
-    columns: Mapping[str, Mapping[str, ndarray]], *, title: str = "", value_range: tuple[float, float] = (0, 1)
+    columns: Mapping[str, Mapping[str, ndarray]],
+    *,
+    title: str = "",
+    value_range: tuple[float, float] = (0, 1),
+    side: float = 3.6,
 ) -> Figure:
-    """Any number of named columns of value, length of the gradient and Laplacian; see `comparison`."""
+    """Any number of named columns of value, length of the gradient and Laplacian; see `comparison`.
+
+    Args:
+        columns: fields by name.
+        title: one line above.
+        value_range: values shown as black and white.
+        side: width of a picture, in inches.
+    """
     h, w = next(iter(columns.values()))["value"].shape[:2]
-    side = 3.6
-    aspect = float(np.clip(h / w, 0.3, 3))
-    figure = Figure(figsize=(len(columns) * (side + 1.2), 3 * (side * aspect + 0.35) + 0.6), layout="constrained")
+    height = side * float(np.clip(h / w, 0.3, 3))
+    figure = Figure(figsize=(len(columns) * (side + 1), 3 * (height + 0.1) + 0.7), layout="constrained")
     axes = figure.subplots(3, len(columns), squeeze=False)
     for column, (name, fields) in enumerate(columns.items()):
         for row, quantity in enumerate(ROWS):
             _panel(figure, axes[row, column], quantity, fields[quantity], value_range)
         axes[0, column].set_title(name)
     for row, quantity in enumerate(ROWS):
-        axes[row, 0].set_ylabel({"value": "f", "gradient": "|∇f|", "laplacian": "Δf"}[quantity], fontsize="x-large")
+        axes[row, 0].set_ylabel(_SYMBOLS[quantity], fontsize="x-large")
     figure.suptitle(title)
     return figure
 

@@ -24,7 +24,7 @@ Network = SIREN | ReLUMLP
 
 # Largest accepted value of each size in a header: far above what is of use, far below what exhausts a machine.
 LIMITS = {"in_features": 64, "out_features": 4096, "width": 65536, "depth": 256}
-OMEGAS = ("first_omega", "omega")
+EXTRA = {"siren": ("first_omega", "omega", "use_bias"), "relu": ()}
 
 
 def write(
@@ -115,13 +115,8 @@ def _umask() -> int:
 
 
 def _architecture(network: Network) -> dict[str, Any]:
-    first = network.layers[0]
-    sizes = {"in_features": network.in_features, "out_features": network.out_features}
-    if isinstance(network, SIREN):
-        sizes |= {"width": first.linear.out_features, "depth": len(network.layers) - 1}
-        omegas = {"first_omega": first.omega, "omega": network.layers[-1].omega}
-        return {"type": "siren", **sizes, **omegas, "use_bias": first.linear.use_bias}
-    return {"type": "relu", **sizes, "width": first.out_features, "depth": len(network.layers) - 2}
+    kind = "siren" if isinstance(network, SIREN) else "relu"
+    return {"type": kind, **{name: getattr(network, name) for name in (*LIMITS, *EXTRA[kind])}}
 
 
 def _build(architecture: Mapping[str, Any]) -> Network:
@@ -147,10 +142,9 @@ def _checked_header(path: str, text: str | None) -> dict[str, Any]:
     if version != FORMAT_VERSION:
         raise InputError(f"{path!r} has the format version {version!r}; this siren_jax reads version {FORMAT_VERSION}.")
     kind = architecture.get("type")
-    if kind not in ("siren", "relu"):
+    if not isinstance(kind, str) or kind not in EXTRA:
         raise InputError(f"the header of {path!r} names a network of the type {kind!r}; siren and relu are known.")
-    extra = (*OMEGAS, "use_bias") if kind == "siren" else ()
-    if set(architecture) != {"type", *LIMITS, *extra}:
+    if set(architecture) != {"type", *LIMITS, *EXTRA[kind]}:
         raise InputError(f"the header of {path!r} does not describe a network: its fields are {sorted(architecture)}.")
     for name, limit in LIMITS.items():
         value = architecture[name]
@@ -159,13 +153,8 @@ def _checked_header(path: str, text: str | None) -> dict[str, Any]:
             raise InputError(
                 f"the header of {path!r} asks for {name} = {value!r}; whole numbers {least} to {limit} are accepted."
             )
-    for name in extra[:2]:
-        if not isinstance(architecture[name], int | float) or not math.isfinite(architecture[name]):
-            raise InputError(
-                f"the header of {path!r} asks for {name} = {architecture[name]!r}; a finite number is needed."
-            )
-    if extra and not isinstance(architecture["use_bias"], bool):
-        raise InputError(
-            f"the header of {path!r} asks for use_bias = {architecture['use_bias']!r}; true or false is needed."
-        )
+    for name in EXTRA[kind]:
+        value, wanted = architecture[name], bool if name == "use_bias" else int | float
+        if not isinstance(value, wanted) or not math.isfinite(value):
+            raise InputError(f"the header of {path!r} asks for {name} = {value!r}; that is no {name}.")
     return header

@@ -37,7 +37,8 @@ class Reporter:
         self, done: float, step: int, loss: float, psnr: float, steps_per_second: float, seconds_left: float
     ) -> None:
         """Shows the share of the budget that is spent, and the state of the fit."""
-        line = f"step {step:,}  loss {loss:.3g}  PSNR {psnr:.1f} dB  {steps_per_second:.3g} steps/s  {_duration(seconds_left)} left"
+        state = f"step {step:,}  loss {loss:.3g}  PSNR {psnr:.1f} dB"
+        line = f"{state}  {steps_per_second:.3g} steps/s  {_duration(seconds_left)} left"
         if self._bar is not None:
             self._bar.update(self._task, completed=min(done, 1.0), description=line)
         elif time.monotonic() - self._last >= PLAIN_SECONDS:

@@ -178,8 +178,15 @@ class Fit:
         rngs = nnx.Rngs(self.seed)
         if self.model == "relu":
             return ReLUMLP(2, channels, width=self.width, depth=self.depth, rngs=rngs)
-        omegas = {"omega": self.omega, "first_omega": self.first_omega}
-        return SIREN(2, channels, width=self.width, depth=self.depth, **omegas, rngs=rngs)
+        return SIREN(
+            2,
+            channels,
+            width=self.width,
+            depth=self.depth,
+            first_omega=self.first_omega,
+            omega=self.omega,
+            rngs=rngs,
+        )
 
     def _term_weights(self, quantities: tuple[str, ...]) -> dict[str, float]:
         if self.target == "mixed":

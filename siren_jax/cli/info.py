@@ -25,9 +25,9 @@ class Info:
             "values": f"{field.value_range[0]:g} to {field.value_range[1]:g}",
             "network": f"{type(network).__name__}, {network.in_features} -> {network.out_features}",
         }
+        rows["layers"] = f"{network.depth + 1} of {network.width} units"
         if isinstance(network, SIREN):
-            rows["layers"] = f"{len(network.layers)} of {network.layers[0].linear.out_features} sines"
-            rows["omega"] = f"{network.layers[0].omega:g} in the first layer, {network.layers[-1].omega:g} after"
+            rows["omega"] = f"{network.first_omega:g} in the first layer, {network.omega:g} after"
         rows["parameters"] = f"{count_parameters(network):,}"
         rows |= {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in field.record.items()}
         for name, value in rows.items():

@@ -7,6 +7,7 @@ import resource
 import tempfile
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from matplotlib.figure import Figure
@@ -70,7 +71,7 @@ class Session:
     def watch(self, progress: Progress) -> bool:
         """Shows and logs the state of a fit; true once the target PSNR is reached."""
         network = progress.network()
-        estimate = self._psnr(np.asarray(network(self._dataset.coordinates[self._subset])), self._subset)
+        estimate = self._psnr(np.asarray(network(jnp.asarray(self._dataset.coordinates[self._subset]))), self._subset)
         self._curve.append((progress.step, estimate))
         left = progress.seconds * (1 / progress.spent - 1) if progress.spent else math.inf
         self.reporter.update(
