@@ -164,9 +164,11 @@ def fit(
             if taken < length:
                 stopped_by, message = "non-finite", _blame(log.steps, terms, table[taken])
             else:
-                stopped_by = "interrupt" if interrupted() else budget.reached(log)
+                stopped_by = budget.reached(log)
                 if watch is not None and watch(log.progress(budget, partial(_copy, graphdef, state.params, rest))):
                     stopped_by = stopped_by or "watch"
+                if interrupted():
+                    stopped_by = "interrupt"
 
     params = state.good if stopped_by == "non-finite" else state.params
     return Fit(

@@ -58,4 +58,4 @@ def contrast(prediction: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) ->
     """
     t, p = (np.asarray(x, np.float64) for x in (truth, prediction))
     t, p = t - t.mean(axis=0), p - p.mean(axis=0)
-    return float(np.sum(t * p) / np.sum(t * t)) if np.ptp(truth) > 0 else float("nan")
+    return float(np.sum(t * p) / np.sum(t * t)) if np.any(np.ptp(truth, axis=0) > 0) else float("nan")

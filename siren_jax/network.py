@@ -150,8 +150,10 @@ class SIREN(nnx.Module):
         return self.activations(x)[-1].after
 
     def activations(self, x: Float[Array, "... d"]) -> list[Activation]:
-        """Every layer's values before and after its sine, first layer first; the linear output is last, twice the
-        same."""
+        """Every layer's values before and after its sine, first layer first; the linear output is last, twice the same.
+
+        Memory is that of all layers at all points at once.
+        """
         _check_points(x, self.in_features)
         values = []
         for layer in self.layers:

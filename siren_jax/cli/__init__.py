@@ -19,7 +19,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         In all but the
     second-last case what was learned is written.
     """
-    warnings.showwarning = lambda message, *_, **__: print(f"siren-jax: {message}", file=sys.stderr)
     command = tyro.cli(
         Fit | Render | Info,  # pyright: ignore[reportArgumentType]
         prog="siren-jax",
@@ -28,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     try:
-        return command.run()
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = lambda message, *_, **__: print(f"siren-jax: {message}", file=sys.stderr)
+            return command.run()
     except InputError as error:
         print(f"siren-jax: {error}", file=sys.stderr)
         return 2
