@@ -17,6 +17,14 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+# The pictures of README and docs; twenty minutes.
+pictures: demo
+	$(BIN)/python -m experiments.image_fit --overwrite
+	$(BIN)/python -m experiments.activation_statistics --overwrite
+	cp out/demo/comparison.png docs/images/demo.png
+	cp out/experiments/image_fit/image_fit.png docs/images/image_fit.png
+	cp out/experiments/activation_statistics/paper.png docs/images/activation_statistics.png
+
 # The newest versions that pyproject.toml allows, tried together; run the tests before committing them.
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
@@ -35,4 +43,4 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: demo test test-slow lint lock clean
+.PHONY: demo test test-slow lint pictures lock clean

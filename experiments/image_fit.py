@@ -26,7 +26,7 @@ from flax import nnx
 from siren_jax import SIREN, InputError, NeuralField, PixelDataset, ReLUMLP, fit, supervise
 from siren_jax.metrics import aligned, contrast, psnr
 from siren_jax.plot import panels
-from siren_jax.signals.image import shrink
+from siren_jax.signals import shrink
 
 TARGETS = {
     "values": ("value",),
@@ -39,7 +39,7 @@ TARGETS = {
 class Config:
     size: int = 256  # pixels along each side of the picture
     width: int = 256  # units of a hidden layer
-    steps: tuple[int, int, int] = (1000, 600, 400)  # for values, gradient, Laplacian
+    steps: tuple[int, int, int] = (600, 400, 200)  # for values, gradient, Laplacian
     learning_rates: tuple[float, float, float] = (1e-3, 3e-4, 3e-4)  # of Adam, likewise
     batch_size: int = 4096  # pixels of a step
     seed: int = 0  # of weights and batches

@@ -4,7 +4,6 @@
 the clock, heeds Ctrl-C and calls `watch`.
 """
 
-import math
 import signal
 import threading
 import time
@@ -24,12 +23,13 @@ from jax.tree_util import Partial
 from numpy import ndarray
 
 from siren_jax._types import Batch, Objective
+from siren_jax.step import Given, Span, State, Steps
 
 Sample = Callable[[Array, Array], Batch]
 Schedule = Callable[[Array], Array]
 
 CHUNK_SECONDS = 0.5
-MAX_CHUNK = 1024
+MAX_CHUNK = 1024  # steps of one call
 TILES = {"cpu": 2048}  # points whose activations stay in the cache: 2048 x 256 float32 are 2 MiB
 DEFAULT_TILE = 65536
 
@@ -144,12 +144,12 @@ def fit(
     terms = _term_names(graphdef, params, rest, objective, sample, key, weights)
     term_weights = jnp.array([weights.get(name, 1.0) for name in terms], jnp.float32)
     params = jax.tree.map(jnp.copy, params)  # donated below; the caller's network stays
-    state = _State(params, optimizer.init(params), jax.tree.map(jnp.copy, params))
+    state = State(params, optimizer.init(params), jax.tree.map(jnp.copy, params))
 
     began = time.perf_counter()
-    advance = jax.jit(partial(_advance, graphdef, objective, optimizer, schedule, terms, tile), donate_argnums=0)
-    constants = rest, sample, key, term_weights
-    advance = advance.lower(state, *constants, *_span(0, 1, (0.0, 0, 0.0))).compile()
+    given = Given(rest, sample, key, term_weights)
+    program = Steps(graphdef, objective, optimizer, schedule, terms, tile, MAX_CHUNK)
+    take = jax.jit(program, donate_argnums=0).lower(state, given, _span(0, 1, (0.0, 0, 0.0))).compile()
     compile_seconds = time.perf_counter() - began
 
     log = _Log(("loss", *terms))
@@ -158,7 +158,7 @@ def fit(
         while not stopped_by:
             length = budget.length(log)
             began = time.perf_counter()
-            state, table, taken = advance(state, *constants, *_span(log.steps, length, budget.clock(log)))
+            state, table, taken = take(state, given, _span(log.steps, length, budget.clock(log)))
             table, taken = np.asarray(table), int(taken)  # waits for the device
             log.add(table[:taken], time.perf_counter() - began)
             if taken < length:
@@ -254,79 +254,10 @@ class _Budget:
         return ""
 
 
-def _span(start: int, length: int, clock: tuple[float, int, float]):
-    """The traced arguments of `_advance` that change from chunk to chunk."""
+def _span(start: int, length: int, clock: tuple[float, int, float]) -> Span:
     share, since, rate = clock
-    return (jnp.int32(start), jnp.int32(start + length)), (jnp.float32(share), jnp.int32(since), jnp.float32(rate))
-
-
-class _State(NamedTuple):
-    params: Any
-    optimizer: Any
-    good: Any  # the last parameters whose loss was finite
-
-
-def _advance(graphdef, objective, optimizer, schedule, terms, tile, state, rest, sample, key, weights, span, clock):
-    """Takes the steps of `span`, or fewer if a loss or gradient is not finite: `(state, log, number taken)`.
-
-    A row of the log is the loss and the terms; that of the step that failed follows those taken.
-    """
-    start, stop = span
-    share, since, rate = clock
-
-    def loss(params, batch, mask):
-        values = objective(nnx.merge(graphdef, params, rest), batch)
-        means = jnp.stack([jnp.sum(mask * values[name]) for name in terms])
-        return weights @ means, means
-
-    def step(carry):
-        state, log, index, _ = carry
-        batch = sample(jax.random.fold_in(key, index), index)
-        zero = ((jnp.float32(0), jnp.zeros(len(terms))), jax.tree.map(jnp.zeros_like, state.params))
-        (value, means), gradient = _over_tiles(jax.value_and_grad(loss, has_aux=True), zero, state.params, batch, tile)
-        finite = jnp.isfinite(value)
-        sound = jnp.all(jnp.stack([finite, *(jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient))]))
-        updates, moments = optimizer.update(gradient, state.optimizer, state.params)
-        factor = schedule(share + (index - since) * rate)
-        params = optax.apply_updates(state.params, jax.tree.map(lambda u: factor.astype(u.dtype) * u, updates))
-        new = _State(
-            _select(sound, params, state.params),
-            _select(sound, moments, state.optimizer),
-            _select(finite, state.params, state.good),
-        )
-        log = log.at[index - start].set(jnp.concatenate([value[None], means]))
-        return new, log, index + sound, sound
-
-    log = jnp.full((MAX_CHUNK, 1 + len(terms)), jnp.nan, jnp.float32)
-    carry = (state, log, start, jnp.array(True))
-    state, log, index, _ = jax.lax.while_loop(lambda carry: carry[3] & (carry[2] < stop), step, carry)
-    return state, log, index - start
-
-
-def _over_tiles(value_and_grad, zero, params, batch, tile: int):
-    """`zero` plus the sum of `value_and_grad(params, tile of the batch, mask)` over tiles of nearly equal size.
-
-    The mask is 1/n at each point, so that sums are means. The last tile is filled up with copies of the last point, of
-    mask zero: fewer of them than there are tiles.
-    """
-    n = jax.tree.leaves(batch)[0].shape[0]
-    count = math.ceil(n / tile)
-    size = math.ceil(n / count)
-
-    def cut(x: Array) -> Array:
-        padded = jnp.pad(x, [(0, count * size - n)] + [(0, 0)] * (x.ndim - 1), mode="edge")
-        return padded.reshape(count, size, *x.shape[1:])
-
-    mask = jnp.pad(jnp.full(n, 1 / n, jnp.float32), (0, count * size - n)).reshape(count, size)
-
-    def add(total, piece):
-        return jax.tree.map(jnp.add, total, value_and_grad(params, *piece)), None
-
-    return jax.lax.scan(add, zero, (jax.tree.map(cut, batch), mask))[0]
-
-
-def _select(condition, new, old):
-    return jax.tree.map(partial(jnp.where, condition), new, old)
+    steps = jnp.int32(start), jnp.int32(start + length)
+    return Span(*steps, jnp.float32(share), jnp.int32(since), jnp.float32(rate))
 
 
 def _copy(graphdef, params, rest) -> nnx.Module:

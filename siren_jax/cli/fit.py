@@ -17,8 +17,7 @@ from siren_jax.errors import InputError
 from siren_jax.fit import fit
 from siren_jax.network import SIREN, ReLUMLP
 from siren_jax.objectives import supervise
-from siren_jax.signals import PixelDataset, load_image
-from siren_jax.signals.image import shrink
+from siren_jax.signals import PixelDataset, load_image, shrink
 from siren_jax.storage import LIMITS, Network
 
 QUANTITIES = {

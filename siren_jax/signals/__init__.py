@@ -2,5 +2,6 @@
 
 from siren_jax.signals.grid import Frame as Frame
 from siren_jax.signals.grid import generate_coordinates as generate_coordinates
-from siren_jax.signals.image import PixelDataset as PixelDataset
 from siren_jax.signals.image import load_image as load_image
+from siren_jax.signals.image import shrink as shrink
+from siren_jax.signals.pixels import PixelDataset as PixelDataset

@@ -1,0 +1,123 @@
+"""The steps of a fit as one compiled function: optimiser, tiles and the guard against values that are not finite."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import Array
+from jax.tree_util import Partial
+from jaxtyping import Float
+
+from siren_jax._types import Objective
+
+
+class State(NamedTuple):
+    """What a step changes."""
+
+    params: Any
+    optimizer: Any
+    good: Any
+    """The last parameters whose loss was finite."""
+
+
+class Given(NamedTuple):
+    """Arrays that no step changes."""
+
+    rest: Any
+    """The network's state besides its parameters."""
+    sample: Partial
+    key: Array
+    weights: Float[Array, "terms"]
+
+
+class Span(NamedTuple):
+    """Which steps to take, and what the schedule is told: `share + (step - since)·rate` of the budget is spent."""
+
+    start: Array
+    stop: Array
+    share: Array
+    since: Array
+    rate: Array
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Many steps of an optimiser on an objective, to be jitted with the state donated."""
+
+    graphdef: nnx.GraphDef
+    objective: Objective
+    optimizer: optax.GradientTransformation
+    schedule: Callable[[Array], Array]
+    terms: tuple[str, ...]
+    tile: int
+    """Points whose gradient is taken at once."""
+    capacity: int
+    """Rows of the log: the most steps of a call."""
+
+    def __call__(self, state: State, given: Given, span: Span) -> tuple[State, Array, Array]:
+        """Takes the steps of a span, or fewer if a loss or gradient is not finite: the state, the log and their number.
+
+        A row of the log is the loss and the terms; that of the step that failed follows those taken.
+        """
+
+        def loss(params, batch, mask):
+            values = self.objective(nnx.merge(self.graphdef, params, given.rest), batch)
+            means = jnp.stack([jnp.sum(mask * values[name]) for name in self.terms])
+            return given.weights @ means, means
+
+        def step(carry):
+            state, log, index, _ = carry
+            batch = given.sample(jax.random.fold_in(given.key, index), index)
+            zero = ((jnp.float32(0), jnp.zeros(len(self.terms))), jax.tree.map(jnp.zeros_like, state.params))
+            (value, means), gradient = _over_tiles(
+                jax.value_and_grad(loss, has_aux=True), zero, state.params, batch, self.tile
+            )
+            finite = jnp.isfinite(value)
+            sound = jnp.all(jnp.stack([finite, *(jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient))]))
+            updates, moments = self.optimizer.update(gradient, state.optimizer, state.params)
+            factor = self.schedule(span.share + (index - span.since) * span.rate)
+            params = optax.apply_updates(state.params, jax.tree.map(lambda u: factor.astype(u.dtype) * u, updates))
+            new = State(
+                _select(sound, params, state.params),
+                _select(sound, moments, state.optimizer),
+                _select(finite, state.params, state.good),
+            )
+            log = log.at[index - span.start].set(jnp.concatenate([value[None], means]))
+            return new, log, index + sound, sound
+
+        log = jnp.full((self.capacity, 1 + len(self.terms)), jnp.nan, jnp.float32)
+        carry = (state, log, span.start, jnp.array(True))
+        state, log, index, _ = jax.lax.while_loop(lambda carry: carry[3] & (carry[2] < span.stop), step, carry)
+        return state, log, index - span.start
+
+
+def _over_tiles(value_and_grad, zero, params, batch, tile: int):
+    """`zero` plus the sum of `value_and_grad(params, tile of the batch, mask)` over tiles of nearly equal size.
+
+    The mask is 1/n at each point, so that sums are means. The last tile is filled up with copies of the last point, of
+    mask zero: fewer of them than there are tiles.
+    """
+    n = jax.tree.leaves(batch)[0].shape[0]
+    count = math.ceil(n / tile)
+    size = math.ceil(n / count)
+
+    def cut(x: Array) -> Array:
+        padded = jnp.pad(x, [(0, count * size - n)] + [(0, 0)] * (x.ndim - 1), mode="edge")
+        return padded.reshape(count, size, *x.shape[1:])
+
+    mask = jnp.pad(jnp.full(n, 1 / n, jnp.float32), (0, count * size - n)).reshape(count, size)
+
+    def add(total, piece):
+        return jax.tree.map(jnp.add, total, value_and_grad(params, *piece)), None
+
+    return jax.lax.scan(add, zero, (jax.tree.map(cut, batch), mask))[0]
+
+
+def _select(condition, new, old):
+    return jax.tree.map(partial(jnp.where, condition), new, old)
