@@ -12,6 +12,7 @@ import optax
 import tyro
 from flax import nnx
 
+from siren_jax.cli.options import optional
 from siren_jax.cli.session import Session
 from siren_jax.errors import InputError
 from siren_jax.fit import fit
@@ -35,15 +36,14 @@ STEPS = 1000
 class Fit:
     """Fit a network to a picture's values, gradient or Laplacian; write the network, the reconstruction and figures."""
 
-    image: tyro.conf.Positional[str | None] = None
-    """Picture file: grey, RGB or RGBA, 8 or 16 bits. Without one, scikit-image's photograph `camera`."""
+    image: Annotated[tyro.conf.Positional[str | None], optional("[IMAGE]", "scikit-image's photograph camera")] = None
+    """Picture file: grey, RGB or RGBA, 8 or 16 bits."""
     target: Literal["values", "gradient", "laplacian", "mixed"] = "values"
     """What the network is trained on. `mixed` is all three, weighed by --weights."""
     weights: Annotated[tuple[float, float, float], tyro.conf.arg(metavar="VALUE GRADIENT LAPLACIAN")] = (1.0, 0.1, 0.01)
     """Of the terms of `mixed`. Gradient and Laplacian errors are relative to the target's mean square."""
     integral_weight: float = 1.0
-    """Of the integral form that `gradient` and `laplacian` are supervised with besides their values at points; it is
-    what pins the broad tones. 0 is the paper's loss."""
+    """Of the integral form of `gradient` and `laplacian`, which pins the broad tones. 0 is the paper's loss."""
     model: Literal["siren", "relu"] = "siren"
     """The network: sines, or the ReLU baseline."""
     width: int = 256
@@ -54,30 +54,29 @@ class Fit:
     """Frequency factor of the layers after the first."""
     first_omega: float = 30.0
     """Frequency factor of the first layer: higher for finer detail."""
-    steps: int | None = None
-    """Stop after so many steps. 1,000 if neither --steps nor --seconds is given. Repeatable to the last bit from the
-    seed."""
-    seconds: float | None = None
+    steps: Annotated[int | None, optional("N", "1000, or no limit with --seconds")] = None
+    """Stop after so many steps. Repeatable to the last bit from the seed."""
+    seconds: Annotated[float | None, optional("S", "no limit")] = None
     """Stop after so many seconds of fitting, compilation not counted."""
-    target_psnr: float | None = None
+    target_psnr: Annotated[float | None, optional("DB", "none")] = None
     """Stop as soon as the PSNR over all pixels reaches so many dB."""
-    batch_size: Annotated[str | None, tyro.conf.arg(metavar="N|full")] = None
-    """Pixels of a step, or `full` for the whole picture. By default 4,096, or all if there are fewer."""
-    learning_rate: float | None = None
-    """Of Adam; decays to zero over the budget along a cosine. By default 1e-3 for values, else 3e-4."""
+    batch_size: Annotated[str | None, optional("N|full", "4096, or all if there are fewer")] = None
+    """Pixels of a step, or `full` for the whole picture."""
+    learning_rate: Annotated[float | None, optional("RATE", "0.001 for values, else 0.0003")] = None
+    """Of Adam; decays to zero over the budget along a cosine."""
     downsample: int = 1
     """Divide both sides by this whole number first, with anti-aliasing."""
-    size: int | None = None
+    size: Annotated[int | None, optional("N", "as it is")] = None
     """Resize first so that the longer side has so many pixels, with anti-aliasing."""
     keep_alpha: bool = False
     """Keep transparency as a fourth channel. Otherwise the picture is laid over white."""
     seed: int = 0
     """Of the initial weights and of every batch."""
-    out: str | None = None
-    """Directory to write to; by default out/NAME."""
+    out: Annotated[str | None, optional("DIR", "out/NAME")] = None
+    """Directory to write to."""
     overwrite: bool = False
     """Replace what an earlier fit left in the directory."""
-    preview_every: int | None = None
+    preview_every: Annotated[int | None, optional("N", "never")] = None
     """Write the figure during the fit too, each time so many steps have passed."""
     tensorboard: bool = False
     """Log scalars, pictures and histograms of the weights to OUT/tensorboard; needs the extra `tensorboard`."""

@@ -1,6 +1,7 @@
 """`siren-jax info`: what a `.siren` file holds."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 
@@ -12,7 +13,7 @@ from siren_jax.neural_field import load
 class Info:
     """Print what a .siren file holds."""
 
-    file: tyro.conf.Positional[str]
+    file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """The .siren file."""
 
     def run(self) -> int:

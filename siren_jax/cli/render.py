@@ -8,6 +8,7 @@ import numpy as np
 import tyro
 from numpy import ndarray
 
+from siren_jax.cli.options import optional
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.storage import write_atomically
@@ -19,21 +20,18 @@ MAX_PICTURE = 2**28  # samples of a PNG, which is made in memory; an NPY is not
 class Render:
     """Sample a .siren file at any resolution, all of it or a part, and write a picture or an array."""
 
-    file: tyro.conf.Positional[str]
+    file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """The .siren file."""
     out: Annotated[str, tyro.conf.arg(metavar="PNG|NPY")]
-    """File to write. A PNG has 8 bits: values clipped to their range; the gradient's length from black to its 99.5th
-    percentile; the Laplacian from blue over white to red. An NPY has float32 in true units: (h, w, c), for the gradient
-    (h, w, c, 2)."""
-    shape: tuple[int, int] | None = None
-    """Height and width of the result. By default those of the original, or of the region."""
-    scale: float | None = None
+    """File to write: a PNG of 8 bits, or an NPY of float32 in true units: (h, w, c), the gradient (h, w, c, 2)."""
+    shape: Annotated[tuple[int, int] | None, optional("H W", "that of the original or of the region")] = None
+    """Height and width of the result."""
+    scale: Annotated[float | None, optional("S", "1")] = None
     """Factor on the default height and width, instead of --shape."""
     of: Literal["value", "gradient", "laplacian"] = "value"
-    """What to render."""
-    region: Annotated[tuple[float, float, float, float] | None, tyro.conf.arg(metavar="R0 C0 R1 C1")] = None
-    """Part of the picture: first row and column, last row and column (exclusive), in pixels of the original; fractions
-    allowed."""
+    """What to render. In a PNG values are clipped to their range, and derivatives scaled to their 99.5th percentile."""
+    region: Annotated[tuple[float, float, float, float] | None, optional("R0 C0 R1 C1", "all of it")] = None
+    """Part of the picture: first row and column, last row and column (exclusive), in pixels of the original."""
     overwrite: bool = False
     """Replace the file if it exists."""
 
