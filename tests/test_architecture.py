@@ -1,0 +1,142 @@
+"""Arrows point down only: every module imports what its row allows, and a module without a row is refused."""
+
+import ast
+import graphlib
+import sys
+from pathlib import Path
+
+import pytest
+
+import siren_jax
+
+PACKAGE = Path(siren_jax.__file__).parent
+
+# Module -> what it may import: modules of this package, then packages of others ("*": any). Python's own are free.
+ARRAYS = "jax jaxtyping numpy"
+ALLOWED = {
+    "_types": ("", ARRAYS),
+    "errors": ("", ""),
+    "sine": ("", ARRAYS),
+    "initializers": ("_types", ARRAYS),
+    "metrics": ("", "jaxtyping numpy"),
+    "operators": ("_types", ARRAYS),
+    "network": ("_types initializers sine", f"{ARRAYS} flax"),
+    "objectives": ("_types operators", ARRAYS),
+    "step": ("_types", f"{ARRAYS} flax optax"),
+    "fit": ("_types step", f"{ARRAYS} flax optax"),
+    "signals": ("signals.grid signals.image signals.pixels", ""),
+    "signals.grid": ("errors", ARRAYS),
+    "signals.integrals": ("signals.grid", ARRAYS),
+    "signals.pixels": ("errors signals.grid signals.integrals", f"{ARRAYS} scipy"),
+    "signals.image": ("errors signals.pixels", f"{ARRAYS} PIL skimage"),
+    "storage": ("errors network", f"{ARRAYS} flax safetensors"),
+    "neural_field": ("_types errors network operators signals.grid storage", f"{ARRAYS} flax"),
+    "plot": ("metrics", "*"),
+}
+FRONT = set(ALLOWED) - {"_types"}  # the command and the package itself may import everything public
+HEAVY = {"PIL", "skimage", "soundfile", "av", "trimesh", "tensorboardX", "torch"}  # only inside a function
+
+
+def modules(package: Path) -> dict[str, ast.Module]:
+    """Every module of a package by its dotted name within it; the package itself is ""."""
+    trees = {}
+    for path in sorted(package.rglob("*.py")):
+        *folders, name = path.relative_to(package).with_suffix("").parts
+        trees[".".join([*folders] if name == "__init__" else [*folders, name])] = ast.parse(path.read_text())
+    return trees
+
+
+def imports(name: str, tree: ast.AST, package: str, known: set[str]) -> set[tuple[str, bool]]:
+    """What is imported: a module of the package, as `.name`, or one of others; and whether on loading."""
+    inside = {id(node) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{name} has a relative import"
+            # `from package import module` imports the module, `from module import name` the module too
+            targets = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for target in targets:
+            if target.split(".")[0] != package:
+                found.add((target, id(node) not in inside))
+                continue
+            parts = target.split(".")[1:]
+            while parts and ".".join(parts) not in known:
+                parts.pop()
+            found.add(("." + ".".join(parts), id(node) not in inside))
+    return found
+
+
+def violations(package: Path) -> list[str]:
+    trees = modules(package)
+    wrong = []
+    for name, tree in trees.items():
+        front = name == "" or name.split(".")[0] == "cli"
+        if not front and name not in ALLOWED:
+            wrong.append(f"{name} has no row in the table")
+            continue
+        ours, others = (" ".join(FRONT), "*") if front else ALLOWED[name]
+        for target, on_loading in imports(name, tree, package.name, set(trees)):
+            top, dotted = target.split(".")[0], target[1:]
+            if target.startswith("."):
+                if dotted not in ours.split() and not (front and dotted.split(".")[0] == "cli"):
+                    wrong.append(f"{name or package.name} imports {dotted or package.name}")
+            elif target.startswith("__future__.annotations"):
+                wrong.append(f"{name} blinds the type checker with __future__.annotations")
+            elif target.startswith("jax._src"):
+                wrong.append(f"{name} imports {target}, which is private")
+            elif top not in sys.stdlib_module_names and others != "*" and top not in others.split():
+                wrong.append(f"{name} imports {top}")
+            elif on_loading and top in HEAVY:
+                wrong.append(f"{name} imports {top} outside a function")
+    return wrong
+
+
+def test_every_import_of_the_package_is_allowed():
+    assert violations(PACKAGE) == []
+
+
+def test_every_row_of_the_table_is_a_module():
+    assert set(ALLOWED) <= set(modules(PACKAGE))
+
+
+def test_the_table_has_no_circles():
+    # A package folder may import its parts; its parts import each other, never the folder.
+    graphlib.TopologicalSorter({name: ours.split() for name, (ours, _) in ALLOWED.items()}).prepare()
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "complaint"),
+    [
+        ("operators", "from siren_jax.network import SIREN", "operators imports network"),
+        ("operators", "from siren_jax import network", "operators imports network"),
+        ("operators", "import siren_jax.network", "operators imports network"),
+        ("operators", "def f():\n    from siren_jax.network import SIREN", "operators imports network"),
+        ("operators", "from siren_jax import SIREN", "operators imports siren_jax"),
+        ("network", "from siren_jax.fit import fit", "network imports fit"),
+        ("signals.grid", "from siren_jax.signals.image import load_image", "signals.grid imports signals.image"),
+        ("cli", "from siren_jax._types import Field", "cli imports _types"),
+        ("operators", "from flax import nnx", "operators imports flax"),
+        ("signals.image", "import PIL.Image", "signals.image imports PIL outside a function"),
+        ("sine", "from jax._src import core", "sine imports jax._src.core, which is private"),
+        ("sine", "import jax._src.core", "sine imports jax._src.core, which is private"),
+        ("sine", "from __future__ import annotations", "sine blinds the type checker with __future__.annotations"),
+        ("utils", "", "utils has no row in the table"),
+    ],
+)
+def test_a_violation_is_found(module, line, complaint, tmp_path):
+    package = tmp_path / "siren_jax"
+    for name in {"", "_types", "cli", "fit", "network", "operators", "signals.grid", "signals.image", module}:
+        path = package / (name.replace(".", "/") or ".")
+        path = path / "__init__.py" if name in ("", "cli") else path.with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("import math\n")
+    assert violations(package) == ([complaint] if module == "utils" else [])
+    changed = next(
+        p for p in (package / (module.replace(".", "/") + end) for end in (".py", "/__init__.py")) if p.exists()
+    )
+    changed.write_text(line)
+    assert violations(package) == [complaint]

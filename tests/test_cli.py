@@ -1,0 +1,274 @@
+"""The command does the whole job on real files, and answers every mistake with one sentence and exit code 2."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from siren_jax import load
+from siren_jax.cli import main
+from siren_jax.cli.session import Session
+
+TINY = ["--width", "16", "--depth", "1", "--steps", "12"]
+FILES = ["comparison.png", "curve.png", "metrics.json", "reconstruction.png"]
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory) -> Path:
+    """A small colour photograph of no special size."""
+    path = tmp_path_factory.mktemp("photo") / "my photo.png"
+    rows, columns = np.mgrid[:20, :28]
+    colours = np.stack([rows * 12, columns * 9, (rows + columns) * 5], axis=-1)
+    Image.fromarray(colours.astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fitted(photo, tmp_path_factory) -> Path:
+    """The `.siren` file of a short fit; not to be changed."""
+    out = tmp_path_factory.mktemp("fitted")
+    assert main(["fit", str(photo), *TINY, "--out", str(out)]) == 0
+    return out / "my photo.siren"
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture, np.float64)
+
+
+def stray(directory: Path) -> list[str]:
+    return [name for name in os.listdir(directory) if "partial" in name]
+
+
+@pytest.mark.parametrize(
+    ("target", "model"),
+    [("values", "siren"), ("gradient", "siren"), ("laplacian", "siren"), ("mixed", "siren"), ("laplacian", "relu")],
+)
+def test_fit_writes_everything_and_says_so_in_its_last_line(target, model, photo, tmp_path, capsys):
+    out = tmp_path / "a"
+    assert main(["fit", str(photo), "--target", target, "--model", model, *TINY, "--out", str(out), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert sorted(os.listdir(out)) == sorted([*FILES, "my photo.siren"])
+    assert sorted(summary["files"]) == sorted(str(out / name) for name in os.listdir(out))
+    assert summary["steps"] == 12
+    assert summary["parameters"] == 3 * 16 + 17 * 16 + 17 * 3
+    for name in ("psnr", "seconds", "compile_seconds", "seconds_per_step", "peak_rss_mb"):
+        assert summary[name] > 0
+    assert json.loads((out / "metrics.json").read_text())["psnr"] == summary["psnr"]
+
+
+def test_the_psnr_that_is_printed_is_that_of_the_network_that_is_written(fitted, photo):
+    truth = pixels(photo) / 255
+    mse = np.mean((load(fitted).render() - truth) ** 2)
+    printed = json.loads((fitted.parent / "metrics.json").read_text())["psnr"]
+    assert printed == pytest.approx(-10 * np.log10(mse), abs=1e-3)  # float32 rounding of a mean square
+
+
+def test_the_reconstruction_is_upright_and_in_the_right_colours(photo, tmp_path):
+    arguments = ["--width", "64", "--depth", "1", "--steps", "300", "--out", str(tmp_path / "a")]
+    assert main(["fit", str(photo), *arguments]) == 0
+    made = pixels(tmp_path / "a" / "reconstruction.png")
+    truth = pixels(photo)
+    assert made.shape == truth.shape
+    assert np.abs(made - truth).mean() < 10  # of 255; a flip or a swap of channels costs over 40
+
+
+def test_the_same_seed_gives_the_same_file(photo, tmp_path):
+    for name in "ab":
+        assert main(["fit", str(photo), *TINY, "--seed", "3", "--out", str(tmp_path / name)]) == 0
+    a, b = ((tmp_path / name / "my photo.siren").read_bytes() for name in "ab")
+    assert a == b
+
+
+def test_a_target_psnr_ends_the_fit_once_all_pixels_reach_it(photo, tmp_path, capsys):
+    arguments = ["--width", "32", "--depth", "1", "--steps", "5000", "--target-psnr", "22"]
+    assert main(["fit", str(photo), *arguments, "--out", str(tmp_path / "a"), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["stopped_by"] == "watch"
+    assert summary["psnr"] >= 22
+    assert summary["steps"] < 5000
+
+
+def test_control_c_keeps_what_was_learned(photo, tmp_path, monkeypatch, capsys):
+    watch = Session.watch
+
+    def interrupted(self, progress):
+        if progress.step == 1:
+            signal.raise_signal(signal.SIGINT)
+        return watch(self, progress)
+
+    monkeypatch.setattr(Session, "watch", interrupted)
+    arguments = ["--width", "16", "--depth", "1", "--steps", "100000", "--out", str(tmp_path / "a"), "--json"]
+    assert main(["fit", str(photo), *arguments]) == 130
+    captured = capsys.readouterr()
+    assert "interrupted; what was learned was written" in captured.err
+    assert 0 < json.loads(captured.out.splitlines()[-1])["steps"] < 100000
+    assert np.isfinite(load(tmp_path / "a" / "my photo.siren").render()).all()
+
+
+def test_a_fit_that_diverges_says_where_and_keeps_a_finite_network(photo, tmp_path, capsys):
+    arguments = [*TINY, "--learning-rate", "1e38", "--out", str(tmp_path / "a")]
+    assert main(["fit", str(photo), *arguments]) == 1
+    assert "term 'value' is nan; the last good network was written" in capsys.readouterr().err
+    assert np.isfinite(load(tmp_path / "a" / "my photo.siren").render()).all()
+
+
+def test_previews_and_tensorboard_are_written_during_the_fit(photo, tmp_path):
+    pytest.importorskip("tensorboardX", reason="the extra tensorboard is not installed")
+    arguments = [*TINY, "--preview-every", "5", "--tensorboard", "--out", str(tmp_path / "a")]
+    assert main(["fit", str(photo), *arguments]) == 0
+    assert list((tmp_path / "a" / "preview").glob("step_*.png"))
+    assert list((tmp_path / "a" / "tensorboard").glob("events*"))
+
+
+def test_without_a_picture_the_photograph_of_scikit_image_is_fitted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--size", "24", *TINY]) == 0
+    assert load("out/camera/camera.siren").frame.shape == (24, 24)
+
+
+def test_transparency_is_kept_on_request(tmp_path):
+    Image.new("RGBA", (9, 7), (10, 200, 30, 128)).save(tmp_path / "a.png")
+    for name, options, channels in (("a", [], 3), ("b", ["--keep-alpha"], 4)):
+        assert main(["fit", str(tmp_path / "a.png"), *options, *TINY, "--out", str(tmp_path / name)]) == 0
+        assert load(tmp_path / name / "a.siren").network.out_features == channels
+
+
+@pytest.mark.parametrize(("size", "target"), [((1, 1), "values"), ((1, 9), "gradient"), ((9, 1), "laplacian")])
+def test_the_smallest_pictures_are_fitted(size, target, tmp_path):
+    Image.new("L", size, 77).save(tmp_path / "a.png")
+    arguments = ["--target", target, *TINY, "--out", str(tmp_path / "out")]
+    assert main(["fit", str(tmp_path / "a.png"), *arguments]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--steps", "0"], "--steps takes a positive number"),
+        (["--steps", "-5"], "--steps takes a positive number"),
+        (["--seconds", "nan"], "--seconds takes a positive number"),
+        (["--learning-rate", "0"], "--learning-rate takes a positive number"),
+        (["--batch-size", "561"], "1 to 560 points"),
+        (["--batch-size", "0"], "1 to 560 points"),
+        (["--batch-size", "many"], "a number of pixels or 'full'"),
+        (["--width", "0"], "--width takes a whole number"),
+        (["--width", "1000000000"], "--width takes a whole number"),
+        (["--depth", "-1"], "--depth takes a whole number"),
+        (["--downsample", "0"], "--downsample takes a whole number"),
+        (["--size", "0"], "--size takes a positive number"),
+        (["--preview-every", "0"], "--preview-every takes a positive number"),
+        (["--weights", "0", "0", "0"], "not all zero"),
+        (["--target", "mixed", "--weights", "1", "-1", "0"], "not negative"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(options, message, photo, tmp_path, capsys):
+    assert main(["fit", str(photo), *options, "--out", str(tmp_path / "a")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("options", [["--target", "curl"], ["--steps", "ten"], ["--surprise"]])
+def test_unknown_arguments_are_refused(options, photo):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", str(photo), *options])
+    assert stop.value.code == 2
+
+
+def test_files_that_are_no_pictures_are_refused(photo, tmp_path, capsys):
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:60])
+    for name in ("none.png", "text.png", "empty.png", "cut.png", "."):
+        assert main(["fit", str(tmp_path / name), "--out", str(tmp_path / "a")]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "a").exists()
+
+
+def test_an_animation_is_fitted_by_its_first_frame_and_says_so(tmp_path, capsys):
+    frames = [Image.new("L", (8, 6), grey) for grey in (0, 255)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert main(["fit", str(tmp_path / "a.gif"), *TINY, "--out", str(tmp_path / "a")]) == 0
+    assert "2 frames: the first is taken" in capsys.readouterr().err
+
+
+def test_an_earlier_fit_is_replaced_only_when_asked(fitted, photo, tmp_path, capsys):
+    shutil.copytree(fitted.parent, tmp_path / "a")
+    again = ["fit", str(photo), *TINY, "--seed", "9", "--out", str(tmp_path / "a")]
+    assert main(again) == 2
+    assert "already holds" in capsys.readouterr().err
+    assert (tmp_path / "a" / fitted.name).read_bytes() == fitted.read_bytes()
+    assert main([*again, "--overwrite"]) == 0
+    assert (tmp_path / "a" / fitted.name).read_bytes() != fitted.read_bytes()
+
+
+def test_an_output_directory_that_cannot_be_made_is_refused(photo, capsys):
+    assert main(["fit", str(photo), *TINY, "--out", str(photo / "a")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("of", ["value", "gradient", "laplacian"])
+def test_render_makes_pictures_and_arrays_of_any_part_at_any_resolution(of, fitted, tmp_path):
+    region = ["--region", "2", "3", "12", "8"]
+    render = ["render", str(fitted), "--of", of, *region, "--scale", "2.5", "--out"]
+    assert main([*render, str(tmp_path / "a.png")]) == 0
+    assert main([*render, str(tmp_path / "a.npy")]) == 0
+    array = np.load(tmp_path / "a.npy")
+    assert pixels(tmp_path / "a.png").shape[:2] == (25, 12)
+    assert array.shape == {"gradient": (25, 12, 3, 2)}.get(of, (25, 12, 3))
+    np.testing.assert_array_equal(array, load(fitted).render((25, 12), of=of, region=((2.0, 12.0), (3.0, 8.0))))
+    assert not stray(tmp_path)
+
+
+def test_a_rendered_picture_has_the_values_of_the_function(fitted, tmp_path):
+    assert main(["render", str(fitted), "--shape", "30", "40", "--out", str(tmp_path / "a.png")]) == 0
+    picture = pixels(tmp_path / "a.png")
+    np.testing.assert_allclose(picture, np.clip(load(fitted).render((30, 40)), 0, 1) * 255, atol=0.501)  # rounding
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "a.jpg"], "ends in .png or .npy"),
+        (["--out", "there.png"], "exists"),
+        (["--out", "no/a.png"], "cannot be written"),
+        (["--out", "no/a.npy"], "cannot be written"),
+        (["--out", "a.png", "--scale", "0"], "--scale takes a positive number"),
+        (["--out", "a.png", "--scale", "2", "--shape", "3", "3"], "exclude each other"),
+        (["--out", "a.png", "--shape", "0", "3"], "--shape takes two positive numbers"),
+        (["--out", "a.png", "--region", "5", "0", "5", "9"], "start before a stop"),
+        (["--out", "a.png", "--scale", "1000000"], "too large"),
+    ],
+)
+def test_renderings_that_cannot_be_made_are_refused(options, message, fitted, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("there.png").write_text("keep me")
+    capsys.readouterr()
+    assert main(["render", str(fitted), *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert Path("there.png").read_text() == "keep me"
+    assert not stray(tmp_path)
+
+
+def test_info_tells_what_a_file_holds(fitted, capsys):
+    capsys.readouterr()
+    assert main(["info", str(fitted)]) == 0
+    told = capsys.readouterr().out
+    for part in ("image", "20 x 28", "SIREN, 2 -> 3", "2 of 16 units", "30 in the first layer", "371", "values"):
+        assert part in told
+
+
+@pytest.mark.parametrize("command", ["info", "render"])
+def test_files_that_are_no_networks_are_refused(command, photo, tmp_path, capsys):
+    options = ["--out", str(tmp_path / "a.npy")] if command == "render" else []
+    for path in (photo, tmp_path / "none.siren"):
+        assert main([command, str(path), *options]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,0 +1,106 @@
+"""Each experiment in its smoke setting: the mathematics of its numbers, its files, and what bad input says."""
+
+import dataclasses
+import functools
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from experiments import activation_statistics, higher_derivatives
+from siren_jax import InputError
+
+EXPERIMENTS = (activation_statistics, higher_derivatives)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Settings and numbers of an experiment's smoke run, which happens once."""
+
+    @functools.cache
+    def run(experiment):
+        config = dataclasses.replace(experiment.SMOKE, out=tmp_path_factory.mktemp("out") / "new" / "folder")
+        return config, experiment.main(config)
+
+    return run
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_leaves_its_numbers_and_a_figure_for_each_case(experiment, run):
+    config, numbers = run(experiment)
+    assert numbers in json.loads((config.out / "numbers.json").read_text()).values()
+    assert {path.stem for path in config.out.glob("*.png")} == set(numbers)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_replaces_nothing_unasked(experiment, run):
+    config, _ = run(experiment)
+    with pytest.raises(InputError, match="--overwrite"):
+        experiment.main(config)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_refuses_an_empty_network(experiment, tmp_path):
+    with pytest.raises(InputError, match="width"):
+        experiment.main(dataclasses.replace(experiment.SMOKE, width=0, out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_tensorboard_without_its_package_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(InputError, match=r"siren-jax\[tensorboard\]"):
+        activation_statistics.main(
+            dataclasses.replace(activation_statistics.SMOKE, tensorboard=True, out=tmp_path / "out")
+        )
+
+
+@pytest.mark.parametrize(("width", "use_bias", "std"), [(2048, True, 1.008), (256, True, 1.469), (256, False, 0.893)])
+def test_the_settled_std_is_the_fixed_point_of_the_sine(width, use_bias, std):
+    """One more hidden layer, its variance by quadrature over the standard normal, changes nothing."""
+    settled = activation_statistics.settled_std(width, 30.0, use_bias=use_bias)
+    z, weight = np.polynomial.hermite_e.hermegauss(80)
+    sine_variance = weight @ np.sin(settled * z) ** 2 / weight.sum()
+    assert np.isclose(settled**2, 2 * sine_variance + use_bias * 900 / (3 * width), rtol=1e-10)
+    assert np.isclose(settled, std, atol=5e-4)
+
+
+@pytest.mark.parametrize("case", ["paper", "paper_shifted", "paper_deep", "paper_unbiased"])
+def test_hidden_layers_settle_at_the_predicted_normal_law(case, run):
+    config, numbers = run(activation_statistics)
+    std = activation_statistics.settled_std(config.width, config.omega, use_bias=case != "paper_unbiased")
+    # From 256 units the pooled std varies by about 1/√(2·256), 4.5 %; three of those. The first hidden layer is left
+    # out: its inputs are truly arcsine, with a variance above that of the sine of a normal.
+    assert np.allclose(numbers[case]["std"][2:], std, rtol=0.135)
+    assert max(numbers[case]["ks_fitted_normal"][1:]) < 0.05  # the units' number, 1/√256, sets the scale
+
+
+def test_the_first_layer_has_the_std_of_its_uniform_factors(run):
+    config, numbers = run(activation_statistics)
+    # omega·(Wx + b), all of U(-1, 1): omega·√(1/9 + 1/3), with b alone known to 6 % of its variance from 256 draws.
+    assert np.isclose(numbers["paper"]["std"][0], config.omega * np.sqrt(4 / 9), rtol=0.1)
+
+
+def test_the_default_amplifies_rounding_at_every_layer_and_the_paper_does_not(run):
+    _, numbers = run(activation_statistics)
+    growth = {name: np.divide(*np.array(numbers[name]["float32_error"])[[2, 0]]) for name in ("default", "paper")}
+    # A layer multiplies the error by omega·√(n·Var w)·√E cos²: 30/√6 = 12.2 for the default, √(1 + exp(−2σ²)) = 1.01
+    # for the paper's weights at σ = 1.47, plus each layer's own rounding. Both with a factor of two a layer to spare.
+    assert 150 / 4 < growth["default"] < 150 * 4
+    assert growth["paper"] < 4
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 3e-5), ("float64", 3e-14)])
+def test_composed_derivatives_are_exact_to_rounding_at_every_order(dtype, bound, run):
+    _, numbers = run(higher_derivatives)
+    # Phases reach 60 radians, 500 roundings of the sine's argument relative to 1; their errors average over the units.
+    assert all(max(errors[dtype]) < bound for errors in numbers.values())
+
+
+def test_the_taylor_series_of_one_sine_layer_is_its_closed_form():
+    network = higher_derivatives.SIREN(1, 1, width=8, depth=0, rngs=higher_derivatives.nnx.Rngs(0))
+    x = np.linspace(-1, 1, 21)
+    series, closed = higher_derivatives.taylor_series(network, x), higher_derivatives.one_sine_layer(network, x)
+    assert np.allclose(
+        series / np.abs(closed).max(1, keepdims=True), closed / np.abs(closed).max(1, keepdims=True), atol=1e-13
+    )

@@ -1,0 +1,422 @@
+"""`fit` is gradient descent on the mean of the objective: exactly repeatable, whatever its chunks and tiles."""
+
+import importlib
+import math
+import signal
+import threading
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from siren_jax import SIREN, fit, supervise
+from siren_jax.fit import constant, cosine_decay
+
+loop = importlib.import_module("siren_jax.fit")  # the package exports the function under the module's name
+
+KEY = jax.random.key(0)
+SGD = optax.sgd(0.1)
+VALUE = supervise("value")
+
+
+def siren():
+    return SIREN(1, 1, width=16, depth=1, first_omega=5.0, omega=5.0, rngs=nnx.Rngs(0))
+
+
+def line():
+    return nnx.Linear(1, 1, rngs=nnx.Rngs(0))
+
+
+def sample(key, step):
+    points = jax.random.uniform(key, (32, 1), minval=-1)
+    return {"coordinates": points, "value": jnp.sin(3 * points)}
+
+
+def fixed(key, step):
+    """The same 32 points in every step: their means are exact where all values are equal."""
+    points = jnp.linspace(-1, 1, 32)[:, None]
+    return {"coordinates": points, "value": jnp.sin(3 * points)}
+
+
+def parameters(network):
+    return jax.tree.leaves(nnx.state(network, nnx.Param))
+
+
+def identical(one, other):
+    """Whether two fits are equal bit for bit: parameters, loss and terms."""
+    names = set(one.history) - {"seconds"}
+    return (
+        names == set(other.history) - {"seconds"}
+        and all(np.array_equal(one.history[name], other.history[name]) for name in names)
+        and all(np.array_equal(a, b) for a, b in zip(parameters(one.network), parameters(other.network), strict=True))
+    )
+
+
+class Number(nnx.Module):
+    """A field of one parameter a, the same at every point: steps on the loss a can be followed by hand."""
+
+    def __init__(self):
+        self.a = nnx.Param(jnp.float32(0))
+
+    def __call__(self, x):
+        return self.a[...][None]
+
+
+def level(field, batch):
+    """The value itself as the loss: its gradient is one."""
+    return {"level": jax.vmap(field)(batch["coordinates"])[:, 0]}
+
+
+class Clock:
+    """A clock that stands at 0, 1, 2, … seconds each time it is read: every chunk takes one second."""
+
+    def __init__(self):
+        self.reading = -1
+
+    def perf_counter(self):
+        self.reading += 1
+        return float(self.reading)
+
+
+@pytest.fixture
+def one_second_chunks(monkeypatch):
+    monkeypatch.setattr(loop, "time", Clock())
+
+
+@pytest.fixture
+def two_step_chunks(monkeypatch):
+    """Chunks of one step, then of two, however slow the machine."""
+    monkeypatch.setattr(loop, "CHUNK_SECONDS", 1e6)
+    monkeypatch.setattr(loop, "MAX_CHUNK", 2)
+
+
+# What is computed
+
+
+def test_the_same_key_gives_the_same_bits_and_another_key_others():
+    first, again, other = (fit(line(), VALUE, sample, key=jax.random.key(seed), steps=5) for seed in (0, 0, 1))
+    assert identical(first, again)
+    assert not identical(first, other)
+
+
+def test_chunk_boundaries_change_no_bit(monkeypatch):
+    monkeypatch.setattr(loop, "CHUNK_SECONDS", 1e6)
+    whole = fit(line(), VALUE, sample, key=KEY, steps=8)  # chunks of one and of seven steps
+    for most in (1, 3):
+        monkeypatch.setattr(loop, "MAX_CHUNK", most)
+        assert identical(fit(line(), VALUE, sample, key=KEY, steps=8), whole)
+
+
+def gradient_in_float64(network, objective, batch):
+    """The gradient of the mean of all terms, by one plain `jax.grad`."""
+    with jax.enable_x64(True):
+        cast = partial(jax.tree.map, lambda leaf: jnp.asarray(leaf, jnp.float64))
+        graphdef, params = nnx.split(cast(network))
+        loss = lambda params: sum(jnp.mean(t) for t in objective(nnx.merge(graphdef, params), cast(batch)).values())
+        value, gradient = jax.jit(jax.value_and_grad(loss))(params)
+        return float(value), [np.asarray(leaf) for leaf in jax.tree.leaves(gradient)]
+
+
+@pytest.mark.parametrize("tile", [1, 5, 31, 32, None])
+def test_a_tile_size_changes_only_the_rounding(tile):
+    batch = fixed(KEY, 0)
+    loss, gradient = gradient_in_float64(siren(), VALUE, batch)
+    # A rate of 1e4 makes the weights before the step negligible, so that those after it show the gradient.
+    fitted = fit(siren(), VALUE, fixed, key=KEY, steps=1, optimizer=optax.sgd(1e4), tile=tile)
+    assert np.isclose(fitted.history["loss"][0], loss, rtol=1e-5)  # a sum of 32 in float32
+    for after, before, g in zip(parameters(fitted.network), parameters(siren()), gradient, strict=True):
+        assert np.allclose((before - after) / 1e4, g, rtol=1e-4, atol=1e-5 * np.abs(g).max())  # float32, omega 5
+
+
+def test_tiles_of_a_mixed_objective_have_its_gradient():
+    objective = supervise("value", "gradient", "laplacian")
+    batch = fixed(KEY, 0) | {"gradient": jnp.ones((32, 1, 1)), "laplacian": jnp.ones((32, 1))}
+    _, gradient = gradient_in_float64(siren(), objective, batch)
+    fitted = fit(siren(), objective, lambda key, step: batch, key=KEY, steps=1, optimizer=optax.sgd(1e4), tile=5)
+    for after, before, g in zip(parameters(fitted.network), parameters(siren()), gradient, strict=True):
+        assert np.allclose((before - after) / 1e4, g, rtol=1e-4, atol=1e-5 * np.abs(g).max())
+
+
+def test_ragged_tiles_count_no_point_twice():
+    # The loss is the mean of the coordinates, 3; a last tile padded with copies of 10 would raise it.
+    batch = {"coordinates": jnp.array([[0.0], [1.0], [2.0], [2.0], [10.0]])}
+    objective = lambda field, batch: {"level": batch["coordinates"][:, 0] + jax.vmap(field)(batch["coordinates"])[:, 0]}
+    for tile in (2, 3):
+        fitted = fit(Number(), objective, lambda key, step: batch, key=KEY, steps=1, tile=tile)
+        assert np.isclose(fitted.history["loss"][0], 3, rtol=1e-6)  # float32
+
+
+@pytest.mark.parametrize("optimizer", [None, optax.sgd(1e-2, momentum=0.9)], ids=["default", "sgd"])
+def test_a_fit_is_the_plain_optax_loop(optimizer):
+    steps, reference = 10, optimizer or optax.adam(1e-3)
+    graphdef, params = nnx.split(siren())
+
+    @jax.jit
+    def step(params, state, k):
+        batch = sample(jax.random.fold_in(KEY, k), k)
+        loss = lambda params: jnp.mean(VALUE(nnx.merge(graphdef, params), batch)["value"])
+        value, gradient = jax.value_and_grad(loss)(params)
+        updates, state = reference.update(gradient, state, params)
+        factor = 0.5 * (1 + jnp.cos(jnp.pi * k / steps))
+        return optax.apply_updates(params, jax.tree.map(lambda u: factor * u, updates)), state, value
+
+    state, losses = reference.init(params), []
+    for k in range(steps):
+        params, state, value = step(params, state, k)
+        losses.append(value)
+
+    fitted = fit(siren(), VALUE, sample, key=KEY, steps=steps, optimizer=optimizer)
+    assert np.allclose(fitted.history["loss"], losses, rtol=1e-4)  # float32; Adam divides by small second moments
+    for ours, theirs in zip(parameters(fitted.network), jax.tree.leaves(params), strict=True):
+        assert np.allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_a_linear_fit_reaches_the_least_squares_solution():
+    points = jnp.linspace(-1, 1, 50)[:, None]
+    batch = {"coordinates": points, "value": jnp.exp(points)}
+    # The loss has the curvatures 2 and 2·mean x² = 0.69: a rate of 1/2 shrinks the error to 0.65 of it in each step.
+    settings = dict(optimizer=optax.sgd(0.5), schedule=constant, steps=50, key=KEY)
+    fitted = fit(line(), VALUE, lambda key, step: batch, **settings).network
+    slope, offset = np.polyfit(np.asarray(points[:, 0], np.float64), np.exp(np.asarray(points[:, 0], np.float64)), 1)
+    assert np.allclose([fitted.kernel[0, 0], fitted.bias[0]], [slope, offset], rtol=1e-5)  # float32
+
+
+def test_the_schedule_sees_the_share_of_the_steps():
+    fitted = fit(Number(), level, fixed, key=KEY, steps=8, optimizer=optax.sgd(1.0), schedule=lambda share: share)
+    assert np.isclose(-fitted.network.a[...], sum(k / 8 for k in range(8)))
+
+
+@pytest.mark.usefixtures("one_second_chunks")
+def test_the_schedule_sees_the_share_of_the_seconds():
+    # Chunks of a second hold one step; the share at the k-th of five is k/5.
+    fitted = fit(Number(), level, fixed, key=KEY, seconds=5.0, optimizer=optax.sgd(1.0), schedule=lambda share: share)
+    assert np.isclose(-fitted.network.a[...], sum(k / 5 for k in range(5)))
+
+
+def test_cosine_decay_falls_from_one_to_zero():
+    assert np.allclose(cosine_decay(jnp.array([0, 1 / 3, 1 / 2, 1])), [1, 0.75, 0.5, 0], atol=1e-7)  # float32
+
+
+def test_weights_multiply_terms_in_the_loss_and_not_in_the_history():
+    def objective(field, batch):
+        return VALUE(field, batch) | level(field, batch)
+
+    def weighted(field, batch):
+        terms = objective(field, batch)
+        return {"both": 3 * terms["value"] - 0.5 * terms["level"]}
+
+    settings = {"key": KEY, "steps": 1, "optimizer": SGD}
+    fitted = fit(line(), objective, fixed, weights={"value": 3.0, "level": -0.5}, **settings)
+    expected = fit(line(), weighted, fixed, **settings)
+    loss, value, level_ = (fitted.history[name] for name in ("loss", "value", "level"))
+    assert np.isclose(loss, 3 * value - 0.5 * level_, rtol=1e-5)  # float32
+    assert np.isclose(loss, expected.history["loss"], rtol=1e-5)
+    for a, b in zip(parameters(fitted.network), parameters(expected.network), strict=True):
+        assert np.allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+# How often it is compiled
+
+
+def test_the_objective_is_traced_and_compiled_equally_often_for_any_number_of_steps(monkeypatch):
+    monkeypatch.setattr(loop, "MAX_CHUNK", 4)
+    traces, compilations = [], []
+
+    def objective(field, batch):
+        traces.append(1)
+        return VALUE(field, batch)
+
+    def listen(event, seconds, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compilations.append(1)
+
+    def counts(steps):
+        traces.clear(), compilations.clear()
+        fit(line(), objective, fixed, key=KEY, steps=steps, optimizer=SGD)
+        return len(traces), len(compilations)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        counts(1)  # the small programs around the step are compiled in the first fit of a process
+        few, many = counts(1), counts(50)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert few == many
+    assert few[1] == 1
+
+
+# When it stops
+
+
+def test_steps_bound_a_fit():
+    fitted = fit(Number(), level, fixed, key=KEY, steps=7)
+    assert (fitted.stopped_by, fitted.steps) == ("steps", 7)
+
+
+@pytest.mark.usefixtures("one_second_chunks")
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        ({"seconds": 5.0}, ("seconds", 5)),
+        ({"seconds": 5.0, "steps": 3}, ("steps", 3)),
+        ({"seconds": 2.0, "steps": 3}, ("seconds", 2)),
+    ],
+    ids=str,
+)
+def test_the_budget_that_is_spent_first_ends_the_fit(budget, expected):
+    fitted = fit(Number(), level, fixed, key=KEY, **budget)
+    assert (fitted.stopped_by, fitted.steps) == expected
+    assert fitted.seconds == expected[1]
+    assert fitted.seconds_per_step == 1
+    assert fitted.history["seconds"].tolist() == list(range(1, expected[1] + 1))
+
+
+@pytest.mark.usefixtures("two_step_chunks")
+def test_watch_ends_a_fit_and_is_told_what_happened():
+    seen = []
+
+    def watch(progress):
+        seen.append(progress)
+        return progress.step >= 5
+
+    fitted = fit(line(), VALUE, fixed, key=KEY, steps=100, optimizer=SGD, watch=watch)
+    assert (fitted.stopped_by, fitted.steps) == ("watch", 5)
+    for start, progress in zip([0, 1, 3], seen, strict=True):
+        assert progress.spent == progress.step / 100
+        for name in ("loss", "value"):
+            assert np.isclose(progress.terms[name], fitted.history[name][start : progress.step].mean())  # float32
+
+
+@pytest.mark.usefixtures("two_step_chunks")
+def test_networks_given_to_watch_are_copies_of_their_moment():
+    taken = []
+    settings = {"optimizer": optax.sgd(1.0), "schedule": constant}  # each step lowers the number by one
+    fitted = fit(
+        Number(), level, fixed, key=KEY, steps=4, watch=lambda p: taken.append((p.step, p.network())), **settings
+    )
+    assert [(step, network.a[...].item()) for step, network in taken] == [(1, -1), (3, -3), (4, -4)]
+    assert fitted.network.a[...] == -4
+
+
+def test_the_network_that_was_given_is_unchanged():
+    network = line()
+    before = [np.array(leaf) for leaf in parameters(network)]
+    fitted = fit(network, VALUE, fixed, key=KEY, steps=2, optimizer=SGD)
+    assert all(map(np.array_equal, parameters(network), before))
+    assert not any(map(np.array_equal, parameters(fitted.network), before))
+
+
+def test_the_history_has_a_value_of_every_term_for_every_step():
+    fitted = fit(line(), lambda f, batch: VALUE(f, batch) | level(f, batch), fixed, key=KEY, steps=6, optimizer=SGD)
+    assert set(fitted.history) == {"loss", "value", "level", "seconds"}
+    assert {len(column) for column in fitted.history.values()} == {6}
+    assert np.allclose(fitted.history["loss"], fitted.history["value"] + fitted.history["level"], atol=1e-6)  # float32
+    assert np.all(np.diff(fitted.history["seconds"]) > 0)
+    assert fitted.history["seconds"][-1] == fitted.seconds
+
+
+# When it goes wrong
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("most", [1, 1024])
+def test_a_loss_that_is_not_finite_stops_the_fit_and_keeps_the_last_good_network(bad, most, monkeypatch):
+    monkeypatch.setattr(loop, "MAX_CHUNK", most)
+
+    def objective(field, batch):
+        return level(field, batch) | {"poison": batch["poison"]}
+
+    def poisoned(key, step):
+        return fixed(key, step) | {"poison": jnp.full(32, jnp.where(step >= 5, bad, 0.0))}
+
+    settings = {"optimizer": optax.sgd(1.0), "schedule": constant}  # each step lowers the number by one
+    fitted = fit(Number(), objective, poisoned, key=KEY, steps=20, **settings)
+    assert (fitted.stopped_by, fitted.steps) == ("non-finite", 5)
+    assert fitted.message == f"at step 5 term 'poison' is {bad}"
+    assert fitted.history["level"].tolist() == [0, -1, -2, -3, -4]
+    assert fitted.network.a[...] == -4  # the last whose loss is known to be finite
+
+
+def test_a_fit_whose_first_loss_is_not_finite_returns_the_network_it_was_given():
+    fitted = fit(line(), lambda f, batch: {"bad": VALUE(f, batch)["value"] * jnp.nan}, fixed, key=KEY, steps=3)
+    assert (fitted.stopped_by, fitted.steps, fitted.seconds) == ("non-finite", 0, 0.0)
+    assert all(map(np.array_equal, parameters(fitted.network), parameters(line())))
+
+
+def test_a_gradient_that_is_not_finite_stops_the_fit():
+    # √|a| at a = 0: a finite loss with an infinite slope.
+    objective = lambda field, batch: {"root": jnp.sqrt(jnp.abs(level(field, batch)["level"]))}
+    fitted = fit(Number(), objective, sample, key=KEY, steps=3)
+    assert (fitted.stopped_by, fitted.message) == ("non-finite", "at step 0 the gradient is not finite")
+    assert fitted.network.a[...] == 0
+
+
+@pytest.mark.usefixtures("two_step_chunks")
+def test_an_interrupt_ends_the_fit_with_its_chunk_and_keeps_what_was_learned():
+    before = signal.getsignal(signal.SIGINT)
+
+    def watch(progress):
+        if progress.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    settings = {"optimizer": optax.sgd(1.0), "schedule": constant}  # each step lowers the number by one
+    fitted = fit(Number(), level, fixed, key=KEY, steps=100, watch=watch, **settings)
+    assert (fitted.stopped_by, fitted.steps) == ("interrupt", 3)
+    assert fitted.network.a[...] == -3
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_interrupt_raises_and_the_handler_is_restored():
+    before = signal.getsignal(signal.SIGINT)
+
+    def twice(progress):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Number(), level, fixed, key=KEY, steps=100, watch=twice)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_fit_runs_outside_the_main_thread():
+    fits = []
+    thread = threading.Thread(target=lambda: fits.append(fit(Number(), level, fixed, key=KEY, steps=2)))
+    thread.start()
+    thread.join()
+    assert fits[0].stopped_by == "steps"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "needs a budget: steps, seconds or both"),
+        ({"steps": 0}, "must be positive, but got steps=0"),
+        ({"seconds": 0.0}, "must be positive"),
+        ({"steps": 1, "seconds": -1.0}, "must be positive"),
+        ({"seconds": math.nan}, "must be positive"),
+        ({"steps": 1, "tile": 0}, "at least one point, but got tile=0"),
+        (
+            {"steps": 1, "weights": {"velue": 1.0}},
+            r"weights for \['velue'\], but the objective has the terms \['value'\]",
+        ),
+    ],
+    ids=str,
+)
+def test_impossible_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        fit(line(), VALUE, fixed, key=KEY, **settings)
+
+
+def test_terms_without_a_value_at_every_point_are_refused():
+    with pytest.raises(ValueError, match=r"'value' needs one value for each of the 32 points, but has the shape \(\)"):
+        fit(line(), lambda f, batch: {"value": VALUE(f, batch)["value"].mean()}, fixed, key=KEY, steps=1)
+
+
+@pytest.mark.parametrize("extra", [jnp.zeros(31), jnp.zeros(())], ids=["ragged", "scalar"])
+def test_batches_without_a_common_leading_axis_are_refused(extra):
+    with pytest.raises(ValueError, match="must share their leading axis"):
+        fit(line(), VALUE, lambda key, step: fixed(key, step) | {"extra": extra}, key=KEY, steps=1)

@@ -1,0 +1,214 @@
+"""A neural field renders the same function at any resolution, and its file gives it back whole or is refused."""
+
+import json
+import os
+import struct
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import load_file, save_file
+
+from siren_jax import SIREN, Frame, InputError, NeuralField, ReLUMLP, laplacian, load, neural_field
+
+
+def make(network=SIREN, shape=(6, 10), c=1, value_range=(0.0, 255.0)) -> NeuralField:
+    return NeuralField(
+        network(2, c, width=16, depth=1, rngs=nnx.Rngs(0)), Frame(shape), value_range, record={"seed": 0}
+    )
+
+
+def test_rendering_the_own_grid_evaluates_the_network_at_the_pixels():
+    field = make(c=3)
+    rows, columns = np.indices((6, 10))
+    points = field.frame.coordinates(np.stack([rows, columns], -1))
+    expected = (field.network(jnp.asarray(points)) + 1) * 127.5
+    np.testing.assert_allclose(field.render(), expected, atol=2e-4)  # float32 at values near 255: 3e-5, and sine's 2e-7
+    np.testing.assert_allclose(field(points), expected, atol=2e-4)
+
+
+def test_a_region_is_the_same_part_of_the_whole():
+    field = make()
+    whole = field.render((24, 40))
+    part = field.render((8, 12), region=((1.0, 3.0), (2.0, 5.0)))
+    np.testing.assert_allclose(part, whole[4:12, 8:20], atol=2e-3)  # coordinates differ by rounding, slopes reach 30
+
+
+def test_the_default_resolution_of_a_region_is_the_original_s():
+    assert make().render(region=((1.0, 3.0), (2.0, 5.0))).shape == (2, 3, 1)
+
+
+def test_blocks_change_nothing(monkeypatch):
+    field = make()
+    whole = field.render((9, 11), of="gradient")
+    monkeypatch.setattr(neural_field, "BLOCK", 7)
+    np.testing.assert_allclose(field.render((9, 11), of="gradient"), whole, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("network", [SIREN, ReLUMLP])
+def test_rendered_derivatives_are_those_of_the_rendered_function(network):
+    field = make(network, c=2)
+    rows, columns = np.indices((6, 10))
+    points = jnp.asarray(field.frame.coordinates(np.stack([rows, columns], -1))).reshape(-1, 2)
+    jacobian = jax.vmap(jax.jacfwd(field))(points).reshape(6, 10, 2, 2)
+    curvature = jax.vmap(laplacian(lambda x: field(x)))(points).reshape(6, 10, 2)
+    # float32 second derivatives of a network with omega 30: a thousandth of the largest.
+    np.testing.assert_allclose(field.render(of="gradient"), jacobian, atol=1e-4 * np.abs(jacobian).max())
+    np.testing.assert_allclose(field.render(of="laplacian"), curvature, atol=1e-3 * np.abs(curvature).max() + 1e-12)
+    np.testing.assert_allclose(field.gradient(points).reshape(jacobian.shape), jacobian, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(
+        field.laplacian(points[0]), curvature[0, 0], rtol=1e-2, atol=1e-3 * np.abs(curvature).max()
+    )
+
+
+def test_rendering_writes_into_a_given_array(tmp_path):
+    field = make()
+    out = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.float32, shape=(5, 4, 1))
+    field.render((5, 4), out=out)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), field.render((5, 4)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"of": "curl"}, "cannot be rendered"),
+        ({"shape": (0, 3)}, "at least one sample"),
+        ({"shape": (3,)}, "2 axes"),
+        ({"region": ((2.0, 2.0), (0.0, 3.0))}, "start before a stop"),
+        ({"region": ((0.0, float("nan")), (0.0, 3.0))}, "start before a stop"),
+    ],
+)
+def test_rendering_refuses_what_has_no_samples(arguments, message):
+    with pytest.raises(InputError, match=message):
+        make().render(**arguments)
+
+
+@pytest.mark.parametrize("network", [SIREN, ReLUMLP])
+def test_a_file_gives_back_the_same_bits(network, tmp_path):
+    field = make(network, c=3)
+    field.save(tmp_path / "a.siren")
+    again = load(tmp_path / "a.siren")
+    assert (again.frame, again.value_range, again.kind, again.record) == (
+        field.frame,
+        (0.0, 255.0),
+        "image",
+        {"seed": 0},
+    )
+    np.testing.assert_array_equal(again.render(), field.render())
+    assert os.listdir(tmp_path) == ["a.siren"]
+
+
+def test_a_network_without_biases_is_kept(tmp_path):
+    network = SIREN(2, 1, width=4, depth=1, use_bias=False, omega=20.0, first_omega=7.0, rngs=nnx.Rngs(0))
+    NeuralField(network, Frame((3, 3))).save(tmp_path / "a.siren")
+    again = load(tmp_path / "a.siren").network
+    assert (again.use_bias, again.omega, again.first_omega) == (False, 20.0, 7.0)
+    np.testing.assert_array_equal(again(jnp.ones(2)), network(jnp.ones(2)))
+
+
+def test_a_file_is_never_replaced_unasked_and_never_left_half_written(tmp_path, monkeypatch):
+    path = tmp_path / "a.siren"
+    make().save(path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="exists"):
+        make(ReLUMLP).save(path)
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="No space left"):
+        make(ReLUMLP).save(path, overwrite=True)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["a.siren"]
+
+
+def rewritten(path, change):
+    """The file with its header changed by a function."""
+    with open(path, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(json.loads(file.read(length))["__metadata__"]["siren"])
+    save_file(load_file(path), path, metadata={"siren": json.dumps(change(header))})
+
+
+def changed(*keys, to):
+    def change(header):
+        inner = header
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = to
+        return header
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (changed("network", "width", to=10**9), "asks for width"),
+        (changed("network", "width", to=65536), "contradicts itself"),
+        (changed("network", "width", to=True), "asks for width"),
+        (changed("network", "depth", to=2), "contradicts itself"),
+        (changed("network", "depth", to=-1), "asks for depth"),
+        (changed("network", "in_features", to=3), "contradicts itself"),
+        (changed("network", "omega", to="30"), "asks for omega"),
+        (changed("network", "omega", to=float("nan")), "asks for omega"),
+        (changed("network", "type", to="transformer"), "transformer"),
+        (changed("network", "type", to=["siren"]), "names a network"),
+        (changed("network", "surprise", to=1), "does not describe a network"),
+        (changed("network", to=[]), "does not describe a network|fields format and network|names a network"),
+        (changed("format", to=99), "version 99"),
+        (changed("frame", to={"shape": [6]}), "frame"),
+        (changed("frame", to={"shape": [6, -1]}), "frame"),
+        (changed("frame", to={"shape": 6}), "frame"),
+        (changed("value_range", to=[1, 1]), "value_range"),
+        (changed("value_range", to=["a", "b"]), "value_range"),
+        (changed("kind", to=7), "kind"),
+        (lambda header: [], "not JSON with the fields"),
+    ],
+)
+def test_a_header_that_lies_is_refused_with_its_lie(change, message, tmp_path):
+    path = tmp_path / "a.siren"
+    make().save(path)
+    rewritten(path, change)
+    with pytest.raises(InputError, match=message):
+        load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 100, struct.pack("<Q", 2**62) + b"{}"])
+def test_a_foreign_file_is_refused(content, tmp_path):
+    path = tmp_path / "a.siren"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"not a \.siren file"):
+        load(path)
+
+
+def test_a_truncated_file_is_refused_at_every_length(tmp_path):
+    path = tmp_path / "a.siren"
+    make().save(path)
+    data = path.read_bytes()
+    for length in range(0, len(data), 97):
+        path.write_bytes(data[:length])
+        with pytest.raises(InputError):
+            load(path)
+
+
+def test_other_safetensors_and_weights_that_are_not_finite_are_refused(tmp_path):
+    path = tmp_path / "a.siren"
+    save_file({"a": np.zeros(3)}, path)
+    with pytest.raises(InputError, match="no header named 'siren'"):
+        load(path)
+    path.unlink()
+    field = make()
+    field.network.output.bias[...] = jnp.full(1, jnp.nan)
+    field.save(path)
+    with pytest.raises(InputError, match="not finite"):
+        load(path)
+
+
+def test_a_missing_file_and_a_directory_are_refused(tmp_path):
+    for path in (tmp_path / "none.siren", tmp_path):
+        with pytest.raises(InputError, match="there is no file"):
+            load(path)
