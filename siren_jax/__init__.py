@@ -2,7 +2,6 @@
 
 from siren_jax import initializers as initializers
 from siren_jax import metrics as metrics
-from siren_jax import plot as plot
 from siren_jax.errors import InputError as InputError
 from siren_jax.fit import Fit as Fit
 from siren_jax.fit import Progress as Progress

@@ -271,7 +271,14 @@ def _term_names(graphdef, params, rest, objective, sample, key, weights) -> tupl
     if len(sizes) != 1 or () in sizes:
         raise ValueError(f"the arrays of a batch must share their leading axis, but have the lengths {sorted(sizes)}.")
     (n,) = sizes.pop()
-    shapes = jax.eval_shape(lambda params, batch: objective(nnx.merge(graphdef, params, rest), batch), params, batch)
+    names = []
+
+    def evaluate(params: Any, batch: Batch) -> dict[str, Array]:
+        terms = objective(nnx.merge(graphdef, params, rest), batch)
+        names.extend(terms)  # in the objective's order, which a pytree of shapes does not keep
+        return terms
+
+    shapes = jax.eval_shape(evaluate, params, batch)
     for name, value in shapes.items():
         if value.shape != (n,):
             raise ValueError(
@@ -279,7 +286,7 @@ def _term_names(graphdef, params, rest, objective, sample, key, weights) -> tupl
             )
     if unknown := set(weights) - set(shapes):
         raise ValueError(f"there are weights for {sorted(unknown)}, but the objective has the terms {sorted(shapes)}.")
-    return tuple(shapes)
+    return tuple(names)
 
 
 def _blame(step: int, terms: tuple[str, ...], row: ndarray) -> str:

@@ -19,7 +19,7 @@ def psnr(prediction: Float[ndarray, "..."], truth: Float[ndarray, "..."], *, val
     20.0
     """
     mse = float(np.mean((np.asarray(prediction, np.float64) - truth) ** 2))
-    return float(10 * np.log10(value_range**2 / mse)) if mse > 0 else float("inf")
+    return float(10 * np.log10(value_range**2 / mse)) if mse != 0 else float("inf")
 
 
 def aligned(
@@ -37,8 +37,8 @@ def aligned(
         points: their coordinates.
         degree: 0 for the mean, 1 for the mean and the plane.
 
-    >>> aligned(np.zeros((2, 1)), np.array([[1.0], [3.0]]), np.array([[0.0], [1.0]]), degree=0).ravel().tolist()
-    [2.0, 2.0]
+    >>> aligned(np.zeros((2, 1)), np.array([[1.0], [3.0]]), np.array([[0.0], [1.0]]), degree=0).round(6).tolist()
+    [[2.0], [2.0]]
     """
     if degree not in (0, 1):
         raise ValueError(f"degree is 0 (mean) or 1 (mean and plane), not {degree}.")

@@ -52,7 +52,7 @@ def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) 
         if pointwise:
             predictions = jax.vmap(_several(field, pointwise))(batch["coordinates"])
             errors = {q: _squared_error(predictions[q], batch[q]) for q in pointwise}
-        for q in set(quantities) - set(pointwise):
+        for q in (q for q in quantities if q in INTEGRALS):
             errors[q] = _squared_error(_difference(field, batch[q]["points"]), batch[q]["target"])
         return {q: scale.get(q, 1.0) * errors[q] for q in quantities}
 

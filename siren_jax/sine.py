@@ -6,6 +6,7 @@ vectorises. Other platforms and other dtypes take the native function.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +28,9 @@ _COSINE = (-2.6193808e-07, 2.4769304e-05, -1.3888569e-03, 4.1666657e-02, -0.5, 1
 def sine(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Sine of every element, fast for float32 on the CPU.
 
-    Within 2e-7 of the true value for |x| ≤ 1e6, in [-1 - 2e-7, 1 + 2e-7] to 1e7 and bounded by 1.001 beyond, where
-    neighbouring float32 are more than a radian apart. NaN for infinities and NaN; ±0 keeps its sign.
+    Within 2e-7 of the true value for |x| ≤ 25,000; the error grows to 3e-5 at 1e5 and 0.03 at 1e6 (less where the
+    compiler fuses multiplications with additions), and the value stays below 1.001 for all x. NaN for infinities and
+    NaN; ±0 keeps its sign.
 
     >>> sine(jnp.float32(0.0)).item()
     0.0
@@ -50,6 +52,8 @@ sine.defjvp(lambda primals, tangents: (sine(*primals), cosine(*primals) * tangen
 cosine.defjvp(lambda primals, tangents: (cosine(*primals), -sine(*primals) * tangents[0]))
 
 
+# Jitted, so that it is one program outside of jit too.
+@partial(jax.jit, static_argnums=(1, 2))
 def _by_platform(x: Array, coefficients: tuple[float, ...], native: Callable[[Array], Array]) -> Array:
     if x.dtype != jnp.float32:
         return native(x)

@@ -88,7 +88,7 @@ class Steps:
                 _select(sound, moments, state.optimizer),
                 _select(finite, state.params, state.good),
             )
-            log = log.at[index - span.start].set(jnp.concatenate([value[None], means]))
+            log = log.at[index - span.start].set(jnp.concatenate([value[None], means]).astype(log.dtype))
             return new, log, index + sound, sound
 
         log = jnp.full((self.capacity, 1 + len(self.terms)), jnp.nan, jnp.float32)

@@ -82,12 +82,14 @@ def _read(path: str, keep_alpha: bool) -> Float[ndarray, "h w c"]:
 
 def _channels(picture, keep_alpha: bool) -> Float[ndarray, "h w c"]:
     """A Pillow picture as floats in [0, 1]."""
-    if picture.mode.startswith("I"):  # 16-bit grey; Pillow decodes 16-bit colour to 8 bits
+    if picture.mode.startswith("I;16"):  # 16-bit grey; Pillow decodes 16-bit colour to 8 bits
         return np.asarray(picture, np.float32)[..., None] / 65535
-    if picture.mode == "F":
-        values = np.asarray(picture, np.float32)[..., None]
+    if picture.mode in ("I", "F"):  # 32 bits
+        values = np.asarray(picture)[..., None]
+        if not np.isfinite(values).all():
+            raise InputError("it holds values that are NaN or infinite")
         low, high = value_range_of(values)
-        return (values - low) / (high - low)
+        return ((values - low) / (high - low)).astype(np.float32)
     transparent = "A" in picture.getbands() or "transparency" in picture.info
     grey = picture.mode in ("1", "L", "LA")
     values = np.asarray(picture.convert("RGBA" if transparent else "L" if grey else "RGB"), np.float32) / 255

@@ -20,22 +20,24 @@ from siren_jax.signals.integrals import segments, stencils
 def value_range_of(image: ndarray) -> tuple[float, float]:
     """The interval that an array's values are measured in, which [-1, 1] stands for.
 
-    Integers: all values of the type. Floats: [0, 1] if all lie in it, else [-1, 1] if all lie in it, else least to
-        greatest.
+    Integers of 8 and 16 bits: all values of the type. Wider ones, as NumPy makes them from Python's: 0 to 255 if all
+    lie in it, else 0 to 65,535. Floats: [0, 1] if all lie in it, else [-1, 1]. Anything else: least to greatest.
 
-    >>> value_range_of(np.zeros((2, 2), np.uint8)), value_range_of(np.array([0.2, 0.3])), value_range_of(np.array([-3.0,
-    5.0])) ((0.0, 255.0), (0.0, 1.0), (-3.0, 5.0))
+    >>> value_range_of(np.zeros((2, 2), np.uint8)), value_range_of(np.array([0.2, 0.3]))
+    ((0.0, 255.0), (0.0, 1.0))
+    >>> value_range_of(np.array([0, 700])), value_range_of(np.array([-3.0, 5.0]))
+    ((0.0, 65535.0), (-3.0, 5.0))
     """
     if image.dtype == bool:
         return 0.0, 1.0
+    usual = [(0.0, 1.0), (-1.0, 1.0)]
     if np.issubdtype(image.dtype, np.integer):
         limits = np.iinfo(image.dtype)
-        return float(limits.min), float(limits.max)
+        usual = [(float(limits.min), float(limits.max))] if limits.bits <= 16 else [(0.0, 255.0), (0.0, 65535.0)]
     low, high = float(image.min()), float(image.max())
-    if low >= 0 and high <= 1:
-        return 0.0, 1.0
-    if low >= -1 and high <= 1:
-        return -1.0, 1.0
+    for least, most in usual:
+        if least <= low and high <= most:
+            return least, most
     return (low, high) if high > low else (low - 1, high + 1)
 
 
@@ -81,8 +83,10 @@ class PixelDataset:
         image = image.reshape(*image.shape[:2], -1)
         self.value_range = value_range or value_range_of(image)
         low, high = self.value_range
-        if not high > low:
-            raise InputError(f"the value range must be (low, high) with low < high, but is {self.value_range}.")
+        if not 0 < high - low < np.inf:
+            raise InputError(
+                f"the value range must be (low, high) with low < high, both finite, but is {self.value_range}."
+            )
         self.frame = Frame(image.shape[:2])
         self.channels = image.shape[2]
         self._grid = (image.astype(np.float64) - low) * (2 / (high - low)) - 1
@@ -152,8 +156,8 @@ class PixelDataset:
     def sampler(self, batch_size: int | None = None, *, quantities: tuple[str, ...] = ("value",)) -> Partial:
         """A pure function `sample(key, step)` that draws a batch inside a jitted step.
 
-        The pixels, row by row, are cut into `batch_size` strata of equal length, and one is drawn from each: no pixel
-        comes twice in a batch, and a batch of all pixels is the whole image in order.
+        The pixels, row by row, are cut into `batch_size` strata of equal length (to one pixel), and one is drawn from
+        each: no pixel comes twice in a batch, and a batch of all pixels is the whole image in order.
 
         Args:
             batch_size: points of a batch; by default all.
@@ -175,8 +179,10 @@ class PixelDataset:
         return Partial(_draw, data, jnp.asarray(edges, jnp.int32), integrals)
 
     def grids(self) -> dict[str, ndarray]:
-        """Value, gradient and Laplacian as grids in the image's own values, of the shapes `(h, w, c)`, `(h, w, c, 2)`,
-        `(h, w, c)`."""
+        """Value, gradient and Laplacian as grids, in the image's own values.
+
+        Their shapes are `(h, w, c)`, `(h, w, c, 2)` and `(h, w, c)`.
+        """
         low, high = self.value_range
         half = (high - low) / 2
         derivatives = {name: half * self._grids(name) for name in ("gradient", "laplacian")}
@@ -200,7 +206,7 @@ class PixelDataset:
 
 
 def _draw(
-    data: dict[str, Array], edges: Array, integrals: dict[str, Partial], key: Array, step: Array
+    data: dict[str, Array], edges: Array, integrals: dict[str, Partial], key: Array, step: Array | int
 ) -> dict[str, Array | dict[str, Array]]:
     del step  # every step draws alike; the key differs
     for_pixels, *others = jax.random.split(key, 1 + len(integrals))
