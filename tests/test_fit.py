@@ -370,7 +370,15 @@ def test_an_interrupt_ends_the_fit_with_its_chunk_and_keeps_what_was_learned():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_second_interrupt_raises_and_the_handler_is_restored():
+@pytest.fixture
+def default_interrupts():
+    """Python's own handler of Ctrl-C, which a test runner's worker may have switched off."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+def test_a_second_interrupt_raises_and_the_handler_is_restored(default_interrupts):
     before = signal.getsignal(signal.SIGINT)
 
     def twice(progress):
