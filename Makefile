@@ -17,13 +17,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-# The pictures of README and docs; twenty minutes.
+# The pictures of README and docs; fifteen minutes.
 pictures: demo
 	$(BIN)/python -m experiments.image_fit --overwrite
-	$(BIN)/python -m experiments.activation_statistics --overwrite
 	cp out/demo/comparison.png docs/images/demo.png
 	cp out/experiments/image_fit/image_fit.png docs/images/image_fit.png
-	cp out/experiments/activation_statistics/paper.png docs/images/activation_statistics.png
 
 # The newest versions that pyproject.toml allows, tried together; run the tests before committing them.
 lock:

@@ -10,7 +10,7 @@ The exact values are NumPy in float64: `np.polynomial` for a polynomial; for a n
 f⁽ᵏ⁾(x) = Σ_i a_i (omega·w_i)^k sin(omega·(w_i x + b_i) + kπ/2); for a deeper one the Taylor series of its layers.
 
 Expected: the largest error, relative to the largest |f⁽ᵏ⁾|, is below 5e-6 in float32 and 5e-15 in float64 at every
-order, although |f⁽⁵⁾| reaches 1e8. Half a minute on two CPU cores.
+order, although |f⁽⁵⁾| reaches 1e8. One minute on two CPU cores.
 """
 
 import dataclasses

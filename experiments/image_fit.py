@@ -74,7 +74,11 @@ def main(config: Config) -> dict[str, dict[str, float]]:
             )
             columns[name], numbers[name] = _judge(result, dataset, TARGETS[target][0])
             print(f"{name:22}", "  ".join(f"{key} {value:.4g}" for key, value in numbers[name].items()), flush=True)
-    figure = panels(columns, title="Trained on values, gradient or Laplacian: what each network has learned", side=2.2)
+    figure = panels(
+        columns,
+        title="Trained on values, gradient or Laplacian: what each network has learned (mean aligned)",
+        side=2.2,
+    )
     figure.savefig(config.out / "image_fit.png", dpi=90)
     (config.out / "numbers.json").write_text(json.dumps(numbers, indent=1))
     return numbers

@@ -34,7 +34,7 @@ def symmetric_uniform(bound: float) -> Initializer:
 
 
 def siren_first() -> Initializer:
-    """The first layer's weights, W ~ U(±1/fan_in), so that omega·W spans omega/fan_in periods over [-1, 1]."""
+    """The first layer's weights, W ~ U(±1/fan_in): a unit begins with up to omega/(π·fan_in) periods a coordinate."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         return symmetric_uniform(1 / shape[0])(key, shape, dtype)
@@ -43,7 +43,7 @@ def siren_first() -> Initializer:
 
 
 def siren_hidden(omega: float) -> Initializer:
-    """The weights of every later layer, W ~ U(±√(6/fan_in)/omega): arcsine input, unit-variance pre-activation."""
+    """The weights of every later layer, W ~ U(±√(6/fan_in)/omega): for arcsine inputs omega·Wx has unit variance."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         return symmetric_uniform(math.sqrt(6 / shape[0]) / omega)(key, shape, dtype)

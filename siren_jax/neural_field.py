@@ -24,7 +24,7 @@ RENDERED = ("value", "gradient", "laplacian")
 MAX_SAMPLES = 2**31  # of a header's frame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a field is hashable, for jax.jit, by its identity
 class NeuralField:
     """A signal as a continuous function of coordinates, in the signal's own values.
 
@@ -78,10 +78,10 @@ class NeuralField:
                 methods.
             region: for each axis its start and stop in samples of the original, fractions allowed; sample i covers [i,
                 i + 1]. By default all of it. May reach beyond the original, where the network extrapolates.
-            out: array to write to, of the result's shape; a memory map, for example.
+            out: contiguous array of the result's shape to write to; a memory map, for example.
 
         Raises:
-            InputError: a quantity that is not known, an empty region or shape.
+            InputError: a quantity that is not known, an empty region or shape, an `out` of another shape or layout.
         """
         if of not in RENDERED:
             raise InputError(f"{of!r} cannot be rendered; choose one of {', '.join(RENDERED)}.")
@@ -94,7 +94,10 @@ class NeuralField:
             raise InputError(f"a shape has at least one sample along each of {d} axes, but is {shape}.")
         start, length = np.array(region).T[0], np.diff(np.array(region, np.float64), axis=1)[:, 0]
 
-        result = np.empty(self.rendered_shape(shape, of), np.float32) if out is None else out
+        full = self.rendered_shape(shape, of)
+        if out is not None and (out.shape != full or not out.flags.c_contiguous):
+            raise InputError(f"out must be a contiguous array of the shape {full}, but has the shape {out.shape}.")
+        result = np.empty(full, np.float32) if out is None else out
         flat = result.reshape(-1, *result.shape[d:])
         graphdef, state = nnx.split(self.network)
         count = int(np.prod(shape))
@@ -150,11 +153,11 @@ def _sound(header: Mapping[str, Any], d: int) -> bool:
         return (
             len(shape) == d
             and all(type(n) is int and 1 <= n <= MAX_SAMPLES for n in shape)
-            and bool(-np.inf < low < high < np.inf)
+            and 0 < float(high) - float(low) < np.inf
             and isinstance(header["kind"], str)
             and isinstance(header.get("record", {}), dict)
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return False
 
 

@@ -152,8 +152,8 @@ def value_jacobian_laplacian(
 def curl(field: Field) -> Field:
     """Curl of a vector field in two or three dimensions.
 
-    curl f = (∂f_2/∂x_3 …) in R³, a field from `(3,)` to `(3,)`: (∂_2 f_3 - ∂_3 f_2, ∂_3 f_1 - ∂_1 f_3, ∂_1 f_2 - ∂_2
-    f_1). In R² the scalar ∂_1 f_2 - ∂_2 f_1, a field from `(2,)` to `(1,)`. Units: [field] / [coordinate].
+    ∇×f = (∂_2 f_3 - ∂_3 f_2, ∂_3 f_1 - ∂_1 f_3, ∂_1 f_2 - ∂_2 f_1) in R³, a field from `(3,)` to `(3,)`; in R² the
+    scalar ∂_1 f_2 - ∂_2 f_1, a field from `(2,)` to `(1,)`. Units: [field] / [coordinate].
 
     Args:
         field: maps one point of shape `(d,)` to a vector of shape `(d,)`, d = 2 or 3.

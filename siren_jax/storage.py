@@ -5,7 +5,6 @@ shapes that the file declares before anything is allocated. Writing is atomic.
 """
 
 import json
-import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ Network = SIREN | ReLUMLP
 
 # Largest accepted value of each size in a header: far above what is of use, far below what exhausts a machine.
 LIMITS = {"in_features": 64, "out_features": 4096, "width": 65536, "depth": 256}
+MAX_OMEGA = 1e9
 EXTRA = {"siren": ("first_omega", "omega", "use_bias"), "relu": ()}
 
 
@@ -89,7 +89,7 @@ def write_atomically(path: str | os.PathLike[str], write_to: Callable[[IO[bytes]
     """
     path = os.fspath(path)
     if os.path.exists(path) and not overwrite:
-        raise InputError(f"{path!r} exists; choose another name, or allow it to be replaced with --overwrite.")
+        raise InputError(f"{path!r} exists; choose another name, or allow it to be overwritten.")
     try:
         descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=".", suffix=".partial")
     except OSError as error:
@@ -99,7 +99,7 @@ def write_atomically(path: str | os.PathLike[str], write_to: Callable[[IO[bytes]
             write_to(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o666 & ~umask())
         os.replace(temporary, path)
     except BaseException as error:
         os.unlink(temporary)
@@ -108,7 +108,8 @@ def write_atomically(path: str | os.PathLike[str], write_to: Callable[[IO[bytes]
         raise
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The permissions that new files of this process do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -154,7 +155,8 @@ def _checked_header(path: str, text: str | None) -> dict[str, Any]:
                 f"the header of {path!r} asks for {name} = {value!r}; whole numbers {least} to {limit} are accepted."
             )
     for name in EXTRA[kind]:
-        value, wanted = architecture[name], bool if name == "use_bias" else int | float
-        if not isinstance(value, wanted) or not math.isfinite(value):
+        value = architecture[name]
+        sound = type(value) is bool if name == "use_bias" else type(value) in (int, float) and 0 < value < MAX_OMEGA
+        if not sound:
             raise InputError(f"the header of {path!r} asks for {name} = {value!r}; that is no {name}.")
     return header

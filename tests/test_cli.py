@@ -126,6 +126,17 @@ def test_previews_and_tensorboard_are_written_during_the_fit(photo, tmp_path):
     assert list((tmp_path / "a" / "tensorboard").glob("events*"))
 
 
+def test_previews_of_an_earlier_fit_are_refused_before_the_fit_and_cleared_on_request(photo, tmp_path, capsys):
+    left = tmp_path / "a" / "preview" / "step_0000001.png"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    arguments = ["fit", str(photo), *TINY, "--preview-every", "5", "--out", str(tmp_path / "a")]
+    assert main(arguments) == 2
+    assert "already holds preview" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0
+    assert not left.exists()
+
+
 def test_without_a_picture_the_photograph_of_scikit_image_is_fitted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["fit", "--size", "24", *TINY]) == 0
@@ -156,6 +167,10 @@ def test_the_smallest_pictures_are_fitted(size, target, tmp_path):
         (["--batch-size", "561"], "1 to 560 points"),
         (["--batch-size", "0"], "1 to 560 points"),
         (["--batch-size", "many"], "a number of pixels or 'full'"),
+        (["--seed", "-1"], "--seed takes a whole number"),
+        (["--seed", str(2**70)], "--seed takes a whole number"),
+        (["--size", "3000000"], "too large"),
+        (["--width", "65536"], "take less"),
         (["--width", "0"], "--width takes a whole number"),
         (["--width", "1000000000"], "--width takes a whole number"),
         (["--depth", "-1"], "--depth takes a whole number"),
@@ -241,9 +256,13 @@ def test_a_rendered_picture_has_the_values_of_the_function(fitted, tmp_path):
         (["--out", "no/a.npy"], "cannot be written"),
         (["--out", "a.png", "--scale", "0"], "--scale takes a positive number"),
         (["--out", "a.png", "--scale", "2", "--shape", "3", "3"], "exclude each other"),
-        (["--out", "a.png", "--shape", "0", "3"], "--shape takes two positive numbers"),
-        (["--out", "a.png", "--region", "5", "0", "5", "9"], "start before a stop"),
-        (["--out", "a.png", "--scale", "1000000"], "too large"),
+        (["--out", "a.png", "--shape", "0", "3"], "--shape takes two numbers from 1"),
+        (["--out", "a.png", "--region", "5", "0", "5", "9"], "ask for 0 x 9 samples"),
+        (["--out", "a.png", "--region", "0", "0", "nan", "5"], "ask for nan x 5 samples"),
+        (["--out", "a.png", "--region", "0", "0", "inf", "5"], "ask for inf x 5 samples"),
+        (["--out", "a.npy", "--scale", "1e308"], "samples"),
+        (["--out", "a.npy", "--shape", "16000000", "16000000"], "are free"),
+        (["--out", "a.png", "--scale", "100000"], "too large"),
     ],
 )
 def test_renderings_that_cannot_be_made_are_refused(options, message, fitted, tmp_path, monkeypatch, capsys):

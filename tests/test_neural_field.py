@@ -63,6 +63,19 @@ def test_rendered_derivatives_are_those_of_the_rendered_function(network):
     )
 
 
+def test_a_neural_field_can_be_jitted_and_differentiated(tmp_path):
+    field = make()
+    x = jnp.array([0.1, -0.2])
+    np.testing.assert_allclose(jax.jit(field)(x), field(x), rtol=1e-5)
+    np.testing.assert_allclose(jax.jacfwd(field)(x), field.gradient(x), rtol=1e-4)
+
+
+def test_rendering_refuses_an_array_that_it_cannot_write_through():
+    for out in (np.empty((5, 8, 1), np.float32)[:, :4], np.empty((5, 3, 1), np.float32)):
+        with pytest.raises(InputError, match="contiguous array of the shape"):
+            make().render((5, 4), out=out)
+
+
 def test_rendering_writes_into_a_given_array(tmp_path):
     field = make()
     out = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.float32, shape=(5, 4, 1))
@@ -155,6 +168,10 @@ def changed(*keys, to):
         (changed("network", "in_features", to=3), "contradicts itself"),
         (changed("network", "omega", to="30"), "asks for omega"),
         (changed("network", "omega", to=float("nan")), "asks for omega"),
+        (changed("network", "omega", to=0), "asks for omega"),
+        (changed("network", "omega", to=10**400), "asks for omega"),
+        (changed("network", "first_omega", to=True), "asks for first_omega"),
+        (changed("network", "use_bias", to=1), "asks for use_bias"),
         (changed("network", "type", to="transformer"), "transformer"),
         (changed("network", "type", to=["siren"]), "names a network"),
         (changed("network", "surprise", to=1), "does not describe a network"),
@@ -165,6 +182,8 @@ def changed(*keys, to):
         (changed("frame", to={"shape": 6}), "frame"),
         (changed("value_range", to=[1, 1]), "value_range"),
         (changed("value_range", to=["a", "b"]), "value_range"),
+        (changed("value_range", to=[0, 10**400]), "value_range"),
+        (changed("value_range", to=[-1e308, 1.7e308]), "value_range"),
         (changed("kind", to=7), "kind"),
         (lambda header: [], "not JSON with the fields"),
     ],

@@ -16,8 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code.
 
     0: done; 1: the fit stopped at a value that is not finite; 2: the input or an argument cannot be used; 130: Ctrl-C.
-        In all but the
-    second-last case what was learned is written.
+    After 0, 1 and a first Ctrl-C what was learned is written; after 2 nothing is.
     """
     command = tyro.cli(
         Fit | Render | Info,  # pyright: ignore[reportArgumentType]
@@ -35,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"siren-jax: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("siren-jax: interrupted; nothing was written.", file=sys.stderr)
+        print("siren-jax: interrupted.", file=sys.stderr)
         return 130
 
 

@@ -15,7 +15,7 @@ from flax import nnx
 from siren_jax.cli.options import optional
 from siren_jax.cli.session import Session
 from siren_jax.errors import InputError
-from siren_jax.fit import fit
+from siren_jax.fit import constant, cosine_decay, fit
 from siren_jax.network import SIREN, ReLUMLP
 from siren_jax.objectives import supervise
 from siren_jax.signals import PixelDataset, load_image, shrink
@@ -30,6 +30,7 @@ QUANTITIES = {
 LEARNING_RATE = {"values": 1e-3, "gradient": 3e-4, "laplacian": 3e-4, "mixed": 3e-4}
 BATCH_SIZE = 4096
 STEPS = 1000
+MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which Adam and the last good state keep four
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ class Fit:
     batch_size: Annotated[str | None, optional("N|full", "4096, or all if there are fewer")] = None
     """Pixels of a step, or `full` for the whole picture."""
     learning_rate: Annotated[float | None, optional("RATE", "0.001 for values, else 0.0003")] = None
-    """Of Adam; decays to zero over the budget along a cosine."""
+    """Of Adam."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Of the learning rate: to zero over the budget along a cosine, or constant, as in the paper."""
     downsample: int = 1
     """Divide both sides by this whole number first, with anti-aliasing."""
     size: Annotated[int | None, optional("N", "as it is")] = None
@@ -109,6 +112,7 @@ class Fit:
                 steps=STEPS if self.steps is None and self.seconds is None else self.steps,
                 seconds=self.seconds,
                 optimizer=optax.adam(self._learning_rate),
+                schedule={"cosine": cosine_decay, "constant": constant}[self.schedule],
                 weights=self._term_weights(quantities),
                 watch=session.watch,
             )
@@ -147,6 +151,12 @@ class Fit:
             least, most = (0 if name == "depth" else 1), LIMITS.get(name, math.inf)
             if not least <= getattr(self, name) <= most:
                 raise InputError(f"--{name} takes a whole number from {least} to {most}, but is {getattr(self, name)}.")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed takes a whole number from 0 to {2**32 - 1}, but is {self.seed}.")
+        if self.depth * self.width**2 > MAX_WEIGHTS:
+            raise InputError(
+                f"--width {self.width} and --depth {self.depth} make over {MAX_WEIGHTS:,} weights; take less."
+            )
         weights = (*self.weights, self.integral_weight)
         if not all(0 <= w < math.inf for w in weights) or not any(self.weights):
             raise InputError(

@@ -1,6 +1,9 @@
 """`siren-jax render`: a `.siren` file as a picture or an array, at any resolution."""
 
+import math
 import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -11,9 +14,10 @@ from numpy import ndarray
 from siren_jax.cli.options import optional
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField, load
-from siren_jax.storage import write_atomically
+from siren_jax.storage import umask, write_atomically
 
-MAX_PICTURE = 2**28  # samples of a PNG, which is made in memory; an NPY is not
+MAX_PICTURE = 2**28  # values of a PNG, which is made in memory; an NPY is not
+MAX_SIDE = 2**24
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Render:
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """The .siren file."""
     out: Annotated[str, tyro.conf.arg(metavar="PNG|NPY")]
-    """File to write: a PNG of 8 bits, or an NPY of float32 in true units: (h, w, c), the gradient (h, w, c, 2)."""
+    """File to write: a PNG of 8 bits, made in memory, or an NPY of float32 in true units, (h, w, c) or (h, w, c, 2)."""
     shape: Annotated[tuple[int, int] | None, optional("H W", "that of the original or of the region")] = None
     """Height and width of the result."""
     scale: Annotated[float | None, optional("S", "1")] = None
@@ -50,7 +54,7 @@ class Render:
             region = ((r0, r1), (c0, c1))
         shape = self._shape(field, region)
         if kind == ".png":
-            if shape[0] * shape[1] > MAX_PICTURE:
+            if math.prod(field.rendered_shape(shape, self.of)) > MAX_PICTURE:
                 raise InputError(f"a PNG of {shape[0]} x {shape[1]} is too large to be held in memory; write an .npy.")
             write_picture(
                 self.out, field.render(shape, of=self.of, region=region), self.of, field, overwrite=self.overwrite
@@ -64,24 +68,39 @@ class Render:
         if self.shape is not None and self.scale is not None:
             raise InputError("--shape and --scale exclude each other; give one.")
         if self.shape is not None:
-            if min(self.shape) < 1:
-                raise InputError(f"--shape takes two positive numbers, but is {self.shape[0]} {self.shape[1]}.")
+            if min(self.shape) < 1 or max(self.shape) > MAX_SIDE:
+                raise InputError(
+                    f"--shape takes two numbers from 1 to {MAX_SIDE}, but is {self.shape[0]} {self.shape[1]}."
+                )
             return self.shape
         scale = 1.0 if self.scale is None else self.scale
         if not 0 < scale < np.inf:
             raise InputError(f"--scale takes a positive number, but is {scale:g}.")
         sides = field.frame.shape if region is None else [stop - start for start, stop in region]
+        if not all(0 < side * scale < MAX_SIDE for side in sides):
+            raise InputError(
+                f"--region and --scale ask for {' x '.join(f'{side * scale:g}' for side in sides)} samples."
+            )
         h, w = (max(1, round(side * scale)) for side in sides)
         return h, w
 
     def _write_array(self, field: NeuralField, shape: tuple[int, int], region) -> None:
         """Straight to the disk: memory does not grow with the shape."""
         full = field.rendered_shape(shape, self.of)
-        partial = f"{self.out}.partial"
+        directory = os.path.dirname(self.out) or "."
+        try:
+            free = shutil.disk_usage(directory).free
+            if 4 * math.prod(full) > free:
+                raise InputError(f"{self.out!r} would take {4 * math.prod(full):,} bytes; {free:,} are free.")
+            descriptor, partial = tempfile.mkstemp(dir=directory, prefix=".", suffix=".partial")
+            os.close(descriptor)
+        except OSError as error:
+            raise InputError(f"{self.out!r} cannot be written: {error.strerror}.") from None
         try:
             array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=full)
             field.render(shape, of=self.of, region=region, out=array)
             array.flush()
+            os.chmod(partial, 0o666 & ~umask())
             os.replace(partial, self.out)
         except OSError as error:
             raise InputError(f"{self.out!r} cannot be written: {error.strerror}.") from None

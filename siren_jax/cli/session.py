@@ -4,6 +4,8 @@ import json
 import math
 import os
 import resource
+import shutil
+import sys
 import tempfile
 from typing import Any
 
@@ -61,7 +63,9 @@ class Session:
         self._dataset, self._alignment = dataset, alignment
         self._target_psnr, self._preview_every = target_psnr, preview_every
         self._files: list[str] = []
-        self._prepare()
+        if tensorboard:
+            TensorBoard.check()
+        self._prepare(("preview",) * bool(preview_every) + ("tensorboard",) * tensorboard)
         self._tensorboard = TensorBoard(os.path.join(directory, "tensorboard")) if tensorboard else None
         self._previewed = 0
         self._subset = np.sort(np.random.default_rng(0).permutation(len(dataset))[:ESTIMATED])
@@ -108,7 +112,7 @@ class Session:
             "parameters": count_parameters(fitted.network),
             "stopped_by": fitted.stopped_by,
         }
-        field = self._field(fitted.network, {**record, "psnr": psnr, "steps": fitted.steps})
+        field = self._field(fitted.network, {**record, "psnr": psnr, "alignment": alignment, "steps": fitted.steps})
         field.save(self._path(f"{self._name}.siren"), overwrite=self._overwrite)
         label = "PSNR" if self._alignment is None else f"PSNR, {alignment} aligned"
         title = f"{self._name}: {label} {psnr:.1f} dB after {fitted.steps:,} steps"
@@ -121,7 +125,9 @@ class Session:
             self._tensorboard.figure("comparison", comparison, fitted.steps)
             self._tensorboard.weights(fitted.network, fitted.steps)
             self._tensorboard.close()
-        summary["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        summary["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+            2**20 if sys.platform == "darwin" else 2**10
+        )
         path = self._path("metrics.json")
         summary["files"] = self._files
         summary = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in summary.items()}
@@ -129,10 +135,10 @@ class Session:
         write_atomically(path, lambda file: file.write(text.encode()), overwrite=self._overwrite)
         return summary
 
-    def _prepare(self) -> None:
-        """Refuses a directory before hours of fitting, not after."""
-        names = ("comparison.png", "curve.png", "reconstruction.png", "metrics.json", f"{self._name}.siren")
-        there = [name for name in names if os.path.lexists(os.path.join(self._directory, name))]
+    def _prepare(self, folders: tuple[str, ...]) -> None:
+        """Makes the directory and its folders; refuses what cannot be written before hours of fitting, not after."""
+        files = ("comparison.png", "curve.png", "reconstruction.png", "metrics.json", f"{self._name}.siren")
+        there = [name for name in (*files, *folders) if os.path.lexists(os.path.join(self._directory, name))]
         if there and not self._overwrite:
             raise InputError(
                 f"{self._directory!r} already holds {there[0]}; choose another --out, or allow --overwrite."
@@ -140,6 +146,9 @@ class Session:
         try:
             os.makedirs(self._directory, exist_ok=True)
             tempfile.TemporaryFile(dir=self._directory).close()
+            for folder in folders:  # those of an earlier fit would mix with this one's
+                shutil.rmtree(os.path.join(self._directory, folder), ignore_errors=True)
+                os.makedirs(os.path.join(self._directory, folder), exist_ok=True)
         except OSError as error:
             raise InputError(f"the output directory {self._directory!r} cannot be written: {error.strerror}.") from None
 
@@ -177,8 +186,8 @@ class Session:
         return plot.comparison(self._dataset.grids(), prediction, title=title, value_range=self._dataset.value_range)
 
     def _preview(self, network: nnx.Module, step: int) -> None:
-        figure = self._comparison(self._field(network, {}), f"{self._name}: step {step:,}")
-        os.makedirs(os.path.join(self._directory, "preview"), exist_ok=True)
+        aligned = "" if self._alignment is None else f", {ALIGNMENTS[self._alignment]} aligned"
+        figure = self._comparison(self._field(network, {}), f"{self._name}: step {step:,}{aligned}")
         self._write_figure(os.path.join("preview", f"step_{step:07}.png"), figure)
         if self._tensorboard is not None:
             self._tensorboard.figure("comparison", figure, step)

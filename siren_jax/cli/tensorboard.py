@@ -1,5 +1,6 @@
 """Scalars, pictures and histograms of a fit for TensorBoard."""
 
+import importlib.util
 from collections.abc import Mapping
 
 import jax
@@ -14,11 +15,15 @@ class TensorBoard:
     """An event file in a directory."""
 
     def __init__(self, directory: str):
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError:
-            raise InputError("--tensorboard needs the extra: pip install 'siren-jax[tensorboard]'.") from None
+        from tensorboardX import SummaryWriter
+
         self._writer = SummaryWriter(directory)
+
+    @staticmethod
+    def check() -> None:
+        """Raises an InputError where the extra is not installed."""
+        if importlib.util.find_spec("tensorboardX") is None:
+            raise InputError("--tensorboard needs the extra: pip install 'siren-jax[tensorboard]'.")
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():

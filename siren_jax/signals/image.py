@@ -11,6 +11,7 @@ from siren_jax.errors import InputError
 from siren_jax.signals.pixels import value_range_of
 
 WHITE = 1.0
+MAX_PIXELS = 2**27
 
 
 def load_image(
@@ -47,6 +48,8 @@ def shrink(
     h, w = (max(1, n // downsample) for n in image.shape[:2])
     if size is not None:
         h, w = (max(1, round(n * size / max(h, w))) for n in (h, w))
+    if h * w > MAX_PIXELS:
+        raise InputError(f"an image of {h} x {w} pixels is too large; up to {MAX_PIXELS:,} pixels are taken.")
     if (h, w) == image.shape[:2]:
         return image
     import skimage.transform

@@ -121,7 +121,8 @@ class PixelDataset:
     @cached_property
     def laplacian(self) -> Float[ndarray, "n c"]:
         """Every pixel's Laplacian, value per coordinate²."""
-        return self._flat(scipy.ndimage.laplace(self._grid, axes=(0, 1)) / self.frame.spacing**2)
+        laplace = [scipy.ndimage.laplace(channel) for channel in np.moveaxis(self._grid, -1, 0)]
+        return self._flat(np.stack(laplace, axis=-1) / self.frame.spacing**2)
 
     @cached_property
     def mean_square(self) -> Mapping[str, float]:
