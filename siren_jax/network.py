@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from siren_jax import initializers
 from siren_jax._types import Initializer
-from siren_jax.sine import cosine, sine
+from siren_jax.sine import sine, sine_and_cosine
 
 # TF32 and bfloat16 products ruin derivatives.
 FULL_PRECISION = "highest"
@@ -168,22 +168,23 @@ class SIREN(nnx.Module):
         """Φ, its Jacobian and the Laplacian of every channel, from one forward pass.
 
         Each layer carries the streams h, J = ∂h/∂x and ℓ = Δh. With z = omega·(Wh + b), and J_z, ℓ_z likewise linear,
-        h' = sin z,  J' = cos z·J_z,  ℓ' = cos z·ℓ_z - sin z·|J_z|². Two sines a unit; 2 + d matrix products a layer.
+        h' = sin z,  J' = cos z·J_z,  ℓ' = cos z·ℓ_z - sin z·|J_z|². Two sines a unit; 2 + d matrix products a layer
+        after the first, whose J_z is omega·W and ℓ_z is zero.
         """
         _check_points(x, self.in_features)
-        h = x
-        jacobian = jnp.broadcast_to(jnp.eye(self.in_features, dtype=x.dtype), (*x.shape, self.in_features))
-        jacobian = jnp.moveaxis(jacobian, -1, 0)  # (d, ..., width): a product and a sum over d need no transpose
-        curvature = jnp.zeros_like(x)
-        for layer in self.layers:
-            z = layer.omega * layer.linear(h)
-            jacobian = layer.omega * _product(layer.linear, jacobian)
+        first, *later = self.layers
+        scaled = first.omega * first.linear.kernel[...].astype(x.dtype)
+        s, c = sine_and_cosine(first.omega * first.linear(x))
+        # One array for each component of J: an axis of d would have XLA transpose it around every product.
+        h, jacobian, curvature = s, [c * row for row in scaled], -s * jnp.sum(scaled**2, axis=0)
+        for layer in later:
+            s, c = sine_and_cosine(layer.omega * layer.linear(h))
+            jacobian = [layer.omega * _product(layer.linear, j) for j in jacobian]
             curvature = layer.omega * _product(layer.linear, curvature)
-            s, c = sine(z), cosine(z)
-            curvature = c * curvature - s * jnp.sum(jacobian**2, axis=0)
-            h, jacobian = s, c * jacobian
-        jacobian = _product(self.output, jacobian)
-        return self.output(h), jnp.moveaxis(jacobian, 0, -1), _product(self.output, curvature)
+            curvature = c * curvature - s * sum(j * j for j in jacobian)
+            h, jacobian = s, [c * j for j in jacobian]
+        jacobian = jnp.stack([_product(self.output, j) for j in jacobian], axis=-1)
+        return self.output(h), jacobian, _product(self.output, curvature)
 
 
 class ReLUMLP(nnx.Module):

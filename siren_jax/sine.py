@@ -48,8 +48,31 @@ def cosine(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return _by_platform(x, _COSINE, jnp.cos)
 
 
-sine.defjvp(lambda primals, tangents: (sine(*primals), cosine(*primals) * tangents[0]))
-cosine.defjvp(lambda primals, tangents: (cosine(*primals), -sine(*primals) * tangents[0]))
+@jax.custom_jvp
+def sine_and_cosine(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Both, each evaluated once and kept: XLA would otherwise evaluate them anew in every fusion that uses them.
+
+    Derivatives of any order of the three functions are made of this pair.
+    """
+    return lax.optimization_barrier((sine(x), cosine(x)))
+
+
+@sine_and_cosine.defjvp
+def _(primals, tangents):
+    s, c = sine_and_cosine(*primals)
+    return (s, c), (c * tangents[0], -s * tangents[0])
+
+
+@sine.defjvp
+def _(primals, tangents):
+    s, c = sine_and_cosine(*primals)
+    return s, c * tangents[0]
+
+
+@cosine.defjvp
+def _(primals, tangents):
+    s, c = sine_and_cosine(*primals)
+    return c, -s * tangents[0]
 
 
 # Jitted, so that it is one program outside of jit too.
