@@ -2,6 +2,7 @@
 
 from siren_jax import initializers as initializers
 from siren_jax import metrics as metrics
+from siren_jax import recipes as recipes
 from siren_jax.errors import InputError as InputError
 from siren_jax.fit import Fit as Fit
 from siren_jax.fit import Progress as Progress
@@ -20,5 +21,6 @@ from siren_jax.operators import jacobian as jacobian
 from siren_jax.operators import laplacian as laplacian
 from siren_jax.signals import Frame as Frame
 from siren_jax.signals import PixelDataset as PixelDataset
+from siren_jax.signals import choose_omega as choose_omega
 from siren_jax.signals import generate_coordinates as generate_coordinates
 from siren_jax.signals import load_image as load_image

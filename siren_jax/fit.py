@@ -24,14 +24,13 @@ from numpy import ndarray
 
 from siren_jax._types import Batch, Objective
 from siren_jax.step import Given, Span, State, Steps
+from siren_jax.tiles import points_per_tile
 
 Sample = Callable[[Array, Array], Batch]
 Schedule = Callable[[Array], Array]
 
 CHUNK_SECONDS = 0.5
 MAX_CHUNK = 1024  # steps of one call
-TILES = {"cpu": 2048}  # points whose activations stay in the cache: 2048 x 256 float32 are 2 MiB
-DEFAULT_TILE = 65536
 
 
 class Progress(NamedTuple):
@@ -139,7 +138,6 @@ def fit(
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer
     sample = sample if isinstance(sample, Partial) else Partial(sample)
     weights = {} if weights is None else weights
-    tile = tile or TILES.get(jax.default_backend(), DEFAULT_TILE)
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)
     terms = _term_names(graphdef, params, rest, objective, sample, key, weights)
     term_weights = jnp.array([weights.get(name, 1.0) for name in terms], jnp.float32)
@@ -148,7 +146,7 @@ def fit(
 
     began = time.perf_counter()
     given = Given(rest, sample, key, term_weights)
-    program = Steps(graphdef, objective, optimizer, schedule, terms, tile, MAX_CHUNK)
+    program = Steps(graphdef, objective, optimizer, schedule, terms, tile or points_per_tile(), MAX_CHUNK)
     take = jax.jit(program, donate_argnums=0).lower(state, given, _span(0, 1, (0.0, 0, 0.0))).compile()
     compile_seconds = time.perf_counter() - began
 

@@ -17,9 +17,9 @@ from numpy import ndarray
 from siren_jax import operators, storage
 from siren_jax.errors import InputError
 from siren_jax.signals.grid import Frame
+from siren_jax.tiles import map_over_tiles
 
 BLOCK = 65536  # points that a render holds at a time
-TILE = 2048  # points whose activations stay in the cache
 RENDERED = ("value", "gradient", "laplacian")
 MAX_SAMPLES = 2**31  # of a header's frame
 
@@ -174,4 +174,4 @@ def _evaluate(graphdef, state, points, of: str) -> Array:
     function = {"value": network, "gradient": operators.jacobian(network), "laplacian": operators.laplacian(network)}[
         of
     ]
-    return jax.lax.map(function, points, batch_size=TILE)
+    return map_over_tiles(function, points)

@@ -1,6 +1,5 @@
 """The steps of a fit as one compiled function: optimiser, tiles and the guard against values that are not finite."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from jax.tree_util import Partial
 from jaxtyping import Float
 
 from siren_jax._types import Objective
+from siren_jax.tiles import sum_over_tiles
 
 
 class State(NamedTuple):
@@ -69,13 +69,13 @@ class Steps:
         def loss(params, batch, mask):
             values = self.objective(nnx.merge(self.graphdef, params, given.rest), batch)
             means = jnp.stack([jnp.sum(mask * values[name]) for name in self.terms])
-            return given.weights @ means, means
+            return jnp.sum(given.weights * means), means
 
         def step(carry):
             state, log, index, _ = carry
             batch = given.sample(jax.random.fold_in(given.key, index), index)
             zero = ((jnp.float32(0), jnp.zeros(len(self.terms))), jax.tree.map(jnp.zeros_like, state.params))
-            (value, means), gradient = _over_tiles(
+            (value, means), gradient = sum_over_tiles(
                 jax.value_and_grad(loss, has_aux=True), zero, state.params, batch, self.tile
             )
             finite = jnp.isfinite(value)
@@ -95,28 +95,6 @@ class Steps:
         carry = (state, log, span.start, jnp.array(True))
         state, log, index, _ = jax.lax.while_loop(lambda carry: carry[3] & (carry[2] < span.stop), step, carry)
         return state, log, index - span.start
-
-
-def _over_tiles(value_and_grad, zero, params, batch, tile: int):
-    """`zero` plus the sum of `value_and_grad(params, tile of the batch, mask)` over tiles of nearly equal size.
-
-    The mask is 1/n at each point, so that sums are means. The last tile is filled up with copies of the last point, of
-    mask zero: fewer of them than there are tiles.
-    """
-    n = jax.tree.leaves(batch)[0].shape[0]
-    count = math.ceil(n / tile)
-    size = math.ceil(n / count)
-
-    def cut(x: Array) -> Array:
-        padded = jnp.pad(x, [(0, count * size - n)] + [(0, 0)] * (x.ndim - 1), mode="edge")
-        return padded.reshape(count, size, *x.shape[1:])
-
-    mask = jnp.pad(jnp.full(n, 1 / n, jnp.float32), (0, count * size - n)).reshape(count, size)
-
-    def add(total, piece):
-        return jax.tree.map(jnp.add, total, value_and_grad(params, *piece)), None
-
-    return jax.lax.scan(add, zero, (jax.tree.map(cut, batch), mask))[0]
 
 
 def _select(condition, new, old):

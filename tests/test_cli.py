@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +145,52 @@ def test_without_a_picture_the_photograph_of_scikit_image_is_fitted(tmp_path, mo
     assert load("out/camera/camera.siren").frame.shape == (24, 24)
 
 
+def test_omega_is_chosen_for_the_picture_and_explained(photo, tmp_path, capsys):
+    assert main(["fit", str(photo), *TINY, "--out", str(tmp_path / "a")]) == 0
+    explained = [line for line in capsys.readouterr().err.splitlines() if line.startswith("omega ")]
+    assert len(explained) == 1
+    assert f"omega {load(tmp_path / 'a' / 'my photo.siren').network.first_omega:g}:" in explained[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "omega"), [(["--omega", "17.5"], 17.5), (["--recipe", "paper"], 30.0), (["--model", "relu"], None)]
+)
+def test_omega_can_be_given(options, omega, photo, tmp_path, capsys):
+    assert main(["fit", str(photo), *TINY, *options, "--out", str(tmp_path / "a")]) == 0
+    assert getattr(load(tmp_path / "a" / "my photo.siren").network, "first_omega", None) == omega
+    assert "omega" not in capsys.readouterr().err
+
+
+def test_recipe_paper_takes_the_whole_picture_at_every_step_at_a_constant_rate(photo, tmp_path, capsys):
+    spelt_out = ["--batch-size", "full", "--learning-rate", "1e-4", "--schedule", "constant"]
+    spelt_out += ["--weight-scale", "1", "--omega", "30", "--integral-weight", "0"]
+    losses = []
+    # Adam's memory of squared gradients is not an option: 0.999 in both for the first step, so two steps at most.
+    for name, options in (("a", ["--recipe", "paper"]), ("b", spelt_out)):
+        arguments = ["--steps", "2", "--width", "16", "--depth", "1", "--target", "gradient", "--json"]
+        assert main(["fit", str(photo), *arguments, *options, "--out", str(tmp_path / name)]) == 0
+        losses.append(json.loads(capsys.readouterr().out.splitlines()[-1])["loss"])
+    assert losses[0] == losses[1]
+
+
+def test_a_second_fit_of_the_same_shape_compiles_nothing(photo, tmp_path):
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    kept = []
+    for seed in ("1", "2"):
+        arguments = ["fit", str(photo), *TINY, "--seed", seed, "--out", str(tmp_path / seed)]
+        code = f"import sys; from siren_jax.cli import run; sys.argv[1:] = {arguments}; run()"
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+        kept.append({path.name for path in (tmp_path / "cache").iterdir() if path.name.endswith("-cache")})
+    assert kept[0]
+    assert kept[1] == kept[0]
+
+
+def test_the_command_does_not_import_what_only_figures_and_filters_need():
+    code = "import sys, siren_jax.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"matplotlib", "scipy.ndimage", "skimage", "PIL", "orbax.checkpoint", "torch"} & set(loaded)
+
+
 def test_transparency_is_kept_on_request(tmp_path):
     Image.new("RGBA", (9, 7), (10, 200, 30, 128)).save(tmp_path / "a.png")
     for name, options, channels in (("a", [], 3), ("b", ["--keep-alpha"], 4)):
@@ -177,6 +225,12 @@ def test_the_smallest_pictures_are_fitted(size, target, tmp_path):
         (["--downsample", "0"], "--downsample takes a whole number"),
         (["--size", "0"], "--size takes a positive number"),
         (["--preview-every", "0"], "--preview-every takes a positive number"),
+        (["--omega", "0"], "--omega takes a positive number or 'auto'"),
+        (["--omega", "inf"], "--omega takes a positive number or 'auto'"),
+        (["--omega", "high"], "--omega takes a positive number or 'auto'"),
+        (["--hidden-omega", "-1"], "--hidden-omega takes a positive number"),
+        (["--weight-scale", "0"], "--weight-scale takes a positive number"),
+        (["--integral-weight", "-1"], "not negative"),
         (["--weights", "0", "0", "0"], "not all zero"),
         (["--target", "mixed", "--weights", "1", "-1", "0"], "not negative"),
     ],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tyro
 
+from siren_jax.cli.cache import keep_compiled_programs
 from siren_jax.cli.fit import Fit
 from siren_jax.cli.info import Info
 from siren_jax.cli.render import Render
@@ -40,4 +41,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """Entry point of the console script."""
+    keep_compiled_programs()
     sys.exit(main())

@@ -1,5 +1,6 @@
 """`siren-jax fit`: a picture becomes a SIREN."""
 
+import importlib.resources
 import json
 import math
 import os
@@ -8,7 +9,6 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import jax
-import optax
 import tyro
 from flax import nnx
 
@@ -18,7 +18,8 @@ from siren_jax.errors import InputError
 from siren_jax.fit import constant, cosine_decay, fit
 from siren_jax.network import SIREN, ReLUMLP
 from siren_jax.objectives import supervise
-from siren_jax.signals import PixelDataset, load_image, shrink
+from siren_jax.recipes import PAPER, TUNED, Recipe
+from siren_jax.signals import PixelDataset, choose_omega, load_image
 from siren_jax.storage import LIMITS, Network
 
 QUANTITIES = {
@@ -27,8 +28,7 @@ QUANTITIES = {
     "laplacian": ("laplacian", "laplacian_integral"),
     "mixed": ("value", "gradient", "laplacian"),
 }
-LEARNING_RATE = {"values": 1e-3, "gradient": 3e-4, "laplacian": 3e-4, "mixed": 3e-4}
-BATCH_SIZE = 4096
+SCHEDULES = {"cosine": cosine_decay, "constant": constant}
 STEPS = 1000
 MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which Adam and the last good state keep four
 
@@ -43,30 +43,41 @@ class Fit:
     """What the network is trained on. `mixed` is all three, weighed by --weights."""
     weights: Annotated[tuple[float, float, float], tyro.conf.arg(metavar="VALUE GRADIENT LAPLACIAN")] = (1.0, 0.1, 0.01)
     """Of the terms of `mixed`. Gradient and Laplacian errors are relative to the target's mean square."""
-    integral_weight: float = 1.0
+    integral_weight: Annotated[float | None, optional("W", "1, or 0 with --recipe paper")] = None
     """Of the integral form of `gradient` and `laplacian`, which pins the broad tones. 0 is the paper's loss."""
+    recipe: Literal["tuned", "paper"] = "tuned"
+    """How the network begins and learns: `tuned` for quality within a short budget, or the paper's: Adam 1e-4, constant, on
+    the whole picture at every step. Each of the options that follow replaces its part."""
     model: Literal["siren", "relu"] = "siren"
     """The network: sines, or the ReLU baseline."""
     width: int = 256
     """Units of a hidden layer."""
     depth: int = 3
     """Hidden layers after the first."""
-    omega: float = 30.0
+    omega: Annotated[str | None, optional("auto|OMEGA", "auto, or 30 with --recipe paper")] = None
+    """Frequency factor of the first layer: higher for finer detail. `auto` goes by the picture's own frequencies."""
+    hidden_omega: float = 30.0
     """Frequency factor of the layers after the first."""
-    first_omega: float = 30.0
-    """Frequency factor of the first layer: higher for finer detail."""
+    weight_scale: Annotated[float | None, optional("FACTOR", "of the recipe: 2, or 1 with --recipe paper")] = None
+    """Factor on the initial weights of the sine layers after the first."""
     steps: Annotated[int | None, optional("N", "1000, or no limit with --seconds")] = None
     """Stop after so many steps. Repeatable to the last bit from the seed."""
     seconds: Annotated[float | None, optional("S", "no limit")] = None
     """Stop after so many seconds of fitting, compilation not counted."""
     target_psnr: Annotated[float | None, optional("DB", "none")] = None
     """Stop as soon as the PSNR over all pixels reaches so many dB."""
-    batch_size: Annotated[str | None, optional("N|full", "4096, or all if there are fewer")] = None
+    batch_size: Annotated[str | None, optional("N|full", "4096, or all if there are fewer or with --recipe paper")] = (
+        None
+    )
     """Pixels of a step, or `full` for the whole picture."""
-    learning_rate: Annotated[float | None, optional("RATE", "0.001 for values, else 0.0003")] = None
+    learning_rate: Annotated[
+        float | None, optional("RATE", "0.0005 for values, else 0.0003; 0.0001 with --recipe paper")
+    ] = None
     """Of Adam."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """Of the learning rate: to zero over the budget along a cosine, or constant, as in the paper."""
+    schedule: Annotated[
+        Literal["cosine", "constant"] | None, optional("{cosine,constant}", "cosine, or constant with --recipe paper")
+    ] = None
+    """Of the learning rate: to zero over the budget along a cosine, or constant."""
     downsample: int = 1
     """Divide both sides by this whole number first, with anti-aliasing."""
     size: Annotated[int | None, optional("N", "as it is")] = None
@@ -89,8 +100,9 @@ class Fit:
     def run(self) -> int:
         self._check()
         name, dataset = self._load()
+        recipe = self._recipe
         quantities = QUANTITIES[self.target]
-        if not self.integral_weight:
+        if not recipe.integral_weight:
             quantities = tuple(q for q in quantities if not q.endswith("integral"))
         sample = dataset.sampler(self._batch_size(len(dataset)), quantities=quantities)
         session = Session(
@@ -103,20 +115,22 @@ class Fit:
             tensorboard=self.tensorboard,
             overwrite=self.overwrite,
         )
+        network, omega_from = self._network(dataset)
         with session.reporter:
             fitted = fit(
-                self._network(dataset.channels),
-                supervise(*quantities, mean_square=dataset.mean_square),
+                network,
+                supervise(*quantities, mean_square=None if self.target == "values" else dataset.mean_square),
                 sample,
                 key=jax.random.key(self.seed),
                 steps=STEPS if self.steps is None and self.seconds is None else self.steps,
                 seconds=self.seconds,
-                optimizer=optax.adam(self._learning_rate),
-                schedule={"cosine": cosine_decay, "constant": constant}[self.schedule],
+                optimizer=recipe.optimizer(getattr(network, "first_omega", None)),
+                schedule=recipe.schedule,
                 weights=self._term_weights(quantities),
                 watch=session.watch,
             )
-        record = {"target": self.target, "seed": self.seed, "learning_rate": self._learning_rate}
+        record = {"target": self.target, "recipe": self.recipe, "seed": self.seed, "omega_from": omega_from}
+        record["learning_rate"] = recipe.learning_rate
         summary = session.finish(fitted, record)
         self._tell(summary, fitted.message)
         return {"non-finite": 1, "interrupt": 130}.get(fitted.stopped_by, 0)
@@ -125,12 +139,23 @@ class Fit:
     def _alignment(self) -> int | None:
         """Degree of the polynomial that the target leaves open: a Laplacian at points alone leaves the plane as
         well."""
-        open_degree = {"gradient": 0, "laplacian": 0 if self.integral_weight else 1}
+        open_degree = {"gradient": 0, "laplacian": 0 if self._recipe.integral_weight else 1}
         return open_degree.get(self.target)
 
     @property
-    def _learning_rate(self) -> float:
-        return LEARNING_RATE[self.target] if self.learning_rate is None else self.learning_rate
+    def _recipe(self) -> Recipe:
+        """The recipe, with what the options replace."""
+        recipe = PAPER if self.recipe == "paper" else TUNED[self.target]
+        given = {
+            "learning_rate": self.learning_rate,
+            "schedule": SCHEDULES.get(self.schedule or ""),
+            "weight_scale": self.weight_scale,
+            "integral_weight": self.integral_weight,
+        }
+        recipe = recipe._replace(**{name: value for name, value in given.items() if value is not None})
+        if self.omega is None:
+            return recipe
+        return recipe._replace(first_omega=None if self.omega == "auto" else float(self.omega))
 
     def _check(self) -> None:
         """Refuses settings that cannot be meant, before anything is read."""
@@ -139,14 +164,16 @@ class Fit:
             "seconds",
             "target_psnr",
             "learning_rate",
-            "omega",
-            "first_omega",
+            "hidden_omega",
+            "weight_scale",
             "preview_every",
             "size",
         ):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"--{name.replace('_', '-')} takes a positive number, but is {value:g}.")
+        if self.omega not in (None, "auto") and not _is_positive(self.omega):
+            raise InputError(f"--omega takes a positive number or 'auto', but is {self.omega!r}.")
         for name in ("width", "depth", "downsample"):
             least, most = (0 if name == "depth" else 1), LIMITS.get(name, math.inf)
             if not least <= getattr(self, name) <= most:
@@ -157,7 +184,7 @@ class Fit:
             raise InputError(
                 f"--width {self.width} and --depth {self.depth} make over {MAX_WEIGHTS:,} weights; take less."
             )
-        weights = (*self.weights, self.integral_weight)
+        weights = (*self.weights, self._recipe.integral_weight)
         if not all(0 <= w < math.inf for w in weights) or not any(self.weights):
             raise InputError(
                 f"weights are finite, not negative and not all zero, but are {' '.join(map(str, weights))}."
@@ -165,36 +192,41 @@ class Fit:
 
     def _load(self) -> tuple[str, PixelDataset]:
         """The picture and the name for its files."""
-        if self.image is not None:
-            values = load_image(self.image, keep_alpha=self.keep_alpha, downsample=self.downsample, size=self.size)
-            return os.path.splitext(os.path.basename(self.image))[0], PixelDataset(values)
-        import skimage.data
-
-        values = skimage.data.camera()[..., None] / 255
-        return "camera", PixelDataset(shrink(values, downsample=self.downsample, size=self.size))
+        path = self.image
+        if path is None:  # not through skimage.data.camera(), which imports for a second
+            path = str(importlib.resources.files("skimage") / "data" / "camera.png")
+        values = load_image(path, keep_alpha=self.keep_alpha, downsample=self.downsample, size=self.size)
+        return os.path.splitext(os.path.basename(path))[0], PixelDataset(values)
 
     def _batch_size(self, pixels: int) -> int:
         if self.batch_size is None:
-            return min(BATCH_SIZE, pixels)
+            return min(self._recipe.batch_size or pixels, pixels)
         if self.batch_size == "full":
             return pixels
         if not self.batch_size.isdecimal():
             raise InputError(f"--batch-size takes a number of pixels or 'full', but is {self.batch_size!r}.")
         return int(self.batch_size)
 
-    def _network(self, channels: int) -> Network:
+    def _network(self, dataset: PixelDataset) -> tuple[Network, str]:
+        """The network, and where its first omega comes from."""
         rngs = nnx.Rngs(self.seed)
         if self.model == "relu":
-            return ReLUMLP(2, channels, width=self.width, depth=self.depth, rngs=rngs)
-        return SIREN(
+            return ReLUMLP(2, dataset.channels, width=self.width, depth=self.depth, rngs=rngs), "none"
+        first_omega, reason = self._recipe.first_omega, "option" if self.omega else f"recipe {self.recipe}"
+        if first_omega is None:
+            first_omega, reason = choose_omega(dataset.value.reshape(*dataset.shape, -1), dataset.frame)
+            print(f"omega {first_omega:g}: {reason}", file=sys.stderr)
+        network = SIREN(
             2,
-            channels,
+            dataset.channels,
             width=self.width,
             depth=self.depth,
-            first_omega=self.first_omega,
-            omega=self.omega,
+            first_omega=first_omega,
+            omega=self.hidden_omega,
+            weight_scale=self._recipe.weight_scale,
             rngs=rngs,
         )
+        return network, reason
 
     def _term_weights(self, quantities: tuple[str, ...]) -> dict[str, float]:
         if self.target == "mixed":
@@ -213,3 +245,10 @@ class Fit:
             print(f"  {path}")
         if self.json:
             print(json.dumps(summary))
+
+
+def _is_positive(text: str | None) -> bool:
+    try:
+        return 0 < float(text or "") < math.inf
+    except ValueError:
+        return False

@@ -12,9 +12,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from matplotlib.figure import Figure
 
-from siren_jax import metrics, plot
+from siren_jax import metrics
 from siren_jax.cli.console import Reporter
 from siren_jax.cli.render import write_picture
 from siren_jax.cli.tensorboard import TensorBoard
@@ -97,6 +96,8 @@ class Session:
             fitted: what `fit` returned.
             record: what the `.siren` file keeps of how it was made.
         """
+        from siren_jax import plot
+
         values = self._values(fitted.network)
         psnr, alignment = self._psnr(values), ALIGNMENTS[self._alignment]
         loss = float(fitted.history["loss"][-1]) if fitted.steps else math.nan
@@ -179,7 +180,9 @@ class Session:
         low, high = self._dataset.value_range
         return (values.reshape(*self._dataset.shape, -1) + 1) * ((high - low) / 2) + low
 
-    def _comparison(self, field: NeuralField, title: str) -> Figure:
+    def _comparison(self, field: NeuralField, title: str):
+        from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
+
         prediction = {quantity: field.render(of=quantity) for quantity in RENDERED}
         values = self._values(field.network)
         prediction["value"] = self._grid(self._aligned(values))
@@ -193,7 +196,7 @@ class Session:
             self._tensorboard.figure("comparison", figure, step)
             self._tensorboard.weights(network, step)
 
-    def _write_figure(self, name: str, figure: Figure) -> None:
+    def _write_figure(self, name: str, figure) -> None:
         write_atomically(
             self._path(name), lambda file: figure.savefig(file, format="png", dpi=100), overwrite=self._overwrite
         )

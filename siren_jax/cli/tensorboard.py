@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 from flax import nnx
-from matplotlib.figure import Figure
 
 from siren_jax.errors import InputError
 
@@ -29,7 +28,7 @@ class TensorBoard:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def figure(self, name: str, figure: Figure, step: int) -> None:
+    def figure(self, name: str, figure, step: int) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         canvas = FigureCanvasAgg(figure)

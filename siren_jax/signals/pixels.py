@@ -6,7 +6,6 @@ from functools import cached_property
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.ndimage
 from jax import Array
 from jax.tree_util import Partial
 from jaxtyping import Float
@@ -109,6 +108,8 @@ class PixelDataset:
     @cached_property
     def gradient(self) -> Float[ndarray, "n c 2"]:
         """Every pixel's gradient, value per coordinate."""
+        import scipy.ndimage
+
         channels = np.moveaxis(self._grid, -1, 0)  # one by one: the filter would smooth across them
         sobel = [[scipy.ndimage.sobel(channel, axis) for axis in (0, 1)] for channel in channels]
         return self._flat(np.transpose(sobel, (2, 3, 0, 1)) / (8 * self.frame.spacing))
@@ -121,6 +122,8 @@ class PixelDataset:
     @cached_property
     def laplacian(self) -> Float[ndarray, "n c"]:
         """Every pixel's Laplacian, value per coordinate²."""
+        import scipy.ndimage
+
         laplace = [scipy.ndimage.laplace(channel) for channel in np.moveaxis(self._grid, -1, 0)]
         return self._flat(np.stack(laplace, axis=-1) / self.frame.spacing**2)
 

@@ -1,0 +1,75 @@
+"""How the benchmarks measure and publish: peers interleaved, medians, one JSON file each."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+PICTURES = Path(__file__).parent.parent / "docs" / "images"
+
+
+def interleaved(candidates: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
+    """Median seconds of a call of each candidate. They take turns, so that a busy machine slows all of them alike.
+
+    Every candidate is called once before, which compiles it.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for call in candidates.values():
+        call()
+    for _ in range(rounds):
+        for name, call in candidates.items():
+            began = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - began)
+    return {name: float(np.median(times)) for name, times in seconds.items()}
+
+
+def matrix_product() -> Callable[[], object]:
+    """The product that the machine's arithmetic is measured with, 16,384 x 256 x 256 in float32."""
+    a, b = jnp.ones((16384, 256)), jnp.full((256, 256), 0.01)
+    product = jax.jit(lambda a, b: jnp.matmul(a, b, precision="highest"))
+
+    def call() -> None:
+        for _ in range(8):
+            product(a, b).block_until_ready()
+
+    return call
+
+
+MATRIX_PRODUCT_FLOPS = 8 * 2 * 16384 * 256 * 256
+
+
+def machine() -> dict[str, object]:
+    """What a figure was measured on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return {"processor": model, "cores": os.cpu_count(), "python": platform.python_version(), "jax": jax.__version__}
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as a Markdown table; a missing entry is a dash."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_cell(row.get(name)) for name in columns] for row in rows]
+    lines = [columns, ["---"] * len(columns), *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def publish(name: str, rows: Sequence[Mapping[str, object]], **settings: object) -> None:
+    """Prints the table and writes `results/NAME.json`."""
+    print(table(rows))
+    RESULTS.mkdir(exist_ok=True)
+    content = {"machine": machine(), "settings": settings, "rows": list(rows)}
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,154 @@
+"""One training step, four times: ours, plain JAX, PyTorch eager and `torch.compile`.
+
+All take the same full-batch Adam step (1e-4, the paper's) on the same picture from the same weights; a function of no
+arguments takes a step and returns the loss before it. `python -m benchmarks.peers PEER TARGET SIZE` takes two steps and
+prints the process's peak memory in MiB.
+"""
+
+import resource
+import sys
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from benchmarks.pictures import load_picture
+from siren_jax import SIREN, PixelDataset, supervise
+from siren_jax.fit import constant
+from siren_jax.step import Given, Span, State, Steps
+from siren_jax.tiles import points_per_tile
+
+Step = Callable[[], float]
+
+TARGETS = {
+    "values": ("value",),
+    "gradient": ("gradient",),
+    "laplacian": ("laplacian",),
+    "mixed": ("value", "gradient", "laplacian"),
+}
+RATE = 1e-4
+
+
+def dataset(size: int) -> PixelDataset:
+    return load_picture("camera", size).dataset
+
+
+def network(width: int = 256, depth: int = 3) -> SIREN:
+    return SIREN(2, 1, width=width, depth=depth, rngs=nnx.Rngs(0))
+
+
+def ours(data: PixelDataset, target: str, net: SIREN | None = None) -> Step:
+    """The step of `siren_jax.fit`."""
+    quantities = TARGETS[target]
+    graphdef, params, rest = nnx.split(net or network(), nnx.Param, ...)
+    optimizer = optax.adam(RATE)
+    steps = Steps(
+        graphdef,
+        supervise(*quantities, mean_square=data.mean_square),
+        optimizer,
+        constant,
+        quantities,
+        points_per_tile(),
+        1,
+    )
+    given = Given(rest, data.sampler(quantities=quantities), jax.random.key(0), jnp.ones(len(quantities)))
+    span = Span(jnp.int32(0), jnp.int32(1), jnp.float32(0), jnp.int32(0), jnp.float32(0))
+    state = State(params, optimizer.init(params), jax.tree.map(jnp.copy, params))
+    take = jax.jit(steps, donate_argnums=0).lower(state, given, span).compile()
+
+    def step() -> float:
+        nonlocal state
+        state, log, _ = take(state, given, span)
+        return float(log[0, 0])
+
+    return step
+
+
+def plain_jax(data: PixelDataset, target: str) -> Step:
+    """`jax.grad` and `jax.hessian` under `vmap`, `jnp.sin`, no tiles."""
+    net = network()
+    omegas = [layer.omega for layer in net.layers]
+    linears = [*(layer.linear for layer in net.layers), net.output]
+    params = [(jnp.copy(linear.kernel[...]), jnp.copy(linear.bias[...])) for linear in linears]
+
+    def field(params, x):
+        *hidden, (kernel, bias) = params
+        for omega, (w, b) in zip(omegas, hidden, strict=True):
+            x = jnp.sin(omega * (jnp.matmul(x, w, precision="highest") + b))
+        return (jnp.matmul(x, kernel, precision="highest") + bias)[0]
+
+    derivatives = {
+        "value": lambda f, x: f(x),
+        "gradient": lambda f, x: jax.grad(f)(x),
+        "laplacian": lambda f, x: jnp.trace(jax.hessian(f)(x)),
+    }
+    batch = {q: jnp.asarray(getattr(data, q)) for q in ("coordinates", *TARGETS[target])}
+    scale = {"value": 1.0, **data.mean_square}
+
+    def loss(params, batch):
+        total = 0.0
+        for q in TARGETS[target]:
+            prediction = jax.vmap(lambda x, q=q: derivatives[q](lambda x: field(params, x), x))(batch["coordinates"])
+            error = (prediction - batch[q].reshape(prediction.shape)) ** 2
+            total += jnp.sum(error) / len(error) / scale[q]
+        return total
+
+    optimizer = optax.adam(RATE)
+
+    @jax.jit
+    def update(params, moments, batch):
+        value, slope = jax.value_and_grad(loss)(params, batch)
+        updates, moments = optimizer.update(slope, moments)
+        return optax.apply_updates(params, updates), moments, value
+
+    moments = optimizer.init(params)
+
+    def step() -> float:
+        nonlocal params, moments
+        params, moments, value = update(params, moments, batch)
+        return float(value)
+
+    return step
+
+
+def torch_eager(data: PixelDataset, target: str, *, compiled: bool = False) -> Step:
+    """The tutorial's loop."""
+    import torch
+
+    from benchmarks.torch_siren import Siren, terms
+
+    model = Siren(network())
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    batch = {q: torch.tensor(getattr(data, q)) for q in ("coordinates", *TARGETS[target])}
+    scale = {"value": 1.0, **data.mean_square}
+    run = torch.compile(model) if compiled else model
+
+    def step() -> float:
+        loss = sum(term / scale[name] for name, term in terms(run, batch, target).items())
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[union-attr]
+        optimizer.step()
+        return float(loss)
+
+    return step
+
+
+def torch_compile(data: PixelDataset, target: str) -> Step:
+    """The tutorial's loop with a compiled network; PyTorch cannot compile its double backward."""
+    return torch_eager(data, target, compiled=True)
+
+
+PEERS: dict[str, Callable[[PixelDataset, str], Step]] = {
+    "ours": ours,
+    "plain JAX": plain_jax,
+    "PyTorch": torch_eager,
+    "torch.compile": torch_compile,
+}
+
+if __name__ == "__main__":
+    peer, target, size = sys.argv[1:]
+    step = PEERS[peer](dataset(int(size)), target)
+    step(), step()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)

@@ -1,0 +1,80 @@
+"""Photographs with a truth between their pixels.
+
+A picture of twice the resolution is smoothed with the binomial filter (1, 3, 3, 1)/8. Every second of its samples is the
+picture that a network is trained on; those half a pixel away along both axes are kept from it, and differences between
+neighbours give its gradient. Nothing is interpolated.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.ndimage
+import skimage.color
+import skimage.data
+import skimage.transform
+from numpy import ndarray
+
+from siren_jax import NeuralField, PixelDataset
+from siren_jax.metrics import psnr
+
+NAMES = (
+    "camera",
+    "astronaut",
+    "brick",
+    "gravel",
+    "coffee",
+    "chelsea",
+    "moon",
+    "coins",
+    "page",
+    "rocket",
+    "text",
+    "cell",
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A photograph, and what lies between its pixels; values in [0, 1]."""
+
+    name: str
+    pixels: ndarray
+    """`(h, w, c)`: what a network sees."""
+    between: ndarray
+    """`(h - 1, w - 1, c)`: half a pixel down and to the right."""
+    gradient: ndarray
+    """`(h - 2, w - 2, c, 2)`: at the inner pixels, in value per coordinate."""
+
+    @property
+    def dataset(self) -> PixelDataset:
+        return PixelDataset(self.pixels, value_range=(0.0, 1.0))
+
+
+def load_picture(name: str, size: int) -> Picture:
+    """A photograph of scikit-image whose longer side has `size` pixels; grey if it was."""
+    fine = skimage.util.img_as_float(getattr(skimage.data, name)())
+    fine = fine[..., None] if fine.ndim == 2 else fine
+    h, w = fine.shape[:2]
+    shape = tuple(2 * round(n * size / max(h, w)) for n in (h, w))
+    if shape != (h, w):
+        fine = skimage.transform.resize(fine, (*shape, fine.shape[2]), anti_aliasing=True)
+    for axis in (0, 1):
+        # An even filter: sample j of the result lies between j - 1 and j.
+        fine = scipy.ndimage.correlate1d(fine, np.array([1, 3, 3, 1]) / 8, axis, mode="reflect")
+    fine = np.clip(fine[1:, 1:], 0, 1)
+    spacing = 2 / max(shape[0] // 2, shape[1] // 2)
+    rows = (fine[3:-1:2, 2:-2:2] - fine[1:-3:2, 2:-2:2]) / spacing
+    columns = (fine[2:-2:2, 3:-1:2] - fine[2:-2:2, 1:-3:2]) / spacing
+    return Picture(name, fine[::2, ::2], fine[1::2, 1::2], np.stack([rows, columns], axis=-1))
+
+
+def judge(field: NeuralField, picture: Picture) -> dict[str, float]:
+    """PSNR on the pixels and half way between them, and the relative error of the gradient."""
+    h, w = picture.pixels.shape[:2]
+    middle = field.render((h - 1, w - 1), region=((0.5, h - 0.5), (0.5, w - 0.5)))
+    inner = field.render((h - 2, w - 2), of="gradient", region=((1, h - 1), (1, w - 1)))
+    return {
+        "pixels": psnr(field.render(), picture.pixels, value_range=1.0),
+        "between": psnr(middle, picture.between, value_range=1.0),
+        "gradient": float(np.linalg.norm(inner - picture.gradient) / np.linalg.norm(picture.gradient)),
+    }

@@ -1,0 +1,119 @@
+"""Seconds until a SIREN has a given PSNR: the tuned recipe against the tutorial's in PyTorch.
+
+Ours is fitted with several budgets, because the schedule ends with the budget; a PSNR counts from the moment that any
+of these fits first reaches it on all pixels. The tutorial's recipe (Adam 1e-4, the whole picture at every step) gives
+the same PSNR at the same step in PyTorch and in ours, which is checked on the first steps: its PSNR is therefore
+computed with our steps, and its seconds are the steps times the median that a PyTorch step took in the same run.
+Compilation, 2 to 5 s for ours, is not counted; neither is the time that the PSNR itself takes.
+
+`python -m benchmarks.quality`: 30 minutes on two cores.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import tyro
+from flax import nnx
+
+from benchmarks.measure import PICTURES, interleaved, publish
+from benchmarks.peers import network, ours, torch_eager
+from benchmarks.pictures import judge, load_picture
+from siren_jax import SIREN, NeuralField, PixelDataset, choose_omega, fit, recipes, supervise
+from siren_jax.metrics import psnr
+
+LEVELS = (30, 35, 40, 45, 50)
+
+
+@dataclass(frozen=True)
+class Config:
+    picture: str = "camera"
+    size: int = 256
+    budgets: tuple[float, ...] = (5, 8, 12, 18, 27, 40, 60, 90, 135)
+    """Seconds of ours."""
+    tutorial_steps: int = 1500
+    torch_rounds: int = 5
+    """Steps of PyTorch that are timed and compared."""
+
+
+def main(config: Config) -> list[dict]:
+    picture = load_picture(config.picture, config.size)
+    data = picture.dataset
+    steps = {"ours": ours(data, "values"), "PyTorch": torch_eager(data, "values")}
+    losses = {peer: [step() for _ in range(3)] for peer, step in steps.items()}
+    np.testing.assert_allclose(losses["ours"], losses["PyTorch"], rtol=1e-3)
+    seconds = interleaved(steps, rounds=config.torch_rounds)
+
+    tutorial = tutorial_curve(data, config.tutorial_steps)
+    fits, summary = {}, {}
+    for budget in config.budgets:
+        fits[budget], field = our_curve(data, budget)
+        summary[budget] = judge(field, picture)
+        print(budget, summary[budget], flush=True)
+    rows = []
+    for level in LEVELS:
+        needed = first(tutorial, level)
+        ours_needed = min((t for curve in fits.values() if (t := first(curve, level)) is not None), default=None)
+        row: dict[str, object] = {"dB": level, "ours s": ours_needed, "tutorial steps": needed}
+        row["PyTorch s"] = None if needed is None else needed * seconds["PyTorch"]
+        if needed is not None and ours_needed is not None:
+            row["PyTorch / ours"] = needed * seconds["PyTorch"] / ours_needed
+        rows.append(row)
+    publish("quality", rows, picture=config.picture, size=config.size, step_seconds=seconds, budgets=summary)
+    draw(tutorial, fits, seconds["PyTorch"])
+    return rows
+
+
+def tutorial_curve(data: PixelDataset, steps: int) -> list[tuple[float, float]]:
+    """(step, PSNR) of the tutorial's recipe: the loss of a step is the mean square over all pixels before it."""
+    step = ours(data, "values", network())
+    return [(number, 10 * np.log10(4 / step())) for number in range(steps)]
+
+
+def our_curve(data: PixelDataset, budget: float) -> tuple[list[tuple[float, float]], NeuralField]:
+    """(seconds, PSNR on all pixels) of the tuned recipe, and the field at the end."""
+    recipe = recipes.TUNED["values"]
+    omega = choose_omega(data.value.reshape(*data.shape, -1), data.frame).omega
+    net = SIREN(2, data.channels, first_omega=omega, weight_scale=recipe.weight_scale, rngs=nnx.Rngs(0))
+    curve = []
+
+    def watch(progress) -> bool:
+        values = NeuralField(progress.network(), data.frame).render()
+        curve.append((progress.seconds, psnr(values.reshape(len(data), -1), data.value)))
+        return False
+
+    fitted = fit(
+        net,
+        supervise("value"),
+        data.sampler(min(recipe.batch_size or len(data), len(data))),
+        key=jax.random.key(0),
+        seconds=budget,
+        optimizer=recipe.optimizer(omega),
+        schedule=recipe.schedule,
+        watch=watch,
+    )
+    return curve, NeuralField(fitted.network, data.frame, data.value_range)
+
+
+def first(curve: list[tuple[float, float]], level: float) -> float | None:
+    return next((x for x, value in curve if value >= level), None)
+
+
+def draw(tutorial, fits: dict, torch_step: float) -> None:
+    figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
+    x, y = np.array(tutorial).T
+    axis.semilogx(np.maximum(1, x) * torch_step, y, color="#D55E00", label="the tutorial's recipe in PyTorch")
+    for budget, curve in fits.items():
+        label = "ours, one curve a budget" if budget == min(fits) else None
+        axis.semilogx(*np.array(curve).T, color="#0072B2", linewidth=1, label=label)
+        axis.plot(*curve[-1], marker="o", color="#0072B2", markersize=4)
+    axis.set_xlabel("seconds of fitting")
+    axis.set_ylabel("PSNR, dB")
+    axis.grid(alpha=0.3)
+    axis.legend()
+    figure.savefig(PICTURES / "benchmark_quality.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

@@ -1,0 +1,78 @@
+"""How a training step's time and memory grow with the number of pixels, the width and the depth.
+
+Time a pixel should not depend on the number of pixels, and memory only by the picture's own arrays.
+
+`python -m benchmarks.scaling`: 15 minutes on two cores.
+"""
+
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+import tyro
+
+from benchmarks.measure import PICTURES, interleaved, publish
+from benchmarks.peers import TARGETS, dataset, network, ours
+from benchmarks.step import peak_memory
+
+
+@dataclass(frozen=True)
+class Config:
+    sizes: tuple[int, ...] = (128, 256, 512, 1024)
+    """Pixels of a side, at width 256 and depth 3."""
+    widths: tuple[int, ...] = (32, 64, 128, 256, 512)
+    """At 128² pixels and depth 3."""
+    depths: tuple[int, ...] = (1, 2, 3, 5, 8)
+    """At 128² pixels and width 256."""
+    targets: tuple[str, ...] = ("values", "gradient", "laplacian")
+    rounds: int = 5
+
+
+def main(config: Config) -> list[dict]:
+    rows = []
+    for target in config.targets:
+        steps = {size: ours(dataset(size), target) for size in config.sizes}
+        # As many steps of a small picture as one of the largest has tiles would take too long: eight at most.
+        repeats = {size: min(8, max(1, (max(config.sizes) // size) ** 2)) for size in config.sizes}
+        calls = {str(size): lambda s=size: [steps[s]() for _ in range(repeats[s])] for size in config.sizes}
+        seconds = interleaved(calls, rounds=config.rounds)
+        for size in config.sizes:
+            time = seconds[str(size)] / repeats[size]
+            memory = peak_memory("ours", target, size)
+            rows.append(
+                {"target": target, "pixels": size**2, "s": time, "µs a pixel": 1e6 * time / size**2, "MiB": memory}
+            )
+            print(rows[-1], flush=True)
+    data = dataset(128)
+    for name, values in (("width", config.widths), ("depth", config.depths)):
+        nets = {f"{target}, {v}": ours(data, target, network(**{name: v})) for target in config.targets for v in values}
+        for key, time in interleaved(nets, rounds=config.rounds).items():
+            target, value = key.split(", ")
+            rows.append({"target": target, name: int(value), "s": time})
+    publish("scaling", rows)
+    draw(rows)
+    return rows
+
+
+def draw(rows: list[dict]) -> None:
+    styles = {"values": ("#0072B2", "o"), "gradient": ("#E69F00", "s"), "laplacian": ("#009E73", "^")}
+    panels = {"pixels": ("pixels", "s"), "memory": ("pixels", "MiB"), "width": ("width", "s"), "depth": ("depth", "s")}
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.2 * len(panels), 3.4), layout="constrained")
+    for axis, (name, (x, y)) in zip(axes, panels.items(), strict=True):
+        for target in [target for target in TARGETS if any(row["target"] == target for row in rows)]:
+            points = np.array([(r[x], r[y]) for r in rows if r["target"] == target and x in r and y in r])
+            color, marker = styles[target]
+            axis.loglog(*points.T, marker=marker, color=color, label=target)
+        ticks = sorted({row[x] for row in rows if x in row})
+        axis.set_xticks(ticks, [f"{round(t**0.5)}²" if x == "pixels" else str(t) for t in ticks])
+        axis.minorticks_off()
+        axis.set_xlabel(x)
+        axis.set_ylabel({"s": "seconds a step", "MiB": "peak memory, MiB"}[y])
+        axis.grid(alpha=0.3)
+    axes[1].set_ylim(100, 2048)
+    axes[0].legend()
+    figure.savefig(PICTURES / "benchmark_scaling.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

@@ -1,0 +1,55 @@
+"""Time of a sine: ours against `jnp.sin`, `jnp.exp` and PyTorch, and the largest error of each.
+
+This is the benchmark that tells when `siren_jax.sine` can go: as soon as `jnp.sin` takes no longer than ours.
+
+`python -m benchmarks.sine`: 20 seconds.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from benchmarks.measure import interleaved, publish
+from siren_jax.sine import cosine, sine, sine_and_cosine
+
+
+@dataclass(frozen=True)
+class Config:
+    elements: int = 2**19
+    """Of an array: 2 MiB, a tile's activations."""
+    rounds: int = 21
+
+
+def main(config: Config) -> list[dict]:
+    import torch
+
+    x = jax.random.uniform(jax.random.key(0), (config.elements,), minval=-100, maxval=100)
+    functions = {
+        "sine": jax.jit(sine),
+        "cosine": jax.jit(cosine),
+        "sine_and_cosine": jax.jit(sine_and_cosine),
+        "jnp.sin": jax.jit(jnp.sin),
+        "jnp.exp": jax.jit(jnp.exp),
+    }
+    calls = {name: lambda f=f: jax.block_until_ready(f(x)) for name, f in functions.items()}
+    tensor = torch.tensor(np.asarray(x))
+    calls["torch.sin"] = lambda: torch.sin(tensor)
+    seconds = interleaved(calls, rounds=config.rounds)
+    points = np.linspace(-1000, 1000, 2_000_001, dtype=np.float32)
+    exact = {"sine": np.sin, "cosine": np.cos, "jnp.sin": np.sin}
+    rows = []
+    for name, time in seconds.items():
+        row: dict[str, object] = {"function": name, "ns an element": 1e9 * time / config.elements}
+        if name in exact:
+            error = np.asarray(functions[name](points), np.float64) - exact[name](points.astype(np.float64))
+            row["largest error, |x| ≤ 1000"] = float(np.abs(error).max())
+        rows.append(row)
+    publish("sine", rows, elements=config.elements)
+    return rows
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

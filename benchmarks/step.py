@@ -1,0 +1,108 @@
+"""Time and memory of a training step: ours, plain JAX, PyTorch as in the authors' tutorial, and `torch.compile`.
+
+Peers take turns; a row has the median of several rounds. All start from the same weights, and their losses are compared
+before anything is timed. The share is that of the arithmetic (multiplications and additions of the matrix products that
+the step needs) at the rate of a matrix product measured in the same rounds. Peak memory is of a process of its own.
+
+`python -m benchmarks.step`: 40 minutes on two cores; `--sizes 128 --rounds 5 --no-memory`: 5 minutes.
+"""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+import tyro
+
+from benchmarks.measure import MATRIX_PRODUCT_FLOPS, PICTURES, interleaved, matrix_product, publish
+from benchmarks.peers import PEERS, TARGETS, dataset, network
+
+# The largest picture that a peer fits in 16 GiB and a minute a step.
+LARGEST = {
+    "plain JAX": {"values": 512, "gradient": 256, "laplacian": 256, "mixed": 256},
+    "PyTorch": {"values": 512, "gradient": 256, "laplacian": 256, "mixed": 256},
+    "torch.compile": {"values": 512},
+}
+STREAMS = {"values": 1, "gradient": 2, "laplacian": 4, "mixed": 4}
+"""Matrix products of a layer's forward pass: reverse mode for the gradient, [h; J; ℓ] for the Laplacian."""
+
+
+@dataclass(frozen=True)
+class Config:
+    sizes: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    """Pixels of a side."""
+    targets: tuple[str, ...] = tuple(TARGETS)
+    rounds: int = 7
+    """Of every peer; three above 256 pixels."""
+    memory: bool = True
+    """Measure the peak memory too."""
+
+
+def main(config: Config) -> list[dict]:
+    rows = []
+    for size in config.sizes:
+        data = dataset(size)
+        for target in config.targets:
+            peers = [p for p in PEERS if p == "ours" or size <= LARGEST[p].get(target, 0)]
+            steps = {peer: PEERS[peer](data, target) for peer in peers}
+            check_equality(steps)
+            seconds = interleaved(
+                {**steps, "product": matrix_product()}, rounds=config.rounds if size <= 256 else min(3, config.rounds)
+            )
+            rate = MATRIX_PRODUCT_FLOPS / seconds.pop("product")
+            row: dict[str, object] = {"target": target, "size": size}
+            row |= {f"{peer} s": seconds[peer] for peer in peers}
+            row |= {f"ours / {peer}": seconds[peer] / seconds["ours"] for peer in peers[1:]}
+            row["GFLOP/s of a product"] = round(rate / 1e9)
+            row["share %"] = round(100 * arithmetic(target, size) / rate / seconds["ours"])
+            if config.memory:
+                row |= {f"{peer} MiB": peak_memory(peer, target, size) for peer in peers}
+            rows.append(row)
+            print(row, flush=True)
+    publish("step", rows)
+    draw(rows)
+    return rows
+
+
+def check_equality(steps: dict) -> None:
+    """The first three losses of all peers agree: the same weights, the same loss, the same update."""
+    losses = {peer: [step() for _ in range(3)] for peer, step in steps.items()}
+    for peer, values in losses.items():
+        np.testing.assert_allclose(values, losses["ours"], rtol=1e-3, err_msg=f"{peer} computes something else")
+
+
+def arithmetic(target: str, size: int) -> float:
+    """FLOPs of a step: a layer's product and the two of its backward pass, for every stream."""
+    net = network()
+    return 3 * 2 * net.depth * net.width**2 * STREAMS[target] * size**2
+
+
+def peak_memory(peer: str, target: str, size: int) -> int:
+    command = [sys.executable, "-m", "benchmarks.peers", peer, target, str(size)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def draw(rows: list[dict]) -> None:
+    colours = {"ours": "#0072B2", "plain JAX": "#E69F00", "PyTorch": "#D55E00", "torch.compile": "#CC79A7"}
+    markers = {"ours": "o", "plain JAX": "s", "PyTorch": "^", "torch.compile": "v"}
+    targets = list(dict.fromkeys(row["target"] for row in rows))
+    figure, axes = plt.subplots(1, len(targets), figsize=(3.2 * len(targets), 3.4), sharey=True, layout="constrained")
+    for axis, target in zip(np.atleast_1d(axes), targets, strict=True):
+        for peer, colour in colours.items():
+            points = [(r["size"], r[f"{peer} s"]) for r in rows if r["target"] == target and f"{peer} s" in r]
+            if points:
+                axis.loglog(*zip(*points, strict=True), marker=markers[peer], color=colour, label=peer)
+        sizes = sorted({row["size"] for row in rows})
+        axis.set_xticks(sizes, [f"{size}²" for size in sizes])
+        axis.minorticks_off()
+        axis.set_title(target)
+        axis.set_xlabel("pixels")
+        axis.grid(alpha=0.3)
+    np.atleast_1d(axes)[0].set_ylabel("seconds a training step")
+    np.atleast_1d(axes)[0].legend()
+    figure.savefig(PICTURES / "benchmark_step.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

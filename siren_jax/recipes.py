@@ -1,0 +1,87 @@
+"""Recipes: how a network begins and how a fit proceeds, apart from what is fitted.
+
+`TUNED` comes from the study that `benchmarks/recipe.py` repeats and `docs/performance.md` reports.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from siren_jax.fit import Schedule, constant, cosine_decay
+
+
+class Recipe(NamedTuple):
+    """Settings of a network and of `fit`.
+
+    >>> PAPER.learning_rate, TUNED["values"].weight_scale
+    (0.0001, 2.0)
+    """
+
+    learning_rate: float
+    """Of Adam."""
+    b2: float
+    """Adam's memory of squared gradients."""
+    phase_limit: float | None
+    """Largest omega·rate of the first layer, in radians; None for no limit. See `optimizer`."""
+    batch_size: int | None
+    """Points of a step; None for all."""
+    schedule: Schedule
+    """Of the learning rate, over the budget."""
+    first_omega: float | None
+    """Of the first layer; None to choose it for the signal with `choose_omega`."""
+    weight_scale: float
+    """Of the sine layers after the first."""
+    integral_weight: float
+    """Of the integral form of a derivative target; see `signals.integrals`."""
+
+    def optimizer(self, first_omega: float | None = None) -> optax.GradientTransformation:
+        """Adam, slower in the first layer of a sine network where its omega is high.
+
+        A step of Adam moves every weight by about the rate, which turns the phases of the first layer by omega times as
+        much: at omega 2,400 and a rate of 5e-4 by more than a radian, and the fit collapses. So the first layer's rate
+        is at most `phase_limit / first_omega`.
+
+        Args:
+            first_omega: of the network; None for one without sines.
+        """
+        adam = optax.adam(self.learning_rate, b2=self.b2)
+        if self.phase_limit is None or first_omega is None:
+            return adam
+        factor = min(1.0, self.phase_limit / (self.learning_rate * first_omega))
+        return optax.chain(adam, optax.stateless(lambda updates, params: _scale_first_layer(updates, factor)))
+
+
+PAPER = Recipe(
+    learning_rate=1e-4,
+    b2=0.999,
+    phase_limit=None,
+    batch_size=None,
+    schedule=constant,
+    first_omega=30.0,
+    weight_scale=1.0,
+    integral_weight=0.0,
+)
+"""Sitzmann et al. 2020, supplement: the whole signal at every step, for thousands of steps."""
+
+_VALUES = Recipe(
+    learning_rate=5e-4,
+    b2=0.99,
+    phase_limit=0.015,
+    batch_size=4096,
+    schedule=cosine_decay,
+    first_omega=None,
+    weight_scale=2.0,
+    integral_weight=1.0,
+)
+_DERIVATIVES = _VALUES._replace(learning_rate=3e-4, b2=0.999, weight_scale=1.0, first_omega=30.0)
+
+TUNED = {"values": _VALUES, "gradient": _DERIVATIVES, "laplacian": _DERIVATIVES, "mixed": _DERIVATIVES}
+"""For each target: tens of times sooner to the same quality."""
+
+
+def _scale_first_layer(updates: Any, factor: float) -> Any:
+    def scale(path: tuple, update: jax.Array) -> jax.Array:
+        return factor * update if jax.tree_util.keystr(path[:2]) == "['layers'][0]" else update
+
+    return jax.tree_util.tree_map_with_path(scale, updates)
