@@ -15,13 +15,16 @@ RESULTS = Path(__file__).parent / "results"
 PICTURES = Path(__file__).parent.parent / "docs" / "images"
 
 
-def interleaved(candidates: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
+def interleaved(candidates: Mapping[str, Callable[[], object]], *, rounds: int, warm: bool = False) -> dict[str, float]:
     """Median seconds of a call of each candidate. They take turns, so that a busy machine slows all of them alike.
 
-    Every candidate is called once before, which compiles it.
+    Args:
+        candidates: calls that wait for their result.
+        rounds: of every candidate.
+        warm: whether all have been called before; otherwise each is called once first, which compiles it.
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for call in candidates.values():
+    for call in () if warm else candidates.values():
         call()
     for _ in range(rounds):
         for name, call in candidates.items():
@@ -40,6 +43,7 @@ def matrix_product() -> Callable[[], object]:
         for _ in range(8):
             product(a, b).block_until_ready()
 
+    call()
     return call
 
 

@@ -1,8 +1,8 @@
 """Photographs with a truth between their pixels.
 
-A picture of twice the resolution is smoothed with the binomial filter (1, 3, 3, 1)/8. Every second of its samples is the
-picture that a network is trained on; those half a pixel away along both axes are kept from it, and differences between
-neighbours give its gradient. Nothing is interpolated.
+A picture of twice the resolution is smoothed with the binomial filter (1, 3, 3, 1)/8. Every second of its samples is
+the picture that a network is trained on; those half a pixel away along both axes are kept from it, and differences
+between neighbours give its gradient. Nothing is interpolated.
 """
 
 from dataclasses import dataclass

@@ -5,6 +5,7 @@ Time a pixel should not depend on the number of pixels, and memory only by the p
 `python -m benchmarks.scaling`: 15 minutes on two cores.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -12,7 +13,7 @@ import numpy as np
 import tyro
 
 from benchmarks.measure import PICTURES, interleaved, publish
-from benchmarks.peers import TARGETS, dataset, network, ours
+from benchmarks.peers import TARGETS, Step, dataset, network, ours
 from benchmarks.step import peak_memory
 
 
@@ -31,10 +32,9 @@ class Config:
 def main(config: Config) -> list[dict]:
     rows = []
     for target in config.targets:
-        steps = {size: ours(dataset(size), target) for size in config.sizes}
-        # As many steps of a small picture as one of the largest has tiles would take too long: eight at most.
-        repeats = {size: min(8, max(1, (max(config.sizes) // size) ** 2)) for size in config.sizes}
-        calls = {str(size): lambda s=size: [steps[s]() for _ in range(repeats[s])] for size in config.sizes}
+        # Eight steps of a picture for one of a picture with eight times the pixels, or nearly.
+        repeats = {size: min(8, (max(config.sizes) // size) ** 2) for size in config.sizes}
+        calls = {str(size): repeated(ours(dataset(size), target), repeats[size]) for size in config.sizes}
         seconds = interleaved(calls, rounds=config.rounds)
         for size in config.sizes:
             time = seconds[str(size)] / repeats[size]
@@ -54,11 +54,15 @@ def main(config: Config) -> list[dict]:
     return rows
 
 
+def repeated(step: Step, times: int) -> Callable[[], object]:
+    return lambda: [step() for _ in range(times)]
+
+
 def draw(rows: list[dict]) -> None:
     styles = {"values": ("#0072B2", "o"), "gradient": ("#E69F00", "s"), "laplacian": ("#009E73", "^")}
-    panels = {"pixels": ("pixels", "s"), "memory": ("pixels", "MiB"), "width": ("width", "s"), "depth": ("depth", "s")}
+    panels = [("pixels", "s"), ("pixels", "MiB"), ("width", "s"), ("depth", "s")]
     figure, axes = plt.subplots(1, len(panels), figsize=(3.2 * len(panels), 3.4), layout="constrained")
-    for axis, (name, (x, y)) in zip(axes, panels.items(), strict=True):
+    for axis, (x, y) in zip(axes, panels, strict=True):
         for target in [target for target in TARGETS if any(row["target"] == target for row in rows)]:
             points = np.array([(r[x], r[y]) for r in rows if r["target"] == target and x in r and y in r])
             color, marker = styles[target]

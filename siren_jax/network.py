@@ -92,9 +92,8 @@ class SIREN(nnx.Module):
         depth: sine layers after the first.
         first_omega: omega of the first layer: the frequencies that the network begins with.
         omega: omega of the later ones.
-        weight_scale: factor on the initial weights of the sine layers after the first; the paper has 1. At 2 their sines
-            begin further from linear, and the network learns fine detail several times sooner; see
-            `docs/performance.md`.
+        weight_scale: factor on the initial weights of the sine layers after the first; the paper has 1. At 2 their
+            sines begin further from linear, and the network learns detail sooner; see `docs/performance.md`.
         use_bias: whether the layers have biases. Without them the network is an odd function.
         kernel_init: replaces the paper's range of the weights in every layer, the linear one included.
         precision: of every matrix product, as in `jax.numpy.matmul`.

@@ -149,7 +149,8 @@ def test_omega_is_chosen_for_the_picture_and_explained(photo, tmp_path, capsys):
     assert main(["fit", str(photo), *TINY, "--out", str(tmp_path / "a")]) == 0
     explained = [line for line in capsys.readouterr().err.splitlines() if line.startswith("omega ")]
     assert len(explained) == 1
-    assert f"omega {load(tmp_path / 'a' / 'my photo.siren').network.first_omega:g}:" in explained[0]
+    omega = load(tmp_path / "a" / "my photo.siren").network.first_omega
+    assert f"omega {omega:.4g}: 2 times 0." in explained[0]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def keep_compiled_programs() -> None:
     JAX's own variables come first: JAX_COMPILATION_CACHE_DIR says where, JAX_ENABLE_COMPILATION_CACHE=false turns it
     off. A directory that cannot be written is done without.
     """
-    directory = jax.config.jax_compilation_cache_dir or _cache_directory()
+    directory = jax.config.values["jax_compilation_cache_dir"] or _cache_directory()
     try:
         os.makedirs(directory, exist_ok=True)
     except OSError:

@@ -46,8 +46,8 @@ class Fit:
     integral_weight: Annotated[float | None, optional("W", "1, or 0 with --recipe paper")] = None
     """Of the integral form of `gradient` and `laplacian`, which pins the broad tones. 0 is the paper's loss."""
     recipe: Literal["tuned", "paper"] = "tuned"
-    """How the network begins and learns: `tuned` for quality within a short budget, or the paper's: Adam 1e-4, constant, on
-    the whole picture at every step. Each of the options that follow replaces its part."""
+    """How the network begins and learns: `tuned` for quality within a short budget, or as in the paper: Adam 1e-4,
+    constant, on the whole picture at every step. Each of the options that follow replaces its part."""
     model: Literal["siren", "relu"] = "siren"
     """The network: sines, or the ReLU baseline."""
     width: int = 256
@@ -215,7 +215,7 @@ class Fit:
         first_omega, reason = self._recipe.first_omega, "option" if self.omega else f"recipe {self.recipe}"
         if first_omega is None:
             first_omega, reason = choose_omega(dataset.value.reshape(*dataset.shape, -1), dataset.frame)
-            print(f"omega {first_omega:g}: {reason}", file=sys.stderr)
+            print(f"omega {first_omega:.4g}: {reason}", file=sys.stderr)
         network = SIREN(
             2,
             dataset.channels,
@@ -231,7 +231,7 @@ class Fit:
     def _term_weights(self, quantities: tuple[str, ...]) -> dict[str, float]:
         if self.target == "mixed":
             return dict(zip(quantities, self.weights, strict=True))
-        return {q: self.integral_weight for q in quantities if q.endswith("integral")}
+        return {q: self._recipe.integral_weight for q in quantities if q.endswith("integral")}
 
     def _tell(self, summary: dict, message: str) -> None:
         if message:

@@ -9,6 +9,9 @@ from numpy import ndarray
 
 from siren_jax.signals.grid import Frame
 
+OWN_SHARE = 2 / 3
+NYQUIST_SHARE = 0.045
+
 
 class OmegaChoice(NamedTuple):
     """A first omega, and why."""
@@ -21,16 +24,16 @@ def rms_frequency(values: Float[ndarray, "*shape c"], frame: Frame) -> float:
     """Root-mean-square frequency of a sampled signal, in radians a coordinate.
 
     √(mean |∇f|² / variance of f), which by Parseval is the root of the mean of |k|² over the power spectrum without
-    k = 0. Differences between neighbours stand for ∇f: a wave along an axis has |2 sin(k h/2)/h| for spacing h. Zero for
-    a constant.
+    k = 0. Differences between neighbours stand for ∇f: a wave along an axis has |2 sin(k h/2)/h| for spacing h. Zero
+    for a constant.
 
     Args:
         values: of all samples.
         frame: their grid.
 
     >>> x = Frame((1000,)).coordinates(np.arange(1000)[:, None])
-    >>> round(rms_frequency(np.sin(40 * x), Frame((1000,))))
-    40
+    >>> round(rms_frequency(np.sin(13 * np.pi * x), Frame((1000,))) / np.pi, 2)
+    12.99
     """
     variance = float(np.mean((values - values.mean(axis=tuple(range(values.ndim - 1)))) ** 2))
     if variance == 0:
@@ -40,6 +43,28 @@ def rms_frequency(values: Float[ndarray, "*shape c"], frame: Frame) -> float:
 
 
 def choose_omega(values: Float[ndarray, "*shape c"], frame: Frame) -> OmegaChoice:
-    """First omega of a SIREN for a signal, from its root-mean-square frequency."""
-    k = rms_frequency(values, frame)
-    return OmegaChoice(1.5 * k, f"rms {k:.0f}")
+    """First omega of a SIREN for a signal, and why.
+
+    omega = d·min(2/3 of the root-mean-square frequency, 0.045·Nyquist frequency), Nyquist π/spacing. The first layer's
+    weights are U(±1/d), so that a wave of the network begins with at most omega/d radians a coordinate. A signal
+    sampled finer than it varies, as sound is, is met at its own frequencies. One that varies up to its sampling, as
+    pictures do, is kept smooth between its samples: a higher omega fits them sooner and leaves rubbish between them. At
+    least 1.
+
+    Args:
+        values: of all samples.
+        frame: their grid.
+
+    >>> x = Frame((1000,)).coordinates(np.arange(1000)[:, None])
+    >>> round(choose_omega(np.sin(60 * x), Frame((1000,))).omega)
+    40
+    """
+    d, own, nyquist = len(frame.shape), rms_frequency(values, frame), math.pi / frame.spacing
+    if own * OWN_SHARE < nyquist * NYQUIST_SHARE:
+        reason = f"{OWN_SHARE:.2g} of the signal's root-mean-square frequency, {own:.4g} rad a coordinate"
+        omega = d * OWN_SHARE * own
+    else:
+        reason = f"{NYQUIST_SHARE:.2g} of the sampling's Nyquist frequency, {nyquist:.4g} rad a coordinate"
+        omega = d * NYQUIST_SHARE * nyquist
+    times = f"{d} times " if d > 1 else ""
+    return OmegaChoice(max(1.0, omega), f"{times}{reason}")

@@ -1,0 +1,107 @@
+"""Sounds with a truth between their samples: made by formulas, two seconds at 44.1 kHz, or read from a WAV file.
+
+As with the pictures, a sound is smoothed with (1, 3, 3, 1)/8; a network sees every second sample, and those between are
+kept from it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.io.wavfile
+import scipy.ndimage
+import scipy.signal
+from jax import Array
+from jax.tree_util import Partial
+from numpy import ndarray
+
+from siren_jax.signals import Frame
+
+RATE = 44100
+
+
+@dataclass(frozen=True)
+class Sound:
+    name: str
+    samples: ndarray
+    """`(n, 1)`: what a network sees; the loudest is 1."""
+    between: ndarray
+    """`(n - 1, 1)`: half a sample later."""
+
+    @property
+    def frame(self) -> Frame:
+        return Frame((len(self.samples),))
+
+    def sampler(self, batch_size: int) -> Partial:
+        """A pure function `sample(key, step)`: a sample from each of as many strata."""
+        points = self.frame.coordinates(np.arange(len(self.samples))[:, None])
+        return Partial(_draw, jnp.asarray(points), jnp.asarray(self.samples, jnp.float32), jnp.arange(batch_size))
+
+
+def pluck(time: ndarray) -> ndarray:
+    """Four plucked strings, one after the other: noise in a delay line that averages neighbours."""
+    sound = np.zeros_like(time)
+    noise = np.random.default_rng(0)
+    for number, pitch in enumerate((220, 330, 262, 392)):
+        period = int(RATE / pitch)
+        feedback = np.zeros(period + 2)
+        feedback[0], feedback[period:] = 1, -0.498
+        burst = np.zeros(len(time) - number * 15000)
+        burst[:period] = noise.uniform(-1, 1, period)
+        sound[number * 15000 :] += scipy.signal.lfilter([1.0], feedback, burst)
+    return sound
+
+
+def voice(time: ndarray) -> ndarray:
+    """A gliding buzz through three formants, in five syllables."""
+    pitch = 120 + 30 * np.sin(2 * np.pi * 1.3 * time) + 20 * np.sin(2 * np.pi * 3.1 * time)
+    phase = 2 * np.pi * np.cumsum(pitch) / RATE
+    buzz = sum(np.sin(k * phase) / k for k in range(1, 40))
+    formants = [scipy.signal.iirpeak(f, f / width, fs=RATE) for f, width in ((700, 80), (1200, 90), (2500, 120))]
+    spoken = sum(scipy.signal.lfilter(*peak, buzz) / (i + 1) for i, peak in enumerate(formants))
+    return spoken * np.sin(2 * np.pi * 1.25 * time) ** 2
+
+
+def chirp(time: ndarray) -> ndarray:
+    """From 100 Hz to 3 kHz, swelling and fading."""
+    return scipy.signal.chirp(time, 100, time[-1], 3000) * np.hanning(len(time))
+
+
+def bells(time: ndarray) -> ndarray:
+    """Inharmonic partials that die away at their own rates."""
+    sound = np.zeros_like(time)
+    for start, pitch in ((0.0, 440), (0.6, 587), (1.2, 370)):
+        after = np.maximum(time - start, 0)
+        partials = (np.sin(2 * np.pi * pitch * r * after) * np.exp(-2 * r * after) / r for r in (1, 2.76, 5.4, 8.93))
+        sound += sum(partials)
+    return sound
+
+
+SYNTHESISED = {"pluck": pluck, "voice": voice, "chirp": chirp, "bells": bells}
+
+
+def synthesise(name: str) -> Sound:
+    return _held_out(name, SYNTHESISED[name](np.arange(2 * RATE) / RATE))
+
+
+def read(path: str, *, seconds: float = 2.0) -> Sound:
+    """The beginning of a WAV file, its first channel."""
+    rate, samples = scipy.io.wavfile.read(path)
+    samples = samples.reshape(len(samples), -1)[: int(seconds * rate), 0]
+    return _held_out(Path(path).stem, samples.astype(np.float64))
+
+
+def _held_out(name: str, samples: ndarray) -> Sound:
+    smooth = scipy.ndimage.correlate1d(samples, np.array([1, 3, 3, 1]) / 8, mode="reflect")[1:]
+    smooth = smooth[: len(smooth) - 1 + len(smooth) % 2, None] / np.abs(smooth).max()
+    return Sound(name, smooth[::2], smooth[1::2])
+
+
+def _draw(points: Array, samples: Array, strata: Array, key: Array, step: Array) -> dict[str, Array]:
+    del step
+    n = len(points)
+    index = ((strata + jax.random.uniform(key, strata.shape)) * (n / len(strata))).astype(jnp.int32)
+    index = jnp.minimum(index, n - 1)
+    return {"coordinates": points[index], "value": samples[index]}

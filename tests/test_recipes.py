@@ -1,0 +1,35 @@
+"""Recipes give what they say to a fit."""
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+from flax import nnx
+
+from siren_jax import SIREN, ReLUMLP, recipes
+
+TARGETS = pytest.mark.parametrize("recipe", recipes.TUNED.values(), ids=recipes.TUNED)
+
+
+def first_update(optimizer: optax.GradientTransformation, network: nnx.Module) -> nnx.State:
+    params = nnx.state(network, nnx.Param)
+    return optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)[0]
+
+
+@TARGETS
+@pytest.mark.parametrize("omega", [5.0, 30.0, 2400.0])
+def test_first_layer_turns_its_phase_by_no_more_than_the_limit(recipe, omega):
+    network = SIREN(1, 1, width=4, depth=1, first_omega=omega, rngs=nnx.Rngs(0))
+    update = first_update(recipe.optimizer(omega), network)
+    # The first update of Adam is the rate itself, whatever the gradient.
+    first = min(recipe.learning_rate, recipe.phase_limit / omega)
+    assert jnp.allclose(update["layers"][0]["linear"]["kernel"][...], -first, rtol=1e-5)
+    assert jnp.allclose(update["layers"][0]["linear"]["bias"][...], -first, rtol=1e-5)
+    assert jnp.allclose(update["layers"][1]["linear"]["kernel"][...], -recipe.learning_rate, rtol=1e-5)
+    assert jnp.allclose(update["output"]["kernel"][...], -recipe.learning_rate, rtol=1e-5)
+
+
+@pytest.mark.parametrize("network", [ReLUMLP(2, 1, width=4, rngs=nnx.Rngs(0)), SIREN(2, 1, width=4, rngs=nnx.Rngs(0))])
+def test_paper_moves_every_weight_alike(network):
+    update = first_update(recipes.PAPER.optimizer(getattr(network, "first_omega", None)), network)
+    assert all(jnp.allclose(leaf, -1e-4, rtol=1e-5) for leaf in jax.tree.leaves(update))
