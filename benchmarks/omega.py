@@ -88,7 +88,7 @@ def held_out(sample: Partial, frame: Frame, between: ndarray, omega: float, step
         schedule=RECIPE.schedule,
     )
     region = tuple((0.5, n - 0.5) for n in frame.shape)
-    rendered = NeuralField(fitted.network, frame).render(tuple(n - 1 for n in frame.shape), region=region)  # pyright: ignore
+    rendered = NeuralField(fitted.network, frame).render(tuple(n - 1 for n in frame.shape), region=region)
     return psnr(rendered, between)
 
 

@@ -5,6 +5,7 @@ arguments takes a step and returns the loss before it. `python -m benchmarks.pee
 prints the process's peak memory in MiB (on Linux).
 """
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -128,9 +129,9 @@ def torch_eager(data: PixelDataset, target: str, *, compiled: bool = False) -> S
     def step() -> float:
         loss = sum(term / scale[name] for name, term in terms(run, batch, target).items())
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[union-attr]
+        loss.backward()
         optimizer.step()
-        return loss.item()  # type: ignore[union-attr]
+        return loss.item()
 
     return step
 
@@ -140,12 +141,9 @@ def torch_compile(data: PixelDataset, target: str) -> Step:
     return torch_eager(data, target, compiled=True)
 
 
-PEERS: dict[str, Callable[[PixelDataset, str], Step]] = {
-    "ours": ours,
-    "plain JAX": plain_jax,
-    "PyTorch": torch_eager,
-    "torch.compile": torch_compile,
-}
+PEERS: dict[str, Callable[[PixelDataset, str], Step]] = {"ours": ours, "plain JAX": plain_jax}
+if importlib.util.find_spec("torch"):
+    PEERS |= {"PyTorch": torch_eager, "torch.compile": torch_compile}
 
 if __name__ == "__main__":
     peer, target, size = sys.argv[1:]

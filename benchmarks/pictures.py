@@ -58,11 +58,16 @@ def load_picture(name: str, size: int) -> Picture:
     shape = tuple(2 * round(n * size / max(h, w)) for n in (h, w))
     if shape != (h, w):
         fine = skimage.transform.resize(fine, (*shape, fine.shape[2]), anti_aliasing=True)
+    return hold_out(name, fine)
+
+
+def hold_out(name: str, fine: ndarray) -> Picture:
+    """The picture `(2h, 2w, c)` at half the resolution, and what lies between."""
     for axis in (0, 1):
         # An even filter: sample j of the result lies between j - 1 and j.
         fine = scipy.ndimage.correlate1d(fine, np.array([1, 3, 3, 1]) / 8, axis, mode="reflect")
     fine = np.clip(fine[1:, 1:], 0, 1)
-    spacing = 2 / max(shape[0] // 2, shape[1] // 2)
+    spacing = 2 / ((max(fine.shape[:2]) + 1) // 2)
     rows = (fine[3:-1:2, 2:-2:2] - fine[1:-3:2, 2:-2:2]) / spacing
     columns = (fine[2:-2:2, 3:-1:2] - fine[2:-2:2, 1:-3:2]) / spacing
     return Picture(name, fine[::2, ::2], fine[1::2, 1::2], np.stack([rows, columns], axis=-1))

@@ -26,7 +26,7 @@ class Config:
     depths: tuple[int, ...] = (1, 2, 3, 5, 8)
     """At 128² pixels and width 256."""
     targets: tuple[str, ...] = ("values", "gradient", "laplacian")
-    rounds: int = 5
+    rounds: int = 3
 
 
 def main(config: Config) -> list[dict]:
@@ -35,7 +35,7 @@ def main(config: Config) -> list[dict]:
         # Eight steps of a picture for one of a picture with eight times the pixels, or nearly.
         repeats = {size: min(8, (max(config.sizes) // size) ** 2) for size in config.sizes}
         calls = {str(size): repeated(ours(dataset(size), target), repeats[size]) for size in config.sizes}
-        seconds = interleaved(calls, rounds=config.rounds)
+        seconds = interleaved(calls, rounds=config.rounds, warm=True)
         for size in config.sizes:
             time = seconds[str(size)] / repeats[size]
             memory = peak_memory("ours", target, size)
@@ -46,7 +46,7 @@ def main(config: Config) -> list[dict]:
     data = dataset(128)
     for name, values in (("width", config.widths), ("depth", config.depths)):
         nets = {f"{target}, {v}": ours(data, target, network(**{name: v})) for target in config.targets for v in values}
-        for key, time in interleaved(nets, rounds=config.rounds).items():
+        for key, time in interleaved(nets, rounds=config.rounds, warm=True).items():
             target, value = key.split(", ")
             rows.append({"target": target, name: int(value), "s": time})
     publish("scaling", rows)

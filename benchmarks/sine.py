@@ -5,6 +5,7 @@ This is the benchmark that tells when `siren_jax.sine` can go: as soon as `jnp.s
 `python -m benchmarks.sine`: 20 seconds.
 """
 
+import importlib.util
 from dataclasses import dataclass
 
 import jax
@@ -24,8 +25,6 @@ class Config:
 
 
 def main(config: Config) -> list[dict]:
-    import torch
-
     x = jax.random.uniform(jax.random.key(0), (config.elements,), minval=-100, maxval=100)
     functions = {
         "sine": jax.jit(sine),
@@ -35,8 +34,11 @@ def main(config: Config) -> list[dict]:
         "jnp.exp": jax.jit(jnp.exp),
     }
     calls = {name: lambda f=f: jax.block_until_ready(f(x)) for name, f in functions.items()}
-    tensor = torch.tensor(np.asarray(x))
-    calls["torch.sin"] = lambda: torch.sin(tensor)
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        tensor = torch.tensor(np.asarray(x))
+        calls["torch.sin"] = lambda: torch.sin(tensor)
     seconds = interleaved(calls, rounds=config.rounds)
     points = np.linspace(-1000, 1000, 2_000_001, dtype=np.float32)
     exact = {"sine": np.sin, "cosine": np.cos, "jnp.sin": np.sin}

@@ -42,7 +42,7 @@ def gradient(y: Tensor, x: Tensor) -> Tensor:
 
 def laplacian(y: Tensor, x: Tensor) -> Tensor:
     slope = gradient(y, x)
-    return sum(gradient(slope[..., i : i + 1], x)[..., i : i + 1] for i in range(x.shape[-1]))  # type: ignore
+    return sum(gradient(slope[..., i : i + 1], x)[..., i : i + 1] for i in range(x.shape[-1]))
 
 
 def terms(model: nn.Module, batch: dict[str, Tensor], target: str) -> dict[str, Tensor]:

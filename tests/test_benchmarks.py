@@ -1,0 +1,84 @@
+"""The benchmarks compare equals, and their truths are true."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+from flax import nnx
+
+from benchmarks import measure, sounds, step
+from benchmarks.peers import PEERS, dataset
+from benchmarks.pictures import hold_out, judge
+from siren_jax import NeuralField
+from siren_jax.signals import Frame
+
+
+@pytest.mark.parametrize("target", ["values", "mixed"])
+@pytest.mark.parametrize("peer", ["plain JAX", "PyTorch"])
+def test_peers_take_the_same_steps_as_ours(peer, target):
+    if peer == "PyTorch":
+        pytest.importorskip("torch", reason="the comparison needs the extra `bench`")
+    data = dataset(12)
+    ours, theirs = ([step() for _ in range(3)] for step in (PEERS[name](data, target) for name in ("ours", peer)))
+    # Three float32 steps of Adam, whose first ones depend on little but the signs of the gradient.
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_what_lies_between_the_pixels_of_a_slope_is_the_slope():
+    h, w = 24, 36
+    rows, columns = np.mgrid[:h, :w]
+    picture = hold_out("slope", ((2 * rows + columns) / 100)[..., None])
+    inner = np.s_[1:-1, 1:-1]  # the filter reflects at the border
+    assert picture.pixels.shape == (12, 18, 1)
+    assert picture.between.shape == (11, 17, 1)
+    average = (picture.pixels[:-1, :-1] + picture.pixels[1:, 1:]) / 2
+    np.testing.assert_allclose(picture.between[inner], average[inner], rtol=1e-12)
+    # A pixel is two samples of the slope, and 2/18 coordinates.
+    np.testing.assert_allclose(picture.gradient[inner][..., 0, :], np.broadcast_to([0.04 * 9, 0.02 * 9], (8, 14, 2)))
+
+
+def test_a_perfect_field_is_judged_perfect():
+    frame = Frame((12, 18))
+
+    class Slope(nnx.Module):
+        in_features, out_features = 2, 1
+
+        def __call__(self, x):
+            row = x[..., :1] / frame.spacing + 5.5
+            return (2 * row + 0.5) / 100  # a pixel is the mean of two samples
+
+    picture = hold_out("slope", np.mgrid[:24, :36][0][..., None] / 100)
+    quality = judge(NeuralField(Slope(), frame), picture)
+    # All but the outermost rows, which the filter's reflection bends by less than a hundredth of the range.
+    assert quality["pixels"] > 45
+    assert quality["between"] > 45
+    assert quality["gradient"] < 0.1
+
+
+def test_sounds_are_known_between_their_samples():
+    sound = sounds.synthesise("chirp")
+    assert sound.samples.shape[0] == sound.between.shape[0] + 1 == 44100
+    # At most 3 kHz at 22,050 samples a second: the mean of two neighbours is 1 - cos(π·3000/22050) = 9 % off at most.
+    error = sound.between - (sound.samples[:-1] + sound.samples[1:]) / 2
+    assert np.abs(error).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("module", "settings"),
+    [
+        ("recipe", {"pictures": ("camera",), "sizes": (12,), "passes": (1.0,), "recipes": ("tuned", "paper")}),
+        ("omega", {"pictures": ("camera",), "sizes": (12,), "picture_omegas": (20.0,), "sounds": (), "passes": 1.0}),
+        ("step", {"sizes": (12,), "targets": ("values",), "rounds": 1, "memory": False}),
+        ("sine", {"elements": 64, "rounds": 1}),
+    ],
+)
+def test_benchmark_prints_its_table_and_writes_its_result(module, settings, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(measure, "RESULTS", tmp_path)
+    monkeypatch.setattr(step, "PICTURES", tmp_path)
+    program = importlib.import_module(f"benchmarks.{module}")
+    rows = program.main(program.Config(**settings))
+    written = json.loads((tmp_path / f"{module}.json").read_text())
+    assert written["rows"] == json.loads(json.dumps(rows))
+    assert written["machine"]["jax"]
+    assert "| --- |" in capsys.readouterr().out
