@@ -77,7 +77,7 @@ def judge(field: NeuralField, picture: Picture) -> dict[str, float]:
     """PSNR on the pixels and half way between them, and the relative error of the gradient."""
     h, w = picture.pixels.shape[:2]
     middle = field.render((h - 1, w - 1), region=((0.5, h - 0.5), (0.5, w - 0.5)))
-    inner = field.render((h - 2, w - 2), of="gradient", region=((1, h - 1), (1, w - 1)))
+    inner = field.render((h - 2, w - 2), of="gradient", region=((1.0, h - 1.0), (1.0, w - 1.0)))
     return {
         "pixels": psnr(field.render(), picture.pixels, value_range=1.0),
         "between": psnr(middle, picture.between, value_range=1.0),

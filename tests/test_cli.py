@@ -336,7 +336,7 @@ def test_info_tells_what_a_file_holds(fitted, capsys):
     capsys.readouterr()
     assert main(["info", str(fitted)]) == 0
     told = capsys.readouterr().out
-    for part in ("image", "20 x 28", "SIREN, 2 -> 3", "2 of 16 units", "30 in the first layer", "371", "values"):
+    for part in ("image", "20 x 28", "SIREN, 2 -> 3", "2 of 16 units", "in the first layer, 30 after", "371", "values"):
         assert part in told
 
 
