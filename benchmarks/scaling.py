@@ -73,7 +73,8 @@ def draw(rows: list[dict]) -> None:
         axis.set_xlabel(x)
         axis.set_ylabel({"s": "seconds a step", "MiB": "peak memory, MiB"}[y])
         axis.grid(alpha=0.3)
-    axes[1].set_ylim(100, 2048)
+    axes[1].set_yscale("linear")
+    axes[1].set_ylim(0, 1536)
     axes[0].legend()
     figure.savefig(PICTURES / "benchmark_scaling.png", dpi=120)
 

@@ -54,7 +54,8 @@ def main(config: Config) -> list[dict]:
             row |= {f"{peer} s": seconds[peer] for peer in peers}
             row |= {f"ours / {peer}": seconds[peer] / seconds["ours"] for peer in peers[1:]}
             row["GFLOP/s of a product"] = round(rate / 1e9)
-            row["share %"] = round(100 * arithmetic(target, size) / rate / seconds["ours"])
+            row["s of the products"] = arithmetic(target, size) / rate
+            row["share %"] = round(100 * row["s of the products"] / seconds["ours"])
             if config.memory:
                 row |= {f"{peer} MiB": peak_memory(peer, target, size) for peer in peers}
             rows.append(row)
@@ -92,6 +93,8 @@ def draw(rows: list[dict]) -> None:
             points = [(r["size"], r[f"{peer} s"]) for r in rows if r["target"] == target and f"{peer} s" in r]
             if points:
                 axis.loglog(*zip(*points, strict=True), marker=markers[peer], color=colour, label=peer)
+        alone = [(r["size"], r["s of the products"]) for r in rows if r["target"] == target]
+        axis.loglog(*zip(*alone, strict=True), color="grey", linestyle="--", label="products alone")
         sizes = sorted({row["size"] for row in rows})
         axis.set_xticks(sizes, [f"{size}²" for size in sizes])
         axis.minorticks_off()
@@ -99,7 +102,8 @@ def draw(rows: list[dict]) -> None:
         axis.set_xlabel("pixels")
         axis.grid(alpha=0.3)
     np.atleast_1d(axes)[0].set_ylabel("seconds a training step")
-    np.atleast_1d(axes)[0].legend()
+    axes = np.atleast_1d(axes)
+    axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="lower right")
     figure.savefig(PICTURES / "benchmark_step.png", dpi=120)
 
 
