@@ -1,11 +1,13 @@
 """How the benchmarks measure and publish: peers interleaved, medians, one JSON file each."""
 
+import dataclasses
 import json
 import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -65,11 +67,11 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def publish(name: str, rows: Sequence[Mapping[str, object]], **settings: object) -> None:
-    """Prints the table and writes `results/NAME.json`."""
+def publish(name: str, rows: Sequence[Mapping[str, object]], config: Any, **more: object) -> None:
+    """Prints the table and writes `results/NAME.json`, with the settings that made it."""
     print(table(rows))
     RESULTS.mkdir(exist_ok=True)
-    content = {"machine": machine(), "settings": settings, "rows": list(rows)}
+    content = {"machine": machine(), "settings": dataclasses.asdict(config), **more, "rows": list(rows)}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 

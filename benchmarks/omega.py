@@ -23,6 +23,7 @@ from siren_jax.metrics import psnr
 from siren_jax.signals import Frame, rms_frequency
 
 RECIPE = recipes.TUNED["values"]
+BATCH_SIZE = 4096
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,21 @@ def main(config: Config) -> list[dict]:
     rows = []
     for size in config.sizes:
         for name in config.pictures:
-            picture = load_picture(name, size)
-            sample = picture.dataset.sampler(min(RECIPE.batch_size or 1, len(picture.dataset)))
+            try:
+                picture = load_picture(name, size)
+            except ValueError as error:
+                print(error)
+                continue
+            sample = picture.dataset.sampler(min(BATCH_SIZE, len(picture.dataset)))
             grids = (2 * picture.pixels - 1, 2 * picture.between - 1)
             rows.append({"signal": f"{name} {size}"} | compare(sample, *grids, config.picture_omegas, config.passes))
             print(rows[-1], flush=True)
     for sound in [*(synthesise(name) for name in config.sounds), *(read(path) for path in config.wav)]:
-        sample = sound.sampler(RECIPE.batch_size or 1)
+        sample = sound.sampler(BATCH_SIZE)
         omegas = config.sound_omegas
         rows.append({"signal": sound.name} | compare(sample, sound.samples, sound.between, omegas, config.passes))
         print(rows[-1], flush=True)
-    publish("omega", rows, passes=config.passes)
+    publish("omega", rows, config)
     return rows
 
 

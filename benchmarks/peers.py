@@ -13,11 +13,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import optax
+import skimage.data
 from flax import nnx
 
-from benchmarks.pictures import load_picture
 from siren_jax import SIREN, PixelDataset, supervise
 from siren_jax.fit import constant
+from siren_jax.signals import shrink
 from siren_jax.step import Given, Span, State, Steps
 from siren_jax.tiles import points_per_tile
 
@@ -33,7 +34,7 @@ RATE = 1e-4
 
 
 def dataset(size: int) -> PixelDataset:
-    return load_picture("camera", size).dataset
+    return PixelDataset(shrink(skimage.data.camera()[..., None] / 255, size=size))
 
 
 def network(width: int = 256, depth: int = 3) -> SIREN:

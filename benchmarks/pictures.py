@@ -2,16 +2,16 @@
 
 A picture of twice the resolution is smoothed with the binomial filter (1, 3, 3, 1)/8. Every second of its samples is
 the picture that a network is trained on; those half a pixel away along both axes are kept from it, and differences
-between neighbours give its gradient. Nothing is interpolated.
+between neighbours give its gradient.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.ndimage
-import skimage.color
 import skimage.data
 import skimage.transform
+import skimage.util
 from numpy import ndarray
 
 from siren_jax import NeuralField, PixelDataset
@@ -51,10 +51,16 @@ class Picture:
 
 
 def load_picture(name: str, size: int) -> Picture:
-    """A photograph of scikit-image whose longer side has `size` pixels; grey if it was."""
+    """A photograph of scikit-image whose longer side has `size` pixels; grey if it was.
+
+    Raises:
+        ValueError: the photograph has not twice as many, and the truth would be interpolated.
+    """
     fine = skimage.util.img_as_float(getattr(skimage.data, name)())
     fine = fine[..., None] if fine.ndim == 2 else fine
     h, w = fine.shape[:2]
+    if max(h, w) < 2 * size:
+        raise ValueError(f"{name} has {max(h, w)} pixels; a size up to {max(h, w) // 2} is known between them.")
     shape = tuple(2 * round(n * size / max(h, w)) for n in (h, w))
     if shape != (h, w):
         fine = skimage.transform.resize(fine, (*shape, fine.shape[2]), anti_aliasing=True)

@@ -1,7 +1,8 @@
 """Which recipe? Pictures of several sizes are fitted from several beginnings and judged on and between their pixels.
 
 A recipe may not buy PSNR on the pixels with rubbish between them, so every fit reports the PSNR half a pixel away and
-the relative error of the gradient as well; see `pictures.py`.
+the relative error of the gradient as well; see `pictures.py`. All see every pixel equally often,
+"paper" in few steps on the whole picture.
 
 `python -m benchmarks.recipe`: an hour on two cores; `--pictures camera --sizes 128`: 5 minutes.
 """
@@ -58,7 +59,7 @@ def main(config: Config) -> list[dict]:
                     row = {"picture": name, "size": size, "passes": passes, "recipe": recipe}
                     rows.append(row | fitted(picture, recipe, passes, config.seed))
                     print(rows[-1], flush=True)
-    publish("recipe", rows, seed=config.seed)
+    publish("recipe", rows, config)
     return rows
 
 

@@ -7,6 +7,7 @@ Time a pixel should not depend on the number of pixels, and memory only by the p
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,7 +26,7 @@ class Config:
     """At 128² pixels and depth 3."""
     depths: tuple[int, ...] = (1, 2, 3, 5, 8)
     """At 128² pixels and width 256."""
-    targets: tuple[str, ...] = ("values", "gradient", "laplacian")
+    targets: tuple[Literal["values", "gradient", "laplacian"], ...] = ("values", "gradient", "laplacian")
     rounds: int = 3
 
 
@@ -35,7 +36,7 @@ def main(config: Config) -> list[dict]:
         # Eight steps of a picture for one of a picture with eight times the pixels, or nearly.
         repeats = {size: min(8, (max(config.sizes) // size) ** 2) for size in config.sizes}
         calls = {str(size): repeated(ours(dataset(size), target), repeats[size]) for size in config.sizes}
-        seconds = interleaved(calls, rounds=config.rounds, warm=True)
+        seconds = interleaved(calls, rounds=config.rounds)
         for size in config.sizes:
             time = seconds[str(size)] / repeats[size]
             memory = peak_memory("ours", target, size)
@@ -46,10 +47,10 @@ def main(config: Config) -> list[dict]:
     data = dataset(128)
     for name, values in (("width", config.widths), ("depth", config.depths)):
         nets = {f"{target}, {v}": ours(data, target, network(**{name: v})) for target in config.targets for v in values}
-        for key, time in interleaved(nets, rounds=config.rounds, warm=True).items():
+        for key, time in interleaved(nets, rounds=config.rounds).items():
             target, value = key.split(", ")
             rows.append({"target": target, name: int(value), "s": time})
-    publish("scaling", rows)
+    publish("scaling", rows, config)
     draw(rows)
     return rows
 

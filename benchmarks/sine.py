@@ -49,7 +49,7 @@ def main(config: Config) -> list[dict]:
             error = np.asarray(functions[name](points), np.float64) - exact[name](points.astype(np.float64))
             row["largest error, |x| ≤ 1000"] = float(np.abs(error).max())
         rows.append(row)
-    publish("sine", rows, elements=config.elements)
+    publish("sine", rows, config)
     return rows
 
 

@@ -2,7 +2,7 @@
 
 Each is a process of its own, and they take turns. The first step is over when the command reports its first progress.
 
-`python -m benchmarks.startup`: 2 minutes.
+`python -m benchmarks.startup`: 12 minutes.
 """
 
 import os
@@ -56,7 +56,7 @@ def main(config: Config) -> list[dict]:
                     time_taken = run(fit, {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}, until="step")
                     record(seconds, name, time_taken, warm_up=round == 0)
     rows = [{"what": name, "seconds": float(np.median(times))} for name, times in seconds.items()]
-    publish("startup", rows, size=config.size)
+    publish("startup", rows, config)
     return rows
 
 
@@ -77,6 +77,8 @@ def run(command: list[str], environment, until: str | None = None) -> float:
                 taken = time.perf_counter() - began
                 process.stderr.read()  # the rest of the command must not block, nor run beside the next one
                 return taken
+    if process.returncode or until is not None:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode} before its time was taken")
     return time.perf_counter() - began
 
 

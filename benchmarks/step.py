@@ -60,7 +60,7 @@ def main(config: Config) -> list[dict]:
                 row |= {f"{peer} MiB": peak_memory(peer, target, size) for peer in peers}
             rows.append(row)
             print(row, flush=True)
-    publish("step", rows)
+    publish("step", rows, config)
     draw(rows)
     return rows
 

@@ -29,7 +29,14 @@ def test_first_layer_turns_its_phase_by_no_more_than_the_limit(recipe, omega):
     assert jnp.allclose(update["output"]["kernel"][...], -recipe.learning_rate, rtol=1e-5)
 
 
-@pytest.mark.parametrize("network", [ReLUMLP(2, 1, width=4, rngs=nnx.Rngs(0)), SIREN(2, 1, width=4, rngs=nnx.Rngs(0))])
-def test_paper_moves_every_weight_alike(network):
-    update = first_update(recipes.PAPER.optimizer(getattr(network, "first_omega", None)), network)
-    assert all(jnp.allclose(leaf, -1e-4, rtol=1e-5) for leaf in jax.tree.leaves(update))
+@pytest.mark.parametrize(
+    ("recipe", "network", "omega"),
+    [
+        (recipes.PAPER, SIREN(1, 1, width=4, first_omega=3000.0, rngs=nnx.Rngs(0)), 3000.0),
+        (recipes.TUNED["values"], ReLUMLP(2, 1, width=4, rngs=nnx.Rngs(0)), None),
+    ],
+    ids=["paper", "relu"],
+)
+def test_without_a_limit_every_weight_moves_alike(recipe, network, omega):
+    update = first_update(recipe.optimizer(omega), network)
+    assert all(jnp.allclose(leaf, -recipe.learning_rate, rtol=1e-5) for leaf in jax.tree.leaves(update))

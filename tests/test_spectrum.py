@@ -51,7 +51,7 @@ def test_omega_follows_the_signal_where_it_is_sampled_finely():
     assert omegas[1] / omegas[0] == pytest.approx(2, rel=1e-3)
 
 
-def test_omega_follows_the_sampling_where_the_signal_varies_up_to_it(key):
+def test_omega_follows_the_sampling_where_the_signal_varies_up_to_it():
     noise = np.random.default_rng(0).normal(size=(256, 256, 1))
     whole, part = choose_omega(noise, Frame((256, 256))), choose_omega(noise[::2, ::2], Frame((128, 128)))
     assert whole.omega == pytest.approx(2 * part.omega)

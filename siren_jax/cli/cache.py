@@ -1,4 +1,4 @@
-"""Compiled programs are kept between runs: a second fit of the same shapes compiles nothing."""
+"""Compiled programs are kept between runs: the same fit again compiles nothing."""
 
 import os
 import sys
@@ -12,18 +12,19 @@ MAX_BYTES = 2**28  # the least recently used programs go first; one takes about 
 def keep_compiled_programs() -> None:
     """Has JAX keep them in the user's cache directory.
 
-    JAX's own variables come first: JAX_COMPILATION_CACHE_DIR says where, JAX_ENABLE_COMPILATION_CACHE=false turns it
-    off. A directory that cannot be written is done without.
+    A directory that the user gave JAX, with JAX_COMPILATION_CACHE_DIR, is used as it is; one that cannot be written is
+    done without. JAX_ENABLE_COMPILATION_CACHE=false turns all of it off.
     """
-    directory = jax.config.values["jax_compilation_cache_dir"] or _cache_directory()
-    try:
-        os.makedirs(directory, exist_ok=True)
-    except OSError:
-        return
-    if not os.access(directory, os.W_OK):
-        return
-    jax.config.update("jax_compilation_cache_dir", str(directory))
-    jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
+    if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
+        try:
+            directory = _cache_directory()
+            directory.mkdir(parents=True, exist_ok=True)
+        except (OSError, RuntimeError):  # RuntimeError: there is no home
+            return
+        if not os.access(directory, os.W_OK):
+            return
+        jax.config.update("jax_compilation_cache_dir", str(directory))
+        jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
@@ -32,6 +33,4 @@ def _cache_directory() -> Path:
     """Where programs of this system keep what can be made again."""
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "siren-jax"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "siren-jax" / "cache"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "siren-jax"

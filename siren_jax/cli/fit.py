@@ -20,7 +20,7 @@ from siren_jax.network import SIREN, ReLUMLP
 from siren_jax.objectives import supervise
 from siren_jax.recipes import PAPER, TUNED, Recipe
 from siren_jax.signals import PixelDataset, choose_omega, load_image
-from siren_jax.storage import LIMITS, Network
+from siren_jax.storage import LIMITS, MAX_OMEGA, Network
 
 QUANTITIES = {
     "values": ("value",),
@@ -47,18 +47,19 @@ class Fit:
     """Of the integral form of `gradient` and `laplacian`, which pins the broad tones. 0 is the paper's loss."""
     recipe: Literal["tuned", "paper"] = "tuned"
     """How the network begins and learns: `tuned` for quality within a short budget, or as in the paper: Adam 1e-4,
-    constant, on the whole picture at every step. Each of the options that follow replaces its part."""
+    constant, on the whole picture at every step. --omega, --weight-scale, --batch-size, --learning-rate, --schedule and
+    --integral-weight replace its parts."""
     model: Literal["siren", "relu"] = "siren"
     """The network: sines, or the ReLU baseline."""
     width: int = 256
     """Units of a hidden layer."""
     depth: int = 3
     """Hidden layers after the first."""
-    omega: Annotated[str | None, optional("auto|OMEGA", "auto, or 30 with --recipe paper")] = None
+    omega: Annotated[str | None, optional("auto|OMEGA", "auto for values, else 30; 30 with --recipe paper")] = None
     """Frequency factor of the first layer: higher for finer detail. `auto` goes by the picture's own frequencies."""
     hidden_omega: float = 30.0
     """Frequency factor of the layers after the first."""
-    weight_scale: Annotated[float | None, optional("FACTOR", "of the recipe: 2, or 1 with --recipe paper")] = None
+    weight_scale: Annotated[float | None, optional("FACTOR", "2 for values, else 1; 1 with --recipe paper")] = None
     """Factor on the initial weights of the sine layers after the first."""
     steps: Annotated[int | None, optional("N", "1000, or no limit with --seconds")] = None
     """Stop after so many steps. Repeatable to the last bit from the seed."""
@@ -73,7 +74,7 @@ class Fit:
     learning_rate: Annotated[
         float | None, optional("RATE", "0.0005 for values, else 0.0003; 0.0001 with --recipe paper")
     ] = None
-    """Of Adam."""
+    """Of Adam. In the first layer at most 0.015 / omega, but with --recipe paper."""
     schedule: Annotated[
         Literal["cosine", "constant"] | None, optional("{cosine,constant}", "cosine, or constant with --recipe paper")
     ] = None
@@ -129,8 +130,13 @@ class Fit:
                 weights=self._term_weights(quantities),
                 watch=session.watch,
             )
-        record = {"target": self.target, "recipe": self.recipe, "seed": self.seed, "omega_from": omega_from}
-        record["learning_rate"] = recipe.learning_rate
+        record = {
+            "target": self.target,
+            "recipe": self.recipe,
+            "omega_from": omega_from,
+            "learning_rate": recipe.learning_rate,
+            "seed": self.seed,
+        }
         summary = session.finish(fitted, record)
         self._tell(summary, fitted.message)
         return {"non-finite": 1, "interrupt": 130}.get(fitted.stopped_by, 0)
@@ -172,8 +178,12 @@ class Fit:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"--{name.replace('_', '-')} takes a positive number, but is {value:g}.")
-        if self.omega not in (None, "auto") and not _is_positive(self.omega):
-            raise InputError(f"--omega takes a positive number or 'auto', but is {self.omega!r}.")
+        if self.omega not in (None, "auto") and not 0 < _number(self.omega) < MAX_OMEGA:
+            raise InputError(f"--omega takes a positive number below {MAX_OMEGA:g} or 'auto', but is {self.omega!r}.")
+        if not self.hidden_omega < MAX_OMEGA:
+            raise InputError(f"--hidden-omega takes a number below {MAX_OMEGA:g}, but is {self.hidden_omega:g}.")
+        if self.model == "relu" and (self.omega or self.weight_scale):
+            raise InputError("--omega and --weight-scale are of sine networks; leave them out with --model relu.")
         for name in ("width", "depth", "downsample"):
             least, most = (0 if name == "depth" else 1), LIMITS.get(name, math.inf)
             if not least <= getattr(self, name) <= most:
@@ -247,8 +257,8 @@ class Fit:
             print(json.dumps(summary))
 
 
-def _is_positive(text: str | None) -> bool:
+def _number(text: str) -> float:
     try:
-        return 0 < float(text or "") < math.inf
+        return float(text)
     except ValueError:
-        return False
+        return math.nan

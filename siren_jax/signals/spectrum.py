@@ -9,6 +9,8 @@ from numpy import ndarray
 
 from siren_jax.signals.grid import Frame
 
+# The best of grids of omegas, judged between the samples: photographs of 128 and 256 pixels, two seconds of music. See
+# `docs/performance.md` and `benchmarks/omega.py`.
 OWN_SHARE = 2 / 3
 NYQUIST_SHARE = 0.045
 
@@ -60,11 +62,12 @@ def choose_omega(values: Float[ndarray, "*shape c"], frame: Frame) -> OmegaChoic
     40
     """
     d, own, nyquist = len(frame.shape), rms_frequency(values, frame), math.pi / frame.spacing
-    if own * OWN_SHARE < nyquist * NYQUIST_SHARE:
-        reason = f"{OWN_SHARE:.2g} of the signal's root-mean-square frequency, {own:.4g} rad a coordinate"
-        omega = d * OWN_SHARE * own
-    else:
-        reason = f"{NYQUIST_SHARE:.2g} of the sampling's Nyquist frequency, {nyquist:.4g} rad a coordinate"
-        omega = d * NYQUIST_SHARE * nyquist
-    times = f"{d} times " if d > 1 else ""
-    return OmegaChoice(max(1.0, omega), f"{times}{reason}")
+    share, frequency, whose = min(
+        (OWN_SHARE, own, "signal's root-mean-square"),
+        (NYQUIST_SHARE, nyquist, "sampling's Nyquist"),
+        key=lambda candidate: candidate[0] * candidate[1],
+    )
+    omega, times = d * share * frequency, f"{d} times " if d > 1 else ""
+    if omega < 1:
+        return OmegaChoice(1.0, "the least; the signal hardly varies")
+    return OmegaChoice(omega, f"{times}{share:.2g} of the {whose} frequency, {frequency:.4g} rad a coordinate")
