@@ -173,7 +173,7 @@ def test_recipe_paper_is_its_options_spelt_out(target, photo, tmp_path, capsys):
         rates.append(json.loads(capsys.readouterr().out.splitlines()[-1])["psnr"])
     # Adam's b2 is no option. With 0.99 for 0.999 six steps at 1e-4 differ by a small part of what they bring.
     assert rates[0] == pytest.approx(rates[1], abs=1e-3)
-    assert abs(rates[0] - rates[2]) > 1e-2
+    assert abs(rates[0] - rates[2]) > 3e-3
 
 
 def test_the_same_fit_again_compiles_nothing(photo, tmp_path):
