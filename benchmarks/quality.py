@@ -75,7 +75,7 @@ def tutorial_curve(data: PixelDataset, steps: int) -> list[tuple[float, float]]:
 def our_curve(data: PixelDataset, budget: float) -> tuple[list[tuple[float, float]], NeuralField]:
     """(seconds, PSNR on all pixels) of the tuned recipe, and the field at the end."""
     recipe = recipes.TUNED["values"]
-    omega = choose_omega(data.value.reshape(*data.shape, -1), data.frame).omega
+    omega = choose_omega(data.grid("value"), data.frame).omega
     net = SIREN(2, data.channels, first_omega=omega, weight_scale=recipe.weight_scale, rngs=nnx.Rngs(0))
     curve = []
 

@@ -65,7 +65,7 @@ def main(config: Config) -> list[dict]:
 
 def fitted(picture: Picture, name: str, passes: float, seed: int) -> dict[str, float]:
     data, recipe = picture.dataset, CANDIDATES[name]
-    omega = recipe.first_omega or choose_omega(data.value.reshape(*data.shape, -1), data.frame).omega
+    omega = recipe.first_omega or choose_omega(data.grid("value"), data.frame).omega
     omega *= OMEGA_FACTOR.get(name, 1.0)
     batch = min(recipe.batch_size or len(data), len(data))
     network = SIREN(2, data.channels, first_omega=omega, weight_scale=recipe.weight_scale, rngs=nnx.Rngs(seed))

@@ -88,7 +88,8 @@ def draw(rows: list[dict]) -> None:
     markers = {"ours": "o", "plain JAX": "s", "PyTorch": "^", "torch.compile": "v"}
     targets = list(dict.fromkeys(row["target"] for row in rows))
     figure, axes = plt.subplots(1, len(targets), figsize=(3.2 * len(targets), 3.4), sharey=True, layout="constrained")
-    for axis, target in zip(np.atleast_1d(axes), targets, strict=True):
+    axes = np.atleast_1d(axes)
+    for axis, target in zip(axes, targets, strict=True):
         for peer, colour in colours.items():
             points = [(r["size"], r[f"{peer} s"]) for r in rows if r["target"] == target and f"{peer} s" in r]
             if points:
@@ -101,8 +102,7 @@ def draw(rows: list[dict]) -> None:
         axis.set_title(target)
         axis.set_xlabel("pixels")
         axis.grid(alpha=0.3)
-    np.atleast_1d(axes)[0].set_ylabel("seconds a training step")
-    axes = np.atleast_1d(axes)
+    axes[0].set_ylabel("seconds a training step")
     axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="lower right")
     figure.savefig(PICTURES / "benchmark_step.png", dpi=120)
 

@@ -5,7 +5,6 @@ from siren_jax import metrics as metrics
 from siren_jax import recipes as recipes
 from siren_jax.errors import InputError as InputError
 from siren_jax.fit import Fit as Fit
-from siren_jax.fit import Progress as Progress
 from siren_jax.fit import fit as fit
 from siren_jax.network import SIREN as SIREN
 from siren_jax.network import ReLUMLP as ReLUMLP
@@ -19,6 +18,7 @@ from siren_jax.operators import gradient as gradient
 from siren_jax.operators import hessian as hessian
 from siren_jax.operators import jacobian as jacobian
 from siren_jax.operators import laplacian as laplacian
+from siren_jax.progress import Progress as Progress
 from siren_jax.signals import Frame as Frame
 from siren_jax.signals import PixelDataset as PixelDataset
 from siren_jax.signals import choose_omega as choose_omega

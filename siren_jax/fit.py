@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,31 +23,12 @@ from jax.tree_util import Partial
 from numpy import ndarray
 
 from siren_jax._types import Batch, Objective
+from siren_jax.progress import Budget, Log, Progress
 from siren_jax.step import Given, Span, State, Steps
 from siren_jax.tiles import points_per_tile
 
 Sample = Callable[[Array, Array], Batch]
 Schedule = Callable[[Array], Array]
-
-CHUNK_SECONDS = 0.5
-MAX_CHUNK = 1024  # steps of one call
-
-
-class Progress(NamedTuple):
-    """What `watch` is told between two chunks."""
-
-    step: int
-    """Steps taken."""
-    seconds: float
-    """Time spent on them, without compilation."""
-    spent: float
-    """Share of the budget that is spent, 0 to 1."""
-    seconds_per_step: float
-    """In the last chunk."""
-    terms: dict[str, float]
-    """Mean of the loss and of every term over the steps of the last chunk."""
-    network: Callable[[], nnx.Module]
-    """A copy of the network as it is now; made when called."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +113,7 @@ def fit(
     Raises:
         ValueError: no budget, one that is not positive, a weight for no term, or a term without a value at each point.
     """
-    budget = _Budget(steps, seconds)
+    budget = Budget(steps, seconds)
     if tile is not None and tile < 1:
         raise ValueError(f"a tile has at least one point, but got tile={tile}.")
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer
@@ -146,11 +127,11 @@ def fit(
 
     began = time.perf_counter()
     given = Given(rest, sample, key, term_weights)
-    program = Steps(graphdef, objective, optimizer, schedule, terms, tile or points_per_tile(), MAX_CHUNK)
+    program = Steps(graphdef, objective, optimizer, schedule, terms, tile or points_per_tile(), budget.longest)
     take = jax.jit(program, donate_argnums=0).lower(state, given, _span(0, 1, (0.0, 0, 0.0))).compile()
     compile_seconds = time.perf_counter() - began
 
-    log = _Log(("loss", *terms))
+    log = Log(("loss", *terms))
     stopped_by = message = ""
     with _interrupts() as interrupted:
         while not stopped_by:
@@ -177,79 +158,6 @@ def fit(
         seconds_per_step=float(np.median(log.rates)),
         message=message,
     )
-
-
-class _Log:
-    """What happened so far, chunk by chunk."""
-
-    def __init__(self, names: tuple[str, ...]):
-        self.names = names
-        self.steps, self.seconds = 0, 0.0
-        self.rates: list[float] = []
-        self._rows: list[ndarray] = []
-        self._ends: list[ndarray] = []
-
-    def add(self, rows: ndarray, elapsed: float) -> None:
-        """A chunk: a row of loss and terms for each of its steps, and the seconds it took."""
-        each = elapsed / max(1, len(rows))
-        self._rows.append(rows)
-        self._ends.append(self.seconds + each * np.arange(1, len(rows) + 1))
-        self.rates.append(each)
-        self.steps += len(rows)
-        self.seconds += elapsed
-
-    def progress(self, budget: "_Budget", network: Callable[[], nnx.Module]) -> Progress:
-        means = dict(zip(self.names, self._rows[-1].mean(axis=0).tolist(), strict=True))
-        return Progress(self.steps, self.seconds, budget.share(self), self.rates[-1], means, network)
-
-    def history(self) -> dict[str, ndarray]:
-        columns = np.concatenate(self._rows).T
-        return {**dict(zip(self.names, columns, strict=True)), "seconds": np.concatenate(self._ends)}
-
-
-@dataclass(frozen=True)
-class _Budget:
-    """Steps, seconds or both; whichever ends first."""
-
-    steps: int | None
-    seconds: float | None
-
-    def __post_init__(self) -> None:
-        if self.steps is None and self.seconds is None:
-            raise ValueError("fit needs a budget: steps, seconds or both.")
-        if (self.steps is not None and self.steps < 1) or (self.seconds is not None and not self.seconds > 0):
-            raise ValueError(f"a budget must be positive, but got steps={self.steps}, seconds={self.seconds}.")
-
-    def length(self, log: _Log) -> int:
-        """Steps of the next chunk: one to begin with, then about half a second, and no further than the budget."""
-        time_left = CHUNK_SECONDS if self.seconds is None else min(CHUNK_SECONDS, self.seconds - log.seconds)
-        length = int(time_left / log.rates[-1]) if log.rates else 1
-        steps_left = MAX_CHUNK if self.steps is None else self.steps - log.steps
-        return max(1, min(length, steps_left, MAX_CHUNK))
-
-    def clock(self, log: _Log) -> tuple[float, int, float]:
-        """Share spent at a step, that step, and the share that each further one spends.
-
-        With a number of steps it does not depend on the time, nor on where chunks begin: a fit is repeatable.
-        """
-        if self.steps is not None:
-            return 0.0, 0, 1 / self.steps
-        assert self.seconds is not None
-        return log.seconds / self.seconds, log.steps, (log.rates[-1] if log.rates else 0.0) / self.seconds
-
-    def share(self, log: _Log) -> float:
-        """Share of the budget that is spent."""
-        by_steps = log.steps / self.steps if self.steps else 0.0
-        by_seconds = log.seconds / self.seconds if self.seconds else 0.0
-        return min(1.0, max(by_steps, by_seconds))
-
-    def reached(self, log: _Log) -> str:
-        """Which budget is spent, or nothing."""
-        if self.steps is not None and log.steps >= self.steps:
-            return "steps"
-        if self.seconds is not None and log.seconds + log.rates[-1] / 2 >= self.seconds:
-            return "seconds"
-        return ""
 
 
 def _span(start: int, length: int, clock: tuple[float, int, float]) -> Span:

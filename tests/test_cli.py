@@ -165,7 +165,8 @@ def test_omega_can_be_given(options, omega, photo, tmp_path, capsys):
 @pytest.mark.parametrize("target", ["values", "gradient"])
 def test_recipe_paper_is_its_options_spelt_out(target, photo, tmp_path, capsys):
     spelt_out = ["--batch-size", "full", "--learning-rate", "1e-4", "--schedule", "constant"]
-    spelt_out += ["--weight-scale", "1", "--omega", "30", "--integral-weight", "0"]
+    spelt_out += ["--weight-scale", "1", "--omega", "30"]
+    spelt_out += ["--integral-weight", "0"] * (target == "gradient")
     rates = []
     for name, options in (("paper", ["--recipe", "paper"]), ("spelt out", spelt_out), ("tuned", [])):
         arguments = ["--steps", "6", "--width", "16", "--depth", "1", "--target", target, "--json"]
@@ -233,10 +234,11 @@ def test_the_smallest_pictures_are_fitted(size, target, tmp_path):
         (["--omega", "high"], "or 'auto'"),
         (["--omega", "2e9"], "or 'auto'"),
         (["--hidden-omega", "2e9"], "--hidden-omega takes a number below"),
+        (["--integral-weight", "1"], "leave it out with others"),
         (["--model", "relu", "--omega", "30"], "leave them out with --model relu"),
         (["--hidden-omega", "-1"], "--hidden-omega takes a positive number"),
         (["--weight-scale", "0"], "--weight-scale takes a positive number"),
-        (["--integral-weight", "-1"], "not negative"),
+        (["--target", "gradient", "--integral-weight", "-1"], "not negative"),
         (["--weights", "0", "0", "0"], "not all zero"),
         (["--target", "mixed", "--weights", "1", "-1", "0"], "not negative"),
     ],

@@ -13,7 +13,7 @@ import optax
 import pytest
 from flax import nnx
 
-from siren_jax import SIREN, fit, supervise
+from siren_jax import SIREN, fit, progress, supervise
 from siren_jax.fit import constant, cosine_decay
 
 loop = importlib.import_module("siren_jax.fit")  # the package exports the function under the module's name
@@ -90,8 +90,8 @@ def one_second_chunks(monkeypatch):
 @pytest.fixture
 def two_step_chunks(monkeypatch):
     """Chunks of one step, then of two, however slow the machine."""
-    monkeypatch.setattr(loop, "CHUNK_SECONDS", 1e6)
-    monkeypatch.setattr(loop, "MAX_CHUNK", 2)
+    monkeypatch.setattr(progress, "CHUNK_SECONDS", 1e6)
+    monkeypatch.setattr(progress.Budget, "longest", 2)
 
 
 # What is computed
@@ -104,10 +104,10 @@ def test_the_same_key_gives_the_same_bits_and_another_key_others():
 
 
 def test_chunk_boundaries_change_no_bit(monkeypatch):
-    monkeypatch.setattr(loop, "CHUNK_SECONDS", 1e6)
+    monkeypatch.setattr(progress, "CHUNK_SECONDS", 1e6)
     whole = fit(line(), VALUE, sample, key=KEY, steps=8)  # chunks of one and of seven steps
     for most in (1, 3):
-        monkeypatch.setattr(loop, "MAX_CHUNK", most)
+        monkeypatch.setattr(progress.Budget, "longest", most)
         assert identical(fit(line(), VALUE, sample, key=KEY, steps=8), whole)
 
 
@@ -223,7 +223,7 @@ def test_weights_multiply_terms_in_the_loss_and_not_in_the_history():
 
 
 def test_the_objective_is_traced_and_compiled_equally_often_for_any_number_of_steps(monkeypatch):
-    monkeypatch.setattr(loop, "MAX_CHUNK", 4)
+    monkeypatch.setattr(progress.Budget, "longest", 4)
     traces, compilations = [], []
 
     def objective(field, batch):
@@ -285,10 +285,10 @@ def test_watch_ends_a_fit_and_is_told_what_happened():
 
     fitted = fit(line(), VALUE, fixed, key=KEY, steps=100, optimizer=SGD, watch=watch)
     assert (fitted.stopped_by, fitted.steps) == ("watch", 5)
-    for start, progress in zip([0, 1, 3], seen, strict=True):
-        assert progress.spent == progress.step / 100
+    for start, told in zip([0, 1, 3], seen, strict=True):
+        assert told.spent == told.step / 100
         for name in ("loss", "value"):
-            assert np.isclose(progress.terms[name], fitted.history[name][start : progress.step].mean())  # float32
+            assert np.isclose(told.terms[name], fitted.history[name][start : told.step].mean())  # float32
 
 
 @pytest.mark.usefixtures("two_step_chunks")
@@ -325,7 +325,7 @@ def test_the_history_has_a_value_of_every_term_for_every_step():
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("most", [1, 1024])
 def test_a_loss_that_is_not_finite_stops_the_fit_and_keeps_the_last_good_network(bad, most, monkeypatch):
-    monkeypatch.setattr(loop, "MAX_CHUNK", most)
+    monkeypatch.setattr(progress.Budget, "longest", most)
 
     def objective(field, batch):
         return level(field, batch) | {"poison": batch["poison"]}

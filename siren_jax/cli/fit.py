@@ -184,6 +184,8 @@ class Fit:
             raise InputError(f"--hidden-omega takes a number below {MAX_OMEGA:g}, but is {self.hidden_omega:g}.")
         if self.model == "relu" and (self.omega or self.weight_scale):
             raise InputError("--omega and --weight-scale are of sine networks; leave them out with --model relu.")
+        if self.integral_weight is not None and self.target not in ("gradient", "laplacian"):
+            raise InputError("--integral-weight is of --target gradient and laplacian; leave it out with others.")
         for name in ("width", "depth", "downsample"):
             least, most = (0 if name == "depth" else 1), LIMITS.get(name, math.inf)
             if not least <= getattr(self, name) <= most:
@@ -224,7 +226,7 @@ class Fit:
             return ReLUMLP(2, dataset.channels, width=self.width, depth=self.depth, rngs=rngs), "none"
         first_omega, reason = self._recipe.first_omega, "option" if self.omega else f"recipe {self.recipe}"
         if first_omega is None:
-            first_omega, reason = choose_omega(dataset.value.reshape(*dataset.shape, -1), dataset.frame)
+            first_omega, reason = choose_omega(dataset.grid("value"), dataset.frame)
             print(f"omega {first_omega:.4g}: {reason}", file=sys.stderr)
         network = SIREN(
             2,

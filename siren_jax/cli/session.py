@@ -18,9 +18,10 @@ from siren_jax.cli.console import Reporter
 from siren_jax.cli.render import write_picture
 from siren_jax.cli.tensorboard import TensorBoard
 from siren_jax.errors import InputError
-from siren_jax.fit import Fit, Progress
+from siren_jax.fit import Fit
 from siren_jax.network import count_parameters
 from siren_jax.neural_field import RENDERED, NeuralField
+from siren_jax.progress import Progress
 from siren_jax.signals import PixelDataset
 from siren_jax.storage import write_atomically
 

@@ -175,9 +175,9 @@ class PixelDataset:
         edges = np.arange(batch_size + 1) * len(self) // batch_size
         integrals = {}
         if "gradient_integral" in quantities:
-            integrals["gradient_integral"] = segments(self._grids("gradient"), self.frame)
+            integrals["gradient_integral"] = segments(self.grid("gradient"), self.frame)
         if "laplacian_integral" in quantities:
-            integrals["laplacian_integral"] = stencils(self._grids("laplacian"), self.frame)
+            integrals["laplacian_integral"] = stencils(self.grid("laplacian"), self.frame)
         pointwise = {"coordinates", *quantities} - set(integrals)
         data = {name: jnp.asarray(getattr(self, name)) for name in sorted(pointwise)}
         return Partial(_draw, data, jnp.asarray(edges, jnp.int32), integrals)
@@ -189,10 +189,11 @@ class PixelDataset:
         """
         low, high = self.value_range
         half = (high - low) / 2
-        derivatives = {name: half * self._grids(name) for name in ("gradient", "laplacian")}
-        return {"value": (self._grids("value") + 1) * half + low, **derivatives}
+        derivatives = {name: half * self.grid(name) for name in ("gradient", "laplacian")}
+        return {"value": (self.grid("value") + 1) * half + low, **derivatives}
 
-    def _grids(self, name: str) -> ndarray:
+    def grid(self, name: str) -> Float[ndarray, "h w ..."]:
+        """A quantity of every pixel, "value", "gradient" or "laplacian", as `(h, w, …)`; values in [-1, 1]."""
         values = getattr(self, name)
         return values.reshape(*self.shape, *values.shape[1:])
 
