@@ -79,7 +79,37 @@ def bells(time: ndarray) -> ndarray:
     return sound
 
 
-SYNTHESISED = {"pluck": pluck, "voice": voice, "chirp": chirp, "bells": bells}
+def drums(time: ndarray) -> ndarray:
+    """Thuds that fall in pitch, and bursts of noise between them."""
+    sound, noise = np.zeros_like(time), np.random.default_rng(1).normal(size=len(time))
+    for start in np.arange(0, 2, 0.5):
+        after, later = np.maximum(time - start, 0), np.maximum(time - start - 0.25, 0)
+        sound += np.sin(2 * np.pi * (60 * after + 3 * (1 - np.exp(-40 * after)))) * np.exp(-8 * after)
+        sound += 0.2 * noise * np.exp(-30 * later) * (later > 0)
+    return sound
+
+
+def flute(time: ndarray) -> ndarray:
+    """A melody of few harmonics with vibrato, and breath."""
+    pitch = np.array([523, 587, 659, 784])[np.minimum((2 * time).astype(int), 3)]
+    phase = 2 * np.pi * np.cumsum(pitch * (1 + 0.006 * np.sin(2 * np.pi * 5 * time))) / RATE
+    band = scipy.signal.butter(2, (800, 4000), "band", fs=RATE)
+    breath = scipy.signal.lfilter(*band, np.random.default_rng(2).normal(size=len(time)))
+    tone = np.sin(phase) + 0.3 * np.sin(2 * phase) + 0.1 * np.sin(3 * phase)
+    return (tone + 0.03 * breath) * (0.6 + 0.4 * np.sin(4 * np.pi * time) ** 2)
+
+
+def organ(time: ndarray) -> ndarray:
+    """Two chords of many harmonics."""
+    chords = ((131, 165, 196, 262), (110, 147, 175, 220))
+    pipes = [
+        sum(np.sin(2 * np.pi * k * pitch * time + k * pitch) / k**1.5 for k in (1, 2, 3, 4, 6, 8) for pitch in chord)
+        for chord in chords
+    ]
+    return np.where(time < 1, *pipes)
+
+
+SYNTHESISED = {f.__name__: f for f in (pluck, voice, chirp, bells, drums, flute, organ)}
 
 
 def synthesise(name: str) -> Sound:

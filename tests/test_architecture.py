@@ -27,6 +27,7 @@ ALLOWED = {
     "progress": ("", "flax numpy"),
     "fit": ("_types progress step tiles", f"{ARRAYS} flax optax"),
     "recipes": ("fit", "jax optax"),
+    "omega": ("_types fit network recipes signals tiles", f"{ARRAYS} flax optax"),
     "signals": ("signals.grid signals.image signals.pixels signals.spectrum", ""),
     "signals.grid": ("errors", ARRAYS),
     "signals.integrals": ("signals.grid", ARRAYS),

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from siren_jax import choose_omega
-from siren_jax.signals import Frame, rms_frequency
+from siren_jax.signals import Frame, rms_frequency, spectral_omega
 
 
 def wave(shape: tuple[int, ...], periods: tuple[int, ...], phase: float = 0.3) -> np.ndarray:
@@ -43,17 +42,17 @@ def test_frequency_depends_neither_on_offset_nor_scale_nor_copies_of_a_channel()
 @pytest.mark.parametrize("shape", [(1,), (5, 5), (1, 9)])
 def test_a_constant_has_no_frequency_and_the_least_omega(shape):
     assert rms_frequency(np.ones((*shape, 2)), Frame(shape)) == 0
-    assert choose_omega(np.ones((*shape, 2)), Frame(shape)).omega == 1
+    assert spectral_omega(np.ones((*shape, 2)), Frame(shape)).omega == 1
 
 
 def test_omega_follows_the_signal_where_it_is_sampled_finely():
-    omegas = [choose_omega(wave((44100,), (periods,)), Frame((44100,))).omega for periods in (100, 200)]
+    omegas = [spectral_omega(wave((44100,), (periods,)), Frame((44100,))).omega for periods in (100, 200)]
     assert omegas[1] / omegas[0] == pytest.approx(2, rel=1e-3)
 
 
 def test_omega_follows_the_sampling_where_the_signal_varies_up_to_it():
     noise = np.random.default_rng(0).normal(size=(256, 256, 1))
-    whole, part = choose_omega(noise, Frame((256, 256))), choose_omega(noise[::2, ::2], Frame((128, 128)))
+    whole, part = spectral_omega(noise, Frame((256, 256))), spectral_omega(noise[::2, ::2], Frame((128, 128)))
     assert whole.omega == pytest.approx(2 * part.omega)
     assert "Nyquist" in whole.reason
     assert "2 times" in whole.reason

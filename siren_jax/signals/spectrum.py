@@ -44,8 +44,8 @@ def rms_frequency(values: Float[ndarray, "*shape c"], frame: Frame) -> float:
     return math.sqrt(sum(float(np.mean(slope**2)) for slope in slopes) / variance) / frame.spacing
 
 
-def choose_omega(values: Float[ndarray, "*shape c"], frame: Frame) -> OmegaChoice:
-    """First omega of a SIREN for a signal, and why.
+def spectral_omega(values: Float[ndarray, "*shape c"], frame: Frame) -> OmegaChoice:
+    """First omega of a SIREN for a signal, from its spectrum and sampling, and why.
 
     omega = d·min(2/3 of the root-mean-square frequency, 0.045·Nyquist frequency), Nyquist π/spacing. The first layer's
     weights are U(±1/d), so that a wave of the network begins with at most omega/d radians a coordinate. A signal
@@ -58,7 +58,7 @@ def choose_omega(values: Float[ndarray, "*shape c"], frame: Frame) -> OmegaChoic
         frame: their grid.
 
     >>> x = Frame((1000,)).coordinates(np.arange(1000)[:, None])
-    >>> round(choose_omega(np.sin(60 * x), Frame((1000,))).omega)
+    >>> round(spectral_omega(np.sin(60 * x), Frame((1000,))).omega)
     40
     """
     d, own, nyquist = len(frame.shape), rms_frequency(values, frame), math.pi / frame.spacing
