@@ -6,7 +6,13 @@ between pixels or samples. The aim: never more than 1 dB below the best of the g
 `python -m benchmarks.omega`: an hour on two cores; `--wav FILE` adds sounds.
 """
 
+import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -29,64 +35,83 @@ BATCH_SIZE = 4096
 @dataclass(frozen=True)
 class Config:
     pictures: tuple[str, ...] = NAMES
-    sizes: tuple[int, ...] = (128, 256)
+    sizes: tuple[int, ...] = (128, 256, 500)
     """Pixels of the longer side."""
-    picture_omegas: tuple[float, ...] = (10, 14, 20, 28, 40, 56, 80, 113)
+    picture_omegas: tuple[float, ...] = (10, 14, 20, 28, 40)
+    """For 128 pixels; for others in proportion."""
     sounds: tuple[str, ...] = tuple(SYNTHESISED)
     wav: tuple[str, ...] = ()
     """Sound files besides."""
-    sound_omegas: tuple[float, ...] = (300, 600, 850, 1200, 1700, 2400, 3400, 4800)
+    sound_omegas: tuple[float, ...] = (850, 1200, 1700, 2400, 3400, 4800)
     passes: float = 25.0
     """How often a fit sees every pixel or sample."""
+    grid_from: str | None = None
+    """Results of an earlier run, whose fits of the grids are not run again: they do not depend on how omega is
+    chosen."""
+
+
+class Signal(NamedTuple):
+    name: str
+    sample: Partial
+    seen: ndarray
+    between: ndarray
+    omegas: tuple[float, ...]
+
+
+def signals(config: Config) -> Iterator[Signal]:
+    for size, name in itertools.product(config.sizes, config.pictures):
+        try:
+            picture = load_picture(name, size)
+        except ValueError as error:
+            print(error)
+            continue
+        sample = picture.dataset.sampler(min(BATCH_SIZE, len(picture.dataset)))
+        omegas = tuple(round(omega * size / 128, 1) for omega in config.picture_omegas)
+        yield Signal(f"{name} {size}", sample, 2 * picture.pixels - 1, 2 * picture.between - 1, omegas)
+    for sound in [*(synthesise(name) for name in config.sounds), *(read(path) for path in config.wav)]:
+        yield Signal(sound.name, sound.sampler(BATCH_SIZE), sound.samples, sound.between, config.sound_omegas)
 
 
 def main(config: Config) -> list[dict]:
+    earlier = json.loads(Path(config.grid_from).read_text())["rows"] if config.grid_from else []
+    known = {row["signal"]: {float(omega): db for omega, db in row["grid"].items()} for row in earlier}
     rows = []
-    for size in config.sizes:
-        for name in config.pictures:
-            try:
-                picture = load_picture(name, size)
-            except ValueError as error:
-                print(error)
-                continue
-            sample = picture.dataset.sampler(min(BATCH_SIZE, len(picture.dataset)))
-            grids = (2 * picture.pixels - 1, 2 * picture.between - 1)
-            rows.append({"signal": f"{name} {size}"} | compare(sample, *grids, config.picture_omegas, config.passes))
-            print(rows[-1], flush=True)
-    for sound in [*(synthesise(name) for name in config.sounds), *(read(path) for path in config.wav)]:
-        sample = sound.sampler(BATCH_SIZE)
-        omegas = config.sound_omegas
-        rows.append({"signal": sound.name} | compare(sample, sound.samples, sound.between, omegas, config.passes))
+    for signal in signals(config):
+        rows.append(compare(signal, config.passes, known.get(signal.name, {})))
         print(rows[-1], flush=True)
     publish("omega", rows, config)
     return rows
 
 
-def compare(sample: Partial, seen: ndarray, between: ndarray, omegas: tuple[float, ...], passes: float) -> dict:
+def compare(signal: Signal, passes: float, known: Mapping[float, float]) -> dict:
     """Held-out PSNR of every omega of the grid and of the chosen one."""
-    frame = Frame(seen.shape[:-1])
-    chosen = choose_omega(seen, frame).omega
-    steps = max(1, round(passes * np.prod(frame.shape) / len(jax.eval_shape(sample, jax.random.key(0), 0)["value"])))
-    result = {omega: held_out(sample, frame, between, omega, steps) for omega in (*omegas, chosen)}
-    best = max(omegas, key=lambda omega: result[omega])
+    frame = Frame(signal.seen.shape[:-1])
+    began = time.perf_counter()
+    chosen = choose_omega(signal.seen, frame).omega
+    seconds = time.perf_counter() - began
+    steps = max(1, round(passes * np.prod(frame.shape) / BATCH_SIZE))
+    grid = {omega: known.get(omega) or held_out(signal, frame, omega, steps) for omega in signal.omegas}
+    best, achieved = max(grid, key=lambda omega: grid[omega]), held_out(signal, frame, chosen, steps)
     return {
-        "rms frequency": rms_frequency(seen, frame),
+        "signal": signal.name,
+        "rms frequency": rms_frequency(signal.seen, frame),
         "best omega": best,
-        "dB": result[best],
+        "dB": grid[best],
         "chosen omega": chosen,
-        "dB chosen": result[chosen],
-        "below best": result[best] - result[chosen],
-        "grid": {str(omega): result[omega] for omega in omegas},
+        "dB chosen": achieved,
+        "below best": grid[best] - achieved,
+        "seconds to choose": seconds,
+        "grid": {str(omega): db for omega, db in grid.items()},
     }
 
 
-def held_out(sample: Partial, frame: Frame, between: ndarray, omega: float, steps: int) -> float:
-    d, c = len(frame.shape), between.shape[-1]
+def held_out(signal: Signal, frame: Frame, omega: float, steps: int) -> float:
+    d, c = len(frame.shape), signal.between.shape[-1]
     network = SIREN(d, c, first_omega=omega, weight_scale=RECIPE.weight_scale, rngs=nnx.Rngs(0))
     fitted = fit(
         network,
         supervise("value"),
-        sample,
+        signal.sample,
         key=jax.random.key(0),
         steps=steps,
         optimizer=RECIPE.optimizer(omega),
@@ -94,7 +119,7 @@ def held_out(sample: Partial, frame: Frame, between: ndarray, omega: float, step
     )
     region = tuple((0.5, n - 0.5) for n in frame.shape)
     rendered = NeuralField(fitted.network, frame).render(tuple(n - 1 for n in frame.shape), region=region)
-    return psnr(rendered, between)
+    return psnr(rendered, signal.between)
 
 
 if __name__ == "__main__":

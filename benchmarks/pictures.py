@@ -30,6 +30,8 @@ NAMES = (
     "rocket",
     "text",
     "cell",
+    "hubble_deep_field",
+    "retina",
 )
 
 

@@ -9,10 +9,12 @@ from numpy import ndarray
 
 from siren_jax.signals.grid import Frame
 
-# The best of grids of omegas, judged between the samples: photographs of 128 and 256 pixels, two seconds of music. See
+# From grids of omegas, judged between the samples: photographs of 128 to 500 pixels, two seconds of sound. See
 # `docs/performance.md` and `benchmarks/omega.py`.
-OWN_SHARE = 2 / 3
+OWN_SHARE = 0.6
 NYQUIST_SHARE = 0.045
+CROWDING = 0.15
+CROWDING_SAMPLES = 128**2
 
 
 class OmegaChoice(NamedTuple):
@@ -47,19 +49,19 @@ def rms_frequency(values: Float[ndarray, "*shape c"], frame: Frame) -> float:
 def spectral_omega(values: Float[ndarray, "*shape c"], frame: Frame) -> OmegaChoice:
     """First omega of a SIREN for a signal, from its spectrum and sampling, and why.
 
-    omega = d·min(2/3 of the root-mean-square frequency, 0.045·Nyquist frequency), Nyquist π/spacing. The first layer's
-    weights are U(±1/d), so that a wave of the network begins with at most omega/d radians a coordinate. A signal
-    sampled finer than it varies, as sound is, is met at its own frequencies. One that varies up to its sampling, as
-    pictures do, is kept smooth between its samples: a higher omega fits them sooner and leaves rubbish between them. At
-    least 1.
+    omega = d·(N/128²)^0.15·min(0.6·root-mean-square frequency, 0.045·Nyquist frequency) for N samples, with Nyquist
+    π/spacing. The first layer's weights are U(±1/d), so that a wave of the network begins with at most omega/d radians
+    a coordinate. A signal sampled finer than it varies is met at its own frequencies. One that varies up to its
+    sampling, as pictures do, is kept smooth between its samples: a higher omega fits them sooner and leaves rubbish
+    between them, the less so the more samples a network has to carry. At least 1.
 
     Args:
         values: of all samples.
         frame: their grid.
 
-    >>> x = Frame((1000,)).coordinates(np.arange(1000)[:, None])
-    >>> round(spectral_omega(np.sin(60 * x), Frame((1000,))).omega)
-    40
+    >>> x = Frame((128, 128)).coordinates(np.moveaxis(np.indices((128, 128)), 0, -1))
+    >>> spectral_omega(np.sin(4 * np.pi * x[..., :1]), Frame((128, 128))).reason
+    "1.2 times the signal's root-mean-square frequency, 12.51 rad a coordinate"
     """
     d, own, nyquist = len(frame.shape), rms_frequency(values, frame), math.pi / frame.spacing
     share, frequency, whose = min(
@@ -67,7 +69,8 @@ def spectral_omega(values: Float[ndarray, "*shape c"], frame: Frame) -> OmegaCho
         (NYQUIST_SHARE, nyquist, "sampling's Nyquist"),
         key=lambda candidate: candidate[0] * candidate[1],
     )
-    omega, times = d * share * frequency, f"{d} times " if d > 1 else ""
-    if omega < 1:
+    factor = d * (math.prod(frame.shape) / CROWDING_SAMPLES) ** CROWDING * share
+    if factor * frequency < 1:
         return OmegaChoice(1.0, "the least; the signal hardly varies")
-    return OmegaChoice(omega, f"{times}{share:.2g} of the {whose} frequency, {frequency:.4g} rad a coordinate")
+    reason = f"{factor:.2g} times the {whose} frequency, {frequency:.4g} rad a coordinate"
+    return OmegaChoice(factor * frequency, reason)
