@@ -61,7 +61,7 @@ def spectral_omega(values: Float[ndarray, "*shape c"], frame: Frame) -> OmegaCho
 
     >>> x = Frame((128, 128)).coordinates(np.moveaxis(np.indices((128, 128)), 0, -1))
     >>> spectral_omega(np.sin(4 * np.pi * x[..., :1]), Frame((128, 128))).reason
-    "1.2 times the signal's root-mean-square frequency, 12.51 rad a coordinate"
+    "1.2 times the signal's root-mean-square frequency, 12.5 rad a coordinate"
     """
     d, own, nyquist = len(frame.shape), rms_frequency(values, frame), math.pi / frame.spacing
     share, frequency, whose = min(
