@@ -46,16 +46,9 @@ def ours(data: PixelDataset, target: str, net: SIREN | None = None) -> Step:
     quantities = TARGETS[target]
     graphdef, params, rest = nnx.split(net or network(), nnx.Param, ...)
     optimizer = optax.adam(RATE)
-    steps = Steps(
-        graphdef,
-        supervise(*quantities, mean_square=data.mean_square),
-        optimizer,
-        constant,
-        quantities,
-        points_per_tile(),
-        1,
-    )
-    given = Given(rest, data.sampler(quantities=quantities), jax.random.key(0), jnp.ones(len(quantities)))
+    steps = Steps(graphdef, optimizer, constant, quantities, points_per_tile(), 1)
+    objective = supervise(*quantities, mean_square=data.mean_square)
+    given = Given(rest, objective, data.sampler(quantities=quantities), jax.random.key(0), jnp.ones(len(quantities)))
     span = Span(jnp.int32(0), jnp.int32(1), jnp.float32(0), jnp.int32(0), jnp.float32(0))
     state = State(params, optimizer.init(params), jax.tree.map(jnp.copy, params))
     take = jax.jit(steps, donate_argnums=0).lower(state, given, span).compile()

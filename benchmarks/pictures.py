@@ -81,13 +81,23 @@ def hold_out(name: str, fine: ndarray) -> Picture:
     return Picture(name, fine[::2, ::2], fine[1::2, 1::2], np.stack([rows, columns], axis=-1))
 
 
-def judge(field: NeuralField, picture: Picture) -> dict[str, float]:
-    """PSNR on the pixels and half way between them, and the relative error of the gradient."""
+def judge(field: NeuralField, picture: Picture, *, up_to_a_constant: bool = False) -> dict[str, float]:
+    """PSNR on the pixels and half way between them, and the relative error of the gradient.
+
+    Args:
+        field: a fit of the picture.
+        picture: the truth.
+        up_to_a_constant: whether the mean of every channel is taken from the truth, as for a fit of the gradient.
+    """
     h, w = picture.pixels.shape[:2]
     middle = field.render((h - 1, w - 1), region=((0.5, h - 0.5), (0.5, w - 0.5)))
     inner = field.render((h - 2, w - 2), of="gradient", region=((1.0, h - 1.0), (1.0, w - 1.0)))
+    pixels = field.render()
+    if up_to_a_constant:
+        offset = np.mean(picture.pixels - pixels, axis=(0, 1))
+        pixels, middle = pixels + offset, middle + offset
     return {
-        "pixels": psnr(field.render(), picture.pixels, value_range=1.0),
+        "pixels": psnr(pixels, picture.pixels, value_range=1.0),
         "between": psnr(middle, picture.between, value_range=1.0),
         "gradient": float(np.linalg.norm(inner - picture.gradient) / np.linalg.norm(picture.gradient)),
     }

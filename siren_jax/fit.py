@@ -93,9 +93,9 @@ def fit(
 
     Args:
         network: any NNX module that maps one point to values.
-        objective: `(field, batch) -> {term: (n,)}`.
-        sample: `(key, step) -> batch`, traced into the step; leaves share a leading axis n. A `jax.tree_util.Partial`
-            keeps its arrays out of the compiled program.
+        objective: `(field, batch) -> {term: (n,)}`, traced into the step.
+        sample: `(key, step) -> batch`, traced into the step as well; leaves share a leading axis n. The arrays of a
+            `jax.tree_util.Partial`, for either, are kept out of the compiled program.
         key: source of every batch; step k draws with `jax.random.fold_in(key, k)`.
         steps: stop after this many.
         seconds: stop after this time, compilation not counted. At least one of `steps` and `seconds` is needed.
@@ -117,7 +117,7 @@ def fit(
     if tile is not None and tile < 1:
         raise ValueError(f"a tile has at least one point, but got tile={tile}.")
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer
-    sample = sample if isinstance(sample, Partial) else Partial(sample)
+    objective, sample = (f if isinstance(f, Partial) else Partial(f) for f in (objective, sample))
     weights = {} if weights is None else weights
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)
     terms = _term_names(graphdef, params, rest, objective, sample, key, weights)
@@ -126,8 +126,8 @@ def fit(
     state = State(params, optimizer.init(params), jax.tree.map(jnp.copy, params))
 
     began = time.perf_counter()
-    given = Given(rest, sample, key, term_weights)
-    program = Steps(graphdef, objective, optimizer, schedule, terms, tile or points_per_tile(), budget.longest)
+    given = Given(rest, objective, sample, key, term_weights)
+    program = Steps(graphdef, optimizer, schedule, terms, tile or points_per_tile(), budget.longest)
     take = jax.jit(program, donate_argnums=0).lower(state, given, _span(0, 1, (0.0, 0, 0.0))).compile()
     compile_seconds = time.perf_counter() - began
 

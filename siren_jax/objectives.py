@@ -1,10 +1,12 @@
 """Objectives: `(field, batch) -> {term: value at each point}`. Who fits takes the means and weighs them."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.tree_util import Partial
 from jaxtyping import Float
 
 from siren_jax._types import Batch, Field, Objective
@@ -44,10 +46,11 @@ def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) 
     if not quantities or not set(quantities) <= {*QUANTITIES, *INTEGRALS}:
         known = ", ".join((*QUANTITIES, *INTEGRALS))
         raise ValueError(f"supervise takes one or more of {known}, but got {quantities or 'none'}.")
-    scale = {q: 1 / m for q, m in (mean_square or {}).items() if m > 0}
+    mean_square = mean_square or {}
+    scale = {q: 1 / mean_square[q] for q in quantities if mean_square.get(q, 0) > 0}
     pointwise = tuple(q for q in quantities if q in QUANTITIES)
 
-    def objective(field: Field, batch: Batch) -> dict[str, Array]:
+    def objective(scale: Mapping[str, Any], field: Field, batch: Batch) -> dict[str, Array]:
         errors = {}
         if pointwise:
             predictions = jax.vmap(_several(field, pointwise))(batch["coordinates"])
@@ -56,7 +59,7 @@ def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) 
             errors[q] = _squared_error(_difference(field, batch[q]["points"]), batch[q]["target"])
         return {q: scale.get(q, 1.0) * errors[q] for q in quantities}
 
-    return objective
+    return Partial(objective, scale)  # which keeps the scale of one picture out of a program that fits them all
 
 
 def _several(field: Field, quantities: tuple[str, ...]) -> Callable[[Array], dict[str, Array]]:

@@ -80,7 +80,7 @@ def race_omegas(values: Float[ndarray, "n c"], omegas: Float[ndarray, "k"], *, s
     errors = jax.jit(_errors)(fitted.network, jnp.asarray(points[1::2]), jnp.asarray(windows[:, 1::2]))
     omega = _lowest(np.log(omegas), np.log(np.mean(np.asarray(errors) ** 2, axis=(0, 2, 3))))
     raced = ", ".join(f"{omega:.4g}" for omega in omegas)
-    return OmegaChoice(omega, f"by a race of {raced}, judged on samples held out")
+    return OmegaChoice(float(f"{omega:.2g}"), f"by a race of {raced}, judged on samples held out")
 
 
 def _windows(values: ndarray) -> Float[ndarray, "w length c"]:

@@ -13,7 +13,6 @@ from jax import Array
 from jax.tree_util import Partial
 from jaxtyping import Float
 
-from siren_jax._types import Objective
 from siren_jax.tiles import sum_over_tiles
 
 
@@ -27,10 +26,11 @@ class State(NamedTuple):
 
 
 class Given(NamedTuple):
-    """Arrays that no step changes."""
+    """Arrays that no step changes, with the functions that use them."""
 
     rest: Any
     """The network's state besides its parameters."""
+    objective: Partial
     sample: Partial
     key: Array
     weights: Float[Array, "terms"]
@@ -51,7 +51,6 @@ class Steps:
     """Many steps of an optimiser on an objective, to be jitted with the state donated."""
 
     graphdef: nnx.GraphDef
-    objective: Objective
     optimizer: optax.GradientTransformation
     schedule: Callable[[Array], Array]
     terms: tuple[str, ...]
@@ -67,7 +66,7 @@ class Steps:
         """
 
         def loss(params, batch, mask):
-            values = self.objective(nnx.merge(self.graphdef, params, given.rest), batch)
+            values = given.objective(nnx.merge(self.graphdef, params, given.rest), batch)
             means = jnp.stack([jnp.sum(mask * values[name]) for name in self.terms])
             return jnp.sum(given.weights * means), means
 

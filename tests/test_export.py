@@ -29,10 +29,11 @@ def exported_step(quantities: tuple[str, ...], platforms: tuple[str, ...] = PLAT
     data = PixelDataset(np.arange(12 * 9 * 3, dtype=np.uint8).reshape(12, 9, 3))
     graphdef, params, rest = nnx.split(SIREN(2, 3, width=16, depth=DEPTH, rngs=nnx.Rngs(0)), nnx.Param, ...)
     optimizer = optax.adam(1e-3)
-    steps = Steps(
-        graphdef, supervise(*quantities, mean_square=data.mean_square), optimizer, cosine_decay, quantities, 16, 8
+    steps = Steps(graphdef, optimizer, cosine_decay, quantities, 16, 8)
+    objective = supervise(*quantities, mean_square=data.mean_square)
+    given = Given(
+        rest, objective, data.sampler(50, quantities=quantities), jax.random.key(0), jnp.ones(len(quantities))
     )
-    given = Given(rest, data.sampler(50, quantities=quantities), jax.random.key(0), jnp.ones(len(quantities)))
     span = Span(jnp.int32(0), jnp.int32(3), jnp.float32(0), jnp.int32(0), jnp.float32(0.1))
     return export.export(jax.jit(steps), platforms=platforms)(
         State(params, optimizer.init(params), params), given, span

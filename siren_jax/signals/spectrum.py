@@ -53,7 +53,7 @@ def spectral_omega(values: Float[ndarray, "*shape c"], frame: Frame) -> OmegaCho
     π/spacing. The first layer's weights are U(±1/d), so that a wave of the network begins with at most omega/d radians
     a coordinate. A signal sampled finer than it varies is met at its own frequencies. One that varies up to its
     sampling, as pictures do, is kept smooth between its samples: a higher omega fits them sooner and leaves rubbish
-    between them, the less so the more samples a network has to carry. At least 1.
+    between them, the less so the more samples a network has to carry. Two digits, and at least 1.
 
     Args:
         values: of all samples.
@@ -73,4 +73,4 @@ def spectral_omega(values: Float[ndarray, "*shape c"], frame: Frame) -> OmegaCho
     if factor * frequency < 1:
         return OmegaChoice(1.0, "the least; the signal hardly varies")
     reason = f"{factor:.2g} times the {whose} frequency, {frequency:.4g} rad a coordinate"
-    return OmegaChoice(factor * frequency, reason)
+    return OmegaChoice(float(f"{factor * frequency:.2g}"), reason)
