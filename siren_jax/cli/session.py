@@ -7,11 +7,13 @@ import resource
 import shutil
 import sys
 import tempfile
+from functools import partial
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from flax import nnx
+from jax import Array
 
 from siren_jax import metrics
 from siren_jax.cli.console import Reporter
@@ -75,7 +77,8 @@ class Session:
     def watch(self, progress: Progress) -> bool:
         """Shows and logs the state of a fit; true once the target PSNR is reached."""
         network = progress.network()
-        estimate = self._psnr(np.asarray(network(jnp.asarray(self._dataset.coordinates[self._subset]))), self._subset)
+        values = _evaluate(*nnx.split(network), self._dataset.coordinates[self._subset])
+        estimate = self._psnr(np.asarray(values), self._subset)
         self._curve.append((progress.step, estimate))
         left = progress.seconds * (1 / progress.spent - 1) if progress.spent else math.inf
         self.reporter.update(
@@ -201,3 +204,8 @@ class Session:
         write_atomically(
             self._path(name), lambda file: figure.savefig(file, format="png", dpi=100), overwrite=self._overwrite
         )
+
+
+@partial(jax.jit, static_argnums=0)  # eagerly it takes twice as long, a tenth of a chunk
+def _evaluate(graphdef, state, points) -> Array:
+    return nnx.merge(graphdef, state)(points)
