@@ -26,7 +26,7 @@ from benchmarks.pictures import NAMES, load_picture
 from benchmarks.sounds import SYNTHESISED, read, synthesise
 from siren_jax import SIREN, NeuralField, choose_omega, fit, recipes, supervise
 from siren_jax.metrics import psnr
-from siren_jax.signals import Frame, rms_frequency
+from siren_jax.signals import Frame, bandwidth
 
 RECIPE = recipes.TUNED["values"]
 BATCH_SIZE = 4096
@@ -94,7 +94,7 @@ def compare(signal: Signal, passes: float, known: Mapping[float, float]) -> dict
     best, achieved = max(grid, key=lambda omega: grid[omega]), held_out(signal, frame, chosen, steps)
     return {
         "signal": signal.name,
-        "rms frequency": rms_frequency(signal.seen, frame),
+        "bandwidth": bandwidth(signal.seen, frame),
         "best omega": best,
         "dB": grid[best],
         "chosen omega": chosen,

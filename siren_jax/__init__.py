@@ -12,7 +12,6 @@ from siren_jax.network import SineLayer as SineLayer
 from siren_jax.neural_field import NeuralField as NeuralField
 from siren_jax.neural_field import load as load
 from siren_jax.objectives import supervise as supervise
-from siren_jax.omega import choose_omega as choose_omega
 from siren_jax.operators import curl as curl
 from siren_jax.operators import divergence as divergence
 from siren_jax.operators import gradient as gradient
@@ -22,5 +21,6 @@ from siren_jax.operators import laplacian as laplacian
 from siren_jax.progress import Progress as Progress
 from siren_jax.signals import Frame as Frame
 from siren_jax.signals import PixelDataset as PixelDataset
+from siren_jax.signals import choose_omega as choose_omega
 from siren_jax.signals import generate_coordinates as generate_coordinates
 from siren_jax.signals import load_image as load_image

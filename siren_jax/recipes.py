@@ -50,7 +50,7 @@ class Recipe(NamedTuple):
         if self.phase_limit is None or first_omega is None:
             return adam
         factor = min(1.0, self.phase_limit / (self.learning_rate * first_omega))
-        return optax.chain(adam, optax.stateless(lambda updates, params: scale_first_layer(updates, factor)))
+        return optax.chain(adam, optax.stateless(lambda updates, params: _scale_first_layer(updates, factor)))
 
 
 PAPER = Recipe(
@@ -81,10 +81,8 @@ TUNED = {"values": _VALUES, "gradient": _DERIVATIVES, "laplacian": _DERIVATIVES,
 """For each target. On values tens of times sooner to the same quality than the paper's."""
 
 
-def scale_first_layer(state: Any, factor: Array | float) -> Any:
-    """Parameters of a sine network, or updates of them, with those of the first layer multiplied."""
-
+def _scale_first_layer(updates: Any, factor: float) -> Any:
     def scale(path: tuple, leaf: Array) -> Array:
         return factor * leaf if jax.tree_util.keystr(path[:2]) == "['layers'][0]" else leaf
 
-    return jax.tree_util.tree_map_with_path(scale, state)
+    return jax.tree_util.tree_map_with_path(scale, updates)

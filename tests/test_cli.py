@@ -149,10 +149,10 @@ def test_without_a_picture_the_photograph_of_scikit_image_is_fitted(tmp_path, mo
 def test_omega_is_chosen_for_the_picture_and_explained(photo, tmp_path, capsys):
     assert main(["fit", str(photo), *TINY, "--out", str(tmp_path / "a")]) == 0
     (explained,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("omega ")]
-    said = re.match(r"omega (\S+): (\S+) times the .* frequency, (\S+) rad", explained)
-    omega, factor, frequency = map(float, said.groups())
+    said = re.match(r"omega (\S+): (\S+) of the sampling's Nyquist frequency, (\S+) rad", explained)
+    omega, share, frequency = map(float, said.groups())
     assert omega == load(tmp_path / "a" / "my photo.siren").network.first_omega
-    assert omega == pytest.approx(factor * frequency, rel=0.1)  # two digits each
+    assert omega == pytest.approx(share * frequency, rel=0.1)  # two digits each
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,8 @@ from siren_jax.errors import InputError
 from siren_jax.fit import constant, cosine_decay, fit
 from siren_jax.network import SIREN, ReLUMLP
 from siren_jax.objectives import supervise
-from siren_jax.omega import choose_omega
 from siren_jax.recipes import PAPER, TUNED, Recipe
-from siren_jax.signals import PixelDataset, load_image
+from siren_jax.signals import PixelDataset, choose_omega, load_image
 from siren_jax.storage import LIMITS, MAX_OMEGA, Network
 
 QUANTITIES = {

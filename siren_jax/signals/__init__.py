@@ -6,5 +6,5 @@ from siren_jax.signals.image import load_image as load_image
 from siren_jax.signals.image import shrink as shrink
 from siren_jax.signals.pixels import PixelDataset as PixelDataset
 from siren_jax.signals.spectrum import OmegaChoice as OmegaChoice
-from siren_jax.signals.spectrum import rms_frequency as rms_frequency
-from siren_jax.signals.spectrum import spectral_omega as spectral_omega
+from siren_jax.signals.spectrum import bandwidth as bandwidth
+from siren_jax.signals.spectrum import choose_omega as choose_omega

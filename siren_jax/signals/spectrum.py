@@ -4,17 +4,14 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Num
 from numpy import ndarray
 
+from siren_jax.errors import InputError
 from siren_jax.signals.grid import Frame
 
-# From grids of omegas, judged between the samples: photographs of 128 to 500 pixels, two seconds of sound. See
-# `docs/performance.md` and `benchmarks/omega.py`.
-OWN_SHARE = 0.6
-NYQUIST_SHARE = 0.045
-CROWDING = 0.15
-CROWDING_SAMPLES = 128**2
+POWER = 0.9999
+ANALYSED = 2**20  # samples: 1,024² pixels, 23 seconds at 44.1 kHz
 
 
 class OmegaChoice(NamedTuple):
@@ -24,53 +21,75 @@ class OmegaChoice(NamedTuple):
     reason: str
 
 
-def rms_frequency(values: Float[ndarray, "*shape c"], frame: Frame) -> float:
-    """Root-mean-square frequency of a sampled signal, in radians a coordinate.
+def bandwidth(values: Num[ndarray, "*shape c"], frame: Frame) -> float:
+    """Frequency below which 99.99 % of a signal's power lies, in radians a coordinate.
 
-    √(mean |∇f|² / variance of f), which by Parseval is the root of the mean of |k|² over the power spectrum without
-    k = 0. Differences between neighbours stand for ∇f: a wave along an axis has |2 sin(k h/2)/h| for spacing h. Zero
-    for a constant.
+    The power spectrum of all channels, each without its mean, under a Hann window; of an array of more than 2^20
+    samples, of the middle. Zero for a constant.
 
     Args:
         values: of all samples.
         frame: their grid.
+
+    Raises:
+        InputError: the values are not finite, or not those of the grid.
 
     >>> x = Frame((1000,)).coordinates(np.arange(1000)[:, None])
-    >>> round(rms_frequency(np.sin(13 * np.pi * x), Frame((1000,))) / np.pi, 2)
-    12.99
+    >>> round(bandwidth(np.sin(100 * np.pi * x), Frame((1000,))) / np.pi)
+    101
     """
-    variance = float(np.mean((values - values.mean(axis=tuple(range(values.ndim - 1)))) ** 2))
-    if variance == 0:
+    d, shape = len(frame.shape), frame.shape
+    if values.shape[:-1] != shape:
+        raise InputError(
+            f"a signal on the grid {shape} has an array of the shape {(*shape, 'c')} with c channels, but this one has "
+            f"the shape {values.shape}. One channel is values[..., None]."
+        )
+    if not np.isfinite(values).all():
+        raise InputError("the values of a signal must be finite, but some are NaN or infinite.")
+    side = math.floor(ANALYSED ** (1 / d) + 1e-9)
+    middle = tuple(slice((n - min(n, side)) // 2, (n + min(n, side)) // 2) for n in shape)
+    part = values[middle].astype(np.float32)
+    axes = tuple(range(d))
+    part -= part.mean(axis=axes)
+    for axis, n in enumerate(part.shape[:-1]):
+        part *= np.expand_dims(np.hanning(n + 2)[1:-1].astype(np.float32), tuple(a for a in range(d + 1) if a != axis))
+    power = np.sum(np.abs(np.fft.fftn(part - part.mean(axis=axes), axes=axes)) ** 2, axis=-1).ravel()
+    if not power.any():
         return 0.0
-    slopes = [np.diff(values, axis=axis) for axis, n in enumerate(frame.shape) if n > 1]
-    return math.sqrt(sum(float(np.mean(slope**2)) for slope in slopes) / variance) / frame.spacing
+    waves = np.ix_(*(2 * np.pi * np.fft.fftfreq(n, frame.spacing) for n in part.shape[:-1]))
+    frequency = np.sqrt(sum(wave**2 for wave in waves)).ravel()
+    rising = np.argsort(frequency)
+    below = np.cumsum(power[rising], dtype=np.float64)
+    return float(frequency[rising][np.searchsorted(below, POWER * below[-1])])
 
 
-def spectral_omega(values: Float[ndarray, "*shape c"], frame: Frame) -> OmegaChoice:
-    """First omega of a SIREN for a signal, from its spectrum and sampling, and why.
+def choose_omega(values: Num[ndarray, "*shape c"], frame: Frame) -> OmegaChoice:
+    """First omega of a SIREN for a signal, and why.
 
-    omega = d·(N/128²)^0.15·min(0.6·root-mean-square frequency, 0.045·Nyquist frequency) for N samples, with Nyquist
-    π/spacing. The first layer's weights are U(±1/d), so that a wave of the network begins with at most omega/d radians
-    a coordinate. A signal sampled finer than it varies is met at its own frequencies. One that varies up to its
-    sampling, as pictures do, is kept smooth between its samples: a higher omega fits them sooner and leaves rubbish
-    between them, the less so the more samples a network has to carry. Two digits, and at least 1.
+    omega = 0.045·d·k_N·(k/k_N)^(2/3)·(N/128²)^(1/10) for N samples in d dimensions with the bandwidth k, and k_N =
+    π/spacing, the Nyquist frequency. The first layer's weights are U(±1/d), so that a wave of the network begins with
+    at most omega/d radians a coordinate. A higher omega fits the samples sooner and leaves rubbish between them, the
+    less so the more samples a network has to carry. Two digits, and at least 1.
+
+    The numbers are those that fit the best omegas of grids, judged between the samples, for photographs of 128 to 500
+    pixels and two seconds of sounds: `benchmarks/omega.py`.
 
     Args:
         values: of all samples.
         frame: their grid.
 
-    >>> x = Frame((128, 128)).coordinates(np.moveaxis(np.indices((128, 128)), 0, -1))
-    >>> spectral_omega(np.sin(4 * np.pi * x[..., :1]), Frame((128, 128))).reason
-    "1.2 times the signal's root-mean-square frequency, 12.5 rad a coordinate"
+    Raises:
+        InputError: the values are not finite, or not those of the grid.
+
+    >>> choose_omega(np.random.default_rng(0).normal(size=(128, 128, 1)), Frame((128, 128))).omega
+    23.0
     """
-    d, own, nyquist = len(frame.shape), rms_frequency(values, frame), math.pi / frame.spacing
-    share, frequency, whose = min(
-        (OWN_SHARE, own, "signal's root-mean-square"),
-        (NYQUIST_SHARE, nyquist, "sampling's Nyquist"),
-        key=lambda candidate: candidate[0] * candidate[1],
+    nyquist = math.pi / frame.spacing
+    share = bandwidth(values, frame) / nyquist
+    factor = 0.045 * len(frame.shape) * share ** (2 / 3) * (math.prod(frame.shape) / 128**2) ** 0.1
+    omega = max(1.0, float(f"{factor * nyquist:.2g}"))
+    return OmegaChoice(
+        omega,
+        f"{omega / nyquist:.2g} of the sampling's Nyquist frequency, {nyquist:.4g} rad a coordinate; "
+        f"{100 * POWER:g} % of the power lies below {share:.2g} of it",
     )
-    factor = d * (math.prod(frame.shape) / CROWDING_SAMPLES) ** CROWDING * share
-    if factor * frequency < 1:
-        return OmegaChoice(1.0, "the least; the signal hardly varies")
-    reason = f"{factor:.2g} times the {whose} frequency, {frequency:.4g} rad a coordinate"
-    return OmegaChoice(float(f"{factor * frequency:.2g}"), reason)
