@@ -4,7 +4,7 @@ A recipe may not buy PSNR on the pixels with rubbish between them, so every fit 
 the relative error of the gradient as well; see `pictures.py`. All see every pixel equally often. "paper" is the
 exception, on values: the authors' recipe, for as many steps as it needs to the PSNR on the pixels that "tuned" has.
 
-`python -m benchmarks.recipe`: half an hour on two cores; likewise `--target gradient` and `--target laplacian`.
+`python -m benchmarks.recipe`: an hour on two cores; two or three with `--target gradient` or `--target laplacian`.
 """
 
 import math

@@ -1,7 +1,6 @@
 """Objectives: `(field, batch) -> {term: value at each point}`. Who fits takes the means and weighs them."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +49,7 @@ def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) 
     scale = {q: 1 / mean_square[q] for q in quantities if mean_square.get(q, 0) > 0}
     pointwise = tuple(q for q in quantities if q in QUANTITIES)
 
-    def objective(scale: Mapping[str, Any], field: Field, batch: Batch) -> dict[str, Array]:
+    def objective(scale: Mapping[str, Array | float], field: Field, batch: Batch) -> dict[str, Array]:
         errors = {}
         if pointwise:
             predictions = jax.vmap(_several(field, pointwise))(batch["coordinates"])

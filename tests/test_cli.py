@@ -179,7 +179,7 @@ def test_recipe_paper_is_its_options_spelt_out(target, photo, tmp_path, capsys):
     assert abs(rates[0] - rates[2]) > 3e-3
 
 
-def test_another_picture_of_the_same_shape_compiles_nothing(tmp_path):
+def test_another_picture_of_the_same_shape_and_omega_compiles_nothing(tmp_path):
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
     kept = []
     for seed in (1, 2):
