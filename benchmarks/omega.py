@@ -3,7 +3,7 @@
 All fits are the tuned recipe's with the same number of steps, and are judged where no network was trained: half way
 between pixels or samples. The aim: never more than 1 dB below the best of the grid.
 
-`python -m benchmarks.omega`: an hour on two cores; `--wav FILE` adds sounds.
+`python -m benchmarks.omega`: an hour and a half on two cores; `--wav FILE` adds sounds.
 """
 
 import itertools

@@ -48,18 +48,18 @@ def bandwidth(values: Num[ndarray, "*shape c"], frame: Frame) -> float:
         raise InputError("the values of a signal must be finite, but some are NaN or infinite.")
     side = math.floor(ANALYSED ** (1 / d) + 1e-9)
     middle = tuple(slice((n - min(n, side)) // 2, (n + min(n, side)) // 2) for n in shape)
-    part = values[middle].astype(np.float32)
+    part = values[middle].astype(np.float64)
     axes = tuple(range(d))
+    if not np.ptp(part, axis=axes).any():  # the mean of equal numbers need not be that number to the last bit
+        return 0.0
     part -= part.mean(axis=axes)
     for axis, n in enumerate(part.shape[:-1]):
-        part *= np.expand_dims(np.hanning(n + 2)[1:-1].astype(np.float32), tuple(a for a in range(d + 1) if a != axis))
+        part *= np.expand_dims(np.hanning(n + 2)[1:-1], tuple(a for a in range(d + 1) if a != axis))
     power = np.sum(np.abs(np.fft.fftn(part - part.mean(axis=axes), axes=axes)) ** 2, axis=-1).ravel()
-    if not power.any():
-        return 0.0
     waves = np.ix_(*(2 * np.pi * np.fft.fftfreq(n, frame.spacing) for n in part.shape[:-1]))
     frequency = np.sqrt(sum(wave**2 for wave in waves)).ravel()
     rising = np.argsort(frequency)
-    below = np.cumsum(power[rising], dtype=np.float64)
+    below = np.cumsum(power[rising])
     return float(frequency[rising][np.searchsorted(below, POWER * below[-1])])
 
 
