@@ -17,7 +17,7 @@ import skimage.data
 from flax import nnx
 
 from siren_jax import SIREN, PixelDataset, supervise
-from siren_jax.fit import constant
+from siren_jax.recipes import constant
 from siren_jax.signals import shrink
 from siren_jax.step import Given, Span, State, Steps
 from siren_jax.tiles import points_per_tile

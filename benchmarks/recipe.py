@@ -2,12 +2,13 @@
 
 A recipe may not buy PSNR on the pixels with rubbish between them, so every fit reports the PSNR half a pixel away and
 the relative error of the gradient as well; see `pictures.py`. All see every pixel equally often. "paper" is the
-exception, on values: the authors' recipe, for as many steps as it needs to the PSNR on the pixels that "tuned" has.
+exception, on values: the authors' recipe, until it has the PSNR on the pixels that "tuned" ended with.
 
 `python -m benchmarks.recipe`: an hour on two cores; two or three with `--target gradient` or `--target laplacian`.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,14 +18,8 @@ from flax import nnx
 
 from benchmarks.measure import publish
 from benchmarks.pictures import Picture, judge, load_picture
-from siren_jax import SIREN, NeuralField, choose_omega, fit, recipes, supervise
-from siren_jax.recipes import PAPER, Recipe
-
-QUANTITIES = {
-    "values": ("value",),
-    "gradient": ("gradient", "gradient_integral"),
-    "laplacian": ("laplacian", "laplacian_integral"),
-}
+from siren_jax import SIREN, NeuralField, choose_omega, fit, supervise
+from siren_jax.recipes import PAPER, TARGETS, TUNED, Recipe
 
 
 @dataclass(frozen=True)
@@ -33,18 +28,19 @@ class Config:
     pictures: tuple[str, ...] = ("camera", "coffee", "brick", "cell")
     budgets: tuple[tuple[int, float], ...] = ((128, 12.0), (128, 50.0), (256, 12.0))
     """Pixels of the longer side, and how often a fit sees each."""
-    recipes: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
     """All, if none are named."""
-    paper_steps: int = 3000
+    paper_size: int = 128
+    """The largest picture that the paper's recipe is run on."""
+    paper_steps: int = 2000
     """The most of the paper's recipe."""
     seed: int = 0
 
 
-def candidates(tuned: Recipe) -> dict[str, tuple[Recipe, float]]:
-    """Recipes, and a factor on their omega."""
+def neighbours(tuned: Recipe) -> dict[str, tuple[Recipe, float]]:
+    """Recipes that differ from the tuned one in one setting, and a factor on their omega."""
     rate = tuned.learning_rate
     changes = {
-        "tuned": {},
         "rate x 2": {"learning_rate": 2 * rate},
         "rate / 2": {"learning_rate": rate / 2},
         "weights x 1": {"weight_scale": 1.0},
@@ -56,34 +52,47 @@ def candidates(tuned: Recipe) -> dict[str, tuple[Recipe, float]]:
         "2,048 points": {"batch_size": 2048},
         "8,192 points": {"batch_size": 8192},
     }
-    neighbours = {name: tuned._replace(**change) for name, change in changes.items()}
-    different = {name: (r, 1.0) for name, r in neighbours.items() if name == "tuned" or r != tuned}
-    return {**different, "omega x 1.4": (tuned, 1.4), "omega / 1.4": (tuned, 1 / 1.4), "paper": (PAPER, 1.0)}
+    recipes = {name: tuned._replace(**change) for name, change in changes.items()}
+    different = {name: (recipe, 1.0) for name, recipe in recipes.items() if recipe != tuned}
+    return {**different, "omega x 1.4": (tuned, 1.4), "omega / 1.4": (tuned, 1 / 1.4)}
 
 
 def main(config: Config) -> list[dict]:
-    chosen = candidates(recipes.TUNED[config.target])
-    chosen = {name: chosen[name] for name in config.recipes or chosen if config.target == "values" or name != "paper"}
     rows = []
     for size, passes in config.budgets:
         for picture in (load_picture(name, size) for name in config.pictures):
-            reached = math.inf
-            for name, (recipe, factor) in chosen.items():
-                aim = reached if name == "paper" else math.inf
-                row = fitted(picture, recipe, factor, passes, config, aim)
-                reached = row["pixels"] if name == "tuned" else reached
-                rows.append({"picture": picture.name, "size": size, "passes": passes, "recipe": name} | row)
+            for recipe, result in compared(picture, passes, config):
+                rows.append({"picture": picture.name, "size": size, "passes": passes, "recipe": recipe} | result)
                 print(rows[-1], flush=True)
     publish(f"recipe_{config.target}", rows, config)
     return rows
 
 
+def compared(picture: Picture, passes: float, config: Config) -> Iterator[tuple[str, dict[str, float]]]:
+    """The tuned recipe, its neighbours and the paper's, by name, each with what it comes to."""
+    tuned, pixels = TUNED[config.target], len(picture.dataset)
+    result = fitted(picture, tuned, config, passes * pixels)
+    yield "tuned", result
+    others = neighbours(tuned)
+    for name in config.neighbours or others:
+        recipe, omega_factor = others[name]
+        yield name, fitted(picture, recipe, config, passes * pixels, omega_factor=omega_factor)
+    if config.target == "values" and max(picture.pixels.shape) <= config.paper_size:
+        yield "paper", fitted(picture, PAPER, config, config.paper_steps * pixels, until=result["pixels"])
+
+
 def fitted(
-    picture: Picture, recipe: Recipe, factor: float, passes: float, config: Config, aim: float
+    picture: Picture,
+    recipe: Recipe,
+    config: Config,
+    points: float,
+    *,
+    omega_factor: float = 1.0,
+    until: float = math.inf,
 ) -> dict[str, float]:
-    """Quality of a fit that ends with its passes, or as soon as it has so many dB on the pixels."""
-    data, quantities = picture.dataset, QUANTITIES[config.target]
-    omega = factor * (recipe.first_omega or choose_omega(data.grid("value"), data.frame).omega)
+    """Quality of a fit that ends when it has drawn so many points, or has so many dB on the pixels."""
+    data, quantities = picture.dataset, TARGETS[config.target]
+    omega = omega_factor * (recipe.first_omega or choose_omega(data.grid("value"), data.frame).omega)
     batch = min(recipe.batch_size or len(data), len(data))
     network = SIREN(2, data.channels, first_omega=omega, weight_scale=recipe.weight_scale, rngs=nnx.Rngs(config.seed))
     result = fit(
@@ -91,10 +100,10 @@ def fitted(
         supervise(*quantities, mean_square=None if config.target == "values" else data.mean_square),
         data.sampler(batch, quantities=quantities),
         key=jax.random.key(config.seed),
-        steps=config.paper_steps if recipe is PAPER else max(1, round(passes * len(data) / batch)),
+        steps=max(1, round(points / batch)),
         optimizer=recipe.optimizer(omega),
         schedule=recipe.schedule,
-        watch=lambda progress: progress.terms.get("value", math.inf) < 4 * 10 ** (-aim / 10),
+        watch=lambda progress: progress.terms.get("value", math.inf) < 4 * 10 ** (-until / 10),
     )
     field = NeuralField(result.network, data.frame, data.value_range)
     quality = judge(field, picture, up_to_a_constant=config.target != "values")

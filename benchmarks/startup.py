@@ -28,6 +28,7 @@ class Config:
     rounds: int = 5
     size: int = 256
     """Pixels of the picture's side."""
+    targets: tuple[str, ...] = ("values", "gradient", "laplacian")
 
 
 def main(config: Config) -> list[dict]:
@@ -36,7 +37,6 @@ def main(config: Config) -> list[dict]:
         for code in ("pass", "import jax", "import jax, flax.nnx, optax", "import siren_jax")
     }
     imports["siren-jax --help"] = [COMMAND, "--help"]
-    targets = ("values", "gradient", "laplacian")
     seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         photo = os.path.join(folder, "photo.png")
@@ -45,7 +45,7 @@ def main(config: Config) -> list[dict]:
         for round in range(config.rounds + 1):
             for name, command in imports.items():
                 record(seconds, name, run(command, os.environ), warm_up=round == 0)
-            for target in targets:
+            for target in config.targets:
                 cold, filled = (os.path.join(folder, name) for name in (f"{target}{round}", target))
                 fit = [COMMAND, "fit", photo, "--target", target, "--steps", "1", "--overwrite"]
                 fit += ["--out", os.path.join(folder, "out")]

@@ -27,13 +27,8 @@ from flax import nnx
 from siren_jax import SIREN, InputError, NeuralField, PixelDataset, ReLUMLP, fit, supervise
 from siren_jax.metrics import aligned, contrast, psnr
 from siren_jax.plot import panels
+from siren_jax.recipes import TARGETS
 from siren_jax.signals import shrink
-
-TARGETS = {
-    "values": ("value",),
-    "gradient": ("gradient", "gradient_integral"),
-    "laplacian": ("laplacian", "laplacian_integral"),
-}
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ from numpy import ndarray
 
 from siren_jax._types import Batch, Objective
 from siren_jax.progress import Budget, Log, Progress
+from siren_jax.recipes import TUNED, Schedule, cosine_decay
 from siren_jax.step import Given, Span, State, Steps
 from siren_jax.tiles import points_per_tile
 
 Sample = Callable[[Array, Array], Batch]
-Schedule = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,6 @@ class Fit:
         return float(self.history["seconds"][-1]) if self.steps else 0.0
 
 
-def cosine_decay(progress: Array) -> Array:
-    """Factor on the learning rate: (1 + cos πp)/2, from one at the start of the budget to zero at its end.
-
-    >>> cosine_decay(jnp.float32(0.0)).item(), round(cosine_decay(jnp.float32(1.0)).item(), 6)
-    (1.0, 0.0)
-    """
-    return 0.5 * (1 + jnp.cos(jnp.pi * progress))
-
-
-def constant(progress: Array) -> Array:
-    """Factor one throughout."""
-    return jnp.ones_like(progress)
-
-
 def fit(
     network: nnx.Module,
     objective: Objective,
@@ -99,7 +85,8 @@ def fit(
         key: source of every batch; step k draws with `jax.random.fold_in(key, k)`.
         steps: stop after this many.
         seconds: stop after this time, compilation not counted. At least one of `steps` and `seconds` is needed.
-        optimizer: optax; by default Adam with learning rate 1e-3.
+        optimizer: optax; by default that of `recipes.TUNED["values"]`: Adam at 5e-4, slower in a first layer of high
+            omega.
         schedule: factor on its update, as a function of the share of the budget that is spent (of `steps`, if given), 0
             to 1.
         weights: of the terms; one where not given.
@@ -116,7 +103,8 @@ def fit(
     budget = Budget(steps, seconds)
     if tile is not None and tile < 1:
         raise ValueError(f"a tile has at least one point, but got tile={tile}.")
-    optimizer = optax.adam(1e-3) if optimizer is None else optimizer
+    if optimizer is None:
+        optimizer = TUNED["values"].optimizer(getattr(network, "first_omega", None))
     objective, sample = (f if isinstance(f, Partial) else Partial(f) for f in (objective, sample))
     weights = {} if weights is None else weights
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)

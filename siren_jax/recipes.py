@@ -3,13 +3,38 @@
 `docs/performance.md` tells where `TUNED` comes from; `benchmarks/recipe.py` compares it with its neighbours.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 
-from siren_jax.fit import Schedule, constant, cosine_decay
+Schedule = Callable[[Array], Array]
+"""Factor on the learning rate, as a function of the share of the budget that is spent, 0 to 1."""
+
+TARGETS = {
+    "values": ("value",),
+    "gradient": ("gradient", "gradient_integral"),
+    "laplacian": ("laplacian", "laplacian_integral"),
+    "mixed": ("value", "gradient", "laplacian"),
+}
+"""Quantities that a fit to each target is supervised on; see `supervise`."""
+
+
+def cosine_decay(progress: Array) -> Array:
+    """Factor on the learning rate: (1 + cos πp)/2, from one at the start of the budget to zero at its end.
+
+    >>> cosine_decay(jnp.float32(0.0)).item(), round(cosine_decay(jnp.float32(1.0)).item(), 6)
+    (1.0, 0.0)
+    """
+    return 0.5 * (1 + jnp.cos(jnp.pi * progress))
+
+
+def constant(progress: Array) -> Array:
+    """Factor one throughout."""
+    return jnp.ones_like(progress)
 
 
 class Recipe(NamedTuple):

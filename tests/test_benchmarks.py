@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from benchmarks import measure, sounds, step
+from benchmarks import measure, quality, scaling, sounds, step
 from benchmarks.peers import PEERS, dataset
 from benchmarks.pictures import hold_out, judge
 from siren_jax import NeuralField, ReLUMLP
@@ -70,16 +70,22 @@ RECIPE = {"pictures": ("camera",), "budgets": ((12, 1.0),), "paper_steps": 3}
 @pytest.mark.parametrize(
     ("module", "settings"),
     [
-        ("recipe", RECIPE | {"recipes": ("tuned", "paper")}),
-        ("recipe", RECIPE | {"recipes": ("tuned", "omega x 1.4"), "target": "gradient"}),
+        ("recipe", RECIPE | {"neighbours": ("rate x 2",)}),
+        ("recipe", RECIPE | {"neighbours": ("omega x 1.4",), "target": "gradient"}),
         ("omega", {"pictures": ("camera",), "sizes": (12,), "picture_omegas": (20.0,), "sounds": (), "passes": 1.0}),
         ("step", {"sizes": (12,), "targets": ("values",), "rounds": 1, "memory": False}),
         ("sine", {"elements": 64, "rounds": 1}),
+        ("quality", {"size": 12, "budgets": (0.5,), "tutorial_steps": 3, "torch_rounds": 1}),
+        ("scaling", {"sizes": (12,), "widths": (8,), "depths": (1,), "targets": ("values",), "rounds": 1}),
+        pytest.param("startup", {"rounds": 1, "size": 12, "targets": ("values",)}, marks=pytest.mark.slow),
     ],
 )
 def test_benchmark_prints_its_table_and_writes_its_result(module, settings, tmp_path, monkeypatch, capsys):
+    if module == "quality":
+        pytest.importorskip("torch", reason="the comparison needs the extra `bench`")
     monkeypatch.setattr(measure, "RESULTS", tmp_path)
-    monkeypatch.setattr(step, "PICTURES", tmp_path)
+    for drawing in (step, quality, scaling):
+        monkeypatch.setattr(drawing, "PICTURES", tmp_path)
     monkeypatch.setattr(step, "PEERS", {name: PEERS[name] for name in ("ours", "plain JAX")})
     program = importlib.import_module(f"benchmarks.{module}")
     rows = program.main(program.Config(**settings))

@@ -11,7 +11,7 @@ from flax import nnx
 from jax import export
 
 from siren_jax import SIREN, PixelDataset, curl, divergence, gradient, hessian, jacobian, laplacian, supervise
-from siren_jax.fit import cosine_decay
+from siren_jax.recipes import cosine_decay
 from siren_jax.step import Given, Span, State, Steps
 
 PLATFORMS = ("cpu", "cuda", "tpu")

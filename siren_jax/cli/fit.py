@@ -15,19 +15,13 @@ from flax import nnx
 from siren_jax.cli.options import optional
 from siren_jax.cli.session import Session
 from siren_jax.errors import InputError
-from siren_jax.fit import constant, cosine_decay, fit
+from siren_jax.fit import fit
 from siren_jax.network import SIREN, ReLUMLP
 from siren_jax.objectives import supervise
-from siren_jax.recipes import PAPER, TUNED, Recipe
+from siren_jax.recipes import PAPER, TARGETS, TUNED, Recipe, constant, cosine_decay
 from siren_jax.signals import PixelDataset, choose_omega, load_image
 from siren_jax.storage import LIMITS, MAX_OMEGA, Network
 
-QUANTITIES = {
-    "values": ("value",),
-    "gradient": ("gradient", "gradient_integral"),
-    "laplacian": ("laplacian", "laplacian_integral"),
-    "mixed": ("value", "gradient", "laplacian"),
-}
 SCHEDULES = {"cosine": cosine_decay, "constant": constant}
 STEPS = 1000
 MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which Adam and the last good state keep four
@@ -102,7 +96,7 @@ class Fit:
         self._check()
         name, dataset = self._load()
         recipe = self._recipe
-        quantities = QUANTITIES[self.target]
+        quantities = TARGETS[self.target]
         if not recipe.integral_weight:
             quantities = tuple(q for q in quantities if not q.endswith("integral"))
         sample = dataset.sampler(self._batch_size(len(dataset)), quantities=quantities)
