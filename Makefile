@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 
 demo: $(READY)
-	$(BIN)/siren-jax fit --size 256 --steps 800 --out out/demo --overwrite
+	$(BIN)/siren-jax fit --size 256 --steps 1600 --out out/demo --overwrite
 
 test: lint
 	$(BIN)/pytest -n 2 --dist worksteal

@@ -39,7 +39,7 @@ class Config:
 
 def neighbours(tuned: Recipe) -> dict[str, tuple[Recipe, float]]:
     """Recipes that differ from the tuned one in one setting, and a factor on their omega."""
-    rate = tuned.learning_rate
+    rate, batch = tuned.learning_rate, tuned.batch_size or 4096
     changes = {
         "rate x 2": {"learning_rate": 2 * rate},
         "rate / 2": {"learning_rate": rate / 2},
@@ -49,8 +49,8 @@ def neighbours(tuned: Recipe) -> dict[str, tuple[Recipe, float]]:
         "weights x 2.5": {"weight_scale": 2.5},
         "b2 0.99": {"b2": 0.99},
         "b2 0.999": {"b2": 0.999},
-        "2,048 points": {"batch_size": 2048},
-        "8,192 points": {"batch_size": 8192},
+        "batch x 2": {"batch_size": 2 * batch},
+        "batch / 2": {"batch_size": batch // 2},
     }
     recipes = {name: tuned._replace(**change) for name, change in changes.items()}
     different = {name: (recipe, 1.0) for name, recipe in recipes.items() if recipe != tuned}

@@ -85,7 +85,7 @@ def fit(
         key: source of every batch; step k draws with `jax.random.fold_in(key, k)`.
         steps: stop after this many.
         seconds: stop after this time, compilation not counted. At least one of `steps` and `seconds` is needed.
-        optimizer: optax; by default that of `recipes.TUNED["values"]`: Adam at 5e-4, slower in a first layer of high
+        optimizer: optax; by default that of `recipes.TUNED["values"]`: Adam at 2.5e-4, slower in a first layer of high
             omega.
         schedule: factor on its update, as a function of the share of the budget that is spent (of `steps`, if given), 0
             to 1.

@@ -152,7 +152,7 @@ def test_ragged_tiles_count_no_point_twice():
 
 @pytest.mark.parametrize("optimizer", [None, optax.sgd(1e-2, momentum=0.9)], ids=["default", "sgd"])
 def test_a_fit_is_the_plain_optax_loop(optimizer):
-    steps, reference = 10, optimizer or optax.adam(5e-4, b2=0.99)
+    steps, reference = 10, optimizer or optax.adam(2.5e-4, b2=0.99)
     graphdef, params = nnx.split(siren())
 
     @jax.jit

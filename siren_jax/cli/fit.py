@@ -23,7 +23,6 @@ from siren_jax.signals import PixelDataset, choose_omega, load_image
 from siren_jax.storage import LIMITS, MAX_OMEGA, Network
 
 SCHEDULES = {"cosine": cosine_decay, "constant": constant}
-STEPS = 1000
 MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which Adam and the last good state keep four
 
 
@@ -55,18 +54,18 @@ class Fit:
     """Frequency factor of the layers after the first."""
     weight_scale: Annotated[float | None, optional("FACTOR", "2 for values, else 1; 1 with --recipe paper")] = None
     """Factor on the initial weights of the sine layers after the first."""
-    steps: Annotated[int | None, optional("N", "1000, or no limit with --seconds")] = None
+    steps: Annotated[int | None, optional("N", "2000 for values, else 1000; no limit with --seconds")] = None
     """Stop after so many steps. Repeatable to the last bit from the seed."""
     seconds: Annotated[float | None, optional("S", "no limit")] = None
     """Stop after so many seconds of fitting, compilation not counted."""
     target_psnr: Annotated[float | None, optional("DB", "none")] = None
     """Stop as soon as the PSNR over all pixels reaches so many dB."""
-    batch_size: Annotated[str | None, optional("N|full", "4096, or all if there are fewer or with --recipe paper")] = (
-        None
-    )
+    batch_size: Annotated[
+        str | None, optional("N|full", "2048 for values, else 4096; all if there are fewer or with --recipe paper")
+    ] = None
     """Pixels of a step, or `full` for the whole picture."""
     learning_rate: Annotated[
-        float | None, optional("RATE", "0.0005 for values, else 0.0003; 0.0001 with --recipe paper")
+        float | None, optional("RATE", "0.00025 for values, else 0.0003; 0.0001 with --recipe paper")
     ] = None
     """Of Adam. In the first layer at most 0.015 / omega, but with --recipe paper."""
     schedule: Annotated[
@@ -117,7 +116,7 @@ class Fit:
                 supervise(*quantities, mean_square=None if self.target == "values" else dataset.mean_square),
                 sample,
                 key=jax.random.key(self.seed),
-                steps=STEPS if self.steps is None and self.seconds is None else self.steps,
+                steps=recipe.steps if self.steps is None and self.seconds is None else self.steps,
                 seconds=self.seconds,
                 optimizer=recipe.optimizer(getattr(network, "first_omega", None)),
                 schedule=recipe.schedule,
