@@ -21,6 +21,8 @@ from siren_jax.operators import laplacian as laplacian
 from siren_jax.progress import Progress as Progress
 from siren_jax.signals import Frame as Frame
 from siren_jax.signals import PixelDataset as PixelDataset
+from siren_jax.signals import SampleDataset as SampleDataset
 from siren_jax.signals import choose_omega as choose_omega
 from siren_jax.signals import generate_coordinates as generate_coordinates
 from siren_jax.signals import load_image as load_image
+from siren_jax.signals import load_sound as load_sound

@@ -22,6 +22,23 @@ def psnr(prediction: Float[ndarray, "..."], truth: Float[ndarray, "..."], *, val
     return float(10 * np.log10(value_range**2 / mse)) if mse != 0 else float("inf")
 
 
+def snr(prediction: Float[ndarray, "..."], truth: Float[ndarray, "..."]) -> float:
+    """Signal-to-noise ratio in dB, over all samples and channels.
+
+    10·log10(mean(truth²) / MSE). Infinite where both are equal.
+
+    Args:
+        prediction: any shape.
+        truth: the same shape; about zero, as a sound is.
+
+    >>> round(snr(np.full(4, 0.9), np.ones(4)), 6)
+    20.0
+    """
+    truth = np.asarray(truth, np.float64)
+    mse = float(np.mean((np.asarray(prediction, np.float64) - truth) ** 2))
+    return float(10 * np.log10(np.mean(truth**2) / mse)) if mse != 0 else float("inf")
+
+
 def aligned(
     prediction: Float[ndarray, "n c"], truth: Float[ndarray, "n c"], points: Float[ndarray, "n d"], *, degree: int
 ) -> Float[ndarray, "n c"]:

@@ -35,7 +35,8 @@ class NeuralField:
         network: maps coordinates to values in [-1, 1].
         frame: the grid that the signal was sampled on.
         value_range: the values that [-1, 1] stands for.
-        kind: of the signal: "image".
+        kind: of the signal: "image" or "sound".
+        rate: of a sound: samples a second.
         record: how it was made; kept in the file.
     """
 
@@ -43,6 +44,7 @@ class NeuralField:
     frame: Frame
     value_range: tuple[float, float] = (-1.0, 1.0)
     kind: str = "image"
+    rate: float | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, points: Float[Array | ndarray, "... d"]) -> Float[Array, "... c"]:
@@ -127,6 +129,7 @@ class NeuralField:
             "kind": self.kind,
             "frame": {"shape": list(self.frame.shape)},
             "value_range": list(self.value_range),
+            **({} if self.rate is None else {"rate": self.rate}),
             "record": dict(self.record),
         }
         storage.write(path, self.network, header, overwrite=overwrite)
@@ -140,10 +143,19 @@ def load(path: str | os.PathLike[str]) -> NeuralField:
     """
     network, header = storage.read(path)
     if not _sound(header, network.in_features):
-        raise InputError(f"the header of {os.fspath(path)!r} lacks a sound kind, frame or value_range for its network.")
+        raise InputError(
+            f"the header of {os.fspath(path)!r} lacks a sound kind, frame, value_range or rate for its network."
+        )
     low, high = header["value_range"]
     frame = Frame(tuple(header["frame"]["shape"]))
-    return NeuralField(network, frame, (float(low), float(high)), header["kind"], header.get("record", {}))
+    return NeuralField(
+        network,
+        frame,
+        (float(low), float(high)),
+        kind=header["kind"],
+        rate=float(header["rate"]) if "rate" in header else None,
+        record=header.get("record", {}),
+    )
 
 
 def _sound(header: Mapping[str, Any], d: int) -> bool:
@@ -155,6 +167,7 @@ def _sound(header: Mapping[str, Any], d: int) -> bool:
             and all(type(n) is int and 1 <= n <= MAX_SAMPLES for n in shape)
             and 0 < float(high) - float(low) < np.inf
             and isinstance(header["kind"], str)
+            and 0 < float(header.get("rate", 1)) < np.inf
             and isinstance(header.get("record", {}), dict)
         )
     except (KeyError, TypeError, ValueError, OverflowError):

@@ -200,7 +200,7 @@ def test_one_row_is_an_image():
 def test_values_that_are_not_finite_are_counted_and_refused(bad):
     image = np.zeros((3, 4))
     image[1, 2] = bad
-    with pytest.raises(InputError, match="1 of the image's 12 values are NaN or infinite"):
+    with pytest.raises(InputError, match="1 of the 12 values are NaN or infinite"):
         PixelDataset(image)
 
 

@@ -14,7 +14,8 @@ PLAIN_SECONDS = 5.0
 class Reporter:
     """A context in which `update` shows how far a fit has come, on standard error."""
 
-    def __init__(self):
+    def __init__(self, measure: str = "PSNR"):
+        self._measure = measure
         self._bar = None
         if sys.stderr.isatty():
             columns = (BarColumn(bar_width=20), TaskProgressColumn(), TextColumn("{task.description}"))
@@ -34,10 +35,10 @@ class Reporter:
             self._bar.stop()
 
     def update(
-        self, done: float, step: int, loss: float, psnr: float, steps_per_second: float, seconds_left: float
+        self, done: float, step: int, loss: float, quality: float, steps_per_second: float, seconds_left: float
     ) -> None:
         """Shows the share of the budget that is spent, and the state of the fit."""
-        state = f"step {step:,}  loss {loss:.3g}  PSNR {psnr:.1f} dB"
+        state = f"step {step:,}  loss {loss:.3g}  {self._measure} {quality:.1f} dB"
         line = f"{state}  {steps_per_second:.3g} steps/s  {_duration(seconds_left)} left"
         if self._bar is not None:
             self._bar.update(self._task, completed=min(done, 1.0), description=line)

@@ -1,4 +1,4 @@
-"""`siren-jax fit`: a picture becomes a SIREN."""
+"""`siren-jax fit`: a picture or a sound becomes a SIREN."""
 
 import importlib.resources
 import json
@@ -13,13 +13,15 @@ import tyro
 from flax import nnx
 
 from siren_jax.cli.options import optional
+from siren_jax.cli.picture import Picture
 from siren_jax.cli.session import Session
+from siren_jax.cli.sound import Recording
+from siren_jax.cli.subject import Subject
 from siren_jax.errors import InputError
 from siren_jax.fit import fit
 from siren_jax.network import SIREN, ReLUMLP
-from siren_jax.objectives import supervise
 from siren_jax.recipes import PAPER, TARGETS, TUNED, Recipe, constant, cosine_decay
-from siren_jax.signals import PixelDataset, choose_omega, load_image
+from siren_jax.signals import PixelDataset, SampleDataset, choose_omega, kind_of, load_image, load_sound
 from siren_jax.storage import LIMITS, MAX_OMEGA, Network
 
 SCHEDULES = {"cosine": cosine_decay, "constant": constant}
@@ -28,19 +30,20 @@ MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which Adam and the last good state k
 
 @dataclass(frozen=True)
 class Fit:
-    """Fit a network to a picture's values, gradient or Laplacian; write the network, the reconstruction and figures."""
+    """Fit a network to a picture's values, gradient or Laplacian, or to a sound; write the network, the reconstruction
+    and figures."""
 
-    image: Annotated[tyro.conf.Positional[str | None], optional("[IMAGE]", "scikit-image's photograph camera")] = None
-    """Picture file: grey, RGB or RGBA, 8 or 16 bits."""
+    file: Annotated[tyro.conf.Positional[str | None], optional("[FILE]", "scikit-image's photograph camera")] = None
+    """Picture: grey, RGB or RGBA, 8 or 16 bits. Sound: WAV, FLAC or OGG, any channels and rate."""
     target: Literal["values", "gradient", "laplacian", "mixed"] = "values"
-    """What the network is trained on. `mixed` is all three, weighed by --weights."""
+    """What the network is trained on, of a picture. `mixed` is all three, weighed by --weights."""
     weights: Annotated[tuple[float, float, float], tyro.conf.arg(metavar="VALUE GRADIENT LAPLACIAN")] = (1.0, 0.1, 0.01)
     """Of the terms of `mixed`. Gradient and Laplacian errors are relative to the target's mean square."""
     integral_weight: Annotated[float | None, optional("W", "1, or 0 with --recipe paper")] = None
     """Of the integral form of `gradient` and `laplacian`, which pins the broad tones. 0 is the paper's loss."""
     recipe: Literal["tuned", "paper"] = "tuned"
     """How the network begins and learns: `tuned` for quality within a short budget, or as in the paper: Adam 1e-4,
-    constant, on the whole picture at every step. --omega, --weight-scale, --batch-size, --learning-rate, --schedule and
+    constant, on the whole signal at every step. --omega, --weight-scale, --batch-size, --learning-rate, --schedule and
     --integral-weight replace its parts."""
     model: Literal["siren", "relu"] = "siren"
     """The network: sines, or the ReLU baseline."""
@@ -49,7 +52,7 @@ class Fit:
     depth: int = 3
     """Hidden layers after the first."""
     omega: Annotated[str | None, optional("auto|OMEGA", "auto for values, else 30; 30 with --recipe paper")] = None
-    """Frequency factor of the first layer: higher for finer detail. `auto` goes by the picture's own frequencies."""
+    """Frequency factor of the first layer: higher for finer detail. `auto` goes by the signal's own frequencies."""
     hidden_omega: float = 30.0
     """Frequency factor of the layers after the first."""
     weight_scale: Annotated[float | None, optional("FACTOR", "2 for values, else 1; 1 with --recipe paper")] = None
@@ -60,10 +63,12 @@ class Fit:
     """Stop after so many seconds of fitting, compilation not counted."""
     target_psnr: Annotated[float | None, optional("DB", "none")] = None
     """Stop as soon as the PSNR over all pixels reaches so many dB."""
+    target_snr: Annotated[float | None, optional("DB", "none")] = None
+    """Likewise, the SNR of a sound."""
     batch_size: Annotated[
         str | None, optional("N|full", "2048 for values, else 4096; all if there are fewer or with --recipe paper")
     ] = None
-    """Pixels of a step, or `full` for the whole picture."""
+    """Pixels or samples of a step, or `full` for the whole signal."""
     learning_rate: Annotated[
         float | None, optional("RATE", "0.00025 for values, else 0.0003; 0.0001 with --recipe paper")
     ] = None
@@ -73,9 +78,9 @@ class Fit:
     ] = None
     """Of the learning rate: to zero over the budget along a cosine, or constant."""
     downsample: int = 1
-    """Divide both sides by this whole number first, with anti-aliasing."""
+    """Divide both sides, or the samples a second, by this whole number first, with anti-aliasing."""
     size: Annotated[int | None, optional("N", "as it is")] = None
-    """Resize first so that the longer side has so many pixels, with anti-aliasing."""
+    """Resize a picture first so that the longer side has so many pixels, with anti-aliasing."""
     keep_alpha: bool = False
     """Keep transparency as a fourth channel. Otherwise the picture is laid over white."""
     seed: int = 0
@@ -93,34 +98,29 @@ class Fit:
 
     def run(self) -> int:
         self._check()
-        name, dataset = self._load()
-        recipe = self._recipe
-        quantities = TARGETS[self.target]
-        if not recipe.integral_weight:
-            quantities = tuple(q for q in quantities if not q.endswith("integral"))
-        sample = dataset.sampler(self._batch_size(len(dataset)), quantities=quantities)
+        name, subject = self._load()
+        sample, recipe = subject.sampler(self._batch_size(len(subject.dataset))), self._recipe
         session = Session(
             self.out or os.path.join("out", name),
             name,
-            dataset,
-            alignment=self._alignment,
-            target_psnr=self.target_psnr,
+            subject,
+            target=self.target_snr if subject.measure == "snr" else self.target_psnr,
             preview_every=self.preview_every,
             tensorboard=self.tensorboard,
             overwrite=self.overwrite,
         )
-        network, omega_from = self._network(dataset)
+        network, omega_from = self._network(subject.dataset)
         with session.reporter:
             fitted = fit(
                 network,
-                supervise(*quantities, mean_square=None if self.target == "values" else dataset.mean_square),
+                subject.objective,
                 sample,
                 key=jax.random.key(self.seed),
                 steps=recipe.steps if self.steps is None and self.seconds is None else self.steps,
                 seconds=self.seconds,
                 optimizer=recipe.optimizer(getattr(network, "first_omega", None)),
                 schedule=recipe.schedule,
-                weights=self._term_weights(quantities),
+                weights=subject.weights,
                 watch=session.watch,
             )
         record = {
@@ -131,15 +131,8 @@ class Fit:
             "seed": self.seed,
         }
         summary = session.finish(fitted, record)
-        self._tell(summary, fitted.message)
+        self._tell(subject, summary, fitted.message)
         return {"non-finite": 1, "interrupt": 130}.get(fitted.stopped_by, 0)
-
-    @property
-    def _alignment(self) -> int | None:
-        """Degree of the polynomial that the target leaves open: a Laplacian at points alone leaves the plane as
-        well."""
-        open_degree = {"gradient": 0, "laplacian": 0 if self._recipe.integral_weight else 1}
-        return open_degree.get(self.target)
 
     @property
     def _recipe(self) -> Recipe:
@@ -162,6 +155,7 @@ class Fit:
             "steps",
             "seconds",
             "target_psnr",
+            "target_snr",
             "learning_rate",
             "hidden_omega",
             "weight_scale",
@@ -195,13 +189,25 @@ class Fit:
                 f"weights are finite, not negative and not all zero, but are {' '.join(map(str, weights))}."
             )
 
-    def _load(self) -> tuple[str, PixelDataset]:
-        """The picture and the name for its files."""
-        path = self.image
+    def _load(self) -> tuple[str, Subject]:
+        """The signal and the name for its files."""
+        path = self.file
         if path is None:  # not through skimage.data.camera(), which imports for a second
             path = str(importlib.resources.files("skimage") / "data" / "camera.png")
+        name = os.path.splitext(os.path.basename(path))[0]
+        if kind_of(path) == "sound":
+            self._refuse_with("a sound", ("target", "size", "keep_alpha", "target_psnr"))
+            return name, Recording(load_sound(path, downsample=self.downsample))
+        self._refuse_with("a picture", ("target_snr",))
         values = load_image(path, keep_alpha=self.keep_alpha, downsample=self.downsample, size=self.size)
-        return os.path.splitext(os.path.basename(path))[0], PixelDataset(values)
+        weights = dict(zip(TARGETS["mixed"], self.weights, strict=True)) if self.target == "mixed" else {}
+        return name, Picture(PixelDataset(values), self.target, weights, self._recipe.integral_weight)
+
+    def _refuse_with(self, signal: str, names: tuple[str, ...]) -> None:
+        """Refuses options that say nothing about a kind of signal."""
+        for name in names:
+            if getattr(self, name) != Fit.__dataclass_fields__[name].default:
+                raise InputError(f"--{name.replace('_', '-')} does not apply to {signal}; leave it out.")
 
     def _batch_size(self, pixels: int) -> int:
         if self.batch_size is None:
@@ -212,17 +218,17 @@ class Fit:
             raise InputError(f"--batch-size takes a number of pixels or 'full', but is {self.batch_size!r}.")
         return int(self.batch_size)
 
-    def _network(self, dataset: PixelDataset) -> tuple[Network, str]:
+    def _network(self, dataset: SampleDataset) -> tuple[Network, str]:
         """The network, and where its first omega comes from."""
         rngs = nnx.Rngs(self.seed)
         if self.model == "relu":
-            return ReLUMLP(2, dataset.channels, width=self.width, depth=self.depth, rngs=rngs), "none"
+            return ReLUMLP(len(dataset.shape), dataset.channels, width=self.width, depth=self.depth, rngs=rngs), "none"
         first_omega, reason = self._recipe.first_omega, "option" if self.omega else f"recipe {self.recipe}"
         if first_omega is None:
-            first_omega, reason = choose_omega(dataset.grid("value"), dataset.frame)
+            first_omega, reason = choose_omega(dataset.grid(), dataset.frame)
             print(f"omega {first_omega:.4g}: {reason}", file=sys.stderr)
         network = SIREN(
-            2,
+            len(dataset.shape),
             dataset.channels,
             width=self.width,
             depth=self.depth,
@@ -233,19 +239,17 @@ class Fit:
         )
         return network, reason
 
-    def _term_weights(self, quantities: tuple[str, ...]) -> dict[str, float]:
-        if self.target == "mixed":
-            return dict(zip(quantities, self.weights, strict=True))
-        return {q: self._recipe.integral_weight for q in quantities if q.endswith("integral")}
-
-    def _tell(self, summary: dict, message: str) -> None:
+    def _tell(self, subject: Subject, summary: dict, message: str) -> None:
         if message:
             print(f"siren-jax: stopped {message}; the last good network was written.", file=sys.stderr)
         elif summary["stopped_by"] == "interrupt":
             print("siren-jax: interrupted; what was learned was written.", file=sys.stderr)
-        psnr = "undefined" if summary["psnr"] is None else f"{summary['psnr']:.2f} dB"
-        aligned = "" if summary["alignment"] == "none" else f" ({summary['alignment']} aligned)"
-        print(f"PSNR {psnr}{aligned} after {summary['steps']:,} steps in {summary['seconds']:.1f} s")
+        decibels = summary[subject.measure]
+        quality = "undefined" if decibels is None else f"{decibels:.2f} dB"
+        note = f" ({subject.note})" if subject.note else ""
+        print(
+            f"{subject.measure.upper()} {quality}{note} after {summary['steps']:,} steps in {summary['seconds']:.1f} s"
+        )
         for path in summary["files"]:
             print(f"  {path}")
         if self.json:

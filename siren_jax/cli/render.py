@@ -1,4 +1,4 @@
-"""`siren-jax render`: a `.siren` file as a picture or an array, at any resolution."""
+"""`siren-jax render`: a `.siren` file as a picture, a sound or an array, at any resolution."""
 
 import math
 import os
@@ -9,60 +9,93 @@ from typing import Annotated, Literal
 
 import numpy as np
 import tyro
-from numpy import ndarray
 
 from siren_jax.cli.options import optional
+from siren_jax.cli.picture import write_picture
+from siren_jax.cli.sound import excerpt, write_sound
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField, load
-from siren_jax.storage import umask, write_atomically
+from siren_jax.storage import umask
 
 MAX_PICTURE = 2**28  # values of a PNG, which is made in memory; an NPY is not
 MAX_SIDE = 2**24
+FORMATS = {"image": (".png", ".npy"), "sound": (".wav", ".flac", ".ogg", ".npy")}
+# Options that say something about a kind of signal alone.
+OPTIONS = {"image": ("shape", "scale", "region"), "sound": ("rate", "between")}
 
 
 @dataclass(frozen=True)
 class Render:
-    """Sample a .siren file at any resolution, all of it or a part, and write a picture or an array."""
+    """Sample a .siren file at any resolution, all of it or a part, and write a picture, a sound or an array."""
 
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """The .siren file."""
-    out: Annotated[str, tyro.conf.arg(metavar="PNG|NPY")]
-    """File to write: a PNG of 8 bits, made in memory, or an NPY of float32 in true units, (h, w, c) or (h, w, c, 2)."""
+    out: Annotated[str, tyro.conf.arg(metavar="PNG|WAV|NPY")]
+    """File to write. A picture: a PNG of 8 bits, made in memory, or an NPY of float32 in true units, (h, w, c) or
+    (h, w, c, 2). A sound: WAV, FLAC or OGG of 16 bits, or an NPY (n, c)."""
     shape: Annotated[tuple[int, int] | None, optional("H W", "that of the original or of the region")] = None
-    """Height and width of the result."""
+    """Height and width of a picture."""
     scale: Annotated[float | None, optional("S", "1")] = None
     """Factor on the default height and width, instead of --shape."""
     of: Literal["value", "gradient", "laplacian"] = "value"
-    """What to render. In a PNG values are clipped to their range, and derivatives scaled to their 99.5th percentile."""
+    """What to render; of a sound the value alone. In a PNG values are clipped to their range, and derivatives scaled to
+    their 99.5th percentile."""
     region: Annotated[tuple[float, float, float, float] | None, optional("R0 C0 R1 C1", "all of it")] = None
     """Part of the picture: first row and column, last row and column (exclusive), in pixels of the original."""
+    rate: Annotated[int | None, optional("HZ", "that of the original")] = None
+    """Samples a second of a sound."""
+    between: Annotated[tuple[float, float] | None, optional("START STOP", "all of it")] = None
+    """Part of a sound, in seconds."""
     overwrite: bool = False
     """Replace the file if it exists."""
 
     def run(self) -> int:
-        kind = os.path.splitext(self.out)[1].lower()
-        if kind not in (".png", ".npy"):
-            raise InputError(f"--out ends in .png or .npy, but is {self.out!r}.")
+        suffix = os.path.splitext(self.out)[1].lower()
+        known = sorted({suffix for formats in FORMATS.values() for suffix in formats})
+        if suffix not in known:
+            raise InputError(f"--out ends in one of {', '.join(known)}, but is {self.out!r}.")
         if os.path.exists(self.out) and not self.overwrite:
             raise InputError(f"{self.out!r} exists; choose another name, or allow it to be replaced with --overwrite.")
         field = load(self.file)
-        if len(field.frame.shape) != 2:
-            raise InputError(f"{self.file!r} holds a signal with {len(field.frame.shape)} axes; pictures have 2.")
+        self._check(field, suffix)
+        if field.kind == "sound":
+            sound = excerpt(field, self.between, self.rate)
+            write_sound(self.out, sound, overwrite=self.overwrite)
+            print(f"{sound.seconds:.4g} s of {self.file} at {sound.rate} Hz: {self.out}")
+        else:
+            h, w = self._write_picture(field, suffix)
+            print(f"{self.of} of {self.file} at {h} x {w}: {self.out}")
+        return 0
+
+    def _check(self, field: NeuralField, suffix: str) -> None:
+        """Refuses formats and options of another kind of signal."""
+        if field.kind not in FORMATS:
+            raise InputError(f"{self.file!r} holds the kind {field.kind!r}; {' and '.join(FORMATS)} are rendered.")
+        if suffix not in FORMATS[field.kind]:
+            raise InputError(
+                f"{self.file!r} holds the kind {field.kind!r}, written as {', '.join(FORMATS[field.kind])}."
+            )
+        if field.kind == "sound" and self.of != "value":
+            raise InputError(f"--of {self.of} is of pictures; of a sound only the value is rendered.")
+        for kind, names in OPTIONS.items():
+            given = [name for name in names if getattr(self, name) is not None]
+            if given and kind != field.kind:
+                raise InputError(f"--{given[0]} does not apply to the kind {field.kind!r} that {self.file!r} holds.")
+
+    def _write_picture(self, field: NeuralField, suffix: str) -> tuple[int, int]:
         region = None
         if self.region is not None:
             r0, c0, r1, c1 = self.region
             region = ((r0, r1), (c0, c1))
         shape = self._shape(field, region)
-        if kind == ".png":
-            if math.prod(field.rendered_shape(shape, self.of)) > MAX_PICTURE:
-                raise InputError(f"a PNG of {shape[0]} x {shape[1]} is too large to be held in memory; write an .npy.")
-            write_picture(
-                self.out, field.render(shape, of=self.of, region=region), self.of, field, overwrite=self.overwrite
-            )
-        else:
+        if suffix == ".npy":
             self._write_array(field, shape, region)
-        print(f"{self.of} of {self.file} at {shape[0]} x {shape[1]}: {self.out}")
-        return 0
+            return shape
+        if math.prod(field.rendered_shape(shape, self.of)) > MAX_PICTURE:
+            raise InputError(f"a PNG of {shape[0]} x {shape[1]} is too large to be held in memory; write an .npy.")
+        values = field.render(shape, of=self.of, region=region)
+        write_picture(self.out, values, self.of, field.value_range, overwrite=self.overwrite)
+        return shape
 
     def _shape(self, field: NeuralField, region) -> tuple[int, int]:
         if self.shape is not None and self.scale is not None:
@@ -107,18 +140,3 @@ class Render:
         finally:
             if os.path.exists(partial):
                 os.unlink(partial)
-
-
-def write_picture(path: str, values: ndarray, of: str, field: NeuralField, *, overwrite: bool) -> None:
-    """A PNG of 8 bits of a rendered quantity."""
-    import matplotlib
-    from PIL import Image
-
-    from siren_jax.plot import as_picture
-
-    shown, low, high, colours = as_picture(of, values, field.value_range)
-    scaled = np.clip((shown - low) / (high - low), 0, 1)
-    if of == "laplacian":
-        scaled = matplotlib.colormaps[colours](scaled)[..., :3]
-    picture = Image.fromarray(np.round(scaled * 255).astype(np.uint8))
-    write_atomically(path, lambda file: picture.save(file, format="PNG"), overwrite=overwrite)

@@ -9,24 +9,16 @@ import sys
 import tempfile
 from typing import Any
 
-import jax
-import numpy as np
 from flax import nnx
 
-from siren_jax import metrics
 from siren_jax.cli.console import Reporter
-from siren_jax.cli.render import write_picture
+from siren_jax.cli.subject import Subject
 from siren_jax.cli.tensorboard import TensorBoard
 from siren_jax.errors import InputError
 from siren_jax.fit import Fit
 from siren_jax.network import count_parameters
-from siren_jax.neural_field import RENDERED, NeuralField
 from siren_jax.progress import Progress
-from siren_jax.signals import PixelDataset
 from siren_jax.storage import write_atomically
-
-ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
-ALIGNMENTS = {None: "none", 0: "mean", 1: "mean and plane"}
 
 
 class Session:
@@ -35,10 +27,8 @@ class Session:
     Args:
         directory: made if it is not there.
         name: stem of the `.siren` file.
-        dataset: the picture.
-        alignment: degree of the polynomial that is taken from the truth before a PSNR, see `metrics.aligned`; None for
-            none.
-        target_psnr: `watch` answers true once the PSNR over all pixels reaches it.
+        subject: the signal.
+        target: `watch` answers true once the quality over all samples reaches so many dB.
         preview_every: steps between figures during the fit.
         tensorboard: whether to log for TensorBoard.
         overwrite: replace what an earlier fit left in the directory.
@@ -51,48 +41,44 @@ class Session:
         self,
         directory: str,
         name: str,
-        dataset: PixelDataset,
+        subject: Subject,
         *,
-        alignment: int | None,
-        target_psnr: float | None,
+        target: float | None,
         preview_every: int | None,
         tensorboard: bool,
         overwrite: bool,
     ):
         self._directory, self._name, self._overwrite = directory, name, overwrite
-        self._dataset, self._alignment = dataset, alignment
-        self._target_psnr, self._preview_every = target_psnr, preview_every
+        self._subject, self._target, self._preview_every = subject, target, preview_every
         self._files: list[str] = []
         if tensorboard:
             TensorBoard.check()
         self._prepare(("preview",) * bool(preview_every) + ("tensorboard",) * tensorboard)
         self._tensorboard = TensorBoard(os.path.join(directory, "tensorboard")) if tensorboard else None
         self._previewed = 0
-        self._subset = np.sort(np.random.default_rng(0).permutation(len(dataset))[:ESTIMATED])
         self._curve: list[tuple[int, float]] = []
-        self.reporter = Reporter()
+        self.reporter = Reporter(subject.measure.upper())
 
     def watch(self, progress: Progress) -> bool:
-        """Shows and logs the state of a fit; true once the target PSNR is reached."""
+        """Shows and logs the state of a fit; true once the target is reached."""
         network = progress.network()
-        values = _evaluate(network, self._dataset.coordinates[self._subset])
-        estimate = self._psnr(np.asarray(values), self._subset)
+        estimate = self._subject.estimate(network)
         self._curve.append((progress.step, estimate))
         left = progress.seconds * (1 / progress.spent - 1) if progress.spent else math.inf
         self.reporter.update(
             progress.spent, progress.step, progress.terms["loss"], estimate, 1 / progress.seconds_per_step, left
         )
         if self._tensorboard is not None:
-            self._tensorboard.scalars({**progress.terms, "psnr": estimate}, progress.step)
+            self._tensorboard.scalars({**progress.terms, self._subject.measure: estimate}, progress.step)
         if self._preview_every and progress.step // self._preview_every > self._previewed:
             self._previewed = progress.step // self._preview_every
             self._preview(network, progress.step)
-        if self._target_psnr is None or estimate < self._target_psnr:
+        if self._target is None or estimate < self._target:
             return False
-        return self._psnr(self._values(network)) >= self._target_psnr
+        return self._subject.quality(network) >= self._target
 
     def finish(self, fitted: Fit, record: dict[str, Any]) -> dict[str, Any]:
-        """Writes the network, the pictures and the metrics; the metrics, for the command's last line.
+        """Writes the network, the signal, the figures and the metrics; the metrics, for the command's last line.
 
         Args:
             fitted: what `fit` returned.
@@ -100,30 +86,27 @@ class Session:
         """
         from siren_jax import plot
 
-        values = self._values(fitted.network)
-        psnr, alignment = self._psnr(values), ALIGNMENTS[self._alignment]
+        subject, network = self._subject, fitted.network
+        quality = subject.metrics(network)
         loss = float(fitted.history["loss"][-1]) if fitted.steps else math.nan
         summary = {
-            "psnr": psnr,
-            "alignment": alignment,
-            "contrast": metrics.contrast(values, self._dataset.value),
+            **quality,
             "loss": loss,
             "steps": fitted.steps,
             "seconds": fitted.seconds,
             "compile_seconds": fitted.compile_seconds,
             "seconds_per_step": fitted.seconds_per_step,
-            "parameters": count_parameters(fitted.network),
+            "parameters": count_parameters(network),
             "stopped_by": fitted.stopped_by,
         }
-        field = self._field(fitted.network, {**record, "psnr": psnr, "alignment": alignment, "steps": fitted.steps})
+        field = subject.field(network, {**record, **quality, "steps": fitted.steps})
         field.save(self._path(f"{self._name}.siren"), overwrite=self._overwrite)
-        label = "PSNR" if self._alignment is None else f"PSNR, {alignment} aligned"
-        title = f"{self._name}: {label} {psnr:.1f} dB after {fitted.steps:,} steps"
-        comparison = self._comparison(field, title)
+        label = subject.measure.upper() + (f", {subject.note}" if subject.note else "")
+        title = f"{self._name}: {label} {quality[subject.measure]:.1f} dB after {fitted.steps:,} steps"
+        comparison = subject.figure(network, title)
         self._write_figure("comparison.png", comparison)
-        self._write_figure("curve.png", plot.learning_curve(fitted.history, self._curve, title=title, psnr_label=label))
-        picture = self._grid(self._aligned(values)).astype(np.float32)
-        write_picture(self._path("reconstruction.png"), picture, "value", field, overwrite=self._overwrite)
+        self._write_figure("curve.png", plot.learning_curve(fitted.history, self._curve, title=title, label=label))
+        subject.write(network, self._path, overwrite=self._overwrite)
         if self._tensorboard is not None:
             self._tensorboard.figure("comparison", comparison, fitted.steps)
             self._tensorboard.weights(fitted.network, fitted.steps)
@@ -140,7 +123,7 @@ class Session:
 
     def _prepare(self, folders: tuple[str, ...]) -> None:
         """Makes the directory and its folders; refuses what cannot be written before hours of fitting, not after."""
-        files = ("comparison.png", "curve.png", "reconstruction.png", "metrics.json", f"{self._name}.siren")
+        files = ("comparison.png", "curve.png", *self._subject.files, "metrics.json", f"{self._name}.siren")
         there = [name for name in (*files, *folders) if os.path.lexists(os.path.join(self._directory, name))]
         if there and not self._overwrite:
             raise InputError(
@@ -160,39 +143,9 @@ class Session:
         self._files.append(path)
         return path
 
-    def _field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
-        return NeuralField(network, self._dataset.frame, self._dataset.value_range, "image", record)  # pyright: ignore
-
-    def _values(self, network: nnx.Module) -> np.ndarray:
-        """The network at every pixel, `(n, c)` in [-1, 1]."""
-        field = NeuralField(network, self._dataset.frame)  # pyright: ignore
-        return field.render().reshape(len(self._dataset), -1)
-
-    def _aligned(self, values: np.ndarray, index: np.ndarray | slice = slice(None)) -> np.ndarray:
-        if self._alignment is None or not np.isfinite(values).all():
-            return values
-        truth, points = self._dataset.value[index], self._dataset.coordinates[index]
-        return metrics.aligned(values, truth, points, degree=self._alignment)
-
-    def _psnr(self, values: np.ndarray, index: np.ndarray | slice = slice(None)) -> float:
-        return metrics.psnr(self._aligned(values, index), self._dataset.value[index])
-
-    def _grid(self, values: np.ndarray) -> np.ndarray:
-        """Values at every pixel, from [-1, 1] to the picture's own range and shape."""
-        low, high = self._dataset.value_range
-        return (values.reshape(*self._dataset.shape, -1) + 1) * ((high - low) / 2) + low
-
-    def _comparison(self, field: NeuralField, title: str):
-        from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
-
-        prediction = {quantity: field.render(of=quantity) for quantity in RENDERED}
-        values = self._values(field.network)
-        prediction["value"] = self._grid(self._aligned(values))
-        return plot.comparison(self._dataset.grids(), prediction, title=title, value_range=self._dataset.value_range)
-
     def _preview(self, network: nnx.Module, step: int) -> None:
-        aligned = "" if self._alignment is None else f", {ALIGNMENTS[self._alignment]} aligned"
-        figure = self._comparison(self._field(network, {}), f"{self._name}: step {step:,}{aligned}")
+        note = f", {self._subject.note}" if self._subject.note else ""
+        figure = self._subject.figure(network, f"{self._name}: step {step:,}{note}")
         self._write_figure(os.path.join("preview", f"step_{step:07}.png"), figure)
         if self._tensorboard is not None:
             self._tensorboard.figure("comparison", figure, step)
@@ -202,7 +155,3 @@ class Session:
         write_atomically(
             self._path(name), lambda file: figure.savefig(file, format="png", dpi=100), overwrite=self._overwrite
         )
-
-
-# Eagerly it would take twice as long, a tenth of a chunk.
-_evaluate = jax.jit(lambda network, points: network(points))

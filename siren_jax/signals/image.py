@@ -8,7 +8,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from siren_jax.errors import InputError
-from siren_jax.signals.pixels import value_range_of
+from siren_jax.signals.files import check_file
+from siren_jax.signals.samples import value_range_of
 
 WHITE = 1.0
 MAX_PIXELS = 2**27
@@ -62,12 +63,7 @@ def shrink(
 def _read(path: str, keep_alpha: bool) -> Float[ndarray, "h w c"]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    if not os.path.exists(path):
-        raise InputError(f"there is no file {path!r}.")
-    if os.path.isdir(path):
-        raise InputError(f"{path!r} is a directory; a picture file is needed.")
-    if os.path.getsize(path) == 0:
-        raise InputError(f"{path!r} is empty; a picture file is needed.")
+    check_file(path, "a picture file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -1,7 +1,6 @@
-"""Figures from arrays. Every function returns a Matplotlib `Figure` of its own; none needs a display or touches
-`pyplot`."""
+"""Figures of pictures and their derivatives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float
@@ -9,8 +8,6 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 
 ROWS = ("value", "gradient", "laplacian")
-# Okabe and Ito's palette, told apart in every form of colour blindness.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _SYMBOLS = {"value": "f", "gradient": "|∇f|", "laplacian": "Δf"}
 _LABELS = {"value": "value", "gradient": "|∇f|, value / coordinate", "laplacian": "Δf, value / coordinate²"}
 
@@ -62,38 +59,6 @@ def panels(
     return figure
 
 
-def learning_curve(
-    history: Mapping[str, ndarray], psnr: Sequence[tuple[int, float]] = (), *, title: str = "", psnr_label: str = "PSNR"
-) -> Figure:
-    """Terms of the loss against steps on a logarithmic scale, and PSNR where it was measured.
-
-    Args:
-        history: as `fit` returns it.
-        psnr: pairs of a step and decibels.
-        title: one line above.
-        psnr_label: what the decibels are of.
-    """
-    figure = Figure(figsize=(7, 6 if psnr else 3.5), layout="constrained")
-    axes = figure.subplots(2 if psnr else 1, 1, sharex=True, squeeze=False)[:, 0]
-    terms = [name for name in history if name not in ("loss", "seconds")]
-    shown = terms if len(terms) == 1 else ["loss", *terms]
-    for name, color in zip(shown, COLORS, strict=False):
-        values = np.asarray(history[name], np.float64)
-        axes[0].plot(np.arange(1, len(values) + 1), values, color=color, alpha=0.35, linewidth=0.7)
-        axes[0].plot(*_smoothed(values), color=color, label=name)
-    axes[0].set_yscale("log")
-    axes[0].set_ylabel("mean over the batch")
-    axes[0].legend()
-    if psnr:
-        axes[1].plot(*np.array(psnr).T, color=COLORS[0], marker="." if len(psnr) < 60 else "")
-        axes[1].set_ylabel(f"{psnr_label} (dB)")
-    for axis in axes:
-        axis.grid(alpha=0.3)
-    axes[-1].set_xlabel("step")
-    figure.suptitle(title)
-    return figure
-
-
 def as_picture(quantity: str, values: ndarray, value_range: tuple[float, float]) -> tuple[ndarray, float, float, str]:
     """What is shown of a quantity: an array `(h, w)` or `(h, w, 3 or 4)`, the ends of its scale and the colour map.
 
@@ -127,11 +92,3 @@ def _bound(values: Float[ndarray, "h w"]) -> float:
     finite = np.abs(values[np.isfinite(values)])
     bound = float(np.percentile(finite, 99.5)) if finite.size else 0.0
     return bound or float(finite.max(initial=0.0)) or 1.0
-
-
-def _smoothed(values: Float[ndarray, "n"]) -> tuple[ndarray, ndarray]:
-    """Geometric means over windows of a fiftieth of the curve, at the windows' centres."""
-    window = max(1, len(values) // 50)
-    whole = len(values) // window * window
-    logs = np.log(np.maximum(values[:whole], 1e-30)).reshape(-1, window)
-    return np.arange(len(logs)) * window + (window + 1) / 2, np.exp(logs.mean(axis=1))

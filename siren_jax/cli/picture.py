@@ -1,0 +1,118 @@
+"""A picture as the subject of a fit, and as a file."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.tree_util import Partial
+from numpy import ndarray
+
+from siren_jax import metrics
+from siren_jax.neural_field import RENDERED, NeuralField
+from siren_jax.objectives import supervise
+from siren_jax.recipes import TARGETS
+from siren_jax.signals import PixelDataset
+from siren_jax.storage import write_atomically
+
+ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
+ALIGNMENTS = {None: "none", 0: "mean", 1: "mean and plane"}
+
+
+class Picture:
+    """The pixels of a picture; see `Subject`.
+
+    What a target leaves open is taken from the truth before a PSNR, see `metrics.aligned`: the mean, and for a
+    Laplacian at points alone the plane as well.
+
+    Args:
+        dataset: the picture.
+        target: a key of `recipes.TARGETS`.
+        weights: of the terms; one where not given.
+        integral_weight: of the integral form of a derivative; without it where zero.
+    """
+
+    measure = "psnr"
+    files = ("reconstruction.png",)
+
+    def __init__(self, dataset: PixelDataset, target: str, weights: Mapping[str, float], integral_weight: float):
+        self.dataset = dataset
+        integrals = [q for q in TARGETS[target] if q.endswith("integral")]
+        self._quantities = tuple(q for q in TARGETS[target] if integral_weight or q not in integrals)
+        self.weights = {**weights, **(dict.fromkeys(integrals, integral_weight) if integral_weight else {})}
+        self.objective = supervise(*self._quantities, mean_square=None if target == "values" else dataset.mean_square)
+        self._alignment = {"gradient": 0, "laplacian": 0 if integral_weight else 1}.get(target)
+        self.note = "" if self._alignment is None else f"{ALIGNMENTS[self._alignment]} aligned"
+        self._subset = np.sort(np.random.default_rng(0).permutation(len(dataset))[:ESTIMATED])
+
+    def sampler(self, batch_size: int) -> Partial:
+        return self.dataset.sampler(batch_size, quantities=self._quantities)
+
+    def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
+        return NeuralField(network, self.dataset.frame, self.dataset.value_range, "image", record=record)  # pyright: ignore
+
+    def estimate(self, network: nnx.Module) -> float:
+        values = _evaluate(network, self.dataset.coordinates[self._subset])
+        return self._psnr(np.asarray(values), self._subset)
+
+    def quality(self, network: nnx.Module) -> float:
+        return self._psnr(self._values(network))
+
+    def metrics(self, network: nnx.Module) -> dict[str, Any]:
+        values = self._values(network)
+        return {
+            "psnr": self._psnr(values),
+            "alignment": ALIGNMENTS[self._alignment],
+            "contrast": metrics.contrast(values, self.dataset.value),
+        }
+
+    def figure(self, network: nnx.Module, title: str):
+        from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
+
+        field = self.field(network, {})
+        prediction = {quantity: field.render(of=quantity) for quantity in RENDERED}
+        prediction["value"] = self._grid(self._aligned(self._values(network)))
+        return plot.comparison(self.dataset.grids(), prediction, title=title, value_range=self.dataset.value_range)
+
+    def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> None:
+        picture = self._grid(self._aligned(self._values(network))).astype(np.float32)
+        write_picture(path(self.files[0]), picture, "value", self.dataset.value_range, overwrite=overwrite)
+
+    def _values(self, network: nnx.Module) -> ndarray:
+        """The network at every pixel, `(n, c)` in [-1, 1]."""
+        field = NeuralField(network, self.dataset.frame)  # pyright: ignore
+        return field.render().reshape(len(self.dataset), -1)
+
+    def _aligned(self, values: ndarray, index: ndarray | slice = slice(None)) -> ndarray:
+        if self._alignment is None or not np.isfinite(values).all():
+            return values
+        truth, points = self.dataset.value[index], self.dataset.coordinates[index]
+        return metrics.aligned(values, truth, points, degree=self._alignment)
+
+    def _psnr(self, values: ndarray, index: ndarray | slice = slice(None)) -> float:
+        return metrics.psnr(self._aligned(values, index), self.dataset.value[index])
+
+    def _grid(self, values: ndarray) -> ndarray:
+        """Values at every pixel, from [-1, 1] to the picture's own range and shape."""
+        low, high = self.dataset.value_range
+        return (values.reshape(*self.dataset.shape, -1) + 1) * ((high - low) / 2) + low
+
+
+def write_picture(path: str, values: ndarray, of: str, value_range: tuple[float, float], *, overwrite: bool) -> None:
+    """A PNG of 8 bits of a rendered quantity."""
+    import matplotlib
+    from PIL import Image
+
+    from siren_jax.plot import as_picture
+
+    shown, low, high, colours = as_picture(of, values, value_range)
+    scaled = np.clip((shown - low) / (high - low), 0, 1)
+    if of == "laplacian":
+        scaled = matplotlib.colormaps[colours](scaled)[..., :3]
+    picture = Image.fromarray(np.round(scaled * 255).astype(np.uint8))
+    write_atomically(path, lambda file: picture.save(file, format="PNG"), overwrite=overwrite)
+
+
+# Eagerly it would take twice as long, a tenth of a chunk.
+_evaluate = jax.jit(lambda network, points: network(points))

@@ -1,0 +1,72 @@
+"""What a fit is about, as its session sees it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from flax import nnx
+from jax.tree_util import Partial
+
+from siren_jax._types import Objective
+from siren_jax.neural_field import NeuralField
+from siren_jax.signals import SampleDataset
+
+
+@runtime_checkable
+class Subject(Protocol):
+    """A signal that is fitted: how good a network is, and what is written of it."""
+
+    @property
+    def dataset(self) -> SampleDataset: ...
+
+    @property
+    def objective(self) -> Objective:
+        """What a fit minimises; see `fit`."""
+        ...
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Of the objective's terms."""
+        ...
+
+    @property
+    def measure(self) -> str:
+        """Name of the quality, in the metrics: "psnr" or "snr"."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What has to be said of the quality: "mean aligned", or nothing."""
+        ...
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of what `write` writes."""
+        ...
+
+    def sampler(self, batch_size: int) -> Partial:
+        """Draws batches of so many points for the objective."""
+        ...
+
+    def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
+        """The network as a signal, for a `.siren` file."""
+        ...
+
+    def estimate(self, network: nnx.Module) -> float:
+        """Quality in dB on some thousand samples."""
+        ...
+
+    def quality(self, network: nnx.Module) -> float:
+        """Quality in dB on all samples."""
+        ...
+
+    def metrics(self, network: nnx.Module) -> dict[str, Any]:
+        """Figures of merit on all samples, the quality first."""
+        ...
+
+    def figure(self, network: nnx.Module, title: str) -> Any:
+        """Truth and prediction side by side, a Matplotlib figure."""
+        ...
+
+    def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> None:
+        """Writes the signal as the network has it; `path` gives a file name its directory."""
+        ...

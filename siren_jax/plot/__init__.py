@@ -1,0 +1,9 @@
+"""Figures from arrays. Every function returns a Matplotlib `Figure` of its own; none needs a display or touches
+`pyplot`."""
+
+from siren_jax.plot.colors import COLORS as COLORS
+from siren_jax.plot.curve import learning_curve as learning_curve
+from siren_jax.plot.picture import as_picture as as_picture
+from siren_jax.plot.picture import comparison as comparison
+from siren_jax.plot.picture import panels as panels
+from siren_jax.plot.sound import sound_comparison as sound_comparison

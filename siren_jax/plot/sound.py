@@ -1,0 +1,75 @@
+"""Figures of sounds."""
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from numpy import ndarray
+
+from siren_jax.plot.colors import COLORS
+
+COLUMNS = 2000  # of a waveform: more samples are shown as the least and greatest of each
+DECIBELS = 80  # of a spectrogram, below the loudest
+WINDOW = 0.03  # seconds
+
+
+def sound_comparison(
+    truth: Float[ndarray, "n c"], prediction: Float[ndarray, "n c"], *, rate: int, title: str = ""
+) -> Figure:
+    """Waveforms, their difference, and the spectrograms of a sound and of its prediction.
+
+    Args:
+        truth: samples; of several channels the mean is shown.
+        prediction: the same of a network.
+        rate: samples a second.
+        title: one line above.
+    """
+    truth, prediction = (np.asarray(sound, np.float64).mean(axis=1) for sound in (truth, prediction))
+    figure = Figure(figsize=(9, 9.5), layout="constrained")
+    waves = figure.subplots(4, 1, height_ratios=(1, 0.8, 1.2, 1.2), sharex=True)
+    peak = 1.05 * max(np.abs(truth).max(), 1e-9)
+    for name, wave, color in (("ground truth", truth, COLORS[5]), ("prediction", prediction, COLORS[0])):
+        _waveform(waves[0], wave, rate, color, name, overlaid=name == "prediction")
+    waves[0].set(ylim=(-peak, peak), ylabel="amplitude")
+    waves[0].legend(loc="upper right")
+    _waveform(waves[1], prediction - truth, rate, COLORS[1], "prediction - truth")
+    waves[1].set_ylabel("error")
+    waves[1].margins(y=0.05)
+    waves[1].legend(loc="upper right")
+    for axis in waves[:2]:
+        axis.grid(alpha=0.3)
+    loudest = None
+    for axis, name, wave in ((waves[2], "ground truth", truth), (waves[3], "prediction", prediction)):
+        times, frequencies, level = _spectrogram(wave, rate)
+        loudest = level.max() if loudest is None else loudest
+        picture = axis.pcolormesh(
+            times, frequencies, level - loudest, vmin=-DECIBELS, vmax=0, cmap="magma", rasterized=True
+        )
+        axis.set_ylabel(f"{name}\nfrequency, kHz")
+    figure.colorbar(picture, ax=list(waves[2:]), label="dB below the loudest")
+    waves[-1].set_xlabel("seconds")
+    waves[-1].set_xlim(0, len(truth) / rate)
+    figure.suptitle(title)
+    return figure
+
+
+def _waveform(axis, wave: Float[ndarray, "n"], rate: int, color: str, label: str, *, overlaid: bool = False) -> None:
+    width = max(1, -(-len(wave) // COLUMNS))
+    if width < 3:
+        axis.plot(np.arange(len(wave)) / rate, wave, color=color, linewidth=0.8, label=label)
+        return
+    whole = len(wave) // width * width
+    columns = wave[:whole].reshape(-1, width)
+    times = (np.arange(len(columns)) + 0.5) * width / rate
+    line = {"linewidth": 0.5, "edgecolor": color, "facecolor": "none"} if overlaid else {"color": color, "linewidth": 0}
+    axis.fill_between(times, columns.min(axis=1), columns.max(axis=1), label=label, **line)
+
+
+def _spectrogram(wave: Float[ndarray, "n"], rate: int) -> tuple[ndarray, ndarray, ndarray]:
+    """Seconds, kilohertz and decibels."""
+    import scipy.signal
+
+    window = int(min(len(wave), max(16, WINDOW * rate)))
+    frequencies, times, power = scipy.signal.spectrogram(
+        wave, rate, nperseg=window, noverlap=window // 2, mode="psd", scaling="spectrum"
+    )
+    return times, frequencies / 1000, 10 * np.log10(np.maximum(power, 1e-20))

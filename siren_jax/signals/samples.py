@@ -1,0 +1,188 @@
+"""Sampled signals of any number of axes as points with values."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from siren_jax.errors import InputError
+from siren_jax.signals.grid import Frame, generate_coordinates
+
+
+def value_range_of(signal: ndarray) -> tuple[float, float]:
+    """The interval that an array's values are measured in, which [-1, 1] stands for.
+
+    Integers of 8 and 16 bits: all values of the type. Wider ones, as NumPy makes them from Python's: 0 to 255 if all
+    lie in it, else 0 to 65,535. Floats: [0, 1] if all lie in it, else [-1, 1]. Anything else: least to greatest.
+
+    >>> value_range_of(np.zeros((2, 2), np.uint8)), value_range_of(np.array([0.2, 0.3]))
+    ((0.0, 255.0), (0.0, 1.0))
+    >>> value_range_of(np.array([0, 700])), value_range_of(np.array([-3.0, 5.0]))
+    ((0.0, 65535.0), (-3.0, 5.0))
+    """
+    if signal.dtype == bool:
+        return 0.0, 1.0
+    usual = [(0.0, 1.0), (-1.0, 1.0)]
+    if np.issubdtype(signal.dtype, np.integer):
+        limits = np.iinfo(signal.dtype)
+        usual = [(float(limits.min), float(limits.max))] if limits.bits <= 16 else [(0.0, 255.0), (0.0, 65535.0)]
+    low, high = float(signal.min()), float(signal.max())
+    for least, most in usual:
+        if least <= low and high <= most:
+            return least, most
+    return (low, high) if high > low else (low - 1, high + 1)
+
+
+class SampleDataset:
+    """The samples of a signal as points, with the values that a network is fitted to.
+
+    A sound `(n, c)`, a picture `(h, w, c)`, a video `(t, h, w, c)`, a volume. `len(dataset)` is the number of samples
+    n. `dataset[i]`, with an integer, a slice or an array of them, is a dict of
+
+    - `coordinates` `(…, d)`: of the sample, see `Frame`;
+    - `indices` `(…, d)`: along each axis of the signal;
+    - `value` `(…, c)`: scaled from the signal's range to [-1, 1].
+
+    Args:
+        signal: `(*shape, c)`: whole numbers, booleans or floats, which are kept as they are.
+        value_range: the interval of values that becomes [-1, 1]; by default as `value_range_of` finds it.
+
+    Raises:
+        InputError: no axis but the channels, no samples, not numbers, values that are not finite, an empty range.
+
+    >>> dataset = SampleDataset(np.array([[0.0], [0.5], [1.0], [0.0]]))
+    >>> len(dataset), dataset[1]["coordinates"].tolist(), dataset[1]["value"].tolist()
+    (4, [-0.25], [0.0])
+    """
+
+    def __init__(self, signal: ndarray, *, value_range: tuple[float, float] | None = None):
+        signal = np.asarray(signal)
+        if signal.ndim < 2 or signal.size == 0:
+            raise InputError(
+                f"a signal has the shape (*shape, channels) and at least one sample, but this is {signal.shape}."
+            )
+        if signal.dtype.kind not in "buif":
+            raise InputError(f"a signal holds real numbers, but this array has the type {signal.dtype}.")
+        if bad := int(np.size(signal) - np.count_nonzero(np.isfinite(signal))):
+            raise InputError(f"{bad} of the {signal.size} values are NaN or infinite; replace or mask them first.")
+        self.value_range = value_range or value_range_of(signal)
+        low, high = self.value_range
+        if not 0 < high - low < np.inf:
+            raise InputError(
+                f"the value range must be (low, high) with low < high, both finite, but is {self.value_range}."
+            )
+        self.frame = Frame(signal.shape[:-1])
+        self.channels = signal.shape[-1]
+        self._signal = signal
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Samples along each axis."""
+        return self.frame.shape
+
+    @cached_property
+    def coordinates(self) -> Float[ndarray, "n d"]:
+        """Every sample's coordinates, last axis fastest."""
+        return generate_coordinates(self.shape)
+
+    @cached_property
+    def value(self) -> Float[ndarray, "n c"]:
+        """Every sample's value in [-1, 1]."""
+        return self._scaled().reshape(-1, self.channels).astype(np.float32)
+
+    def grid(self, name: str = "value") -> Float[ndarray, "..."]:
+        """A quantity of every sample on the signal's grid; values in [-1, 1]."""
+        values = getattr(self, name)
+        return values.reshape(*self.shape, *values.shape[1:])
+
+    def __len__(self) -> int:
+        return int(np.prod(self.shape))
+
+    def __getitem__(self, index) -> dict[str, ndarray]:
+        index = np.arange(len(self))[index]  # checks the bounds and resolves slices, masks and negative numbers
+        return {
+            "coordinates": self.coordinates[index],
+            "indices": np.stack(np.unravel_index(index, self.shape), axis=-1),
+            "value": self.value[index],
+        }
+
+    def batches(self, batch_size: int | None = None, *, key: Array | None = None) -> Iterator[dict[str, ndarray]]:
+        """Every sample once, in batches: in order, or shuffled by a key. Without a size the full signal is one batch.
+
+        The last batch is smaller where the size does not divide the number of samples.
+        """
+        batch_size = self._checked(batch_size)
+        order = np.arange(len(self)) if key is None else np.asarray(jax.random.permutation(key, len(self)))
+        for start in range(0, len(self), batch_size):
+            yield self[order[start : start + batch_size]]
+
+    def sampler(self, batch_size: int | None = None) -> Partial:
+        """A pure function `sample(key, step)` that draws a batch of `coordinates` and `value` inside a jitted step.
+
+        The samples, last axis fastest, are cut into `batch_size` strata of equal length (to one sample), and one is
+        drawn from each: no sample comes twice in a batch, and a batch of all is the whole signal in order.
+
+        Memory is that of the signal in its own type.
+
+        Args:
+            batch_size: points of a batch; by default all.
+
+        Raises:
+            InputError: the batch is larger than the signal, or not positive.
+        """
+        low, high = self.value_range
+        compact = self._signal.dtype.itemsize < 4
+        samples = self._signal.reshape(-1, self.channels) if compact else self.value
+        offset, factor = (low, 2 / (high - low)) if compact else (-1.0, 1.0)
+        arrays = jnp.asarray(samples), jnp.float32(offset), jnp.float32(factor)
+        return Partial(_draw, self._strata(batch_size), jnp.array(self.shape), *arrays)
+
+    def _scaled(self) -> Float[ndarray, "*shape c"]:
+        low, high = self.value_range
+        return (self._signal.astype(np.float64) - low) * (2 / (high - low)) - 1
+
+    def _strata(self, batch_size: int | None) -> Int[Array, "edges"]:
+        batch_size = self._checked(batch_size)
+        return jnp.asarray(np.arange(batch_size + 1) * len(self) // batch_size, jnp.int32)
+
+    def _checked(self, batch_size: int | None) -> int:
+        if batch_size is None:
+            return len(self)
+        if not 1 <= batch_size <= len(self):
+            raise InputError(
+                f"a batch has 1 to {len(self)} points, the signal's samples, but {batch_size} were asked for."
+            )
+        return batch_size
+
+
+def draw_strata(edges: Int[Array, "edges"], key: Array) -> Int[Array, "n"]:
+    """A number from each stratum, [edges[i], edges[i + 1])."""
+    start, width = edges[:-1], jnp.diff(edges)
+    offset = (jax.random.uniform(key, start.shape) * width).astype(jnp.int32)
+    return start + jnp.minimum(offset, width - 1)  # the product may round up to the width
+
+
+def _draw(
+    edges: Array, shape: Array, samples: Array, offset: Array, factor: Array, key: Array, step: Array | int
+) -> dict[str, Array]:
+    del step  # every step draws alike; the key differs
+    number = draw_strata(edges, key)
+    return {
+        "coordinates": _coordinates(number, shape),
+        "value": (samples[number].astype(jnp.float32) - offset) * factor - 1,
+    }
+
+
+def _coordinates(number: Int[Array, "n"], shape: Int[Array, "d"]) -> Float[Array, "n d"]:
+    """Coordinates of samples that are numbered with the last axis fastest, as `Frame` has them."""
+    along = []
+    for size in shape[::-1]:
+        along.append((2 * (number % size) + 1 - size) / shape.max())
+        number = number // size
+    return jnp.stack(along[::-1], axis=-1)

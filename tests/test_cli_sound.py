@@ -1,0 +1,119 @@
+"""The command turns a sound file into a SIREN, and that into a sound file again."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import scipy.io.wavfile
+
+from siren_jax import load, load_sound
+from siren_jax.cli import main
+from siren_jax.metrics import snr
+
+RATE = 8000
+TINY = ["--width", "16", "--depth", "1", "--steps", "12"]
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """A quarter of a second of a chord in stereo, at half of full scale."""
+    path = tmp_path_factory.mktemp("sound") / "my chord.wav"
+    time = np.arange(RATE // 4) / RATE
+    left, right = np.sin(2 * np.pi * 200 * time), np.sin(2 * np.pi * 300 * time)
+    scipy.io.wavfile.write(path, RATE, (np.stack([left, right], axis=1) * 2**14).astype(np.int16))
+    return path
+
+
+@pytest.fixture(scope="module")
+def fitted(recording, tmp_path_factory):
+    """A good fit's `.siren` file; not to be changed."""
+    out = tmp_path_factory.mktemp("fitted")
+    arguments = ["--width", "64", "--depth", "1", "--steps", "400", "--batch-size", "full", "--learning-rate", "2e-3"]
+    assert main(["fit", str(recording), *arguments, "--out", str(out)]) == 0
+    return out / "my chord.siren"
+
+
+def refused(arguments, capsys) -> str:
+    assert main(arguments) == 2
+    return capsys.readouterr().err
+
+
+def test_a_sound_is_fitted_and_everything_is_written(recording, tmp_path, capsys):
+    out = tmp_path / "a"
+    assert main(["fit", str(recording), *TINY, "--out", str(out), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    files = ["comparison.png", "curve.png", "metrics.json", "my chord.siren", "reconstruction.wav"]
+    assert sorted(os.listdir(out)) == files
+    assert sorted(summary["files"]) == sorted(str(out / name) for name in files)
+    assert {"snr", "mse"} < set(summary)
+    field = load(out / "my chord.siren")
+    assert (field.kind, field.rate, field.frame.shape) == ("sound", RATE, (RATE // 4,))
+
+
+def test_the_snr_that_is_printed_is_that_of_the_sound_that_is_written(recording, fitted):
+    printed = json.loads((fitted.parent / "metrics.json").read_text())
+    truth, made = load_sound(recording), load_sound(fitted.parent / "reconstruction.wav")
+    assert made.rate == RATE
+    assert printed["snr"] > 20
+    assert printed["snr"] == pytest.approx(snr(made.samples, truth.samples), abs=0.01)  # 16 bits: 1e-9 of the power
+    peak = np.abs(truth.samples).max()
+    assert printed["mse"] == pytest.approx(np.mean((made.samples - truth.samples) ** 2) / peak**2, rel=0.01)
+
+
+@pytest.mark.parametrize(("rate", "suffix"), [(16000, ".wav"), (4000, ".wav"), (6000, ".npy")])
+def test_it_is_rendered_at_another_rate(rate, suffix, recording, fitted, tmp_path):
+    out = tmp_path / f"a{suffix}"
+    assert main(["render", str(fitted), "--out", str(out), "--rate", str(rate)]) == 0
+    made = np.load(out) if suffix == ".npy" else load_sound(out).samples
+    assert made.shape == (rate // 4, 2)
+    # Samples above the own rate lie at the centres of smaller cells; below, SciPy's filter keeps the first in place.
+    offset = (RATE / rate - 1) / 2 if rate > RATE else 0
+    time = (np.arange(rate // 4) * RATE / rate + offset) / RATE
+    truth = 0.5 * np.stack([np.sin(2 * np.pi * 200 * time), np.sin(2 * np.pi * 300 * time)], axis=1)
+    inner = slice(rate // 20, -rate // 20)
+    assert snr(made[inner], truth[inner]) > 20
+
+
+def test_an_excerpt_is_that_part_of_the_whole(fitted, tmp_path):
+    assert main(["render", str(fitted), "--out", str(tmp_path / "whole.npy")]) == 0
+    assert main(["render", str(fitted), "--out", str(tmp_path / "part.npy"), "--between", "0.05", "0.15"]) == 0
+    whole, part = np.load(tmp_path / "whole.npy"), np.load(tmp_path / "part.npy")
+    assert np.allclose(part, whole[int(0.05 * RATE) : int(0.15 * RATE)], atol=1e-5)
+
+
+def test_a_target_snr_ends_the_fit(recording, tmp_path, capsys):
+    arguments = ["--width", "64", "--depth", "1", "--steps", "4000", "--learning-rate", "2e-3", "--target-snr", "10"]
+    assert main(["fit", str(recording), *arguments, "--out", str(tmp_path / "a"), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["stopped_by"] == "watch"
+    assert summary["snr"] >= 10
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--target", "gradient"), ("--size", "100"), ("--target-psnr", "30")],
+)
+def test_options_of_pictures_are_refused_for_a_sound(option, value, recording, tmp_path, capsys):
+    message = refused(["fit", str(recording), option, value, "--out", str(tmp_path / "a")], capsys)
+    assert f"{option} does not apply to a sound" in message
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "a.png"], "written as .wav, .flac, .ogg, .npy"),
+        (["--out", "a.mp3"], "--out ends in one of"),
+        (["--out", "a.wav", "--scale", "2"], "--scale does not apply to the kind 'sound'"),
+        (["--out", "a.wav", "--of", "gradient"], "of a sound only the value is rendered"),
+        (["--out", "a.wav", "--between", "0.1", "0.1"], "a start before a stop within 0 to 0.25 s"),
+        (["--out", "a.wav", "--between", "0.1", "3"], "a start before a stop within 0 to 0.25 s"),
+        (["--out", "a.wav", "--rate", "0"], "--rate 0"),
+        (["--out", "a.wav", "--rate", "2000000000"], "samples; 1 to"),
+    ],
+)
+def test_what_cannot_be_rendered_is_refused(arguments, message, fitted, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(["render", str(fitted), *arguments], capsys)
+    assert not os.listdir(tmp_path)

@@ -1,0 +1,149 @@
+"""Sound files are read in their own scale and written back; what is no sound is refused in a sentence."""
+
+import builtins
+
+import numpy as np
+import pytest
+import scipy.io.wavfile
+
+from siren_jax import InputError, load_sound
+from siren_jax.metrics import snr
+from siren_jax.signals import Sound, encode_sound, kind_of, resample
+
+RATE = 8000
+soundfile = pytest.importorskip("soundfile", reason="other formats than WAV need the extra `audio`")
+
+
+@pytest.fixture(params=["libsndfile", "scipy"])
+def reader(request, monkeypatch):
+    """Both readers of WAV files."""
+    if request.param == "scipy":
+        without_soundfile(monkeypatch)
+
+
+def without_soundfile(monkeypatch):
+    real = builtins.__import__
+
+    def refusing(name, *arguments, **keywords):
+        if name == "soundfile":
+            raise ImportError(name)
+        return real(name, *arguments, **keywords)
+
+    monkeypatch.setattr(builtins, "__import__", refusing)
+    monkeypatch.setattr("siren_jax.signals.sound._has_soundfile", lambda: False)
+
+
+def wave(channels=1, seconds=0.5, frequency=440.0):
+    time = np.arange(int(seconds * RATE)) / RATE
+    return np.stack([0.8 / (k + 1) * np.sin(2 * np.pi * frequency * (k + 1) * time) for k in range(channels)], axis=1)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 8])
+@pytest.mark.parametrize(
+    ("dtype", "full", "zero"), [(np.uint8, 128, 128), (np.int16, 2**15, 0), (np.int32, 2**31, 0), (np.float32, 1, 0)]
+)
+def test_a_wav_file_of_any_type_is_in_its_own_full_scale(reader, dtype, full, zero, channels, tmp_path):
+    truth = wave(channels)
+    scipy.io.wavfile.write(tmp_path / "a.wav", RATE, (truth * full + zero).astype(dtype))
+    sound = load_sound(tmp_path / "a.wav")
+    assert sound.rate == RATE
+    assert sound.seconds == 0.5
+    # Rounding down is off by at most a step of 1/128 of full scale.
+    assert np.allclose(sound.samples, truth, rtol=0, atol=1 / 128 if dtype is np.uint8 else 1e-4)
+
+
+@pytest.mark.parametrize(("suffix", "least"), [(".wav", 80), (".flac", 80), (".ogg", 15)])
+def test_what_is_written_is_read_again(suffix, least, tmp_path):
+    sound = Sound(wave(2).astype(np.float32), RATE)
+    with open(tmp_path / f"a{suffix}", "wb") as file:
+        encode_sound(file, sound, suffix)
+    again = load_sound(tmp_path / f"a{suffix}")
+    assert again.rate == RATE
+    assert snr(again.samples[: len(sound.samples)], sound.samples) > least  # Vorbis loses what is not heard
+    assert kind_of(tmp_path / f"a{suffix}") == "sound"
+
+
+def test_a_written_wav_is_clipped_at_full_scale_and_does_not_wrap(tmp_path):
+    with open(tmp_path / "a.wav", "wb") as file:
+        encode_sound(file, Sound(np.array([[-1.5], [1.5], [0.5]], np.float32), RATE))
+    assert scipy.io.wavfile.read(tmp_path / "a.wav")[1].tolist() == [-32768, 32767, 16384]
+
+
+def test_the_first_bytes_tell_a_sound_whatever_its_name(tmp_path):
+    scipy.io.wavfile.write(tmp_path / "a.png", RATE, wave())
+    assert kind_of(tmp_path / "a.png") == "sound"
+    assert np.allclose(load_sound(tmp_path / "a.png").samples, wave())
+
+
+@pytest.mark.parametrize("rate", [16000, 4000, 5000])
+def test_resampling_keeps_what_both_rates_can_hold(rate):
+    resampled = resample(Sound(wave(seconds=1).astype(np.float32), RATE), rate)
+    truth = 0.8 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
+    middle = slice(rate // 10, -rate // 10)  # the filter sees silence beyond the ends
+    assert snr(resampled.samples[middle, 0], truth[middle]) > 45
+
+
+def test_resampling_removes_what_a_lower_rate_cannot_hold():
+    resampled = resample(Sound(wave(seconds=1, frequency=3000).astype(np.float32), RATE), 4000)
+    assert np.abs(resampled.samples[400:-400]).max() < 0.01  # 3 kHz would come back as 1 kHz, at 0.8
+
+
+def test_downsampling_divides_the_rate(tmp_path):
+    scipy.io.wavfile.write(tmp_path / "a.wav", RATE, wave())
+    assert load_sound(tmp_path / "a.wav", downsample=4).rate == RATE // 4
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.zeros(100), "is silent"),
+        (np.zeros(0), "holds 0 samples"),
+        (np.ones(1), "holds 1 samples"),
+        (np.array([0.0, np.nan]), "NaN or infinite"),
+    ],
+    ids=["silent", "empty", "one sample", "nan"],
+)
+def test_what_cannot_be_fitted_is_refused(samples, message, tmp_path):
+    scipy.io.wavfile.write(tmp_path / "a.wav", RATE, samples.astype(np.float32))
+    with pytest.raises(InputError, match=message):
+        load_sound(tmp_path / "a.wav")
+
+
+def test_a_clipped_sound_is_taken_with_a_warning(tmp_path):
+    scipy.io.wavfile.write(tmp_path / "a.wav", RATE, np.clip(3 * wave(), -1, 1).astype(np.float32))
+    with pytest.warns(UserWarning, match="% of its samples are at full scale"):
+        load_sound(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("content", [b"RIFF\x00\x00\x00\x00WAVEfmt ", b"fLaC but nothing else", b"OggS" + b"\xff" * 99])
+def test_a_damaged_file_is_refused(content, tmp_path):
+    (tmp_path / "a.wav").write_bytes(content)
+    assert kind_of(tmp_path / "a.wav") == "sound"
+    with pytest.raises(InputError, match="damaged"):
+        load_sound(tmp_path / "a.wav")
+
+
+def test_a_truncated_wav_is_refused_by_scipy_too(monkeypatch, tmp_path):
+    without_soundfile(monkeypatch)
+    (tmp_path / "a.wav").write_bytes(b"RIFF\x00\x00\x00\x00WAVEfmt ")
+    with pytest.raises(InputError, match="damaged"):
+        load_sound(tmp_path / "a.wav")
+
+
+def test_another_format_without_the_extra_names_it(monkeypatch, tmp_path):
+    without_soundfile(monkeypatch)
+    (tmp_path / "a.flac").write_bytes(b"fLaC")
+    with pytest.raises(InputError, match=r"siren-jax\[audio\]"):
+        load_sound(tmp_path / "a.flac")
+    with open(tmp_path / "b.flac", "wb") as file, pytest.raises(InputError, match=r"siren-jax\[audio\]"):
+        encode_sound(file, Sound(wave().astype(np.float32), RATE), ".flac")
+    scipy.io.wavfile.write(tmp_path / "a.wav", RATE, wave())
+    assert load_sound(tmp_path / "a.wav").rate == RATE
+
+
+def test_no_file_and_an_empty_one_are_refused(tmp_path):
+    with pytest.raises(InputError, match="there is no file"):
+        kind_of(tmp_path / "a.wav")
+    (tmp_path / "a.wav").write_bytes(b"")
+    with pytest.raises(InputError, match="is empty"):
+        kind_of(tmp_path / "a.wav")
