@@ -27,16 +27,25 @@ ALLOWED = {
     "progress": ("", "flax numpy"),
     "recipes": ("", "jax optax"),
     "fit": ("_types progress recipes step tiles", f"{ARRAYS} flax optax"),
-    "signals": ("signals.grid signals.image signals.pixels signals.samples signals.spectrum", ""),
+    "signals": (
+        "signals.files signals.grid signals.image signals.pixels signals.samples signals.sound signals.spectrum",
+        "",
+    ),
     "signals.grid": ("errors", ARRAYS),
     "signals.integrals": ("signals.grid", ARRAYS),
     "signals.spectrum": ("errors signals.grid", "jaxtyping numpy"),
     "signals.samples": ("errors signals.grid", ARRAYS),
     "signals.pixels": ("errors signals.integrals signals.samples", f"{ARRAYS} scipy"),
-    "signals.image": ("errors signals.samples", f"{ARRAYS} PIL skimage"),
+    "signals.files": ("errors", ""),
+    "signals.image": ("errors signals.files signals.samples", f"{ARRAYS} PIL skimage"),
+    "signals.sound": ("errors signals.files", "jaxtyping numpy scipy soundfile"),
     "storage": ("errors network", f"{ARRAYS} flax safetensors"),
     "neural_field": ("_types errors network operators signals.grid storage tiles", f"{ARRAYS} flax"),
-    "plot": ("metrics", "*"),
+    "plot": ("plot.colors plot.curve plot.picture plot.sound", ""),
+    "plot.colors": ("", ""),
+    "plot.curve": ("plot.colors", "*"),
+    "plot.picture": ("", "*"),
+    "plot.sound": ("plot.colors", "*"),
 }
 FRONT = set(ALLOWED) - {"_types"}  # the command and the package itself may import everything public
 HEAVY = {"PIL", "skimage", "soundfile", "av", "trimesh", "tensorboardX", "torch"}  # only inside a function

@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from flax import nnx
-from jax.tree_util import Partial
 
-from siren_jax._types import Objective
+from siren_jax.fit import Objective, Sample
 from siren_jax.neural_field import NeuralField
 from siren_jax.signals import SampleDataset
 
@@ -43,7 +42,7 @@ class Subject(Protocol):
         """Names of what `write` writes."""
         ...
 
-    def sampler(self, batch_size: int) -> Partial:
+    def sampler(self, batch_size: int) -> Sample:
         """Draws batches of so many points for the objective."""
         ...
 
