@@ -223,7 +223,7 @@ def test_the_smallest_pictures_are_fitted(size, target, tmp_path):
         (["--learning-rate", "0"], "--learning-rate takes a positive number"),
         (["--batch-size", "561"], "1 to 560 points"),
         (["--batch-size", "0"], "1 to 560 points"),
-        (["--batch-size", "many"], "a number of pixels or 'full'"),
+        (["--batch-size", "many"], "a number of samples or 'full'"),
         (["--seed", "-1"], "--seed takes a whole number"),
         (["--seed", str(2**70)], "--seed takes a whole number"),
         (["--size", "3000000"], "too large"),

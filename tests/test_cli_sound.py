@@ -117,3 +117,9 @@ def test_what_cannot_be_rendered_is_refused(arguments, message, fitted, tmp_path
     monkeypatch.chdir(tmp_path)
     assert message in refused(["render", str(fitted), *arguments], capsys)
     assert not os.listdir(tmp_path)
+
+
+def test_the_recipe_of_the_paper_begins_with_its_omega_for_sounds(recording, tmp_path):
+    arguments = ["--width", "8", "--depth", "1", "--steps", "2", "--recipe", "paper", "--out", str(tmp_path / "a")]
+    assert main(["fit", str(recording), *arguments]) == 0
+    assert load(tmp_path / "a" / "my chord.siren").network.first_omega == 3000

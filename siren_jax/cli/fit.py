@@ -20,7 +20,7 @@ from siren_jax.cli.subject import Subject
 from siren_jax.errors import InputError
 from siren_jax.fit import fit
 from siren_jax.network import SIREN, ReLUMLP
-from siren_jax.recipes import PAPER, TARGETS, TUNED, Recipe, constant, cosine_decay
+from siren_jax.recipes import PAPER, PAPER_SOUND, TARGETS, TUNED, Recipe, constant, cosine_decay
 from siren_jax.signals import PixelDataset, SampleDataset, choose_omega, kind_of, load_image, load_sound
 from siren_jax.storage import LIMITS, MAX_OMEGA, Network
 
@@ -51,7 +51,9 @@ class Fit:
     """Units of a hidden layer."""
     depth: int = 3
     """Hidden layers after the first."""
-    omega: Annotated[str | None, optional("auto|OMEGA", "auto for values, else 30; 30 with --recipe paper")] = None
+    omega: Annotated[
+        str | None, optional("auto|OMEGA", "auto for values, else 30; with --recipe paper 30, of sounds 3000")
+    ] = None
     """Frequency factor of the first layer: higher for finer detail. `auto` goes by the signal's own frequencies."""
     hidden_omega: float = 30.0
     """Frequency factor of the layers after the first."""
@@ -98,8 +100,13 @@ class Fit:
 
     def run(self) -> int:
         self._check()
-        name, subject = self._load()
-        sample, recipe = subject.sampler(self._batch_size(len(subject.dataset))), self._recipe
+        path = self.file
+        if path is None:  # not through skimage.data.camera(), which imports for a second
+            path = str(importlib.resources.files("skimage") / "data" / "camera.png")
+        name, kind = os.path.splitext(os.path.basename(path))[0], kind_of(path)
+        recipe = self._recipe(kind)
+        subject = self._load(path, kind, recipe)
+        sample = subject.sampler(self._batch_size(len(subject.dataset), recipe))
         session = Session(
             self.out or os.path.join("out", name),
             name,
@@ -109,7 +116,7 @@ class Fit:
             tensorboard=self.tensorboard,
             overwrite=self.overwrite,
         )
-        network, omega_from = self._network(subject.dataset)
+        network, omega_from = self._network(subject.dataset, recipe)
         with session.reporter:
             fitted = fit(
                 network,
@@ -134,10 +141,11 @@ class Fit:
         self._tell(subject, summary, fitted.message)
         return {"non-finite": 1, "interrupt": 130}.get(fitted.stopped_by, 0)
 
-    @property
-    def _recipe(self) -> Recipe:
-        """The recipe, with what the options replace."""
-        recipe = PAPER if self.recipe == "paper" else TUNED[self.target]
+    def _recipe(self, kind: str) -> Recipe:
+        """The recipe for a kind of signal, with what the options replace."""
+        recipe = TUNED[self.target]
+        if self.recipe == "paper":
+            recipe = PAPER_SOUND if kind == "sound" else PAPER
         given = {
             "learning_rate": self.learning_rate,
             "schedule": SCHEDULES.get(self.schedule or ""),
@@ -183,25 +191,20 @@ class Fit:
             raise InputError(
                 f"--width {self.width} and --depth {self.depth} make over {MAX_WEIGHTS:,} weights; take less."
             )
-        weights = (*self.weights, self._recipe.integral_weight)
+        weights = (*self.weights, self.integral_weight or 0.0)
         if not all(0 <= w < math.inf for w in weights) or not any(self.weights):
             raise InputError(
                 f"weights are finite, not negative and not all zero, but are {' '.join(map(str, weights))}."
             )
 
-    def _load(self) -> tuple[str, Subject]:
-        """The signal and the name for its files."""
-        path = self.file
-        if path is None:  # not through skimage.data.camera(), which imports for a second
-            path = str(importlib.resources.files("skimage") / "data" / "camera.png")
-        name = os.path.splitext(os.path.basename(path))[0]
-        if kind_of(path) == "sound":
+    def _load(self, path: str, kind: str, recipe: Recipe) -> Subject:
+        if kind == "sound":
             self._refuse_with("a sound", ("target", "size", "keep_alpha", "target_psnr"))
-            return name, Recording(load_sound(path, downsample=self.downsample))
+            return Recording(load_sound(path, downsample=self.downsample))
         self._refuse_with("a picture", ("target_snr",))
         values = load_image(path, keep_alpha=self.keep_alpha, downsample=self.downsample, size=self.size)
         weights = dict(zip(TARGETS["mixed"], self.weights, strict=True)) if self.target == "mixed" else {}
-        return name, Picture(PixelDataset(values), self.target, weights, self._recipe.integral_weight)
+        return Picture(PixelDataset(values), self.target, weights, recipe.integral_weight)
 
     def _refuse_with(self, signal: str, names: tuple[str, ...]) -> None:
         """Refuses options that say nothing about a kind of signal."""
@@ -209,21 +212,21 @@ class Fit:
             if getattr(self, name) != Fit.__dataclass_fields__[name].default:
                 raise InputError(f"--{name.replace('_', '-')} does not apply to {signal}; leave it out.")
 
-    def _batch_size(self, pixels: int) -> int:
+    def _batch_size(self, samples: int, recipe: Recipe) -> int:
         if self.batch_size is None:
-            return min(self._recipe.batch_size or pixels, pixels)
+            return min(recipe.batch_size or samples, samples)
         if self.batch_size == "full":
-            return pixels
+            return samples
         if not self.batch_size.isdecimal():
-            raise InputError(f"--batch-size takes a number of pixels or 'full', but is {self.batch_size!r}.")
+            raise InputError(f"--batch-size takes a number of samples or 'full', but is {self.batch_size!r}.")
         return int(self.batch_size)
 
-    def _network(self, dataset: SampleDataset) -> tuple[Network, str]:
+    def _network(self, dataset: SampleDataset, recipe: Recipe) -> tuple[Network, str]:
         """The network, and where its first omega comes from."""
         rngs = nnx.Rngs(self.seed)
         if self.model == "relu":
             return ReLUMLP(len(dataset.shape), dataset.channels, width=self.width, depth=self.depth, rngs=rngs), "none"
-        first_omega, reason = self._recipe.first_omega, "option" if self.omega else f"recipe {self.recipe}"
+        first_omega, reason = recipe.first_omega, "option" if self.omega else f"recipe {self.recipe}"
         if first_omega is None:
             first_omega, reason = choose_omega(dataset.grid(), dataset.frame)
             print(f"omega {first_omega:.4g}: {reason}", file=sys.stderr)
@@ -234,7 +237,7 @@ class Fit:
             depth=self.depth,
             first_omega=first_omega,
             omega=self.hidden_omega,
-            weight_scale=self._recipe.weight_scale,
+            weight_scale=recipe.weight_scale,
             rngs=rngs,
         )
         return network, reason
