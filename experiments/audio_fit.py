@@ -10,9 +10,9 @@ to be measured.
 Minutes on two CPU cores: to be measured:  python -m experiments.audio_fit
 """
 
+import dataclasses
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -30,20 +30,20 @@ from siren_jax.signals import Sound
 ENDS = 0.02  # seconds at either end whose error is told apart: a jump there would click
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Config:
     wav: Path | None = None  # a sound file; else the clip is synthesised
     seconds: float = 7.0  # of the synthesised clip
     width: int = 256  # units of a hidden layer
-    steps: int = 3000  # of 8,192 samples
-    batch_size: int = 8192  # samples of a step
+    steps: int = 3000  # for each network
+    batch_size: int = 2048  # samples of a step
     seed: int = 0  # of weights and batches
     out: Path = Path("out/experiments/audio_fit")  # where figures and numbers go
     overwrite: bool = False  # replace the files of an earlier run
     smoke: bool = False  # start from the tiny setting that the tests run
 
 
-SMOKE = Config(seconds=0.05, width=32, steps=200, batch_size=1024, smoke=True)
+SMOKE = Config(seconds=0.05, width=32, steps=400, batch_size=1024, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
@@ -52,6 +52,8 @@ def main(config: Config) -> dict[str, dict[str, float]]:
         raise InputError(
             f"{config.out} exists already; add --overwrite to replace its files or name another folder with --out."
         )
+    if config.width < 1:
+        raise InputError("width must be at least 1; correct the settings.")
     sound = synthesised(config.seconds) if config.wav is None else load_sound(config.wav)
     config.out.mkdir(parents=True, exist_ok=True)
     peak = float(np.abs(sound.samples).max())
@@ -79,14 +81,15 @@ def main(config: Config) -> dict[str, dict[str, float]]:
             sound.samples, samples, rate=sound.rate, title=f"{name}: {numbers[name]['snr']:.1f} dB"
         )
         figure.savefig(config.out / f"{name}.png", dpi=90)
-    (config.out / "numbers.json").write_text(json.dumps(numbers, indent=1))
+    record = {"config": dataclasses.asdict(config), "numbers": numbers}
+    (config.out / "numbers.json").write_text(json.dumps(record, indent=1, default=str))
     return numbers
 
 
 def synthesised(seconds: float) -> Sound:
     """Strings, and a voice from the middle on; half of full scale."""
-    time = np.arange(round(seconds * RATE)) / RATE
-    strings, spoken = pluck(time), voice(time) * (time > seconds / 2)
+    time = np.arange(round(max(seconds, 2) * RATE)) / RATE
+    strings, spoken = (sound[: round(seconds * RATE)] for sound in (pluck(time), voice(time) * (time > seconds / 2)))
     samples = strings / np.abs(strings).max() + 0.7 * spoken / max(np.abs(spoken).max(), 1e-9)
     return Sound((samples / (2 * np.abs(samples).max()))[:, None].astype(np.float32), RATE)
 

@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import activation_statistics, higher_derivatives
+from experiments import activation_statistics, audio_fit, higher_derivatives
 from siren_jax import InputError
 
-EXPERIMENTS = (activation_statistics, higher_derivatives)
+EXPERIMENTS = (activation_statistics, audio_fit, higher_derivatives)
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +104,17 @@ def test_the_taylor_series_of_one_sine_layer_is_its_closed_form():
     assert np.allclose(
         series / np.abs(closed).max(1, keepdims=True), closed / np.abs(closed).max(1, keepdims=True), atol=1e-13
     )
+
+
+def test_a_sound_needs_the_omega_of_its_own_spectrum(run):
+    _, numbers = run(audio_fit)
+    assert numbers["siren"]["snr"] > max(numbers["siren_30"]["snr"], numbers["relu"]["snr"]) + 3  # half the noise
+
+
+def test_the_error_of_a_sound_is_judged_by_its_definition():
+    truth = np.sin(np.arange(8000) / 9)[:, None].astype(np.float32)
+    wrong = truth.copy()
+    wrong[:160] += 0.1  # the first twentieth of the second's ends
+    judged = audio_fit.judge(wrong, audio_fit.Sound(truth, 8000))
+    assert np.isclose(judged["mse"], 0.01 * 160 / 8000, rtol=1e-3)  # of a peak of nearly 1
+    assert np.isclose(judged["ends_to_all_db"], 10 * np.log10(8000 / 320), atol=1e-3)  # all of it in 320 samples
