@@ -7,6 +7,7 @@ the step needs) at the rate of a matrix product measured in the same rounds. Pea
 `python -m benchmarks.step`: 40 minutes on two cores; `--sizes 128 --rounds 5 --no-memory`: 5 minutes.
 """
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,13 +16,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 
-from benchmarks.measure import MATRIX_PRODUCT_FLOPS, PICTURES, interleaved, matrix_product, publish
+from benchmarks.measure import MATRIX_PRODUCT_FLOPS, PICTURES, RESULTS, interleaved, matrix_product, publish
 from benchmarks.peers import PEERS, TARGETS, dataset, network
 
 # The largest picture of a peer: beyond, it needs over 16 GiB or a minute a step.
 LARGEST = {
     "plain JAX": {"values": 512, "gradient": 256, "laplacian": 128, "mixed": 128},
-    "PyTorch": {"values": 512, "gradient": 256, "laplacian": 256, "mixed": 128},
+    "PyTorch": {"values": 512, "gradient": 256, "laplacian": 256, "mixed": 256},
     "torch.compile": {"values": 512},
 }
 STREAMS = {"values": 1, "gradient": 2, "laplacian": 4, "mixed": 4}
@@ -37,6 +38,8 @@ class Config:
     """Of every peer; three from 256 pixels on."""
     memory: bool = True
     """Measure the peak memory too."""
+    update: bool = False
+    """Keep the rows of the run before that this one does not measure anew."""
 
 
 def main(config: Config) -> list[dict]:
@@ -60,6 +63,11 @@ def main(config: Config) -> list[dict]:
                 row |= {f"{peer} MiB": peak_memory(peer, target, size) for peer in peers}
             rows.append(row)
             print(row, flush=True)
+    if config.update:
+        anew = {(row["target"], row["size"]) for row in rows}
+        earlier = json.loads((RESULTS / "step.json").read_text())["rows"]
+        rows += [row for row in earlier if (row["target"], row["size"]) not in anew]
+        rows.sort(key=lambda row: (row["size"], list(TARGETS).index(row["target"])))
     publish("step", rows, config)
     draw(rows)
     return rows
