@@ -2,7 +2,7 @@
 
 Time a pixel should not depend on the number of pixels, and memory only by the picture's own arrays.
 
-`python -m benchmarks.scaling`: 15 minutes on two cores.
+`python -m benchmarks.scaling`: 25 minutes on two cores.
 """
 
 from collections.abc import Callable

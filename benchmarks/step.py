@@ -4,7 +4,7 @@ Peers take turns; a row has the median of several rounds. All start from the sam
 before anything is timed. The share is that of the arithmetic (multiplications and additions of the matrix products that
 the step needs) at the rate of a matrix product measured in the same rounds. Peak memory is of a process of its own.
 
-`python -m benchmarks.step`: 40 minutes on two cores; `--sizes 128 --rounds 5 --no-memory`: 5 minutes.
+`python -m benchmarks.step`: 45 minutes on two cores; `--sizes 128 --rounds 5 --no-memory`: 5 minutes.
 """
 
 import json
