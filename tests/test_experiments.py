@@ -114,7 +114,7 @@ def test_a_sound_needs_the_omega_of_its_own_spectrum(run):
 def test_the_error_of_a_sound_is_judged_by_its_definition():
     truth = np.sin(np.arange(8000) / 9)[:, None].astype(np.float32)
     wrong = truth.copy()
-    wrong[:160] += 0.1  # the first twentieth of the second's ends
+    wrong[:160] += 0.1  # the first fiftieth of a second, one of the two ends
     judged = audio_fit.judge(wrong, audio_fit.Sound(truth, 8000))
     assert np.isclose(judged["mse"], 0.01 * 160 / 8000, rtol=1e-3)  # of a peak of nearly 1
     assert np.isclose(judged["ends_to_all_db"], 10 * np.log10(8000 / 320), atol=1e-3)  # all of it in 320 samples
