@@ -64,6 +64,18 @@ def test_a_video_is_fitted_and_everything_is_written(clip, tmp_path, capsys):
     assert field.network.in_features == 3
 
 
+def test_a_gif_is_a_video_and_needs_no_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr("siren_jax.cli.video.writes_mp4", lambda: False)
+    frames = [Image.new("L", (8, 6), grey) for grey in (0, 128, 255)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=200)
+    arguments = ["--width", "16", "--depth", "1", "--steps", "2", "--batch-size", "full", "--out", str(tmp_path / "out")]
+    assert main(["fit", str(tmp_path / "a.gif"), *arguments]) == 0
+    field = load(tmp_path / "out" / "a.siren")
+    assert (field.kind, field.rate, field.frame.shape) == ("video", 5, (3, 6, 8))
+    assert field.network.out_features == 1
+    assert (tmp_path / "out" / "reconstruction.gif").exists()
+
+
 def test_the_psnr_that_is_printed_is_that_of_all_pixels(clip, fitted, tmp_path):
     printed = json.loads((fitted.parent / "metrics.json").read_text())
     frames, truth = rendered(fitted, tmp_path / "a.npy"), load_video(clip).frames
