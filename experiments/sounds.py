@@ -27,7 +27,7 @@ def voice(time: ndarray) -> ndarray:
     phase = 2 * np.pi * np.cumsum(pitch) / RATE
     buzz = sum(np.sin(k * phase) / k for k in range(1, 40))
     formants = [scipy.signal.iirpeak(f, f / width, fs=RATE) for f, width in ((700, 80), (1200, 90), (2500, 120))]
-    spoken = sum(scipy.signal.lfilter(*peak, buzz) / (i + 1) for i, peak in enumerate(formants))
+    spoken = sum(scipy.signal.lfilter(*peak, buzz) / (i + 1) for i, peak in enumerate(formants))  # pyright: ignore
     return spoken * np.sin(2 * np.pi * 1.25 * time) ** 2
 
 
@@ -61,9 +61,9 @@ def flute(time: ndarray) -> ndarray:
     pitch = np.array([523, 587, 659, 784])[np.minimum((2 * time).astype(int), 3)]
     phase = 2 * np.pi * np.cumsum(pitch * (1 + 0.006 * np.sin(2 * np.pi * 5 * time))) / RATE
     band = scipy.signal.butter(2, (800, 4000), "band", fs=RATE)
-    breath = scipy.signal.lfilter(*band, np.random.default_rng(2).normal(size=len(time)))
+    breath = scipy.signal.lfilter(*band, np.random.default_rng(2).normal(size=len(time)))  # pyright: ignore
     tone = np.sin(phase) + 0.3 * np.sin(2 * phase) + 0.1 * np.sin(3 * phase)
-    return (tone + 0.03 * breath) * (0.6 + 0.4 * np.sin(4 * np.pi * time) ** 2)
+    return (tone + 0.03 * breath) * (0.6 + 0.4 * np.sin(4 * np.pi * time) ** 2)  # pyright: ignore
 
 
 def organ(time: ndarray) -> ndarray:

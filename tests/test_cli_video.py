@@ -68,7 +68,18 @@ def test_a_gif_is_a_video_and_needs_no_extra(tmp_path, monkeypatch):
     monkeypatch.setattr("siren_jax.cli.video.writes_mp4", lambda: False)
     frames = [Image.new("L", (8, 6), grey) for grey in (0, 128, 255)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=200)
-    arguments = ["--width", "16", "--depth", "1", "--steps", "2", "--batch-size", "full", "--out", str(tmp_path / "out")]
+    arguments = [
+        "--width",
+        "16",
+        "--depth",
+        "1",
+        "--steps",
+        "2",
+        "--batch-size",
+        "full",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert main(["fit", str(tmp_path / "a.gif"), *arguments]) == 0
     field = load(tmp_path / "out" / "a.siren")
     assert (field.kind, field.rate, field.frame.shape) == ("video", 5, (3, 6, 8))
@@ -137,7 +148,8 @@ def test_a_target_psnr_ends_the_fit(clip, tmp_path, capsys):
 
 def test_a_network_for_a_video_has_the_papers_width(clip, tmp_path):
     assert main(["fit", str(clip), "--steps", "1", "--batch-size", "2", "--out", str(tmp_path / "a")]) == 0
-    assert load(tmp_path / "a" / "my clip.siren").network.width == 1024
+    network = load(tmp_path / "a" / "my clip.siren").network
+    assert (network.width, network.first_omega) == (1024, 30)
 
 
 @pytest.mark.parametrize(("option", "value"), [("--target", "gradient"), ("--target-snr", "30")])

@@ -21,7 +21,17 @@ from siren_jax.cli.video import Clip
 from siren_jax.errors import InputError
 from siren_jax.fit import fit
 from siren_jax.network import SIREN, ReLUMLP
-from siren_jax.recipes import PAPER, PAPER_SOUND, PAPER_VIDEO, TARGETS, TUNED, Recipe, constant, cosine_decay
+from siren_jax.recipes import (
+    PAPER,
+    PAPER_SOUND,
+    PAPER_VIDEO,
+    TARGETS,
+    TUNED,
+    TUNED_VIDEO,
+    Recipe,
+    constant,
+    cosine_decay,
+)
 from siren_jax.signals import PixelDataset, SampleDataset, choose_omega, kind_of, load_image, load_sound, load_video
 from siren_jax.storage import LIMITS, MAX_OMEGA, Network
 
@@ -55,14 +65,21 @@ class Fit:
     depth: int = 3
     """Hidden layers after the first."""
     omega: Annotated[
-        str | None, optional("auto|OMEGA", "auto for values, else 30; with --recipe paper 30, of sounds 3000")
+        str | None,
+        optional(
+            "auto|OMEGA", "auto for values of pictures and sounds, else 30; with --recipe paper 30, of sounds 3000"
+        ),
     ] = None
     """Frequency factor of the first layer: higher for finer detail. `auto` goes by the signal's own frequencies."""
     hidden_omega: float = 30.0
     """Frequency factor of the layers after the first."""
-    weight_scale: Annotated[float | None, optional("FACTOR", "2 for values, else 1; 1 with --recipe paper")] = None
+    weight_scale: Annotated[
+        float | None, optional("FACTOR", "2 for values of pictures and sounds, else 1; 1 with --recipe paper")
+    ] = None
     """Factor on the initial weights of the sine layers after the first."""
-    steps: Annotated[int | None, optional("N", "2000 for values, else 1000; no limit with --seconds")] = None
+    steps: Annotated[
+        int | None, optional("N", "2000 for values, 4000 for a video, else 1000; no limit with --seconds")
+    ] = None
     """Stop after so many steps. Repeatable to the last bit from the seed."""
     seconds: Annotated[float | None, optional("S", "no limit")] = None
     """Stop after so many seconds of fitting, compilation not counted."""
@@ -149,7 +166,7 @@ class Fit:
 
     def _recipe(self, kind: str) -> Recipe:
         """The recipe for a kind of signal, with what the options replace."""
-        recipe = TUNED[self.target]
+        recipe = TUNED_VIDEO if kind == "video" else TUNED[self.target]
         if self.recipe == "paper":
             recipe = {"sound": PAPER_SOUND, "video": PAPER_VIDEO}.get(kind, PAPER)
         given = {

@@ -4,7 +4,7 @@ import math
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -126,7 +126,7 @@ class Render:
         last = (whole.count - 1) / whole.own
         if not 0 <= self.at <= last + 0.5 / whole.own:
             raise InputError(f"--at takes a time from 0 to {last:g} s, that of the last frame, but is {self.at:g}.")
-        return whole._replace(count=1, first=self.at * whole.own)
+        return replace(whole, count=1, first=self.at * whole.own)
 
     def _write_picture(self, field: NeuralField, shape: tuple[int, ...], region) -> None:
         self._check_memory(field, shape[-2:])

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def excerpt(field: NeuralField, between: tuple[float, float] | None, rate: float
         return Sound(field.render((wanted.count,), region=(wanted.region,)), rate)
     # The network alone would alias. The filter sees the sound beyond the cuts, as far as it reaches.
     wide, before = wanted.widened(FILTER_REACH, field.frame.shape[0])
-    at_own_rate = wide._replace(count=math.ceil(wide.count * own / rate), rate=wide.own)
+    at_own_rate = replace(wide, count=math.ceil(wide.count * own / rate), rate=wide.own)
     samples = field.render((at_own_rate.count,), region=(at_own_rate.region,))
     lower = resample(Sound(samples, own), rate)
     return Sound(lower.samples[before : before + wanted.count], rate)

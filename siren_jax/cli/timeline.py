@@ -1,7 +1,7 @@
 """Which moments of a sound or a video are rendered."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField
@@ -9,7 +9,8 @@ from siren_jax.neural_field import NeuralField
 MAX_RATE = 1e6  # a second
 
 
-class Timeline(NamedTuple):
+@dataclass(frozen=True)
+class Timeline:
     """Moments at even distances: moment k lies at the index first + k·own/rate of the original."""
 
     count: int
@@ -37,7 +38,7 @@ class Timeline(NamedTuple):
         step = self.own / self.rate
         before = min(moments, int(self.first / step))
         after = max(0, min(moments, int((length - 1 - self.first) / step) - self.count + 1))
-        return self._replace(count=before + self.count + after, first=self.first - before * step), before
+        return replace(self, count=before + self.count + after, first=self.first - before * step), before
 
 
 def timeline(field: NeuralField, between: tuple[float, float] | None, rate: float | None) -> Timeline:

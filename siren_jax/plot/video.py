@@ -29,18 +29,17 @@ def contact_sheet(
     height = SIDE * float(np.clip(h / w, 0.3, 3))
     figure = Figure(figsize=(len(truth) * (SIDE + 0.1) + 1, 3 * (height + 0.1) + 0.7), layout="constrained")
     axes = figure.subplots(3, len(truth), squeeze=False)
-    errors = None
     for column, time in enumerate(times):
         for row, frames in enumerate((truth, prediction)):
             frame = frames[column]
             shown = frame[..., 0] if frame.shape[-1] == 1 else frame
             axes[row, column].imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        errors = axes[2, column].imshow(error[column], cmap="magma", vmin=0, vmax=bound, interpolation="nearest")
+        axes[2, column].imshow(error[column], cmap="magma", vmin=0, vmax=bound, interpolation="nearest")
         axes[0, column].set_title(f"{time:.2f} s")
     for row, name in enumerate(("ground truth", "prediction", "error")):
         axes[row, 0].set_ylabel(name)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
-    figure.colorbar(errors, ax=list(axes[2]), label="mean |error|, of 255", shrink=0.9)
+    figure.colorbar(axes[2, 0].images[0], ax=list(axes[2]), label="mean |error|, of 255", shrink=0.9)
     figure.suptitle(title)
     return figure

@@ -19,9 +19,12 @@ _SIGNATURES = (
     (8, b"AIF", "sound"),
 )
 _PICTURE_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix")  # of files that begin as an MP4 does
-_SUFFIXES = dict.fromkeys(
-    (".wav", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".mp3", ".au", ".caf", ".w64"), "sound"
-) | dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"), "video")
+_SUFFIXES: dict[str, str] = {
+    **dict.fromkeys(
+        (".wav", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".mp3", ".au", ".caf", ".w64"), "sound"
+    ),
+    **dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"), "video"),
+}
 
 
 def check_file(path: str, needed: str) -> None:

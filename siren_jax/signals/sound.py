@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -177,7 +177,7 @@ def _has_soundfile() -> bool:
     return importlib.util.find_spec("soundfile") is not None
 
 
-def _soundfile(what: str):
+def _soundfile(what: str) -> Any:
     """The module, or an error that names the extra."""
     try:
         import soundfile

@@ -3,10 +3,10 @@
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from fractions import Fraction
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -130,7 +130,7 @@ def writes_mp4() -> bool:
     return "libx264" in av.codecs_available
 
 
-def _decode(file: IO[bytes], path: str, start: float, stop: float) -> Iterator:
+def _decode(file: IO[bytes], path: str, start: float, stop: float) -> Generator[Any, None, None]:
     """The rate, then the frames of a part, decoded with FFmpeg."""
     av = _av(os.path.basename(path))
     number = damaged = promised = 0
@@ -179,10 +179,10 @@ def _upright(frame, aspect: float) -> _Frame:
     if any((c.height, c.width) < (frame.height, frame.width) for c in frame.format.components[1:]):
         # Colour has fewer samples. FFmpeg interpolates them on this way only, 5 dB on saturated colours.
         frame = frame.reformat(format="yuv444p", interpolation="BICUBIC")
-    return _Frame(np.rot90(frame.to_ndarray(format="rgb24"), quarters), sides[::-1] if quarters % 2 else sides)
+    return _Frame(np.rot90(frame.to_ndarray(format="rgb24"), quarters), (sides[1], sides[0]) if quarters % 2 else sides)
 
 
-def _decode_gif(file: IO[bytes], path: str, start: float, stop: float) -> Iterator:
+def _decode_gif(file: IO[bytes], path: str, start: float, stop: float) -> Generator[Any, None, None]:
     """The rate, then the frames of a part; where durations differ much, that of the shortest, and others repeated."""
     from PIL import Image
 
@@ -208,7 +208,7 @@ def _decode_gif(file: IO[bytes], path: str, start: float, stop: float) -> Iterat
                 picture.seek(min(int(np.searchsorted(ends, (number + 0.5) * step)), len(ends) - 1))
                 frame = picture.convert("RGBA")
                 values = np.asarray(Image.alpha_composite(white.resize(frame.size), frame).convert("RGB"))
-                yield _Frame(values, values.shape[:2])
+                yield _Frame(values, (frame.height, frame.width))
     except Exception as error:  # whatever Pillow's parser trips over: IndexError, struct.error, DecompressionBombError
         raise InputError(f"{path!r} is a damaged GIF: {error}") from None
 
@@ -259,7 +259,8 @@ def _resized(frame: UInt8[ndarray, "h w 3"], sides: tuple[int, int]) -> UInt8[nd
     from PIL import Image
 
     # Pillow's filters reach as far as the pixels of the result, so that nothing aliases.
-    return np.asarray(Image.fromarray(np.ascontiguousarray(frame)).resize(sides[::-1], Image.Resampling.BICUBIC))
+    picture = Image.fromarray(np.ascontiguousarray(frame))
+    return np.asarray(picture.resize((sides[1], sides[0]), Image.Resampling.BICUBIC))
 
 
 def _without_colour(frame: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "h w c"]:
@@ -275,7 +276,7 @@ def _too_large(path: str, count: int, sides: tuple[int, int]) -> str:
     )
 
 
-def _av(what: str):
+def _av(what: str) -> Any:
     """The module, or an error that names the extra."""
     try:
         import av
