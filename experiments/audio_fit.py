@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 from flax import nnx
 
-from benchmarks.sounds import RATE, pluck, voice
+from experiments.sounds import RATE, pluck, voice
 from siren_jax import SIREN, InputError, NeuralField, ReLUMLP, SampleDataset, choose_omega, fit, load_sound, supervise
 from siren_jax.metrics import snr
 from siren_jax.plot import sound_comparison
@@ -53,12 +53,11 @@ def main(config: Config) -> dict[str, dict[str, float]]:
         raise InputError(
             f"{config.out} exists already; add --overwrite to replace its files or name another folder with --out."
         )
-    if config.width < 1:
-        raise InputError("width must be at least 1; correct the settings.")
+    if config.width < 1 or round(config.seconds * RATE) < 2:
+        raise InputError("width must be at least 1, and seconds enough for 2 samples; correct the settings.")
     sound = synthesised(config.seconds) if config.wav is None else load_sound(config.wav)
     config.out.mkdir(parents=True, exist_ok=True)
-    peak = float(np.abs(sound.samples).max())
-    dataset = SampleDataset(sound.samples, value_range=(-peak, peak))
+    dataset = SampleDataset(sound.samples, value_range=(-sound.peak, sound.peak))
     omega = choose_omega(dataset.grid(), dataset.frame).omega
     size = {"width": config.width, "rngs": nnx.Rngs(config.seed)}
     recipe, channels, numbers = TUNED["values"], dataset.channels, {}
@@ -97,7 +96,7 @@ def synthesised(seconds: float) -> Sound:
 
 def judge(samples: np.ndarray, sound: Sound) -> dict[str, float]:
     """SNR and mean square error as the paper has it, relative to the peak; and how loud the error is at the ends."""
-    error = (samples - sound.samples) / np.abs(sound.samples).max()
+    error = (samples - sound.samples) / sound.peak
     ends = round(ENDS * sound.rate)
     mse = float(np.mean(error**2))
     at_ends = float(np.mean(np.concatenate([error[:ends], error[-ends:]]) ** 2))

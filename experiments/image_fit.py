@@ -53,10 +53,14 @@ def main(config: Config) -> dict[str, dict[str, float]]:
         raise InputError(
             f"{config.out} exists already; add --overwrite to replace its files or name another folder with --out."
         )
+    if config.width < 1:
+        raise InputError("width must be at least 1; correct the settings.")
     config.out.mkdir(parents=True, exist_ok=True)
     dataset = PixelDataset(shrink(skimage.data.camera()[..., None] / 255, size=config.size))
     columns, numbers = {"ground truth": dataset.grids()}, {}
-    for target, steps, rate in zip(TARGETS, config.steps, config.learning_rates, strict=True):
+    for target, steps, rate in zip(
+        ("values", "gradient", "laplacian"), config.steps, config.learning_rates, strict=True
+    ):
         for make in (SIREN, ReLUMLP):
             name = f"{make.__name__}, {target}"
             result = fit(

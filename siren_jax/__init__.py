@@ -26,3 +26,4 @@ from siren_jax.signals import choose_omega as choose_omega
 from siren_jax.signals import generate_coordinates as generate_coordinates
 from siren_jax.signals import load_image as load_image
 from siren_jax.signals import load_sound as load_sound
+from siren_jax.signals import load_video as load_video

@@ -1,11 +1,11 @@
 """Figures of merit: arrays in, a scalar out."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from numpy import ndarray
 
 
-def psnr(prediction: Float[ndarray, "..."], truth: Float[ndarray, "..."], *, value_range: float = 2.0) -> float:
+def psnr(prediction: Real[ndarray, "..."], truth: Real[ndarray, "..."], *, value_range: float = 2.0) -> float:
     """Peak signal-to-noise ratio in dB, over all points and channels, unclipped.
 
     10·log10(value_range² / MSE). Infinite where both are equal.
@@ -22,10 +22,10 @@ def psnr(prediction: Float[ndarray, "..."], truth: Float[ndarray, "..."], *, val
     return float(10 * np.log10(value_range**2 / mse)) if mse != 0 else float("inf")
 
 
-def snr(prediction: Float[ndarray, "..."], truth: Float[ndarray, "..."]) -> float:
+def snr(prediction: Real[ndarray, "..."], truth: Real[ndarray, "..."]) -> float:
     """Signal-to-noise ratio in dB, over all samples and channels.
 
-    10·log10(mean(truth²) / MSE). Infinite where both are equal.
+    10·log10(mean(truth²) / MSE). Infinite where both are equal, and minus infinity for a truth of zeros.
 
     Args:
         prediction: any shape.
@@ -35,8 +35,10 @@ def snr(prediction: Float[ndarray, "..."], truth: Float[ndarray, "..."]) -> floa
     20.0
     """
     truth = np.asarray(truth, np.float64)
-    mse = float(np.mean((np.asarray(prediction, np.float64) - truth) ** 2))
-    return float(10 * np.log10(np.mean(truth**2) / mse)) if mse != 0 else float("inf")
+    power, mse = np.mean(truth**2), np.mean((np.asarray(prediction, np.float64) - truth) ** 2)
+    if mse == 0:
+        return float("inf")
+    return float(10 * np.log10(power / mse)) if power != 0 else float("-inf")
 
 
 def aligned(

@@ -22,6 +22,7 @@ from siren_jax.tiles import map_over_tiles
 BLOCK = 65536  # points that a render holds at a time
 RENDERED = ("value", "gradient", "laplacian")
 MAX_SAMPLES = 2**31  # of a header's frame
+AXES = {"sound": 1, "image": 2, "video": 3}
 
 
 @dataclass(frozen=True, eq=False)  # a field is hashable, for jax.jit, by its identity
@@ -35,8 +36,8 @@ class NeuralField:
         network: maps coordinates to values in [-1, 1].
         frame: the grid that the signal was sampled on.
         value_range: the values that [-1, 1] stands for.
-        kind: of the signal: "image" or "sound".
-        rate: of a sound: samples a second.
+        kind: of the signal: "image", "sound" or "video".
+        rate: of a sound, samples a second; of a video, frames.
         record: how it was made; kept in the file.
     """
 
@@ -142,9 +143,9 @@ def load(path: str | os.PathLike[str]) -> NeuralField:
         InputError: the file is missing, truncated, of another kind or version, or contradicts itself.
     """
     network, header = storage.read(path)
-    if not _sound(header, network.in_features):
+    if not _valid(header, network.in_features):
         raise InputError(
-            f"the header of {os.fspath(path)!r} lacks a sound kind, frame, value_range or rate for its network."
+            f"the header of {os.fspath(path)!r} lacks a valid kind, frame, value_range or rate for its network."
         )
     low, high = header["value_range"]
     frame = Frame(tuple(header["frame"]["shape"]))
@@ -158,20 +159,26 @@ def load(path: str | os.PathLike[str]) -> NeuralField:
     )
 
 
-def _sound(header: Mapping[str, Any], d: int) -> bool:
+def _valid(header: Mapping[str, Any], d: int) -> bool:
     """Whether the fields of a header, beside its network, are what `save` writes."""
     try:
         shape, (low, high) = header["frame"]["shape"], header["value_range"]
         return (
-            len(shape) == d
+            len(shape) == d == AXES.get(header["kind"], d)
             and all(type(n) is int and 1 <= n <= MAX_SAMPLES for n in shape)
             and 0 < float(high) - float(low) < np.inf
             and isinstance(header["kind"], str)
-            and 0 < float(header.get("rate", 1)) < np.inf
+            and _valid_rate(header["kind"], header.get("rate"))
             and isinstance(header.get("record", {}), dict)
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return False
+
+
+def _valid_rate(kind: str, rate: Any) -> bool:
+    if kind in ("sound", "video"):
+        return type(rate) in (int, float) and 0 < rate < np.inf and (kind == "video" or rate == int(rate))
+    return rate is None
 
 
 def _over_points(function, points) -> Array:

@@ -28,7 +28,8 @@ ALLOWED = {
     "recipes": ("", "jax optax"),
     "fit": ("_types progress recipes step tiles", f"{ARRAYS} flax optax"),
     "signals": (
-        "signals.files signals.grid signals.image signals.pixels signals.samples signals.sound signals.spectrum",
+        "signals.files signals.grid signals.image signals.pixels signals.samples signals.sound signals.spectrum "
+        "signals.video",
         "",
     ),
     "signals.grid": ("errors", ARRAYS),
@@ -36,16 +37,18 @@ ALLOWED = {
     "signals.spectrum": ("errors signals.grid", "jaxtyping numpy"),
     "signals.samples": ("errors signals.grid", ARRAYS),
     "signals.pixels": ("errors signals.integrals signals.samples", f"{ARRAYS} scipy"),
-    "signals.files": ("errors", ""),
+    "signals.files": ("errors", "PIL"),
     "signals.image": ("errors signals.files signals.samples", f"{ARRAYS} PIL skimage"),
     "signals.sound": ("errors signals.files", "jaxtyping numpy scipy soundfile"),
+    "signals.video": ("errors signals.files signals.image", "jaxtyping numpy PIL av"),
     "storage": ("errors network", f"{ARRAYS} flax safetensors"),
     "neural_field": ("_types errors network operators signals.grid storage tiles", f"{ARRAYS} flax"),
-    "plot": ("plot.colors plot.curve plot.picture plot.sound", ""),
+    "plot": ("plot.colors plot.curve plot.picture plot.sound plot.video", ""),
     "plot.colors": ("", ""),
     "plot.curve": ("plot.colors", "*"),
     "plot.picture": ("", "*"),
     "plot.sound": ("plot.colors", "*"),
+    "plot.video": ("", "*"),
 }
 FRONT = set(ALLOWED) - {"_types"}  # the command and the package itself may import everything public
 HEAVY = {"PIL", "skimage", "soundfile", "av", "trimesh", "tensorboardX", "torch"}  # only inside a function

@@ -8,10 +8,20 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import activation_statistics, audio_fit, higher_derivatives
-from siren_jax import InputError
+from experiments import activation_statistics, audio_fit, higher_derivatives, image_fit, video_fit
+from siren_jax import Frame, InputError
 
-EXPERIMENTS = (activation_statistics, audio_fit, higher_derivatives)
+EXPERIMENTS = (activation_statistics, audio_fit, higher_derivatives, image_fit, video_fit)
+
+
+@dataclasses.dataclass
+class Levels:
+    """A field whose frame number t is 1 + 2t everywhere."""
+
+    frame: Frame
+
+    def render(self, shape, *, region):
+        return np.full((*shape, 1), 1.0 + 2 * region[0][0], np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +39,10 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_leaves_its_numbers_and_a_figure_for_each_case(experiment, run):
     config, numbers = run(experiment)
-    assert numbers in json.loads((config.out / "numbers.json").read_text()).values()
-    assert {path.stem for path in config.out.glob("*.png")} == set(numbers)
+    record = json.loads((config.out / "numbers.json").read_text())
+    assert numbers in (record, *record.values())
+    figures = {path.stem for path in config.out.glob("*.png")}
+    assert figures == {"image_fit"} if experiment is image_fit else figures >= set(numbers)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -111,10 +123,37 @@ def test_a_sound_needs_the_omega_of_its_own_spectrum(run):
     assert numbers["siren"]["snr"] > max(numbers["siren_30"]["snr"], numbers["relu"]["snr"]) + 3  # half the noise
 
 
+@pytest.mark.parametrize("target", ["values", "gradient", "laplacian"])
+def test_a_siren_fits_a_picture_and_its_derivatives_better_than_relu(target, run):
+    _, numbers = run(image_fit)
+    siren, relu = numbers[f"SIREN, {target}"], numbers[f"ReLUMLP, {target}"]
+    assert siren["relative_error"] < relu["relative_error"] / 2
+    assert relu["largest_laplacian"] == 0 < siren["largest_laplacian"]
+    if target == "laplacian":  # relative to its mean square, a Laplacian of zero is off by 1; over the last batches
+        assert np.isclose(relu["relative_error"], 1, atol=0.1)
+
+
+def test_a_siren_fits_a_video_better_than_relu(run):
+    _, numbers = run(video_fit)
+    assert numbers["siren"]["psnr"] > numbers["relu"]["psnr"] + 3  # half the noise
+
+
+def test_the_quality_of_a_video_is_judged_by_its_definition():
+    truth = np.zeros((2, 4, 6, 1), np.uint8)
+    field = Levels(frame=video_fit.SampleDataset(truth).frame)
+    judged, frames = video_fit.judge(field, truth)
+    # Frames that are off by 1 and by 3 of 255: mean squares 1 and 9, of all pixels 5.
+    expected = {"psnr": 5, "least_psnr": 9}
+    for name, square in expected.items():
+        assert np.isclose(judged[name], 10 * np.log10(255**2 / square), atol=1e-6)
+    assert np.isclose(judged["mean_psnr"], 10 * np.log10(255**2) - 5 * np.log10(9), atol=1e-6)
+    assert [frame.max() for frame in frames.values()] == [1, 3]
+
+
 def test_the_error_of_a_sound_is_judged_by_its_definition():
     truth = np.sin(np.arange(8000) / 9)[:, None].astype(np.float32)
     wrong = truth.copy()
-    wrong[:160] += 0.1  # the first twentieth of the second's ends
+    wrong[:160] += 0.1  # the first fiftieth of a second, one of the two ends
     judged = audio_fit.judge(wrong, audio_fit.Sound(truth, 8000))
     assert np.isclose(judged["mse"], 0.01 * 160 / 8000, rtol=1e-3)  # of a peak of nearly 1
     assert np.isclose(judged["ends_to_all_db"], 10 * np.log10(8000 / 320), atol=1e-3)  # all of it in 320 samples

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from siren_jax.metrics import aligned, contrast, psnr
+from siren_jax.metrics import aligned, contrast, psnr, snr
 
 TRUTH, OTHER = np.random.default_rng(0).normal(size=(2, 40, 3))
 POINTS = np.random.default_rng(1).uniform(-1, 1, (40, 2))
@@ -79,3 +79,8 @@ def test_contrast_ignores_noise_that_is_orthogonal_to_the_truth():
 
 def test_contrast_with_a_constant_truth_is_nan():
     assert math.isnan(contrast(TRUTH, np.ones_like(TRUTH)))
+
+
+def test_the_snr_of_a_silent_truth_is_minus_infinity():
+    assert snr(np.ones(3), np.zeros(3)) == -np.inf
+    assert snr(np.zeros(3), np.zeros(3)) == np.inf

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = tyro.cli(
         Fit | Render | Info,  # pyright: ignore[reportArgumentType]
         prog="siren-jax",
-        description="Turn a picture or a sound into a SIREN, a small sine network that is the signal as a function.",
+        description="Turn a picture, a sound or a video into a SIREN: a small sine network that is the signal.",
         args=arguments,
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )

@@ -1,4 +1,4 @@
-"""`siren-jax fit`: a picture or a sound becomes a SIREN."""
+"""`siren-jax fit`: a picture, a sound or a video becomes a SIREN."""
 
 import importlib.resources
 import json
@@ -17,24 +17,37 @@ from siren_jax.cli.picture import Picture
 from siren_jax.cli.session import Session
 from siren_jax.cli.sound import Recording
 from siren_jax.cli.subject import Subject
+from siren_jax.cli.video import Clip
 from siren_jax.errors import InputError
 from siren_jax.fit import fit
 from siren_jax.network import SIREN, ReLUMLP
-from siren_jax.recipes import PAPER, PAPER_SOUND, TARGETS, TUNED, Recipe, constant, cosine_decay
-from siren_jax.signals import PixelDataset, SampleDataset, choose_omega, kind_of, load_image, load_sound
+from siren_jax.recipes import (
+    PAPER,
+    PAPER_SOUND,
+    PAPER_VIDEO,
+    TARGETS,
+    TUNED,
+    TUNED_VIDEO,
+    Recipe,
+    constant,
+    cosine_decay,
+)
+from siren_jax.signals import PixelDataset, SampleDataset, choose_omega, kind_of, load_image, load_sound, load_video
 from siren_jax.storage import LIMITS, MAX_OMEGA, Network
 
 SCHEDULES = {"cosine": cosine_decay, "constant": constant}
+WIDTHS = {"video": 1024}  # as in the paper; of other kinds 256
 MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which Adam and the last good state keep four
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Fit a network to a picture's values, gradient or Laplacian, or to a sound; write the network, the reconstruction
-    and figures."""
+    """Fit a network to a picture's values, gradient or Laplacian, to a sound or a video; write the network, the
+    reconstruction and figures."""
 
     file: Annotated[tyro.conf.Positional[str | None], optional("[FILE]", "scikit-image's photograph camera")] = None
-    """Picture: grey, RGB or RGBA, 8 or 16 bits. Sound: WAV, FLAC or OGG, any channels and rate."""
+    """Picture: grey, RGB or RGBA, 8 or 16 bits. Sound: WAV, FLAC or OGG, any channels and rate. Video: MP4, GIF
+    and what else FFmpeg reads."""
     target: Literal["values", "gradient", "laplacian", "mixed"] = "values"
     """What the network is trained on, of a picture. `mixed` is all three, weighed by --weights."""
     weights: Annotated[tuple[float, float, float], tyro.conf.arg(metavar="VALUE GRADIENT LAPLACIAN")] = (1.0, 0.1, 0.01)
@@ -47,24 +60,31 @@ class Fit:
     --integral-weight replace its parts."""
     model: Literal["siren", "relu"] = "siren"
     """The network: sines, or the ReLU baseline."""
-    width: int = 256
+    width: Annotated[int | None, optional("N", "256, of videos 1024")] = None
     """Units of a hidden layer."""
     depth: int = 3
     """Hidden layers after the first."""
     omega: Annotated[
-        str | None, optional("auto|OMEGA", "auto for values, else 30; with --recipe paper 30, of sounds 3000")
+        str | None,
+        optional(
+            "auto|OMEGA", "auto for values of pictures and sounds, else 30; with --recipe paper 30, of sounds 3000"
+        ),
     ] = None
     """Frequency factor of the first layer: higher for finer detail. `auto` goes by the signal's own frequencies."""
     hidden_omega: float = 30.0
     """Frequency factor of the layers after the first."""
-    weight_scale: Annotated[float | None, optional("FACTOR", "2 for values, else 1; 1 with --recipe paper")] = None
+    weight_scale: Annotated[
+        float | None, optional("FACTOR", "2 for values of pictures and sounds, else 1; 1 with --recipe paper")
+    ] = None
     """Factor on the initial weights of the sine layers after the first."""
-    steps: Annotated[int | None, optional("N", "2000 for values, else 1000; no limit with --seconds")] = None
+    steps: Annotated[
+        int | None, optional("N", "2000 for values, 4000 for a video, else 1000; no limit with --seconds")
+    ] = None
     """Stop after so many steps. Repeatable to the last bit from the seed."""
     seconds: Annotated[float | None, optional("S", "no limit")] = None
     """Stop after so many seconds of fitting, compilation not counted."""
     target_psnr: Annotated[float | None, optional("DB", "none")] = None
-    """Stop as soon as the PSNR over all pixels reaches so many dB."""
+    """Stop as soon as the PSNR over all pixels, or 65,536 of a video's, reaches so many dB."""
     target_snr: Annotated[float | None, optional("DB", "none")] = None
     """Likewise, the SNR of a sound."""
     batch_size: Annotated[
@@ -82,7 +102,9 @@ class Fit:
     downsample: int = 1
     """Divide both sides, or the samples a second, by this whole number first, with anti-aliasing."""
     size: Annotated[int | None, optional("N", "as it is")] = None
-    """Resize a picture first so that the longer side has so many pixels, with anti-aliasing."""
+    """Resize a picture or a video first so that the longer side has so many pixels, with anti-aliasing."""
+    between: Annotated[tuple[float, float] | None, optional("START STOP", "all of it")] = None
+    """Part of a sound or a video, in seconds."""
     keep_alpha: bool = False
     """Keep transparency as a fourth channel. Otherwise the picture is laid over white."""
     seed: int = 0
@@ -104,6 +126,7 @@ class Fit:
         if path is None:  # not through skimage.data.camera(), which imports for a second
             path = str(importlib.resources.files("skimage") / "data" / "camera.png")
         name, kind = os.path.splitext(os.path.basename(path))[0], kind_of(path)
+        self._check_size(self._width(kind))
         recipe = self._recipe(kind)
         subject = self._load(path, kind, recipe)
         sample = subject.sampler(self._batch_size(len(subject.dataset), recipe))
@@ -116,7 +139,7 @@ class Fit:
             tensorboard=self.tensorboard,
             overwrite=self.overwrite,
         )
-        network, omega_from = self._network(subject.dataset, recipe)
+        network, omega_from = self._network(subject.dataset, recipe, self._width(kind))
         with session.reporter:
             fitted = fit(
                 network,
@@ -143,9 +166,9 @@ class Fit:
 
     def _recipe(self, kind: str) -> Recipe:
         """The recipe for a kind of signal, with what the options replace."""
-        recipe = TUNED[self.target]
+        recipe = TUNED_VIDEO if kind == "video" else TUNED[self.target]
         if self.recipe == "paper":
-            recipe = PAPER_SOUND if kind == "sound" else PAPER
+            recipe = {"sound": PAPER_SOUND, "video": PAPER_VIDEO}.get(kind, PAPER)
         given = {
             "learning_rate": self.learning_rate,
             "schedule": SCHEDULES.get(self.schedule or ""),
@@ -181,27 +204,35 @@ class Fit:
             raise InputError("--omega and --weight-scale are of sine networks; leave them out with --model relu.")
         if self.integral_weight is not None and self.target not in ("gradient", "laplacian"):
             raise InputError("--integral-weight is of --target gradient and laplacian; leave it out with others.")
-        for name in ("width", "depth", "downsample"):
-            least, most = (0 if name == "depth" else 1), LIMITS.get(name, math.inf)
-            if not least <= getattr(self, name) <= most:
-                raise InputError(f"--{name} takes a whole number from {least} to {most}, but is {getattr(self, name)}.")
+        if self.downsample < 1:
+            raise InputError(f"--downsample takes a whole number from 1 on, but is {self.downsample}.")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed takes a whole number from 0 to {2**32 - 1}, but is {self.seed}.")
-        if self.depth * self.width**2 > MAX_WEIGHTS:
-            raise InputError(
-                f"--width {self.width} and --depth {self.depth} make over {MAX_WEIGHTS:,} weights; take less."
-            )
         weights = (*self.weights, self.integral_weight or 0.0)
         if not all(0 <= w < math.inf for w in weights) or not any(self.weights):
             raise InputError(
                 f"weights are finite, not negative and not all zero, but are {' '.join(map(str, weights))}."
             )
 
+    def _width(self, kind: str) -> int:
+        return WIDTHS.get(kind, 256) if self.width is None else self.width
+
+    def _check_size(self, width: int) -> None:
+        """Refuses networks that cannot be."""
+        for name, value, least in (("width", width, 1), ("depth", self.depth, 0)):
+            if not least <= value <= LIMITS[name]:
+                raise InputError(f"--{name} takes a whole number from {least} to {LIMITS[name]}, but is {value}.")
+        if self.depth * width**2 > MAX_WEIGHTS:
+            raise InputError(f"--width {width} and --depth {self.depth} make over {MAX_WEIGHTS:,} weights; take less.")
+
     def _load(self, path: str, kind: str, recipe: Recipe) -> Subject:
         if kind == "sound":
             self._refuse_with("a sound", ("target", "size", "keep_alpha", "target_psnr"))
-            return Recording(load_sound(path, downsample=self.downsample))
-        self._refuse_with("a picture", ("target_snr",))
+            return Recording(load_sound(path, downsample=self.downsample, between=self.between))
+        if kind == "video":
+            self._refuse_with("a video", ("target", "keep_alpha", "target_snr"))
+            return Clip(load_video(path, downsample=self.downsample, size=self.size, between=self.between))
+        self._refuse_with("a picture", ("target_snr", "between"))
         values = load_image(path, keep_alpha=self.keep_alpha, downsample=self.downsample, size=self.size)
         weights = dict(zip(TARGETS["mixed"], self.weights, strict=True)) if self.target == "mixed" else {}
         return Picture(PixelDataset(values), self.target, weights, recipe.integral_weight)
@@ -221,19 +252,19 @@ class Fit:
             raise InputError(f"--batch-size takes a number of samples or 'full', but is {self.batch_size!r}.")
         return int(self.batch_size)
 
-    def _network(self, dataset: SampleDataset, recipe: Recipe) -> tuple[Network, str]:
+    def _network(self, dataset: SampleDataset, recipe: Recipe, width: int) -> tuple[Network, str]:
         """The network, and where its first omega comes from."""
         rngs = nnx.Rngs(self.seed)
         if self.model == "relu":
-            return ReLUMLP(len(dataset.shape), dataset.channels, width=self.width, depth=self.depth, rngs=rngs), "none"
+            return ReLUMLP(len(dataset.shape), dataset.channels, width=width, depth=self.depth, rngs=rngs), "none"
         first_omega, reason = recipe.first_omega, "option" if self.omega else f"recipe {self.recipe}"
         if first_omega is None:
-            first_omega, reason = choose_omega(dataset.grid(), dataset.frame)
+            first_omega, reason = choose_omega(dataset.signal, dataset.frame)
             print(f"omega {first_omega:.4g}: {reason}", file=sys.stderr)
         network = SIREN(
             len(dataset.shape),
             dataset.channels,
-            width=self.width,
+            width=width,
             depth=self.depth,
             first_omega=first_omega,
             omega=self.hidden_omega,

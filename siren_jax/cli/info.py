@@ -26,6 +26,8 @@ class Info:
             "values": f"{field.value_range[0]:g} to {field.value_range[1]:g}",
             "network": f"{type(network).__name__}, {network.in_features} -> {network.out_features}",
         }
+        if field.rate is not None:
+            rows["rate"] = f"{field.rate:.6g} a second, {field.frame.shape[0] / field.rate:.4g} s"
         rows["layers"] = f"{network.depth + 1} of {network.width} units"
         if isinstance(network, SIREN):
             rows["omega"] = f"{network.first_omega:g} in the first layer, {network.omega:g} after"

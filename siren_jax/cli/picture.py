@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from flax import nnx
 from jax.tree_util import Partial
 from numpy import ndarray
 
 from siren_jax import metrics
+from siren_jax.cli.estimate import Estimate
 from siren_jax.neural_field import RENDERED, NeuralField
 from siren_jax.objectives import supervise
 from siren_jax.recipes import TARGETS
@@ -44,7 +44,7 @@ class Picture:
         self.objective = supervise(*self._quantities, mean_square=None if target == "values" else dataset.mean_square)
         self._alignment = {"gradient": 0, "laplacian": 0 if integral_weight else 1}.get(target)
         self.note = "" if self._alignment is None else f"{ALIGNMENTS[self._alignment]} aligned"
-        self._subset = np.sort(np.random.default_rng(0).permutation(len(dataset))[:ESTIMATED])
+        self._estimate = Estimate(dataset, ESTIMATED)
 
     def sampler(self, batch_size: int) -> Partial:
         return self.dataset.sampler(batch_size, quantities=self._quantities)
@@ -53,19 +53,11 @@ class Picture:
         return NeuralField(network, self.dataset.frame, self.dataset.value_range, "image", record=record)  # pyright: ignore
 
     def estimate(self, network: nnx.Module) -> float:
-        values = _evaluate(network, self.dataset.coordinates[self._subset])
-        return self._psnr(np.asarray(values), self._subset)
+        truth, points = self._estimate.truth, self._estimate.points
+        return metrics.psnr(self._aligned(self._estimate(network), truth, points), truth)
 
     def quality(self, network: nnx.Module) -> float:
-        return self._psnr(self._values(network))
-
-    def metrics(self, network: nnx.Module) -> dict[str, Any]:
-        values = self._values(network)
-        return {
-            "psnr": self._psnr(values),
-            "alignment": ALIGNMENTS[self._alignment],
-            "contrast": metrics.contrast(values, self.dataset.value),
-        }
+        return metrics.psnr(self._aligned(self._values(network)), self.dataset.value)
 
     def figure(self, network: nnx.Module, title: str):
         from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
@@ -75,23 +67,29 @@ class Picture:
         prediction["value"] = self._grid(self._aligned(self._values(network)))
         return plot.comparison(self.dataset.grids(), prediction, title=title, value_range=self.dataset.value_range)
 
-    def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> None:
-        picture = self._grid(self._aligned(self._values(network))).astype(np.float32)
+    def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
+        values = self._values(network)
+        aligned = self._aligned(values)
+        picture = self._grid(aligned).astype(np.float32)
         write_picture(path(self.files[0]), picture, "value", self.dataset.value_range, overwrite=overwrite)
+        return {
+            "psnr": metrics.psnr(aligned, self.dataset.value),
+            "alignment": ALIGNMENTS[self._alignment],
+            "contrast": metrics.contrast(values, self.dataset.value),
+        }
 
     def _values(self, network: nnx.Module) -> ndarray:
         """The network at every pixel, `(n, c)` in [-1, 1]."""
         field = NeuralField(network, self.dataset.frame)  # pyright: ignore
         return field.render().reshape(len(self.dataset), -1)
 
-    def _aligned(self, values: ndarray, index: ndarray | slice = slice(None)) -> ndarray:
+    def _aligned(self, values: ndarray, truth: ndarray | None = None, points: ndarray | None = None) -> ndarray:
+        """Values at points, by default at every pixel, with what the target leaves open taken from the truth."""
         if self._alignment is None or not np.isfinite(values).all():
             return values
-        truth, points = self.dataset.value[index], self.dataset.coordinates[index]
+        truth = self.dataset.value if truth is None else truth
+        points = self.dataset.coordinates if points is None else points
         return metrics.aligned(values, truth, points, degree=self._alignment)
-
-    def _psnr(self, values: ndarray, index: ndarray | slice = slice(None)) -> float:
-        return metrics.psnr(self._aligned(values, index), self.dataset.value[index])
 
     def _grid(self, values: ndarray) -> ndarray:
         """Values at every pixel, from [-1, 1] to the picture's own range and shape."""
@@ -112,7 +110,3 @@ def write_picture(path: str, values: ndarray, of: str, value_range: tuple[float,
         scaled = matplotlib.colormaps[colours](scaled)[..., :3]
     picture = Image.fromarray(np.round(scaled * 255).astype(np.uint8))
     write_atomically(path, lambda file: picture.save(file, format="PNG"), overwrite=overwrite)
-
-
-# Eagerly it would take twice as long, a tenth of a chunk.
-_evaluate = jax.jit(lambda network, points: network(points))

@@ -1,10 +1,10 @@
-"""`siren-jax render`: a `.siren` file as a picture, a sound or an array, at any resolution."""
+"""`siren-jax render`: a `.siren` file as a picture, a sound, a video or an array, at any resolution."""
 
 import math
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,39 +13,58 @@ import tyro
 from siren_jax.cli.options import optional
 from siren_jax.cli.picture import write_picture
 from siren_jax.cli.sound import excerpt, write_sound
+from siren_jax.cli.timeline import Timeline, timeline
+from siren_jax.cli.video import as_bytes, frame_at, write_video
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.storage import umask
 
 MAX_PICTURE = 2**28  # values of a PNG, which is made in memory; an NPY is not
 MAX_SIDE = 2**24
-FORMATS = {"image": (".png", ".npy"), "sound": (".wav", ".flac", ".ogg", ".npy")}
-# Options that say something about a kind of signal alone.
-OPTIONS = {"image": ("shape", "scale", "region"), "sound": ("rate", "between")}
+MAX_FRAMES = 2**20
+MAX_GIF = 2**30  # pixels of all frames, which are held in memory
+FORMATS = {
+    "image": (".png", ".npy"),
+    "sound": (".wav", ".flac", ".ogg", ".npy"),
+    "video": (".mp4", ".gif", ".png", ".npy"),
+}
+# Options that say something about some kinds of signals alone.
+OPTIONS = {
+    "image": {"shape", "scale", "region"},
+    "sound": {"rate", "between"},
+    "video": {"shape", "scale", "region", "rate", "between", "at"},
+}
+
+
+Area = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Render:
-    """Sample a .siren file at any resolution, all of it or a part, and write a picture, a sound or an array."""
+    """Sample a .siren file at any resolution, all of it or a part, and write a picture, a sound, a video or an
+    array."""
 
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """The .siren file."""
-    out: Annotated[str, tyro.conf.arg(metavar="PNG|WAV|NPY")]
+    out: Annotated[str, tyro.conf.arg(metavar="PNG|WAV|MP4|NPY")]
     """File to write. A picture: a PNG of 8 bits, made in memory, or an NPY of float32 in true units, (h, w, c) or
-    (h, w, c, 2). A sound: WAV, FLAC or OGG of 16 bits, or an NPY (n, c)."""
+    (h, w, c, 2). A sound: WAV, FLAC or OGG of 16 bits, or an NPY (n, c). A video: MP4 or GIF, an NPY (t, h, w, c), or
+    a PNG of one frame."""
     shape: Annotated[tuple[int, int] | None, optional("H W", "that of the original or of the region")] = None
-    """Height and width of a picture."""
+    """Height and width of a picture or a video."""
     scale: Annotated[float | None, optional("S", "1")] = None
     """Factor on the default height and width, instead of --shape."""
     of: Literal["value", "gradient", "laplacian"] = "value"
-    """What to render; of a sound the value alone. In a PNG values are clipped to their range, and derivatives scaled to
-    their 99.5th percentile."""
+    """What to render; of a sound or a video the value alone. In a PNG values are clipped to their range, and
+    derivatives scaled to their 99.5th percentile."""
     region: Annotated[tuple[float, float, float, float] | None, optional("R0 C0 R1 C1", "all of it")] = None
     """Part of the picture: first row and column, last row and column (exclusive), in pixels of the original."""
-    rate: Annotated[int | None, optional("HZ", "that of the original")] = None
-    """Samples a second of a sound."""
+    rate: Annotated[float | None, optional("HZ", "that of the original")] = None
+    """Samples a second of a sound, frames a second of a video."""
     between: Annotated[tuple[float, float] | None, optional("START STOP", "all of it")] = None
-    """Part of a sound, in seconds."""
+    """Part of a sound or a video, in seconds."""
+    at: Annotated[float | None, optional("SECONDS", "none")] = None
+    """One frame of a video, at any time; as a PNG, or an NPY (1, h, w, c)."""
     overwrite: bool = False
     """Replace the file if it exists."""
 
@@ -62,42 +81,76 @@ class Render:
             sound = excerpt(field, self.between, self.rate)
             write_sound(self.out, sound, overwrite=self.overwrite)
             print(f"{sound.seconds:.4g} s of {self.file} at {sound.rate} Hz: {self.out}")
-        else:
-            h, w = self._write_picture(field, suffix)
-            print(f"{self.of} of {self.file} at {h} x {w}: {self.out}")
+            return 0
+        area, sides = self._area(field), self._sides(field)
+        moments = self._moments(field, suffix, sides) if field.kind == "video" else None
+        shape, region = (sides, area) if moments is None else ((moments.count, *sides), (moments.region, *area))
+        if suffix == ".npy":
+            self._write_array(field, shape, region)
+        elif suffix == ".png":
+            self._write_picture(field, shape, region)
+        elif moments is not None:
+            self._write_video(field, moments, sides, area)
+        print(f"{self.of} of {self.file} at {' x '.join(map(str, shape))}: {self.out}")
         return 0
 
     def _check(self, field: NeuralField, suffix: str) -> None:
         """Refuses formats and options of another kind of signal."""
-        if field.kind not in FORMATS:
-            raise InputError(f"{self.file!r} holds the kind {field.kind!r}; {' and '.join(FORMATS)} are rendered.")
-        if suffix not in FORMATS[field.kind]:
-            raise InputError(
-                f"{self.file!r} holds the kind {field.kind!r}, written as {', '.join(FORMATS[field.kind])}."
-            )
-        if field.kind == "sound" and self.of != "value":
-            raise InputError(f"--of {self.of} is of pictures; of a sound only the value is rendered.")
-        for kind, names in OPTIONS.items():
-            given = [name for name in names if getattr(self, name) is not None]
-            if given and kind != field.kind:
-                raise InputError(f"--{given[0]} does not apply to the kind {field.kind!r} that {self.file!r} holds.")
+        kind = field.kind
+        if kind not in FORMATS:
+            raise InputError(f"{self.file!r} holds the kind {kind!r}; {', '.join(FORMATS)} are rendered.")
+        if suffix not in FORMATS[kind]:
+            raise InputError(f"{self.file!r} holds the kind {kind!r}, written as {', '.join(FORMATS[kind])}.")
+        if kind != "image" and self.of != "value":
+            raise InputError(f"--of {self.of} is of pictures; of a {kind} only the value is rendered.")
+        for name in sorted(set.union(*OPTIONS.values()) - OPTIONS[kind]):
+            if getattr(self, name) is not None:
+                raise InputError(f"--{name} does not apply to the kind {kind!r} that {self.file!r} holds.")
+        if kind == "video" and suffix == ".png" and self.at is None:
+            raise InputError("a PNG holds one frame of a video: tell which with --at, in seconds.")
+        if self.at is not None and suffix not in (".png", ".npy"):
+            raise InputError(f"--at takes one frame, written as .png or .npy, but --out is {self.out!r}.")
 
-    def _write_picture(self, field: NeuralField, suffix: str) -> tuple[int, int]:
-        region = None
-        if self.region is not None:
-            r0, c0, r1, c1 = self.region
-            region = ((r0, r1), (c0, c1))
-        shape = self._shape(field, region)
-        if suffix == ".npy":
-            self._write_array(field, shape, region)
-            return shape
-        if math.prod(field.rendered_shape(shape, self.of)) > MAX_PICTURE:
-            raise InputError(f"a PNG of {shape[0]} x {shape[1]} is too large to be held in memory; write an .npy.")
+    def _moments(self, field: NeuralField, suffix: str, sides: tuple[int, int]) -> Timeline:
+        """The frames of a video that are asked for."""
+        if self.at is None:
+            moments = timeline(field, self.between, self.rate)
+            if moments.count > MAX_FRAMES:
+                raise InputError(f"{moments.count:,} frames are too many; up to {MAX_FRAMES:,} are written.")
+            if suffix == ".gif" and moments.count * math.prod(sides) > MAX_GIF:
+                raise InputError(f"{moments.count:,} frames of {sides[0]} x {sides[1]} are too large for a GIF.")
+            return moments
+        if self.between is not None or self.rate is not None:
+            raise InputError("--at takes one frame; leave out --between and --rate.")
+        whole = timeline(field, None, None)
+        last = (whole.count - 1) / whole.own
+        if not 0 <= self.at <= last + 0.5 / whole.own:
+            raise InputError(f"--at takes a time from 0 to {last:g} s, that of the last frame, but is {self.at:g}.")
+        return replace(whole, count=1, first=self.at * whole.own)
+
+    def _write_picture(self, field: NeuralField, shape: tuple[int, ...], region) -> None:
+        self._check_memory(field, shape[-2:])
         values = field.render(shape, of=self.of, region=region)
+        values = values[0] if field.kind == "video" else values
         write_picture(self.out, values, self.of, field.value_range, overwrite=self.overwrite)
-        return shape
 
-    def _shape(self, field: NeuralField, region) -> tuple[int, int]:
+    def _write_video(self, field: NeuralField, moments: Timeline, sides: tuple[int, int], area: Area) -> None:
+        self._check_memory(field, sides)
+        frames = (as_bytes(frame_at(field, number, sides, area), field.value_range) for number in moments.indices)
+        write_video(self.out, frames, moments.rate, overwrite=self.overwrite)
+
+    def _check_memory(self, field: NeuralField, sides: tuple[int, ...]) -> None:
+        if math.prod(field.rendered_shape(sides, self.of)) > MAX_PICTURE:
+            raise InputError(f"{sides[0]} x {sides[1]} pixels are too many to be held in memory; write an .npy.")
+
+    def _area(self, field: NeuralField) -> Area:
+        """The rows and columns that are asked for."""
+        h, w = field.frame.shape[-2:]
+        r0, c0, r1, c1 = (0.0, 0.0, float(h), float(w)) if self.region is None else self.region
+        return (r0, r1), (c0, c1)
+
+    def _sides(self, field: NeuralField) -> tuple[int, int]:
+        """Height and width of what is written."""
         if self.shape is not None and self.scale is not None:
             raise InputError("--shape and --scale exclude each other; give one.")
         if self.shape is not None:
@@ -109,7 +162,7 @@ class Render:
         scale = 1.0 if self.scale is None else self.scale
         if not 0 < scale < np.inf:
             raise InputError(f"--scale takes a positive number, but is {scale:g}.")
-        sides = field.frame.shape if region is None else [stop - start for start, stop in region]
+        sides = [stop - start for start, stop in self._area(field)]
         if not all(0 < side * scale < MAX_SIDE for side in sides):
             raise InputError(
                 f"--region and --scale ask for {' x '.join(f'{side * scale:g}' for side in sides)} samples."
@@ -117,7 +170,7 @@ class Render:
         h, w = (max(1, round(side * scale)) for side in sides)
         return h, w
 
-    def _write_array(self, field: NeuralField, shape: tuple[int, int], region) -> None:
+    def _write_array(self, field: NeuralField, shape: tuple[int, ...], region) -> None:
         """Straight to the disk: memory does not grow with the shape."""
         full = field.rendered_shape(shape, self.of)
         directory = os.path.dirname(self.out) or "."

@@ -7,6 +7,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 from typing import Any
 
 from flax import nnx
@@ -57,25 +58,37 @@ class Session:
         self._tensorboard = TensorBoard(os.path.join(directory, "tensorboard")) if tensorboard else None
         self._previewed = 0
         self._curve: list[tuple[int, float]] = []
+        self._rest_until = -math.inf
         self.reporter = Reporter(subject.measure.upper())
 
     def watch(self, progress: Progress) -> bool:
         """Shows and logs the state of a fit; true once the target is reached."""
         network = progress.network()
-        estimate = self._subject.estimate(network)
-        self._curve.append((progress.step, estimate))
+        fresh = self._estimate(network, progress.step)
+        estimate = self._curve[-1][1]
         left = progress.seconds * (1 / progress.spent - 1) if progress.spent else math.inf
         self.reporter.update(
             progress.spent, progress.step, progress.terms["loss"], estimate, 1 / progress.seconds_per_step, left
         )
-        if self._tensorboard is not None:
+        if self._tensorboard is not None and fresh:
             self._tensorboard.scalars({**progress.terms, self._subject.measure: estimate}, progress.step)
         if self._preview_every and progress.step // self._preview_every > self._previewed:
             self._previewed = progress.step // self._preview_every
             self._preview(network, progress.step)
-        if self._target is None or estimate < self._target:
+        if self._target is None or not fresh or estimate < self._target:
             return False
         return self._subject.quality(network) >= self._target
+
+    def _estimate(self, network: nnx.Module, step: int) -> bool:
+        """Measures the quality if that takes no more than a twentieth of the time; whether it did."""
+        began = time.monotonic()
+        if began < self._rest_until:
+            return False
+        self._curve.append((step, self._subject.estimate(network)))
+        ended = time.monotonic()
+        if len(self._curve) > 1:  # the first one compiles
+            self._rest_until = ended + 19 * (ended - began)
+        return True
 
     def finish(self, fitted: Fit, record: dict[str, Any]) -> dict[str, Any]:
         """Writes the network, the signal, the figures and the metrics; the metrics, for the command's last line.
@@ -87,7 +100,11 @@ class Session:
         from siren_jax import plot
 
         subject, network = self._subject, fitted.network
-        quality = subject.metrics(network)
+        made = {**record, "steps": fitted.steps}
+        network_file = self._path(f"{self._name}.siren")
+        subject.field(network, made).save(network_file, overwrite=self._overwrite)  # before all that may yet fail
+        quality = subject.write(network, self._path, overwrite=self._overwrite)
+        subject.field(network, {**made, **quality}).save(network_file, overwrite=True)
         loss = float(fitted.history["loss"][-1]) if fitted.steps else math.nan
         summary = {
             **quality,
@@ -99,14 +116,11 @@ class Session:
             "parameters": count_parameters(network),
             "stopped_by": fitted.stopped_by,
         }
-        field = subject.field(network, {**record, **quality, "steps": fitted.steps})
-        field.save(self._path(f"{self._name}.siren"), overwrite=self._overwrite)
         label = subject.measure.upper() + (f", {subject.note}" if subject.note else "")
         title = f"{self._name}: {label} {quality[subject.measure]:.1f} dB after {fitted.steps:,} steps"
         comparison = subject.figure(network, title)
         self._write_figure("comparison.png", comparison)
         self._write_figure("curve.png", plot.learning_curve(fitted.history, self._curve, title=title, label=label))
-        subject.write(network, self._path, overwrite=self._overwrite)
         if self._tensorboard is not None:
             self._tensorboard.figure("comparison", comparison, fitted.steps)
             self._tensorboard.weights(fitted.network, fitted.steps)

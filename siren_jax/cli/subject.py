@@ -55,17 +55,16 @@ class Subject(Protocol):
         ...
 
     def quality(self, network: nnx.Module) -> float:
-        """Quality in dB on all samples."""
-        ...
-
-    def metrics(self, network: nnx.Module) -> dict[str, Any]:
-        """Figures of merit on all samples, the quality first."""
+        """Quality in dB that a target is compared with: on all samples, or on as many as a second allows."""
         ...
 
     def figure(self, network: nnx.Module, title: str) -> Any:
         """Truth and prediction side by side, a Matplotlib figure."""
         ...
 
-    def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> None:
-        """Writes the signal as the network has it; `path` gives a file name its directory."""
+    def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
+        """Writes the signal as the network has it, and returns its figures of merit, the quality first.
+
+        `path` gives a file name its directory.
+        """
         ...

@@ -7,3 +7,4 @@ from siren_jax.plot.picture import as_picture as as_picture
 from siren_jax.plot.picture import comparison as comparison
 from siren_jax.plot.picture import panels as panels
 from siren_jax.plot.sound import sound_comparison as sound_comparison
+from siren_jax.plot.video import contact_sheet as contact_sheet

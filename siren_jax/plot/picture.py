@@ -17,7 +17,7 @@ def comparison(
     prediction: Mapping[str, ndarray],
     *,
     title: str = "",
-    value_range: tuple[float, float] = (0, 1),
+    value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
     """Value, length of the gradient and Laplacian, ground truth beside prediction, each panel with its own scale.
 
@@ -34,7 +34,7 @@ def panels(
     columns: Mapping[str, Mapping[str, ndarray]],
     *,
     title: str = "",
-    value_range: tuple[float, float] = (0, 1),
+    value_range: tuple[float, float] = (0.0, 1.0),
     side: float = 3.6,
 ) -> Figure:
     """Any number of named columns of value, length of the gradient and Laplacian; see `comparison`.

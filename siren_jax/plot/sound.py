@@ -7,7 +7,7 @@ from numpy import ndarray
 
 from siren_jax.plot.colors import COLORS
 
-COLUMNS = 2000  # of a waveform: more samples are shown as the least and greatest of each
+COLUMNS = 2000  # of a waveform, where more samples are shown as the least and greatest of each, and of a spectrogram
 DECIBELS = 80  # of a spectrogram, below the loudest
 WINDOW = 0.03  # seconds
 
@@ -18,12 +18,13 @@ def sound_comparison(
     """Waveforms, their difference, and the spectrograms of a sound and of its prediction.
 
     Args:
-        truth: samples; of several channels the mean is shown.
+        truth: samples; of several channels the loudest is shown.
         prediction: the same of a network.
         rate: samples a second.
         title: one line above.
     """
-    truth, prediction = (np.asarray(sound, np.float64).mean(axis=1) for sound in (truth, prediction))
+    loudest_channel = int(np.argmax(np.mean(np.square(truth, dtype=np.float64), axis=0)))
+    truth, prediction = (np.asarray(sound[:, loudest_channel], np.float64) for sound in (truth, prediction))
     figure = Figure(figsize=(9, 9.5), layout="constrained")
     waves = figure.subplots(4, 1, height_ratios=(1, 0.8, 1.2, 1.2), sharex=True)
     peak = 1.05 * max(np.abs(truth).max(), 1e-9)
@@ -39,10 +40,10 @@ def sound_comparison(
         axis.grid(alpha=0.3)
     loudest = None
     for axis, name, wave in ((waves[2], "ground truth", truth), (waves[3], "prediction", prediction)):
-        times, frequencies, level = _spectrogram(wave, rate)
+        extent, level = _spectrogram(wave, rate)
         loudest = level.max() if loudest is None else loudest
-        picture = axis.pcolormesh(
-            times, frequencies, level - loudest, vmin=-DECIBELS, vmax=0, cmap="magma", rasterized=True
+        picture = axis.imshow(
+            level - loudest, extent=extent, origin="lower", aspect="auto", vmin=-DECIBELS, vmax=0, cmap="magma"
         )
         axis.set_ylabel(f"{name}\nfrequency, kHz")
     figure.colorbar(picture, ax=list(waves[2:]), label="dB below the loudest")
@@ -64,12 +65,18 @@ def _waveform(axis, wave: Float[ndarray, "n"], rate: int, color: str, label: str
     axis.fill_between(times, columns.min(axis=1), columns.max(axis=1), label=label, **line)
 
 
-def _spectrogram(wave: Float[ndarray, "n"], rate: int) -> tuple[ndarray, ndarray, ndarray]:
-    """Seconds, kilohertz and decibels."""
+def _spectrogram(wave: Float[ndarray, "n"], rate: int) -> tuple[tuple[float, float, float, float], ndarray]:
+    """Decibels by frequency and time, and the seconds and kilohertz of their edges."""
     import scipy.signal
 
     window = int(min(len(wave), max(16, WINDOW * rate)))
+    hop = max(window // 2, len(wave) // COLUMNS)
     frequencies, times, power = scipy.signal.spectrogram(
-        wave, rate, nperseg=window, noverlap=window // 2, mode="psd", scaling="spectrum"
+        wave, rate, nperseg=window, noverlap=max(0, window - hop), mode="psd", scaling="spectrum"
     )
-    return times, frequencies / 1000, 10 * np.log10(np.maximum(power, 1e-20))
+    if hop > window:  # windows lie side by side; every so many-th is shown
+        times, power = times[:: hop // window], power[:, :: hop // window]
+    half = (times[1] - times[0] if len(times) > 1 else window / rate) / 2
+    top = frequencies[-1] + frequencies[1] / 2
+    extent = (times[0] - half, times[-1] + half, -frequencies[1] / 2000, top / 1000)
+    return extent, 10 * np.log10(np.maximum(power, 1e-20))

@@ -14,3 +14,6 @@ from siren_jax.signals.sound import resample as resample
 from siren_jax.signals.spectrum import OmegaChoice as OmegaChoice
 from siren_jax.signals.spectrum import bandwidth as bandwidth
 from siren_jax.signals.spectrum import choose_omega as choose_omega
+from siren_jax.signals.video import Video as Video
+from siren_jax.signals.video import encode_video as encode_video
+from siren_jax.signals.video import load_video as load_video

@@ -4,16 +4,27 @@ import os
 
 from siren_jax.errors import InputError
 
-KINDS = ("image", "sound")
 # (offset, bytes): the kind of file that they are found in.
 _SIGNATURES = (
+    (8, b"AVI ", "video"),
+    (0, b"\x1aE\xdf\xa3", "video"),  # Matroska, WebM
     (0, b"fLaC", "sound"),
     (0, b"OggS", "sound"),
     (0, b"ID3", "sound"),
+    (0, b"caff", "sound"),
+    (0, b".snd", "sound"),
+    (0, b"riff", "sound"),  # Wave64
+    (0, b"RF64", "sound"),
     (8, b"WAVE", "sound"),
     (8, b"AIF", "sound"),
 )
-_SUFFIXES: dict[str, str] = dict.fromkeys((".wav", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".mp3"), "sound")
+_PICTURE_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix")  # of files that begin as an MP4 does
+_SUFFIXES: dict[str, str] = {
+    **dict.fromkeys(
+        (".wav", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".mp3", ".au", ".caf", ".w64"), "sound"
+    ),
+    **dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"), "video"),
+}
 
 
 def check_file(path: str, needed: str) -> None:
@@ -29,24 +40,37 @@ def check_file(path: str, needed: str) -> None:
         raise InputError(f"{path!r} is a directory; {needed} is needed.")
     if os.path.getsize(path) == 0:
         raise InputError(f"{path!r} is empty; {needed} is needed.")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path!r} cannot be read: permission denied.")
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """The kind of signal in a file, by its first bytes, and by its name where they do not tell.
+    """The kind of signal in a file: "sound", "video", or "image", which is what is left.
 
-    "image" is what is left when it is nothing else.
+    By its first bytes, and by its name where they do not tell. A GIF of several frames is a video.
 
     Raises:
         InputError: there is no such file, or nothing in it.
     """
     path = os.fspath(path)
-    check_file(path, "a file of a picture or a sound")
-    try:
-        with open(path, "rb") as file:
-            start = file.read(16)
-    except OSError as error:
-        raise InputError(f"{path!r} cannot be read: {error.strerror}.") from None
+    check_file(path, "a picture, a sound or a video")
+    with open(path, "rb") as file:
+        start = file.read(16)
     for offset, signature, kind in _SIGNATURES:
         if start[offset:].startswith(signature):
             return kind
+    if start[4:8] == b"ftyp":
+        return "image" if start[8:12] in _PICTURE_BRANDS else "sound" if start[8:11] == b"M4A" else "video"
+    if start.startswith(b"GIF8"):
+        return "video" if _is_animated(path) else "image"
     return _SUFFIXES.get(os.path.splitext(path)[1].lower(), "image")
+
+
+def _is_animated(path: str) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            return getattr(file, "is_animated", False)
+    except Exception:  # whatever Pillow's parser trips over; reading it as a picture will tell
+        return False

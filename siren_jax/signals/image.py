@@ -44,13 +44,7 @@ def shrink(
 ) -> Float[ndarray, "h2 w2 c"]:
     """The image with fewer pixels, smoothed by a Gaussian against aliasing; `size` may also enlarge it. See
     `load_image`."""
-    if downsample < 1 or (size is not None and size < 1):
-        raise InputError(f"downsample and size must be at least 1, but are {downsample} and {size}.")
-    h, w = (max(1, n // downsample) for n in image.shape[:2])
-    if size is not None:
-        h, w = (max(1, round(n * size / max(h, w))) for n in (h, w))
-    if h * w > MAX_PIXELS:
-        raise InputError(f"an image of {h} x {w} pixels is too large; up to {MAX_PIXELS:,} pixels are taken.")
+    h, w = shrunk_sides(*image.shape[:2], downsample=downsample, size=size)
     if (h, w) == image.shape[:2]:
         return image
     import skimage.transform
@@ -58,6 +52,18 @@ def shrink(
     smaller = h * w < image.shape[0] * image.shape[1]
     resized = skimage.transform.resize(image, (h, w), order=1 if smaller else 3, anti_aliasing=smaller)
     return np.asarray(resized, np.float32)
+
+
+def shrunk_sides(h: int, w: int, *, downsample: int = 1, size: int | None = None) -> tuple[int, int]:
+    """Height and width after `shrink`."""
+    if downsample < 1 or (size is not None and size < 1):
+        raise InputError(f"downsample and size must be at least 1, but are {downsample} and {size}.")
+    h, w = (max(1, n // downsample) for n in (h, w))
+    if size is not None:
+        h, w = (max(1, round(n * size / max(h, w))) for n in (h, w))
+    if h * w > MAX_PIXELS:
+        raise InputError(f"an image of {h} x {w} pixels is too large; up to {MAX_PIXELS:,} pixels are taken.")
+    return h, w
 
 
 def _read(path: str, keep_alpha: bool) -> Float[ndarray, "h w c"]:
@@ -72,7 +78,9 @@ def _read(path: str, keep_alpha: bool) -> Float[ndarray, "h w c"]:
                     warnings.warn(f"{path!r} has {frames} frames: the first is taken.", stacklevel=3)
                 return _channels(ImageOps.exif_transpose(file), keep_alpha)
     except UnidentifiedImageError:
-        raise InputError(f"{path!r} is not a picture in a format that Pillow reads.") from None
+        raise InputError(
+            f"{path!r} is not a picture in a format that Pillow reads, nor a known kind of sound or video."
+        ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path!r} is too large to be decoded safely: {error}") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:

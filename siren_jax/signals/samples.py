@@ -69,7 +69,7 @@ class SampleDataset:
             )
         if signal.dtype.kind not in "buif":
             raise InputError(f"a signal holds real numbers, but this array has the type {signal.dtype}.")
-        if bad := int(np.size(signal) - np.count_nonzero(np.isfinite(signal))):
+        if signal.dtype.kind == "f" and (bad := int(np.size(signal) - np.count_nonzero(np.isfinite(signal)))):
             raise InputError(f"{bad} of the {signal.size} values are NaN or infinite; replace or mask them first.")
         self.value_range = value_range or value_range_of(signal)
         low, high = self.value_range
@@ -79,7 +79,8 @@ class SampleDataset:
             )
         self.frame = Frame(signal.shape[:-1])
         self.channels = signal.shape[-1]
-        self._signal = signal
+        self.signal = signal
+        """As it was given."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -128,7 +129,7 @@ class SampleDataset:
         The samples, last axis fastest, are cut into `batch_size` strata of equal length (to one sample), and one is
         drawn from each: no sample comes twice in a batch, and a batch of all is the whole signal in order.
 
-        Memory is that of the signal in its own type.
+        Memory is that of the signal in its own type if that is smaller than float32, else as float32.
 
         Args:
             batch_size: points of a batch; by default all.
@@ -137,15 +138,23 @@ class SampleDataset:
             InputError: the batch is larger than the signal, or not positive.
         """
         low, high = self.value_range
-        compact = self._signal.dtype.itemsize < 4
-        samples = self._signal.reshape(-1, self.channels) if compact else self.value
-        offset, factor = (low, 2 / (high - low)) if compact else (-1.0, 1.0)
-        arrays = jnp.asarray(samples), jnp.float32(offset), jnp.float32(factor)
-        return Partial(_draw, self._strata(batch_size), jnp.array(self.shape), *arrays)
+        factor = 2 / (high - low)
+        scale = (factor, -1 - low * factor) if self._compact else (1.0, 0.0)
+        return Partial(_draw, self._strata(batch_size), jnp.array(self.shape), self._samples, *map(jnp.float32, scale))
+
+    @property
+    def _compact(self) -> bool:
+        """Whether the signal takes less memory in its own type than as float32."""
+        return self.signal.dtype.itemsize < 4
+
+    @cached_property
+    def _samples(self) -> Array:
+        """What samplers share: the signal as it is, or its values in [-1, 1]."""
+        return jnp.asarray(self.signal.reshape(-1, self.channels) if self._compact else self.value)
 
     def _scaled(self) -> Float[ndarray, "*shape c"]:
         low, high = self.value_range
-        return (self._signal.astype(np.float64) - low) * (2 / (high - low)) - 1
+        return (self.signal.astype(np.float64) - low) * (2 / (high - low)) - 1
 
     def _strata(self, batch_size: int | None) -> Int[Array, "edges"]:
         batch_size = self._checked(batch_size)
@@ -169,13 +178,13 @@ def draw_strata(edges: Int[Array, "edges"], key: Array) -> Int[Array, "n"]:
 
 
 def _draw(
-    edges: Array, shape: Array, samples: Array, offset: Array, factor: Array, key: Array, step: Array | int
+    edges: Array, shape: Array, samples: Array, factor: Array, shift: Array, key: Array, step: Array | int
 ) -> dict[str, Array]:
     del step  # every step draws alike; the key differs
     number = draw_strata(edges, key)
     return {
         "coordinates": _coordinates(number, shape),
-        "value": (samples[number].astype(jnp.float32) - offset) * factor - 1,
+        "value": samples[number].astype(jnp.float32) * factor + shift,
     }
 
 

@@ -44,7 +44,7 @@ def bandwidth(values: Num[ndarray, "*shape c"], frame: Frame) -> float:
             f"a signal on the grid {shape} has an array of the shape {(*shape, 'c')} with c channels, but this one has "
             f"the shape {values.shape}. One channel is values[..., None]."
         )
-    if not np.isfinite(values).all():
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise InputError("the values of a signal must be finite, but some are NaN or infinite.")
     side = math.floor(ANALYSED ** (1 / d) + 1e-9)
     middle = tuple(slice((n - min(n, side)) // 2, (n + min(n, side)) // 2) for n in shape)
