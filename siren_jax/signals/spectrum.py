@@ -72,7 +72,7 @@ def choose_omega(values: Num[ndarray, "*shape c"], frame: Frame) -> OmegaChoice:
     less so the more samples a network has to carry. Two digits, and at least 1.
 
     The numbers are those that fit the best omegas of grids, judged between the samples, for photographs of 128 to 500
-    pixels and two seconds of sounds: `benchmarks/omega.py`.
+    pixels and two seconds of sounds: `benchmarks/omega.py`. For three axes they are too high; videos begin with 30.
 
     Args:
         values: of all samples.
