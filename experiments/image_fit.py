@@ -4,7 +4,7 @@ Claim (Sitzmann et al. 2020, Sections 3.1 and 4.1, Figs. 1 and 3): trained on va
 SIREN recovers the picture and all its derivatives. A ReLU network is piecewise linear: its Laplacian is exactly zero
 wherever it exists, so the relative error of a Laplacian fit stays at 1 however long it trains.
 
-Expected on the 256 x 256 camera, SIREN / ReLU: values 37.8 / 19.4 dB, gradient 32.6 / 18.5 dB, Laplacian 31.0 / 17.5
+Expected on the 256 x 256 camera, SIREN / ReLU: values 37.8 / 19.4 dB, gradient 32.6 / 18.5 dB, Laplacian 30.9 / 17.5
 dB (the mean aligned for the last two). Both networks are trained on the derivative at points and on its integral form
 (`siren_jax.signals.integrals`); the integral form is why ReLU recovers anything at all from a Laplacian.
 
