@@ -1,9 +1,11 @@
 """Signals: files and arrays as points with values, in the conventions of `docs/conventions.md`."""
 
+from siren_jax.signals.composite import Composite as Composite
 from siren_jax.signals.files import kind_of as kind_of
 from siren_jax.signals.grid import Frame as Frame
 from siren_jax.signals.grid import generate_coordinates as generate_coordinates
 from siren_jax.signals.image import load_image as load_image
+from siren_jax.signals.image import load_mask as load_mask
 from siren_jax.signals.image import shrink as shrink
 from siren_jax.signals.pixels import PixelDataset as PixelDataset
 from siren_jax.signals.samples import SampleDataset as SampleDataset

@@ -4,7 +4,7 @@ import os
 import warnings
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from siren_jax.errors import InputError
@@ -37,6 +37,21 @@ def load_image(
         InputError: the file is missing, is not a picture, is damaged or is too large.
     """
     return shrink(_read(os.fspath(path), keep_alpha), downsample=downsample, size=size)
+
+
+def load_mask(path: str | os.PathLike[str], *, size: int | None = None) -> Bool[ndarray, "h w"]:
+    """A picture file as a mask: true where it is nearer to white than to black. Transparent counts as black.
+
+    Args:
+        path: the file.
+        size: as for `load_image`.
+
+    Raises:
+        InputError: as for `load_image`.
+    """
+    picture = load_image(path, keep_alpha=True, size=size)
+    brightness = picture[..., :3].mean(axis=-1)
+    return (brightness * picture[..., 3] if picture.shape[-1] == 4 else brightness) > 0.5
 
 
 def shrink(

@@ -171,10 +171,10 @@ class SampleDataset:
 
 
 def draw_strata(edges: Int[Array, "edges"], key: Array) -> Int[Array, "n"]:
-    """A number from each stratum, [edges[i], edges[i + 1])."""
+    """A number from each stratum, [edges[i], edges[i + 1]), or its edge if that is empty."""
     start, width = edges[:-1], jnp.diff(edges)
     offset = (jax.random.uniform(key, start.shape) * width).astype(jnp.int32)
-    return start + jnp.minimum(offset, width - 1)  # the product may round up to the width
+    return start + jnp.clip(offset, 0, jnp.maximum(width - 1, 0))  # the product may round up to the width
 
 
 def _draw(
@@ -183,12 +183,12 @@ def _draw(
     del step  # every step draws alike; the key differs
     number = draw_strata(edges, key)
     return {
-        "coordinates": _coordinates(number, shape),
+        "coordinates": numbered_coordinates(number, shape),
         "value": samples[number].astype(jnp.float32) * factor + shift,
     }
 
 
-def _coordinates(number: Int[Array, "n"], shape: Int[Array, "d"]) -> Float[Array, "n d"]:
+def numbered_coordinates(number: Int[Array, "n"], shape: Int[Array, "d"]) -> Float[Array, "n d"]:
     """Coordinates of samples that are numbered with the last axis fastest, as `Frame` has them."""
     along = []
     for size in shape[::-1]:

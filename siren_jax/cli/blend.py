@@ -1,0 +1,141 @@
+"""`siren-jax blend`: two pictures become one, without a seam."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+from flax import nnx
+from jax.tree_util import Partial
+from jaxtyping import Float
+from numpy import ndarray
+
+from siren_jax import metrics
+from siren_jax.cli.estimate import Estimate
+from siren_jax.cli.options import optional
+from siren_jax.cli.picture import write_picture
+from siren_jax.cli.training import Output, Training, train
+from siren_jax.errors import InputError
+from siren_jax.neural_field import NeuralField
+from siren_jax.objectives import supervise
+from siren_jax.recipes import TUNED
+from siren_jax.signals import Composite, PixelDataset, load_image, load_mask, shrink
+
+ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
+MAX_PIXELS = 2**20  # the direct solve takes 20 s and a gigabyte of them
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Put a picture into another one without a seam, or mix two: fit a network to the differences that neighbouring
+    pixels should have (Poisson image editing)."""
+
+    foreground: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="A")]
+    """The picture that is put in. Where it is transparent, and there is no --mask, the background stays."""
+    background: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="B")]
+    """The picture that it is put into, of the same size."""
+    mask: Annotated[str | None, optional("M", "A's transparency, else everything")] = None
+    """Picture of the same size: white where B may change, black where it stays."""
+    mode: Annotated[
+        Literal["mean", "max", "paste"] | None, optional("{mean,max,paste}", "paste, or max without mask")
+    ] = None
+    """Differences between neighbours within the mask: A's (`paste`), the greater of both (`max`), which lets B show
+    through where A is flat, or their mean (`mean`)."""
+    size: Annotated[int | None, optional("N", "as they are")] = None
+    """Resize all pictures first so that the longer side has so many pixels, with anti-aliasing."""
+    training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
+    output: tyro.conf.OmitArgPrefixes[Output] = field(default_factory=Output)
+
+    def run(self) -> int:
+        self.training.check()
+        if self.size is not None and self.size < 1:
+            raise InputError(f"--size takes a positive number, but is {self.size}.")
+        front, back = self._pictures()
+        free = self._free(front)
+        if front.shape[-1] == 4:
+            front = front[..., :3]
+        channels = max(front.shape[-1], back.shape[-1])
+        front, back = (np.repeat(p, channels // p.shape[-1], axis=-1) for p in (front, back))
+        mode = self.mode or ("max" if free is None else "paste")
+        composite = Composite(front, back, free, mode=mode, value_range=(0.0, 1.0))
+        name = "-".join(os.path.splitext(os.path.basename(path))[0] for path in (self.foreground, self.background))
+        subject = Composition(composite)
+        return train(subject, name, subject.dataset.signal, TUNED["values"], self.training, self.output, {"mode": mode})
+
+    def _pictures(self) -> tuple[Float[ndarray, "h w a"], Float[ndarray, "h w b"]]:
+        front = load_image(self.foreground, keep_alpha=self.mask is None)
+        back = load_image(self.background)
+        if front.shape[:2] != back.shape[:2]:
+            raise InputError(
+                f"{self.foreground!r} has {front.shape[0]} x {front.shape[1]} pixels and {self.background!r} has "
+                f"{back.shape[0]} x {back.shape[1]}; bring both to one size, with A where it shall be in B."
+            )
+        front, back = shrink(front, size=self.size), shrink(back, size=self.size)
+        if back.shape[0] * back.shape[1] > MAX_PIXELS:
+            raise InputError(
+                f"{back.shape[0]} x {back.shape[1]} pixels are too many to blend; up to {MAX_PIXELS:,} are taken. "
+                "Resize them with --size."
+            )
+        return front, back
+
+    def _free(self, front: Float[ndarray, "h w c"]) -> ndarray | None:
+        """Where the background may change; None for everywhere."""
+        if self.mask is not None:
+            free = load_mask(self.mask, size=self.size)
+            if free.shape != front.shape[:2]:
+                raise InputError(
+                    f"the mask {self.mask!r} has {free.shape[0]} x {free.shape[1]} pixels, but the pictures have "
+                    f"{front.shape[0]} x {front.shape[1]}."
+                )
+            return free
+        return front[..., 3] > 0.5 if front.shape[-1] == 4 and front[..., 3].min() <= 0.5 else None
+
+
+class Composition:
+    """A composite of two pictures; see `Subject`."""
+
+    measure = "psnr"
+    note = "against the direct solve"
+    files = ("composite.png",)
+
+    def __init__(self, composite: Composite):
+        self._composite = composite
+        self.dataset = PixelDataset(composite.solution(), value_range=composite.value_range)
+        self.objective, self.weights = supervise("value"), {}
+        self._estimate = Estimate(self.dataset, ESTIMATED)
+
+    def sampler(self, batch_size: int) -> Partial:
+        return self._composite.sampler(batch_size)
+
+    def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
+        return NeuralField(network, self.dataset.frame, self.dataset.value_range, "image", record=record)  # pyright: ignore
+
+    def estimate(self, network: nnx.Module) -> float:
+        return metrics.psnr(self._estimate(network), self._estimate.truth)
+
+    def quality(self, network: nnx.Module) -> float:
+        return metrics.psnr(self.field(network, {}).render(), self.dataset.signal, value_range=1.0)
+
+    def figure(self, network: nnx.Module, title: str):
+        from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
+
+        composite = self._composite
+        return plot.composition(
+            composite.foreground,
+            composite.background,
+            composite.free,
+            self.field(network, {}).render(),
+            self.dataset.signal,
+            title=title,
+        )
+
+    def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
+        picture, truth, free = self.field(network, {}).render(), self.dataset.signal, self._composite.free
+        write_picture(path(self.files[0]), picture, "value", self.dataset.value_range, overwrite=overwrite)
+        quality = {"psnr": metrics.psnr(picture, truth, value_range=1.0)}
+        for name, where in (("psnr_changed", free), ("psnr_kept", ~free)):
+            if where.any():
+                quality[name] = metrics.psnr(picture[where], truth[where], value_range=1.0)
+        return quality

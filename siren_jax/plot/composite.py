@@ -1,0 +1,58 @@
+"""Figures of composites of two pictures."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.figure import Figure
+from numpy import ndarray
+
+SIDE = 3.2  # inches of a picture
+
+
+def composition(
+    foreground: Float[ndarray, "h w c"],
+    background: Float[ndarray, "h w c"],
+    free: Bool[ndarray, "h w"],
+    prediction: Float[ndarray, "h w c"],
+    solution: Float[ndarray, "h w c"],
+    *,
+    title: str = "",
+) -> Figure:
+    """Both pictures with the mask's outline, their composite by a network and by a direct solve, and how far those are
+    apart.
+
+    Args:
+        foreground: values in [0, 1].
+        background: likewise.
+        free: where the composite may differ from the background.
+        prediction: the composite by a network.
+        solution: the same by a direct solve.
+        title: one line above.
+    """
+    h, w = free.shape
+    error = np.abs(prediction - solution).mean(axis=-1)
+    plain = foreground.copy()
+    if not free.all():
+        plain[~free] = 0.5 * plain[~free] + 0.5 * plain.mean()
+    copied = np.where(free[..., None], foreground, background) if not free.all() else (foreground + background) / 2
+    panels = {
+        "foreground, within its mask" if not free.all() else "foreground": plain,
+        "background": background,
+        "cut and pasted" if not free.all() else "mean of both": copied,
+        "network": prediction,
+        "direct solve": solution,
+    }
+    height = SIDE * float(np.clip(h / w, 0.3, 3))
+    figure = Figure(figsize=(3 * (SIDE + 0.2), 2 * (height + 0.3) + 0.5), layout="constrained")
+    axes = figure.subplots(2, 3).ravel()
+    for axis, (name, picture) in zip(axes, panels.items(), strict=False):
+        shown = np.clip(picture, 0, 1)
+        axis.imshow(shown[..., 0] if shown.shape[-1] == 1 else shown, cmap="gray", vmin=0, vmax=1)
+        axis.set_title(name)
+    bound = max(1 / 255, float(np.percentile(error, 99.5)))
+    shown = axes[-1].imshow(error, cmap="magma", vmin=0, vmax=bound, interpolation="nearest")
+    axes[-1].set_title("network against direct solve")
+    figure.colorbar(shown, ax=axes[-1], label="mean |error|, of 1", shrink=0.9)
+    for axis in axes:
+        axis.set(xticks=[], yticks=[])
+    figure.suptitle(title)
+    return figure

@@ -1,0 +1,152 @@
+"""Two pictures as one: Poisson image editing."""
+
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+from jaxtyping import Float
+from numpy import ndarray
+
+from siren_jax.errors import InputError
+from siren_jax.signals.grid import Frame
+from siren_jax.signals.poisson import differences, divergence_of, solve_poisson
+from siren_jax.signals.samples import draw_strata, numbered_coordinates, value_range_of
+from siren_jax.signals.walks import walks
+
+MODES = ("mean", "max", "paste")
+
+
+class Composite:
+    """A picture with wanted differences between neighbours where it is free, and the background's values elsewhere.
+
+    The picture u that minimises Σ |u_q - u_p - v_pq|² over all pairs of neighbours of which one is free; so the sum of
+    the differences at a free pixel is that of the wanted ones, Lu = div v, a Poisson equation with the background on
+    its border (Perez, Gangnet and Blake 2003; Sitzmann et al. 2020, Section 4.2, without a border). v comes from both
+    pictures:
+
+    - `mean`: the mean of their differences;
+    - `max`: of each pair the difference, over all channels, that is greater: structure of both shows;
+    - `paste`: the foreground's.
+
+    Where every pixel is free the mean over the picture, which differences leave open, is that of both pictures.
+
+    Args:
+        foreground: `(h, w, c)`.
+        background: the same shape and units.
+        free: pixels that may differ from the background; by default all.
+        mode: of `MODES`.
+        value_range: the interval that becomes [-1, 1]; by default as `value_range_of` finds it for the background.
+
+    Raises:
+        InputError: pictures or mask of different shapes, values that are not finite, no free pixel, a mode that is not
+            known, `paste` without known pixels.
+
+    >>> step, flat = np.array([[[0.0], [1.0], [1.0]]]), np.zeros((1, 3, 1))
+    >>> Composite(step, flat, np.array([[False, True, True]]), mode="paste").solution().ravel().tolist()
+    [0.0, 1.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        foreground: ndarray,
+        background: ndarray,
+        free: ndarray | None = None,
+        *,
+        mode: str = "max",
+        value_range: tuple[float, float] | None = None,
+    ):
+        if foreground.ndim != 3 or foreground.shape != background.shape:
+            raise InputError(
+                f"both pictures have one shape (h, w, c), but these are {foreground.shape} and {background.shape}."
+            )
+        if not (np.isfinite(foreground).all() and np.isfinite(background).all()):
+            raise InputError("a picture holds values that are NaN or infinite; replace them first.")
+        self.free = np.ones(background.shape[:2], bool) if free is None else np.asarray(free, bool)
+        if self.free.shape != background.shape[:2]:
+            raise InputError(
+                f"the mask has a value for each of {background.shape[0]} x {background.shape[1]} pixels, but its shape "
+                f"is {self.free.shape}."
+            )
+        if not self.free.any():
+            raise InputError("the mask leaves no pixel free, so nothing would change; is it the wrong way round?")
+        if mode not in MODES:
+            raise InputError(f"a mode is one of {', '.join(MODES)}, but this is {mode!r}.")
+        if mode == "paste" and self.free.all():
+            raise InputError("paste keeps the background outside a mask; with no pixel outside, nothing of it is left.")
+        self.foreground, self.background = foreground, background
+        self.value_range = value_range or value_range_of(background)
+        low, high = self.value_range
+        self.frame = Frame(background.shape[:2])
+        self._front, self._back = (
+            (np.asarray(p, np.float64) - low) * (2 / (high - low)) - 1 for p in (foreground, background)
+        )
+        self._mode = mode
+
+    def solution(self) -> Float[ndarray, "h w c"]:
+        """The composite in the background's units, by a sparse direct solve; see `solve_poisson`."""
+        low, high = self.value_range
+        scaled = self._guide + solve_poisson(self._rest, self.free, self._back - self._guide)
+        return (scaled + 1) * ((high - low) / 2) + low
+
+    def sampler(self, batch_size: int) -> Partial:
+        """A pure function `sample(key, step)` that draws `coordinates` and `value`, for `supervise("value")`.
+
+        Of a batch a quarter to three quarters are free pixels, as their share of the picture is, the others known ones,
+        spread evenly. The value of a free pixel is a mean over random walks, see `signals.walks`, so a squared error
+        has its least expectation at the composite.
+        """
+        if batch_size < 4:
+            raise InputError(f"a batch of a composite has at least 4 points, but {batch_size} were asked for.")
+        pixels = [p for p in (np.flatnonzero(self.free), np.flatnonzero(~self.free)) if len(p)]
+        counts = [batch_size]
+        if len(pixels) == 2:
+            walked = round(batch_size * float(np.clip(self.free.mean(), 0.25, 0.75)))
+            counts = [walked, batch_size - walked]
+        strata = [np.arange(k + 1) * len(p) // k for p, k in zip(pixels, counts, strict=True)]
+        pictures = [p.reshape(self.free.size, -1).astype(np.float32) for p in (self._guide, self._back)]
+        arrays = pixels, [s.astype(np.int32) for s in strata], pictures, np.array(self.free.shape)
+        walk = walks(self._rest, self.free, self._back - self._guide)
+        return Partial(_draw, walk, *jax.tree.map(jnp.asarray, arrays))
+
+    @cached_property
+    def _guide(self) -> Float[ndarray, "h w c"]:
+        """A picture near the composite but for broad tones: what remains to be found varies little."""
+        return self._front if self._mode == "paste" else (self._front + self._back) / 2
+
+    @cached_property
+    def _rest(self) -> Float[ndarray, "h w c"]:
+        """What remains of the equation: the sums of the wanted differences, less the guide's."""
+        front, back, guide = map(differences, (self._front, self._back, self._guide))
+        if self._mode != "max":
+            return np.zeros_like(self._guide)  # the wanted differences are the guide's own
+        rows, columns = (
+            np.where(_length(f) > _length(b), f, b) - g for f, b, g in zip(front, back, guide, strict=True)
+        )
+        return divergence_of((rows, columns))
+
+
+def _length(vectors: Float[ndarray, "h w c"]) -> Float[ndarray, "h w 1"]:
+    return np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def _draw(
+    walk: Partial,
+    pixels: list[Array],
+    strata: list[Array],
+    pictures: list[Array],
+    shape: Array,
+    key: Array,
+    step: Array | int,
+) -> dict[str, Array]:
+    del step  # every step draws alike; the key differs
+    for_walks, *for_pixels = jax.random.split(key, 1 + len(pixels))
+    free, *known = [p[draw_strata(s, k)] for p, s, k in zip(pixels, strata, for_pixels, strict=True)]
+    guide, back = pictures
+    found = guide[free] + walk(for_walks, jnp.stack([free // shape[1], free % shape[1]], axis=-1))
+    return {
+        "coordinates": numbered_coordinates(jnp.concatenate([free, *known]), shape),
+        "value": jnp.concatenate([found, *(back[k] for k in known)]),
+    }
