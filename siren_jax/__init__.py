@@ -12,6 +12,7 @@ from siren_jax.network import SineLayer as SineLayer
 from siren_jax.neural_field import NeuralField as NeuralField
 from siren_jax.neural_field import load as load
 from siren_jax.objectives import supervise as supervise
+from siren_jax.objectives import with_prior as with_prior
 from siren_jax.operators import curl as curl
 from siren_jax.operators import divergence as divergence
 from siren_jax.operators import gradient as gradient

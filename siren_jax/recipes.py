@@ -121,6 +121,9 @@ TUNED_VIDEO = _VALUES._replace(steps=4000, weight_scale=1.0, first_omega=30.0)
 """On the values of videos. On the paper's clip, twice the weights or twice the omega have learned less after 80 s, and
 the omega that `choose_omega` has for its three axes, 160, learns nothing."""
 
+TUNED_INPAINTING = _VALUES._replace(batch_size=1024)
+"""On known pixels and as many points of a prior."""
+
 
 def _scale_first_layer(updates: Any, factor: float) -> Any:
     def scale(path: tuple, leaf: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The command `siren-jax`: `fit`, `blend`, `render` and `info`."""
+"""The command `siren-jax`: `fit`, `blend`, `inpaint`, `render` and `info`."""
 
 import sys
 import warnings
@@ -10,6 +10,7 @@ from siren_jax.cli.blend import Blend
 from siren_jax.cli.cache import keep_compiled_programs
 from siren_jax.cli.fit import Fit
 from siren_jax.cli.info import Info
+from siren_jax.cli.inpaint import Inpaint
 from siren_jax.cli.render import Render
 from siren_jax.errors import InputError
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     After 0, 1 and a first Ctrl-C what was learned is written; after 2 nothing is.
     """
     command = tyro.cli(
-        Fit | Blend | Render | Info,  # pyright: ignore[reportArgumentType]
+        Fit | Blend | Inpaint | Render | Info,  # pyright: ignore[reportArgumentType]
         prog="siren-jax",
         description="Turn a picture, a sound or a video into a SIREN: a small sine network that is the signal.",
         args=arguments,

@@ -62,7 +62,9 @@ class Blend:
         composite = Composite(front, back, free, mode=mode, value_range=(0.0, 1.0))
         name = "-".join(os.path.splitext(os.path.basename(path))[0] for path in (self.foreground, self.background))
         subject = Composition(composite)
-        return train(subject, name, subject.dataset.signal, TUNED["values"], self.training, self.output, {"mode": mode})
+        return train(
+            subject, name, subject.dataset.signal, 1.0, TUNED["values"], self.training, self.output, {"mode": mode}
+        )
 
     def _pictures(self) -> tuple[Float[ndarray, "h w a"], Float[ndarray, "h w b"]]:
         front = load_image(self.foreground, keep_alpha=self.mask is None)

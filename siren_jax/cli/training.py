@@ -71,11 +71,15 @@ class Training:
         given = {"learning_rate": self.learning_rate, "batch_size": self.batch_size, "steps": self.steps}
         return base._replace(**{name: value for name, value in given.items() if value is not None})
 
-    def network(self, signal: ndarray, recipe: Recipe) -> tuple[SIREN, str]:
-        """A network for a signal `(*shape, c)`, and where its first omega comes from."""
+    def network(self, signal: ndarray, known: float, recipe: Recipe) -> tuple[SIREN, str]:
+        """A network for a signal `(*shape, c)`, of whose samples a part is known; and where its first omega comes
+        from."""
         frame = Frame(signal.shape[:-1])
         if self.omega == "auto":
             first_omega, reason = choose_omega(signal, frame)
+            if known < 1:  # sampled at random that density resolves frequencies lower by its root
+                first_omega *= known ** (1 / len(frame.shape))
+                reason += f"; {known:.2g} of the samples are known"
             print(f"omega {first_omega:.4g}: {reason}", file=sys.stderr)
         else:
             first_omega, reason = float(self.omega), "option"
@@ -111,6 +115,7 @@ def train(
     subject: Subject,
     name: str,
     signal: ndarray,
+    known: float,
     base: Recipe,
     training: Training,
     output: Output,
@@ -122,6 +127,7 @@ def train(
         subject: what is fitted.
         name: of the `.siren` file and, unless `output` has one, of the directory.
         signal: `(*shape, c)`, whose frequencies suggest an omega.
+        known: which part of its samples is known.
         base: the recipe, of which the options replace parts.
         training: options.
         output: options.
@@ -137,7 +143,7 @@ def train(
         tensorboard=output.tensorboard,
         overwrite=output.overwrite,
     )
-    network, omega_from = training.network(signal, recipe)
+    network, omega_from = training.network(signal, known, recipe)
     with session.reporter:
         fitted = fit(
             network,

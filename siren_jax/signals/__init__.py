@@ -7,6 +7,7 @@ from siren_jax.signals.grid import generate_coordinates as generate_coordinates
 from siren_jax.signals.image import load_image as load_image
 from siren_jax.signals.image import load_mask as load_mask
 from siren_jax.signals.image import shrink as shrink
+from siren_jax.signals.incomplete import IncompletePicture as IncompletePicture
 from siren_jax.signals.pixels import PixelDataset as PixelDataset
 from siren_jax.signals.samples import SampleDataset as SampleDataset
 from siren_jax.signals.sound import Sound as Sound

@@ -1,0 +1,149 @@
+"""`siren-jax inpaint`: a picture from some of its pixels."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+from flax import nnx
+from jax.tree_util import Partial
+from jaxtyping import Bool
+from numpy import ndarray
+
+from siren_jax import metrics
+from siren_jax.cli.estimate import Estimate
+from siren_jax.cli.options import optional
+from siren_jax.cli.picture import write_picture
+from siren_jax.cli.training import Output, Training, number, train
+from siren_jax.errors import InputError
+from siren_jax.neural_field import NeuralField
+from siren_jax.objectives import supervise, with_prior
+from siren_jax.recipes import TUNED_INPAINTING
+from siren_jax.signals import IncompletePicture, load_image, load_mask
+
+ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
+PRIORS = {"tv": "total_variation", "hessian": "hessian"}
+WEIGHTS = {"tv": 1e-3, "hessian": 1e-5, "none": 0.0}
+
+
+@dataclass(frozen=True)
+class Inpaint:
+    """Fill in what a picture lacks: fit a network to its known pixels, and to a prior between them."""
+
+    file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IMAGE")]
+    """The picture."""
+    mask: Annotated[str | None, optional("M", "none")] = None
+    """Picture of the same size: white where pixels are missing, black where they are known."""
+    keep: Annotated[str | None, optional("PERCENT", "none")] = None
+    """Instead of a mask: keep so many pixels, drawn by the seed, to see how well the others are found: 10%."""
+    prior: Literal["tv", "hessian", "none"] = "tv"
+    """What is likely between known pixels: little total variation, as of flat pieces with edges, or a small Hessian, as
+    of smooth shading."""
+    prior_weight: Annotated[float | None, optional("W", "0.001 for tv, 0.00001 for hessian")] = None
+    """Of the prior, values from -1 to 1 and coordinates from -1 to 1."""
+    size: Annotated[int | None, optional("N", "as it is")] = None
+    """Resize picture and mask first so that the longer side has so many pixels, with anti-aliasing."""
+    training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
+    output: tyro.conf.OmitArgPrefixes[Output] = field(default_factory=Output)
+
+    def run(self) -> int:
+        self.training.check()
+        if (self.mask is None) == (self.keep is None):
+            raise InputError("tell which pixels are known: either by --mask or by --keep.")
+        weight = WEIGHTS[self.prior] if self.prior_weight is None else self.prior_weight
+        if not 0 <= weight < np.inf:
+            raise InputError(f"--prior-weight takes a number that is not negative, but is {weight:g}.")
+        if self.size is not None and self.size < 1:
+            raise InputError(f"--size takes a positive number, but is {self.size}.")
+        kept = None if self.keep is None else _share(self.keep)
+        image = load_image(self.file, size=self.size)
+        known = self._known(image.shape[:2], kept)
+        picture = IncompletePicture(image, known, value_range=(0.0, 1.0))
+        name = os.path.splitext(os.path.basename(self.file))[0]
+        subject = Gaps(picture, self.prior if weight else "none", weight, judged_everywhere=kept is not None)
+        share = float(known.mean())
+        record = {"prior": self.prior, "prior_weight": weight, "known": share}
+        return train(subject, name, picture.filled(), share, TUNED_INPAINTING, self.training, self.output, record)
+
+    def _known(self, shape: tuple[int, ...], kept: float | None) -> Bool[ndarray, "h w"]:
+        if kept is not None:
+            n = shape[0] * shape[1]
+            order = np.random.default_rng(self.training.seed).permutation(n)
+            return (order < max(1, round(kept * n))).reshape(shape)
+        assert self.mask is not None
+        missing = load_mask(self.mask, size=self.size)
+        if missing.shape != shape:
+            raise InputError(
+                f"the mask {self.mask!r} has {missing.shape[0]} x {missing.shape[1]} pixels, but the picture has "
+                f"{shape[0]} x {shape[1]}."
+            )
+        if not missing.any():
+            raise InputError(f"the mask {self.mask!r} has no white pixel, so nothing is missing.")
+        return ~missing
+
+
+def _share(text: str) -> float:
+    """A percentage as a number between 0 and 1."""
+    share = number(text.removesuffix("%")) / 100
+    if not 0 < share < 1:
+        raise InputError(f"--keep takes a percentage above 0 and below 100, such as 10%, but is {text!r}.")
+    return share
+
+
+class Gaps:
+    """A picture with missing pixels; see `Subject`.
+
+    Args:
+        picture: with what is known of it.
+        prior: "tv", "hessian" or "none".
+        weight: of the prior.
+        judged_everywhere: whether the picture holds the truth at the other pixels too.
+    """
+
+    measure = "psnr"
+    files = ("reconstruction.png",)
+
+    def __init__(self, picture: IncompletePicture, prior: str, weight: float, *, judged_everywhere: bool):
+        self.dataset = picture
+        self._everywhere = judged_everywhere
+        self.note = "all pixels" if judged_everywhere else "known pixels"
+        plain = supervise("value")
+        self.objective = plain if prior == "none" else with_prior(plain, PRIORS[prior])
+        self.weights = {} if prior == "none" else {"prior": weight}
+        self._estimate = Estimate(picture, ESTIMATED)
+        row, column = np.round(picture.frame.indices(self._estimate.points)).astype(int).T
+        self._judged = judged_everywhere | picture.known[row, column]
+        if not self._judged.any():
+            self._judged[:] = True
+
+    def sampler(self, batch_size: int) -> Partial:
+        return self.dataset.sampler(batch_size)
+
+    def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
+        return NeuralField(network, self.dataset.frame, self.dataset.value_range, "image", record=record)  # pyright: ignore
+
+    def estimate(self, network: nnx.Module) -> float:
+        return metrics.psnr(self._estimate(network)[self._judged], self._estimate.truth[self._judged])
+
+    def quality(self, network: nnx.Module) -> float:
+        return self._psnr(self.field(network, {}).render(), self._everywhere | self.dataset.known)
+
+    def figure(self, network: nnx.Module, title: str):
+        from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
+
+        prediction = self.field(network, {}).render()
+        truth = self.dataset.signal if self._everywhere else None
+        return plot.inpainting(self.dataset.signal, self.dataset.known, prediction, truth, title=title)
+
+    def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
+        picture, known = self.field(network, {}).render(), self.dataset.known
+        write_picture(path(self.files[0]), picture, "value", self.dataset.value_range, overwrite=overwrite)
+        quality = {"psnr": self._psnr(picture, self._everywhere | known), "psnr_known": self._psnr(picture, known)}
+        if self._everywhere and not known.all():
+            quality["psnr_missing"] = self._psnr(picture, ~known)
+        return quality
+
+    def _psnr(self, picture: ndarray, where: ndarray) -> float:
+        return metrics.psnr(picture[where], self.dataset.signal[where], value_range=1.0)

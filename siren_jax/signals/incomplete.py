@@ -1,0 +1,79 @@
+"""Pictures of which some pixels are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from siren_jax.errors import InputError
+from siren_jax.signals.pixels import PixelDataset
+from siren_jax.signals.samples import draw_strata, numbered_coordinates
+
+
+class IncompletePicture(PixelDataset):
+    """A picture some of whose pixels are known; batches have them, and points anywhere for a prior.
+
+    Args:
+        image: `(h, w)` or `(h, w, c)`; what it holds at other pixels is used for comparison alone.
+        known: `(h, w)`, true where a pixel is known.
+        value_range: as for `PixelDataset`.
+
+    Raises:
+        InputError: as for `PixelDataset`; a mask of another size, or without a known pixel.
+
+    >>> picture = IncompletePicture(np.array([[0.0, 1.0], [1.0, 1.0]]), np.array([[1, 0], [1, 0]]))
+    >>> sorted(picture.sampler(2)(jax.random.key(0), 0)["value"].ravel().tolist()), picture.filled().ravel().tolist()
+    ([-1.0, 1.0], [0.0, 0.0, 1.0, 1.0])
+    """
+
+    def __init__(self, image: ndarray, known: ndarray, *, value_range: tuple[float, float] | None = None):
+        super().__init__(image, value_range=value_range)
+        self.known: Bool[ndarray, "h w"] = np.asarray(known, bool)
+        if self.known.shape != self.shape:
+            raise InputError(
+                f"the mask has a value for each of {self.shape[0]} x {self.shape[1]} pixels, but its shape is "
+                f"{self.known.shape}."
+            )
+        if not self.known.any():
+            raise InputError("no pixel is known, so there is nothing to go by; is the mask the wrong way round?")
+
+    def sampler(self, batch_size: int | None = None, *, quantities: tuple[str, ...] = ("value",)) -> Partial:
+        """A pure function `sample(key, step)` that draws `coordinates` and `value` of known pixels, spread evenly, and
+        as many points `anywhere` `(n, 2)`, uniform over the whole picture.
+
+        Args:
+            batch_size: points of each kind; by default as many as there are known pixels. If more, some come twice.
+            quantities: values alone; derivatives need neighbours that may not be known.
+
+        Raises:
+            InputError: no points, or other quantities.
+        """
+        if quantities != ("value",):
+            raise InputError(f"an incomplete picture supervises values alone, but got {quantities}.")
+        pixels = np.flatnonzero(self.known)
+        n = len(pixels) if batch_size is None else batch_size
+        if n < 1:
+            raise InputError(f"a batch has at least one point, but {batch_size} were asked for.")
+        strata = (np.arange(n + 1) * len(pixels) // n).astype(np.int32)
+        arrays = pixels, strata, self.value[pixels], np.array(self.shape), np.array(self.frame.extent, np.float32)
+        return Partial(_draw, *map(jnp.asarray, arrays))
+
+    def filled(self) -> Float[ndarray, "h w c"]:
+        """The picture with the nearest known pixel's values where a pixel is not known."""
+        import scipy.ndimage
+
+        nearest = scipy.ndimage.distance_transform_edt(~self.known, return_distances=False, return_indices=True)
+        return self.signal[tuple(np.asarray(nearest))]
+
+
+def _draw(
+    pixels: Array, strata: Array, values: Array, shape: Array, extent: Array, key: Array, step: Array | int
+) -> dict[str, Array]:
+    del step  # every step draws alike; the key differs
+    for_pixels, for_points = jax.random.split(key)
+    number = draw_strata(strata, for_pixels)
+    anywhere = jax.random.uniform(for_points, (len(number), 2), minval=-1) * extent
+    return {"coordinates": numbered_coordinates(pixels[number], shape), "value": values[number], "anywhere": anywhere}
