@@ -17,6 +17,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+# Every figure and number of experiments/README.md, in out/experiments/: hours. QUICK=1: less of everything, in minutes.
+experiments: $(READY)
+	$(BIN)/python -m experiments $(if $(QUICK),--quick)
+
 # The pictures of README and docs; fifteen minutes.
 pictures: demo
 	$(BIN)/python -m experiments.image_fit --overwrite
@@ -41,4 +45,4 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: demo test test-slow lint pictures lock clean
+.PHONY: demo test test-slow lint experiments pictures lock clean
