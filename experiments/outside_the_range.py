@@ -110,7 +110,7 @@ def draw(x: ndarray, values: dict[str, list[ndarray]], samples: int, numbers: di
     rows[0, 2].legend(loc="upper right")
     rows[0, 0].set_title("one network")
     rows[0, 1].set_title("spectrum in windows of width 2")
-    rows[0, 2].set_title("in windows of width 2, mean of all networks")
+    rows[0, 2].set_title("size, mean of all networks")
     for axis, label in zip(rows[-1], ("x", "cycles / coordinate", "windows from the training range"), strict=True):
         axis.set_xlabel(label)
     figure.suptitle("Trained on [-1, 1], a row of a picture: what follows outside")
