@@ -17,11 +17,17 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-# The pictures of README and docs; fifteen minutes.
+# Every figure and number of experiments/README.md, in out/experiments/: hours. QUICK=1: less of everything, in minutes.
+experiments: $(READY)
+	$(BIN)/python -m experiments $(if $(QUICK),--quick)
+
+# The pictures of README and docs; half an hour.
 pictures: demo
-	$(BIN)/python -m experiments.image_fit --overwrite
+	for name in image_fit activation_spectra outside_the_range; do $(BIN)/python -m experiments.$$name --overwrite || exit 1; done
 	cp out/demo/comparison.png docs/images/demo.png
 	cp out/experiments/image_fit/image_fit.png docs/images/image_fit.png
+	cp out/experiments/activation_spectra/by_layer.png docs/images/activation_spectra.png
+	cp out/experiments/outside_the_range/outside_the_range.png docs/images/outside_the_range.png
 
 # The newest versions that pyproject.toml allows, tried together; run the tests before committing them.
 lock:
@@ -41,4 +47,4 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: demo test test-slow lint pictures lock clean
+.PHONY: demo test test-slow lint experiments pictures lock clean

@@ -21,19 +21,17 @@ Expected, last layer of `paper`: std 1.01, KS 0.01, 0.003 and 0.044. About six m
 """
 
 import dataclasses
-import json
 import shutil
-import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
-import tyro
 from flax import nnx
 from scipy import stats
 
+from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, initializers
 
 matplotlib.use("Agg")
@@ -43,7 +41,7 @@ TILE = 512  # points evaluated at once: all layers of 2048 units stay well below
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     out: Path = Path("out/experiments/activation_statistics")  # folder of the figures and of numbers.json
     width: int = 2048  # units of every layer, as in the paper
     depth: int = 10  # hidden layers after the first, as in the paper
@@ -54,10 +52,9 @@ class Config:
     omega: float = 30.0  # of every layer
     seed: int = 0  # of weights, inputs and samples
     tensorboard: bool = False  # also write the histograms for TensorBoard, with the layer as its step
-    overwrite: bool = False  # replace the files of an earlier run
-    smoke: bool = False  # start from the tiny setting that the tests run
 
 
+QUICK = Config(width=512, deep=20, points=2**12, quick=True)
 SMOKE = Config(width=256, depth=2, deep=4, points=2**10, samples=2**15, smoke=True)
 
 
@@ -150,11 +147,7 @@ def main(config: Config) -> dict[str, dict[str, list[float]]]:
     """For every case, lists over its sine layers, first layer first."""
     if min(config.width, config.depth, config.deep, config.points, config.samples) < 1:
         raise InputError("width, depth, deep, points and samples must be at least 1; give positive numbers.")
-    if config.out.exists() and not config.overwrite:
-        raise InputError(
-            f"{config.out} exists; add --overwrite to replace its files, or name another folder with --out."
-        )
-    config.out.mkdir(parents=True, exist_ok=True)
+    make_folder(config)
     writer = tensorboard_writer(config.out / "tensorboard") if config.tensorboard else None
 
     cases = {  # weights (None: the paper's), hidden layers, shift, biases
@@ -196,13 +189,9 @@ def main(config: Config) -> dict[str, dict[str, list[float]]]:
                 writer.add_histogram(f"{name}/after the sine", after, i)
     if writer:
         writer.close()
-    record = {"config": dataclasses.asdict(config), "cases": numbers}
-    (config.out / "numbers.json").write_text(json.dumps(record, indent=1, default=str))
+    save_numbers(config, numbers)
     return numbers
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, default=SMOKE if "--smoke" in sys.argv else Config(), description=__doc__))
-    except (InputError, OSError) as error:
-        sys.exit(f"activation_statistics: {error}")
+    run(main, full=Config(), quick=QUICK, smoke=SMOKE, about=__doc__)

@@ -12,15 +12,13 @@ Six minutes on two CPU cores:  python -m experiments.audio_fit
 """
 
 import dataclasses
-import json
-import sys
 from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
 from flax import nnx
 
+from experiments.run import Settings, make_folder, run, save_numbers
 from experiments.sounds import RATE, pluck, voice
 from siren_jax import SIREN, InputError, NeuralField, ReLUMLP, SampleDataset, choose_omega, fit, load_sound, supervise
 from siren_jax.metrics import snr
@@ -32,7 +30,7 @@ ENDS = 0.02  # seconds at either end whose error is told apart: a jump there wou
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     wav: Path | None = None  # a sound file; else the clip is synthesised
     seconds: float = 7.0  # of the synthesised clip
     width: int = 256  # units of a hidden layer
@@ -40,23 +38,18 @@ class Config:
     batch_size: int = 2048  # samples of a step
     seed: int = 0  # of weights and batches
     out: Path = Path("out/experiments/audio_fit")  # where figures and numbers go
-    overwrite: bool = False  # replace the files of an earlier run
-    smoke: bool = False  # start from the tiny setting that the tests run
 
 
+QUICK = Config(seconds=2.0, width=128, steps=1500, quick=True)
 SMOKE = Config(seconds=0.05, width=32, steps=400, batch_size=1024, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
     """Fits all three; writes a figure of each and `numbers.json`; the numbers of every fit."""
-    if config.out.exists() and not config.overwrite:
-        raise InputError(
-            f"{config.out} exists already; add --overwrite to replace its files or name another folder with --out."
-        )
     if config.width < 1 or round(config.seconds * RATE) < 2:
         raise InputError("width must be at least 1, and seconds enough for 2 samples; correct the settings.")
     sound = synthesised(config.seconds) if config.wav is None else load_sound(config.wav)
-    config.out.mkdir(parents=True, exist_ok=True)
+    make_folder(config)
     dataset = SampleDataset(sound.samples, value_range=(-sound.peak, sound.peak))
     omega = choose_omega(dataset.grid(), dataset.frame).omega
     size = {"width": config.width, "rngs": nnx.Rngs(config.seed)}
@@ -81,8 +74,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
             sound.samples, samples, rate=sound.rate, title=f"{name}: {numbers[name]['snr']:.1f} dB"
         )
         figure.savefig(config.out / f"{name}.png", dpi=90)
-    record = {"config": dataclasses.asdict(config), "numbers": numbers}
-    (config.out / "numbers.json").write_text(json.dumps(record, indent=1, default=str))
+    save_numbers(config, numbers)
     return numbers
 
 
@@ -104,7 +96,4 @@ def judge(samples: np.ndarray, sound: Sound) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, default=SMOKE if "--smoke" in sys.argv else Config(), description=__doc__))
-    except (InputError, OSError) as error:
-        sys.exit(f"audio_fit: {error}")
+    run(main, full=Config(), quick=QUICK, smoke=SMOKE, about=__doc__)

@@ -14,9 +14,7 @@ order, although |f⁽⁵⁾| reaches 1e8. One minute on two CPU cores.
 """
 
 import dataclasses
-import json
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,9 +22,9 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
-import tyro
 from flax import nnx
 
+from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError
 
 matplotlib.use("Agg")
@@ -37,17 +35,16 @@ POLYNOMIAL = np.polynomial.Polynomial([0.5, -1.0, -2.0, 1.0, 0.5, 1.0])
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     out: Path = Path("out/experiments/higher_derivatives")  # folder of the figures and of numbers.json
     width: int = 256  # units of every sine layer
     depth: int = 3  # sine layers after the first, of the deep network
     omega: float = 30.0  # of every layer
     points: int = 1001  # equally spaced in [-1, 1], ends included
     seed: int = 0  # of the weights
-    overwrite: bool = False  # replace the files of an earlier run
-    smoke: bool = False  # start from the tiny setting that the tests run
 
 
+QUICK = Config(width=128, points=201, quick=True)
 SMOKE = Config(width=16, depth=1, points=51, smoke=True)
 
 
@@ -122,11 +119,7 @@ def main(config: Config) -> dict[str, dict[str, list[float]]]:
     """For every function and dtype, the largest relative error of the orders 0 to 5."""
     if min(config.width, config.points, config.depth + 1) < 1:
         raise InputError("width and points must be at least 1 and depth at least 0; correct the settings.")
-    if config.out.exists() and not config.overwrite:
-        raise InputError(
-            f"{config.out} exists; add --overwrite to replace its files, or name another folder with --out."
-        )
-    config.out.mkdir(parents=True, exist_ok=True)
+    make_folder(config)
 
     def siren(depth: int) -> SIREN:
         omega = config.omega
@@ -157,13 +150,9 @@ def main(config: Config) -> dict[str, dict[str, list[float]]]:
                 f"{name:17}{k:6}{scale[k]:14.2e}{numbers[name]['float32'][k]:15.1e}{numbers[name]['float64'][k]:15.1e}"
             )
         draw(name, double, exact, measured, config.out / f"{name}.png")
-    record = {"config": dataclasses.asdict(config), "largest_relative_error": numbers}
-    (config.out / "numbers.json").write_text(json.dumps(record, indent=1, default=str))
+    save_numbers(config, numbers)
     return numbers
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, default=SMOKE if "--smoke" in sys.argv else Config(), description=__doc__))
-    except (InputError, OSError) as error:
-        sys.exit(f"higher_derivatives: {error}")
+    run(main, full=Config(), quick=QUICK, smoke=SMOKE, about=__doc__)

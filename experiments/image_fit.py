@@ -11,8 +11,6 @@ dB (the mean aligned for the last two). Both networks are trained on the derivat
 Thirteen minutes on two CPU cores:  python -m experiments.image_fit
 """
 
-import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import skimage.data
-import tyro
 from flax import nnx
 
+from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, NeuralField, PixelDataset, ReLUMLP, fit, supervise
 from siren_jax.metrics import aligned, contrast, psnr
 from siren_jax.plot import panels
@@ -32,7 +30,7 @@ from siren_jax.signals import shrink
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     size: int = 256  # pixels along each side of the picture
     width: int = 256  # units of a hidden layer
     steps: tuple[int, int, int] = (600, 400, 200)  # for values, gradient, Laplacian
@@ -40,22 +38,17 @@ class Config:
     batch_size: int = 4096  # pixels of a step
     seed: int = 0  # of weights and batches
     out: Path = Path("out/experiments/image_fit")  # where figure and numbers go
-    overwrite: bool = False  # replace the files of an earlier run
-    smoke: bool = False  # start from the tiny setting that the tests run
 
 
+QUICK = Config(size=128, width=128, steps=(600, 400, 200), batch_size=2048, quick=True)
 SMOKE = Config(size=32, width=32, steps=(200, 100, 60), learning_rates=(1e-3, 1e-3, 1e-3), batch_size=512, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
     """Fits all six; writes `image_fit.png` and `numbers.json`; the numbers of every fit."""
-    if config.out.exists() and not config.overwrite:
-        raise InputError(
-            f"{config.out} exists already; add --overwrite to replace its files or name another folder with --out."
-        )
     if config.width < 1:
         raise InputError("width must be at least 1; correct the settings.")
-    config.out.mkdir(parents=True, exist_ok=True)
+    make_folder(config)
     dataset = PixelDataset(shrink(skimage.data.camera()[..., None] / 255, size=config.size))
     columns, numbers = {"ground truth": dataset.grids()}, {}
     for target, steps, rate in zip(
@@ -79,7 +72,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
         side=2.2,
     )
     figure.savefig(config.out / "image_fit.png", dpi=90)
-    (config.out / "numbers.json").write_text(json.dumps(numbers, indent=1))
+    save_numbers(config, numbers)
     return numbers
 
 
@@ -103,7 +96,4 @@ def _judge(result, dataset: PixelDataset, quantity: str):
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, default=SMOKE if "--smoke" in sys.argv else Config(), description=__doc__))
-    except (InputError, OSError) as error:
-        sys.exit(f"image_fit: {error}")
+    run(main, full=Config(), quick=QUICK, smoke=SMOKE, about=__doc__)

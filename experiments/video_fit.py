@@ -12,16 +12,14 @@ python -m experiments.video_fit
 
 import dataclasses
 import importlib.util
-import json
-import sys
 from pathlib import Path
 
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
-import tyro
 from flax import nnx
 
+from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, NeuralField, ReLUMLP, SampleDataset, fit, load_video, supervise
 from siren_jax.metrics import psnr
 from siren_jax.plot import COLORS, contact_sheet
@@ -33,7 +31,7 @@ JUDGED = 16384  # pixels of a point of the curve
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     file: Path | None = None  # a video; else "bikes"
     downsample: int = 2  # divide both sides by this
     between: tuple[float, float] | None = None  # seconds; else all of it
@@ -42,23 +40,18 @@ class Config:
     batch_size: int = 2048  # pixels of a step
     seed: int = 0  # of weights and batches
     out: Path = Path("out/experiments/video_fit")  # where figures and numbers go
-    overwrite: bool = False  # replace the files of an earlier run
-    smoke: bool = False  # start from the tiny setting that the tests run
 
 
+QUICK = Config(downsample=4, between=(0.0, 2.0), width=128, steps=2000, quick=True)
 SMOKE = Config(downsample=16, between=(0.0, 0.4), width=32, steps=300, batch_size=512, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
     """Fits both; writes a contact sheet of each, the curve and `numbers.json`; the numbers of every fit."""
-    if config.out.exists() and not config.overwrite:
-        raise InputError(
-            f"{config.out} exists already; add --overwrite to replace its files or name another folder with --out."
-        )
     if config.width < 1:
         raise InputError("width must be at least 1; correct the settings.")
     video = load_video(config.file or bikes(), downsample=config.downsample, between=config.between)
-    config.out.mkdir(parents=True, exist_ok=True)
+    make_folder(config)
     dataset = SampleDataset(video.frames)
     size = {"width": config.width, "rngs": nnx.Rngs(config.seed)}
     recipe, c = TUNED_VIDEO, dataset.channels
@@ -89,8 +82,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
         )
         sheet.savefig(config.out / f"{name}.png", dpi=90)
     draw(curves, config.out / "curve.png")
-    record = {"config": dataclasses.asdict(config), "curves": curves, "numbers": numbers}
-    (config.out / "numbers.json").write_text(json.dumps(record, indent=1, default=str))
+    save_numbers(config, numbers, curves=curves)
     return numbers
 
 
@@ -147,7 +139,4 @@ def draw(curves: dict[str, list[tuple[float, float]]], path: Path) -> None:
 _evaluate = jax.jit(lambda network, points: network(points))
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, default=SMOKE if "--smoke" in sys.argv else Config(), description=__doc__))
-    except (InputError, OSError) as error:
-        sys.exit(f"video_fit: {error}")
+    run(main, full=Config(), quick=QUICK, smoke=SMOKE, about=__doc__)
