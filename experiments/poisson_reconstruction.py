@@ -1,0 +1,118 @@
+"""A SIREN finds a picture from its gradient or its Laplacian: the solution of a Poisson equation.
+
+Claim (Sitzmann et al. 2020, Section 4.2): supervised on derivatives alone, a SIREN recovers the picture. Here the
+derivatives are in true units, so the contrast is right without a factor, and colour is fitted like grey.
+
+The truth is a sparse direct solve of the same equation on pixels, by SciPy: for the gradient, Sobel's over 8 pixels,
+the picture whose differences between neighbours are nearest to the mean of both their gradients; for the Laplacian the
+picture itself. A network is also compared with the picture, and so is the solve: its PSNR is what Sobel's smoothing
+leaves. Means are aligned; the contrast is the slope of the network's values over the truth's.
+
+python -m experiments.poisson_reconstruction
+"""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+import skimage.data
+from flax import nnx
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from numpy import ndarray
+
+from experiments.run import Settings, make_folder, run, save_numbers
+from siren_jax import SIREN, InputError, NeuralField, PixelDataset, fit, supervise
+from siren_jax.metrics import aligned, contrast, psnr
+from siren_jax.recipes import TARGETS, TUNED
+from siren_jax.signals import shrink
+from siren_jax.signals.poisson import divergence_of, solve_poisson
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    out: Path = Path("out/experiments/poisson_reconstruction")  # folder of the figures and of numbers.json
+    size: int = 256  # pixels along each side of the pictures
+    width: int = 256  # units of a hidden layer
+    steps: tuple[int, int] = (1000, 500)  # from the gradient, from the Laplacian
+    batch_size: int = 4096  # pixels of a step
+    seed: int = 0  # of weights and batches
+
+
+QUICK = Config(size=128, width=128, steps=(500, 250), batch_size=2048, quick=True)
+SMOKE = Config(size=24, width=32, steps=(150, 100), batch_size=256, smoke=True)
+PICTURES = {"camera": skimage.data.camera, "astronaut": skimage.data.astronaut}
+
+
+def solve(dataset: PixelDataset, target: str) -> Float[ndarray, "h w c"]:
+    """The picture in [-1, 1], of mean zero, that the target determines on pixels."""
+    spacing = dataset.frame.spacing
+    if target == "laplacian":
+        return solve_poisson(dataset.grid("laplacian").astype(np.float64) * spacing**2)
+    g = dataset.grid("gradient").astype(np.float64) * spacing
+    return solve_poisson(divergence_of(((g[1:, ..., 0] + g[:-1, ..., 0]) / 2, (g[:, 1:, :, 1] + g[:, :-1, :, 1]) / 2)))
+
+
+def main(config: Config) -> dict[str, dict[str, float]]:
+    """Fits both pictures to both targets; writes a figure and `numbers.json`; the numbers of every fit."""
+    if min(config.width, *config.steps) < 1:
+        raise InputError("width and steps must be at least 1; correct the settings.")
+    make_folder(config)
+    rows, numbers = {}, {}
+    for picture, load in PICTURES.items():
+        image = np.atleast_3d(load()) / 255
+        dataset = PixelDataset(shrink(image.astype(np.float32), size=config.size), value_range=(0.0, 1.0))
+        for target, steps in zip(("gradient", "laplacian"), config.steps, strict=True):
+            recipe, quantities = TUNED[target], TARGETS[target]
+            result = fit(
+                SIREN(2, dataset.channels, width=config.width, rngs=nnx.Rngs(config.seed)),
+                supervise(*quantities, mean_square=dataset.mean_square),
+                dataset.sampler(min(config.batch_size, len(dataset)), quantities=quantities),
+                key=jax.random.key(config.seed),
+                steps=steps,
+                optimizer=recipe.optimizer(30.0),
+            )
+            truth = solve(dataset, target).reshape(len(dataset), -1)
+            values = NeuralField(result.network, dataset.frame).render().reshape(truth.shape)  # pyright: ignore
+            found, solved = (aligned(v, dataset.value, dataset.coordinates, degree=0) for v in (values, truth))
+            name = f"{picture}, {target}"
+            numbers[name] = {
+                "psnr_of_solve": psnr(found, solved),
+                "contrast_of_solve": contrast(values, truth),
+                "psnr_of_picture": psnr(found, dataset.value),
+                "contrast_of_picture": contrast(values, dataset.value),
+                "solve_psnr_of_picture": psnr(solved, dataset.value),
+                "seconds": result.seconds,
+            }
+            rows[name] = [v.reshape(*dataset.shape, -1) for v in (dataset.value, solved, found)]
+            print(f"{name:22}", "  ".join(f"{key} {value:.4g}" for key, value in numbers[name].items()), flush=True)
+    draw(rows, numbers, config.out / "poisson_reconstruction.png")
+    save_numbers(config, numbers)
+    return numbers
+
+
+def draw(rows: dict[str, list[ndarray]], numbers: dict[str, dict[str, float]], path: Path) -> None:
+    """For each fit the picture, the direct solve, the network, and how far the last two are apart."""
+    figure = Figure(figsize=(11.5, 2.7 * len(rows) + 0.5), layout="constrained")
+    axes = figure.subplots(len(rows), 4, squeeze=False)
+    for row, (name, (picture, solved, found)) in zip(axes, rows.items(), strict=True):
+        for axis, values in zip(row, (picture, solved, found), strict=False):
+            shown = np.clip((values + 1) / 2, 0, 1)
+            axis.imshow(shown if shown.shape[-1] == 3 else shown[..., 0], cmap="gray", vmin=0, vmax=1)
+        error = np.abs(found - solved).mean(axis=-1) / 2
+        shown = row[3].imshow(error, cmap="magma", vmin=0, vmax=max(1 / 255, float(np.percentile(error, 99.5))))
+        figure.colorbar(shown, ax=row[3], shrink=0.9, label="mean |error|, of 1")
+        row[0].set_ylabel(name)
+        row[2].set_xlabel(f"{numbers[name]['psnr_of_solve']:.1f} dB of the solve")
+        row[1].set_xlabel(f"{numbers[name]['solve_psnr_of_picture']:.3g} dB of the picture")
+    for axis, title in zip(axes[0], ("picture", "direct solve", "SIREN", "SIREN against solve"), strict=True):
+        axis.set_title(title)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    figure.suptitle("Pictures from their gradient and from their Laplacian (means aligned)")
+    figure.savefig(path, dpi=100)
+
+
+if __name__ == "__main__":
+    run(main, full=Config(), quick=QUICK, smoke=SMOKE, about=__doc__)
