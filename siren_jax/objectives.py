@@ -12,7 +12,7 @@ from siren_jax._types import Batch, Field, Objective
 from siren_jax.operators import hessian, jacobian, laplacian, value_jacobian, value_jacobian_laplacian
 
 QUANTITIES = ("value", "gradient", "laplacian")
-INTEGRALS = ("gradient_integral", "laplacian_integral")
+INTEGRALS = ("gradient_integral", "laplacian_integral", "footprint")
 PRIORS = ("total_variation", "hessian")
 TINY = 1e-12  # under a root, whose slope at zero would be infinite
 
@@ -25,13 +25,14 @@ def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) 
 
     The integral forms "gradient_integral" and "laplacian_integral" ask the same of averages over all scales, which the
     network meets with differences of its values: |f(b) - f(a) - t|² and |Σ_i f(x + h e_i) + f(x - h e_i) - 2d f(x) -
-    t|²; see `signals.integrals`.
+    t|². "footprint" compares a mean over points with a sample that is one: |mean_i f(x_i) - t|². See
+    `signals.integrals`.
 
     Args:
         *quantities: what the batch supervises. For "value", "gradient" and "laplacian" it holds an array of that name,
             of the shapes `(n, c)`, `(n, c, d)` and `(n, c)`, and `coordinates` `(n, d)`; for an integral form a dict of
-            that name with `points` `(n, k, d)`, the ends a and b or the stencil with its centre last, and `target` `(n,
-            c)`.
+            that name with `points` `(n, k, d)`, the ends a and b, the stencil with its centre last, or the points of a
+            footprint, and `target` `(n, c)`.
         mean_square: m of a quantity; one where it is not given. Dividing by the target's own mean square makes terms of
             different units comparable: 1 then means "no better than zero".
 
@@ -57,7 +58,8 @@ def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) 
             predictions = jax.vmap(_several(field, pointwise))(batch["coordinates"])
             errors = {q: _squared_error(predictions[q], batch[q]) for q in pointwise}
         for q in (q for q in quantities if q in INTEGRALS):
-            errors[q] = _squared_error(_difference(field, batch[q]["points"]), batch[q]["target"])
+            combined = _mean if q == "footprint" else _difference
+            errors[q] = _squared_error(combined(field, batch[q]["points"]), batch[q]["target"])
         return {q: scale.get(q, 1.0) * errors[q] for q in quantities}
 
     return Partial(objective, scale)  # which keeps the scale of one picture out of a program that fits them all
@@ -108,6 +110,10 @@ def _several(field: Field, quantities: tuple[str, ...]) -> Callable[[Array], dic
         return dict(zip(QUANTITIES, value_jacobian_laplacian(field)(x), strict=True))
 
     return evaluate
+
+
+def _mean(field: Field, points: Float[Array, "n k d"]) -> Float[Array, "n c"]:
+    return jnp.mean(jax.vmap(jax.vmap(field))(points), axis=1)
 
 
 def _difference(field: Field, points: Float[Array, "n k d"]) -> Float[Array, "n c"]:

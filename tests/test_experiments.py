@@ -17,13 +17,16 @@ from experiments import (
     audio_fit,
     higher_derivatives,
     image_fit,
+    inverse_problems,
     outside_the_range,
+    poisson_editing,
+    poisson_reconstruction,
     video_fit,
 )
 from experiments.__main__ import run_all
 from experiments.run import Settings, names
 from experiments.run import run as run_command
-from siren_jax import Frame, InputError
+from siren_jax import Frame, InputError, PixelDataset
 
 EXPERIMENTS = [importlib.import_module(f"experiments.{name}") for name in names()]
 
@@ -256,6 +259,47 @@ def test_outside_its_range_a_siren_stays_a_tanh_network_rests_and_a_relu_network
     assert tanh["std"][2] < 0.7 * tanh["std"][1]
     assert relu["rms"][2] > 1.2 * relu["rms"][1]
     assert min(siren["bandwidth"]) > max(relu["bandwidth"][1:] + tanh["bandwidth"][1:])
+
+
+@pytest.mark.parametrize("target", ["gradient", "laplacian"])
+def test_the_direct_solve_gives_back_a_picture_whose_derivatives_are_exact(target):
+    row, column = np.indices((40, 56)) + 0.5
+    wave = np.cos(np.pi * row / 40) * np.cos(2 * np.pi * column / 56)  # symmetric about every border
+    dataset = PixelDataset(0.5 + 0.4 * wave, value_range=(0.0, 1.0))
+    solution = poisson_reconstruction.solve(dataset, target)[..., 0]
+    # Of a wave of k radians a pixel Sobel's filter and the trapezoidal rule lose about k²/3: 0.4 % of 2π/56, up to 1 %.
+    np.testing.assert_allclose(solution, 0.8 * wave, atol=0.01 if target == "gradient" else 1e-5)
+
+
+def test_a_seam_is_the_step_across_the_outline():
+    free = np.zeros((6, 8), bool)
+    free[2:4, 3:6] = True
+    ramp = np.indices((6, 8))[1][..., None] * 0.0
+    assert poisson_editing.seam(ramp, free) == 0
+    assert np.isclose(poisson_editing.seam(ramp + 0.3 * free[..., None], free), 0.3)
+
+
+def test_masks_and_pictures_of_every_mode_have_one_size():
+    for size in (16, 33, 64):
+        for front, back, free in poisson_editing.examples(size).values():
+            assert front.shape == back.shape
+            assert free is None or (free.shape == back.shape[:2] and 0.01 < free.mean() < 0.8)
+
+
+def test_composites_are_nearer_to_the_solve_than_a_cut(run):
+    _, numbers = run(poisson_editing)
+    for mode in ("paste", "max"):
+        assert numbers[mode]["seam"] < 0.6 * numbers[mode]["seam_of_a_cut"]
+    assert numbers["mean"]["psnr"] > 18
+
+
+def test_every_method_of_an_inverse_problem_is_judged(run):
+    _, numbers = run(inverse_problems)
+    assert list(numbers) == ["inpainting", "denoising", "super_resolution"]
+    for methods in numbers.values():
+        assert all(10 < row["psnr"] < 40 and -1 <= row["ssim"] <= 1 for row in methods.values())
+    noise = numbers["denoising"]["noisy"]["psnr"]
+    assert abs(noise - 20) < 10 / np.log(10) * 5 * np.sqrt(2 / 32**2)  # five standard errors of a mean of squares
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 3e-5), ("float64", 3e-14)])

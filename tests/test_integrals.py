@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from siren_jax import Frame, PixelDataset, supervise
-from siren_jax.signals.integrals import segments, stencils
+from siren_jax.signals.integrals import footprints, segments, stencils
 
 SHAPES = [(16, 16), (12, 30), (30, 12), (1, 9)]
 
@@ -63,6 +63,21 @@ def test_stencils_fold_back_at_the_border_and_reach_half_of_the_longest_axis(key
     assert np.all(np.abs(points) < frame.extent)
     inside = np.abs(frame.indices(points[:, 1])[:, 1] - frame.indices(points[:, 4])[:, 1])
     assert {1, 2, 4, 8, 16, 32} <= set(np.rint(inside).astype(int))
+
+
+def test_a_footprint_is_a_triangular_law_about_its_sample(key):
+    frame = Frame((5, 8))
+    values = np.random.default_rng(0).normal(size=(5, 8, 3)).astype(np.float32)
+    n, k = 2000, 6
+    drawn = jax.tree.map(np.asarray, footprints(values, frame, k)(key, n))
+    centres = grid(frame).reshape(-1, 2)
+    number = np.argmax(np.all(drawn["target"][:, None] == values.reshape(-1, 3), axis=-1), axis=1)
+    assert set(number) == set(range(40))
+    moved = (drawn["points"] - centres[number][:, None]) / frame.spacing
+    assert np.all(np.abs(moved) < 1 + 1e-5)
+    # The variance of the triangular law on [-1, 1] is 1/6, its fourth moment 1/15.
+    np.testing.assert_allclose(moved.mean(axis=(0, 1)), 0, atol=5 * np.sqrt(1 / 6 / (n * k)))
+    np.testing.assert_allclose((moved**2).mean(axis=(0, 1)), 1 / 6, atol=5 * np.sqrt((1 / 15 - 1 / 36) / (n * k)))
 
 
 def test_the_objective_is_zero_for_a_field_that_has_the_targets(key):

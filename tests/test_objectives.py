@@ -79,17 +79,19 @@ def test_normalisation_divides_one_term_alone_and_never_by_zero():
     assert np.array_equal(scaled["laplacian"], plain["laplacian"] / 4)
 
 
-def test_integral_forms_compare_differences_of_values():
+def test_integral_forms_compare_differences_and_means_of_values():
     f = lambda x: jnp.sum(x**2)[None]
     ends = jnp.array([[[1.0, 0.0], [3.0, 0.0]]])
     stencil = 2 * jnp.array([[[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0], [0.0, 0.0]]])
     batch = {
         "gradient_integral": {"points": ends, "target": jnp.array([[5.0]])},
         "laplacian_integral": {"points": stencil, "target": jnp.array([[13.0]])},
+        "footprint": {"points": stencil, "target": jnp.array([[0.2]])},
     }
     terms = supervise(*INTEGRALS)(f, batch)
     assert terms["gradient_integral"].tolist() == [(3**2 - 1**2 - 5) ** 2]
     assert terms["laplacian_integral"].tolist() == [(4 * 2**2 - 13) ** 2]
+    assert terms["footprint"].item() == pytest.approx((4 * 2**2 / 5 - 0.2) ** 2)
 
 
 @pytest.mark.parametrize(("quantity", "shape"), [("value", (3,)), ("gradient", (3, 2)), ("laplacian", (3, 1))])

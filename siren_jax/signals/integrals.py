@@ -67,6 +67,27 @@ def stencils(laplacian: Float[ndarray, "*shape c"], frame: Frame) -> Partial:
     return Partial(_draw_stencils, *arrays)
 
 
+def footprints(values: Float[ndarray, "*shape c"], frame: Frame, points: int = 4) -> Partial:
+    """A pure function `draw(key, n)`: n samples, each as a mean over its footprint, for samples that are averages.
+
+    The footprint is a triangular kernel, which reaches to the neighbours' centres: a signal that was made smaller by
+    linear interpolation with anti-aliasing has such samples, and a camera's are like them. It gives `points` `(n, k,
+    d)`, drawn from the kernel, and `target` `(n, c)`, the value. With one point, as the paper's authors have it, the
+    squared error also asks that the field vary little within a footprint; with k that is asked a k-th as much.
+    """
+    arrays = jnp.asarray(values, jnp.float32), jnp.zeros(points), jnp.float32(frame.spacing)
+    return Partial(_draw_footprints, *arrays)
+
+
+def _draw_footprints(values: Array, each: Array, spacing: Array, key: Array, n: int) -> dict[str, Array]:
+    *shape, _ = values.shape
+    size, d = jnp.array(shape), len(shape)
+    for_centre, for_points = jax.random.split(key)
+    centre = jax.random.randint(for_centre, (n, d), 0, size)
+    one, other = jax.random.uniform(for_points, (2, n, len(each), d))  # whose difference has a triangular law
+    return {"points": _coordinates(centre[:, None] + one - other, size, spacing), "target": values[tuple(centre.T)]}
+
+
 def _draw_segments(primitives: Array, spacing: Array, key: Array, n: int) -> dict[str, Array]:
     d, *shape, _ = primitives.shape
     size = jnp.array(shape)
