@@ -40,7 +40,7 @@ def torus(points: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
 def knot(points: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
     """A tube around a trefoil. The nearest point of the curve: of 2,048, then by two steps of Newton."""
     start = np.linspace(0, 2 * np.pi, 2048, endpoint=False)
-    at = start[scipy.spatial.cKDTree(_trefoil(start)[0]).query(points)[1]]
+    at = start[scipy.spatial.KDTree(_trefoil(start)[0]).query(points)[1]]
     for _ in range(2):
         place, speed, turn = _trefoil(at)
         slope = np.sum((place - points) * speed, axis=1)

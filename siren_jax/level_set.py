@@ -23,9 +23,9 @@ def extract(values: Values, *, resolution: int = 256) -> Mesh:
     """The surface on which a field over the cube [-1, 1]³ is zero, from a grid of `resolution`³ cells.
 
     The grid is cut into blocks of 8³ cells, and those are refined that the surface can reach: whose centre has a value
-    below 1.5 times half the diagonal times the steepest slope between random points so far apart. They are worked off layer by layer; a
-    node is evaluated once. Memory is that of the mesh and of the values of a layer, 9·resolution² floats. The surface
-    is open where it leaves the cube.
+    below 1.5 times half the diagonal times the steepest slope between random points so far apart. They are worked off
+    layer by layer; a node is evaluated once. Memory is that of the mesh and of the values of a layer, 9·resolution²
+    floats. The surface is open where it leaves the cube.
 
     Args:
         values: the field, negative inside, at many points: `(n, 3)` to `(n,)`, always with the same n. Best a signed
@@ -35,10 +35,7 @@ def extract(values: Values, *, resolution: int = 256) -> Mesh:
     Raises:
         InputError: another resolution, values that are not finite, or a mesh of over 16 million vertices.
     """
-    if resolution % CELLS or not 2 * CELLS <= resolution <= MAX_RESOLUTION:
-        raise InputError(
-            f"a resolution is a multiple of {CELLS} from {2 * CELLS} to {MAX_RESOLUTION}, but is {resolution}."
-        )
+    check_resolution(resolution)
     active, least = _active_blocks(values, resolution)
     side = resolution + 1
     slab, known = np.ones((CELLS + 1, side, side), np.float32), np.zeros((side, side), bool)
@@ -55,7 +52,7 @@ def extract(values: Values, *, resolution: int = 256) -> Mesh:
         needed[0] &= ~known
         known = nodes
         index = np.argwhere(needed)
-        fresh = _evaluated(values, (index + [layer * CELLS, 0, 0]) * np.float32(2 / resolution) - 1)
+        fresh = _evaluated(values, (index + np.array([layer * CELLS, 0, 0])) * np.float32(2 / resolution) - 1)
         slab[needed] = np.where(np.abs(fresh) < least, np.where(fresh < 0, -least, least), fresh)
         found, triangles = _march(slab, cells)
         # A vertex on the plane below is there already. It lies on an edge, inside it, which its rounding down names.
@@ -73,11 +70,19 @@ def extract(values: Values, *, resolution: int = 256) -> Mesh:
             raise InputError(f"the surface has over {MAX_VERTICES:,} vertices at this resolution; take a lower one.")
         order = np.argsort(name[above])
         border, border_vertices = name[above][order], number[above][order]
-        vertices.append(found[~old] + np.float32([layer * CELLS, 0, 0]))
+        vertices.append(found[~old] + np.array([layer * CELLS, 0, 0], np.float32))
         faces.append(number[triangles])
     return Mesh(
         np.concatenate(vertices) * np.float32(2 / resolution) - 1, np.concatenate(faces).astype(np.int32, copy=False)
     )
+
+
+def check_resolution(resolution: int) -> None:
+    """Raises an InputError where a number of cells is not one that `extract` takes."""
+    if resolution % CELLS or not 2 * CELLS <= resolution <= MAX_RESOLUTION:
+        raise InputError(
+            f"a resolution is a multiple of {CELLS} from {2 * CELLS} to {MAX_RESOLUTION}, but is {resolution}."
+        )
 
 
 def _active_blocks(values: Values, resolution: int) -> tuple[Bool[ndarray, "b b b"], float]:
@@ -85,7 +90,7 @@ def _active_blocks(values: Values, resolution: int) -> tuple[Bool[ndarray, "b b 
     blocks = resolution // CELLS
     centre = np.empty((blocks,) * 3, np.float32)
     for layer in range(blocks):
-        index = np.argwhere(np.ones((1, blocks, blocks), bool)) + [layer, 0, 0]
+        index = np.argwhere(np.ones((1, blocks, blocks), bool)) + np.array([layer, 0, 0])
         centre[layer] = _evaluated(values, (index + 0.5) * (2 / blocks) - 1).reshape(blocks, blocks)
     reach = np.sqrt(3) / blocks
     random = np.random.default_rng(0)

@@ -83,15 +83,15 @@ def contrast(prediction: Float[ndarray, "n c"], truth: Float[ndarray, "n c"]) ->
 def chamfer_distance(a: Float[ndarray, "n d"], b: Float[ndarray, "m d"]) -> float:
     """Chamfer distance of two sets of points: the mean of both mean distances to the nearest point of the other.
 
-    ½·mean_a min_b |a - b| + ½·mean_b min_a |a - b|: distances, not their squares. Two samplings of one surface are about
-    half the spacing of their points apart; `signals.nearest.agreement` measures meshes without that.
+    ½·mean_a min_b |a - b| + ½·mean_b min_a |a - b|: distances, not their squares. Two samplings of one surface are
+    about half the spacing of their points apart; `signals.Reference` measures surfaces without that.
 
     >>> chamfer_distance(np.array([[0.0], [1.0]]), np.array([[0.0]]))
     0.25
     """
     import scipy.spatial
 
-    there, back = scipy.spatial.cKDTree(b).query(a)[0], scipy.spatial.cKDTree(a).query(b)[0]
+    there, back = scipy.spatial.KDTree(b).query(a)[0], scipy.spatial.KDTree(a).query(b)[0]
     return float(there.mean() + back.mean()) / 2
 
 

@@ -126,8 +126,8 @@ TUNED_VIDEO = _VALUES._replace(steps=4000, weight_scale=1.0, first_omega=30.0)
 the omega that `choose_omega` has for its three axes, 160, learns nothing."""
 
 PAPER_SHAPE = PAPER._replace(batch_size=1400, clip=1.0)
-"""The same, on 1,400 points of the surface and as many off it, with the gradient clipped; theirs took 50,000 steps, with
-up to 250,000 points."""
+"""The same, on 1,400 points of the surface and as many off it, with the gradient clipped; theirs took 50,000 steps,
+with up to 250,000 points."""
 
 TUNED_SHAPE = _VALUES._replace(steps=3000, batch_size=2048, weight_scale=1.0, first_omega=30.0, clip=1.0)
 """On signed distances."""

@@ -6,21 +6,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from siren_jax.raster import hits
 from siren_jax.signals.mesh import Mesh
 from siren_jax.signals.surface import Surface
 
-CANDIDATES = 8  # triangles that the nearest is looked for among
-SAMPLES = 200_000  # points by which large triangles are found
+CANDIDATES = 8  # triangles or discs that the nearest is looked for among
+AROUND = 6  # neighbours that a point's disc reaches to
 BLOCK = 65536
-OFFSET = (0.5 + 1e-4 * np.sqrt(2), 0.5 + 1e-4 * np.sqrt(3))  # of lines from the centres of cells, so as to miss edges
-
-
-class Nearest(NamedTuple):
-    """For each of many points, what of a surface is nearest."""
-
-    distance: Float[ndarray, "n"]
-    normal: Float[ndarray, "n 3"]
-    """Of the surface there."""
+OFFSET = (0.5 + 1e-4 * np.sqrt(2), 0.5 + 1e-4 * np.sqrt(3))  # of lines from the corners of cells, so as to miss edges
 
 
 class Agreement(NamedTuple):
@@ -36,58 +29,92 @@ class Agreement(NamedTuple):
     """Mean cosine between the normals of the points and those of what is nearest to them, over both."""
 
 
-def agreement(shape: Mesh, truth: Mesh | Surface, *, count: int = 100_000, seed: int = 0) -> Agreement:
-    """Chamfer distance and normal consistency of a mesh and the truth.
-
-    chamfer = ½·mean over A of min_b |a - b| + ½·mean over B of min_a |a - b|: distances, not their squares. A and B are
-    points spread evenly over each mesh; the nearest point is that of the other mesh, so that equal shapes have a
-    distance of zero. Of a cloud only its points count, and a shape that it was taken from is about half the spacing of
-    its points away from them.
+class Reference:
+    """A true surface, ready to be compared with shapes.
 
     Args:
-        shape: what was made.
         truth: a mesh, or a cloud with normals.
-        count: points of each.
+        count: points of each surface that are compared; of a cloud at most its own.
         seed: of their drawing.
     """
-    there = shape.sample(count, seed=seed)
-    there_normals = shape.face_normals[there[1]]
-    if isinstance(truth, Mesh):
-        points, face = truth.sample(count, seed=seed + 1)
-        normals = truth.face_normals[face]
-    else:
-        taken = np.random.default_rng(seed).permutation(len(truth.points))[:count]
-        points, normals = truth.points[taken], truth.normals[taken]
-    to_truth, from_truth = nearest(there[0], truth), nearest(points, shape)
-    distances = float(to_truth.distance.mean()), float(from_truth.distance.mean())
-    cosines = np.sum(there_normals * to_truth.normal, axis=1).mean(), np.sum(normals * from_truth.normal, axis=1).mean()
-    return Agreement(sum(distances) / 2, *distances, float(sum(cosines) / 2))
+
+    def __init__(self, truth: Mesh | Surface, *, count: int = 50_000, seed: int = 0):
+        self._count, self._seed = count, seed
+        self._nearest = Nearest(truth, samples=2 * count)
+        if isinstance(truth, Mesh):
+            self._points, face = truth.sample(count, seed=seed + 1)
+            self._normals = truth.face_normals[face]
+        else:
+            taken = np.random.default_rng(seed).permutation(len(truth.points))[:count]
+            self._points, self._normals = truth.points[taken], truth.normals[taken]
+
+    def agreement(self, shape: Mesh) -> Agreement:
+        """Chamfer distance and normal consistency of a mesh and the truth.
+
+        chamfer = ½·mean over A of min_b |a - b| + ½·mean over B of min_a |a - b|: distances, not their squares. A and B
+        are points spread evenly over each surface; the nearest point is any of the other surface, so that equal shapes
+        have a distance of zero. See `Nearest` for what the surface of a cloud is.
+        """
+        points, face = shape.sample(self._count, seed=self._seed)
+        to_truth, truth_normals = self._nearest(points)
+        from_truth, shape_normals = Nearest(shape, samples=2 * self._count)(self._points)
+        there, back = float(to_truth.mean()), float(from_truth.mean())
+        cosines = [
+            np.mean(np.sum(a * b, axis=1))
+            for a, b in ((shape.face_normals[face], truth_normals), (self._normals, shape_normals))
+        ]
+        return Agreement((there + back) / 2, there, back, float(np.mean(cosines)))
+
+    def distance(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
+        """Distance of points from the truth."""
+        return self._nearest(points)[0]
 
 
-def nearest(points: Float[ndarray, "n 3"], surface: Mesh | Surface) -> Nearest:
-    """Distance from each point to a surface, and its normal there.
+class Nearest:
+    """Distance from points to a surface, and its normals there.
 
-    Of a mesh the nearest point of any triangle, looked for among those with the nearest centres, and the nearest of
-    200,000 points spread over all.
+    Of a mesh the nearest point of any triangle, looked for among those with the nearest centres and those of the
+    nearest of many points spread over all. Of a cloud the nearest point of the discs around its points, across their
+    normals, that reach to the sixth neighbour: a surface that a cloud was taken from is no distance away from it.
+
+    Args:
+        surface: a mesh with triangles, or a cloud.
+        samples: points spread over a mesh, by which large triangles are found.
     """
-    import scipy.spatial
 
-    if not isinstance(surface, Mesh):
-        distance, index = scipy.spatial.cKDTree(surface.points).query(points)
-        return Nearest(distance, surface.normals[index])
-    corners, normals = surface.corners, surface.face_normals
-    spread, face = surface.sample(SAMPLES)
-    face = np.concatenate([np.arange(len(corners)), face])
-    tree = scipy.spatial.cKDTree(np.concatenate([corners.mean(axis=1), spread]))
-    distance, index = np.empty(len(points)), np.empty(len(points), np.int64)
-    for first in range(0, len(points), BLOCK):
-        some = points[first : first + BLOCK]
-        candidates = face[tree.query(some, CANDIDATES)[1]]
-        away = distance_to_triangle(some[:, None], corners[candidates])
-        best = away.argmin(axis=1)[:, None]
-        distance[first : first + BLOCK] = np.take_along_axis(away, best, axis=1)[:, 0]
-        index[first : first + BLOCK] = np.take_along_axis(candidates, best, axis=1)[:, 0]
-    return Nearest(distance, normals[index])
+    def __init__(self, surface: Mesh | Surface, *, samples: int = 100_000):
+        import scipy.spatial
+
+        if isinstance(surface, Mesh):
+            spread, face = surface.sample(samples)
+            self._corners, self._normals = surface.corners, surface.face_normals
+            self._owner = np.concatenate([np.arange(len(self._corners)), face])
+            self._tree = scipy.spatial.KDTree(np.concatenate([self._corners.mean(axis=1), spread]))
+            self._away = lambda points, owner: distance_to_triangle(points, self._corners[owner])
+        else:
+            self._points, self._normals = surface.points, surface.normals
+            self._owner = np.arange(len(self._points))
+            self._tree = scipy.spatial.KDTree(self._points)
+            self._radius = self._tree.query(self._points, min(AROUND + 1, len(self._points)))[0][:, -1]
+            self._away = self._distance_to_disc
+
+    def __call__(self, points: Float[ndarray, "n 3"]) -> tuple[Float[ndarray, "n"], Float[ndarray, "n 3"]]:
+        distance, index = np.empty(len(points)), np.empty(len(points), np.int64)
+        candidates = min(CANDIDATES, len(self._owner))
+        for first in range(0, len(points), BLOCK):
+            some = points[first : first + BLOCK]
+            owner = self._owner[self._tree.query(some, candidates)[1].reshape(len(some), -1)]
+            away = self._away(some[:, None], owner)
+            best = away.argmin(axis=1)[:, None]
+            distance[first : first + BLOCK] = np.take_along_axis(away, best, axis=1)[:, 0]
+            index[first : first + BLOCK] = np.take_along_axis(owner, best, axis=1)[:, 0]
+        return distance, self._normals[index]
+
+    def _distance_to_disc(self, points: ndarray, owner: ndarray) -> ndarray:
+        offset = points - self._points[owner]
+        height = np.sum(offset * self._normals[owner], axis=-1)
+        aside = np.sqrt(np.maximum(np.sum(offset**2, axis=-1) - height**2, 0))
+        return np.hypot(height, np.maximum(aside - self._radius[owner], 0))
 
 
 def distance_to_triangle(points: Float[ndarray, "... 3"], corners: Float[ndarray, "... 3 3"]) -> Float[ndarray, "..."]:
@@ -117,26 +144,8 @@ def occupancy(mesh: Mesh, resolution: int) -> Bool[ndarray, "r r r"]:
     """
     crossings = np.zeros((resolution, resolution, resolution + 1), np.int64)
     corners = (mesh.corners + 1) * (resolution / 2)  # in cells
-    flat = corners[..., :2] - np.array(OFFSET)  # lines at whole numbers
-    low = np.clip(np.ceil(flat.min(axis=1)), 0, resolution).astype(np.int64)
-    high = np.clip(np.floor(flat.max(axis=1)) + 1, 0, resolution).astype(np.int64)
-    sides = np.maximum(high - low, 0)
-    for triangles in np.array_split(np.arange(len(corners)), sides.prod(axis=1).sum() // 2**21 + 1):
-        count = sides[triangles].prod(axis=1)
-        owner = np.repeat(triangles, count)
-        number = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
-        row, column = low[owner, 0] + number // sides[owner, 1], low[owner, 1] + number % sides[owner, 1]
-        line = np.stack([row, column], axis=1)
-        a, b, c = np.moveaxis(flat[owner], 1, 0)
-        areas = np.stack([_area(line, b, c), _area(line, c, a), _area(line, a, b)], axis=1)
-        hit = np.all(areas > 0, axis=1) | np.all(areas < 0, axis=1)
-        owner, row, column, areas = owner[hit], row[hit], column[hit], areas[hit]
-        depth = np.sum(areas * corners[owner, :, 2], axis=1) / areas.sum(axis=1)
+    for hit in hits(corners[..., :2] - np.array(OFFSET), resolution):
+        depth = np.sum(hit.weights * corners[hit.triangle, :, 2], axis=1)
         first = np.clip(np.ceil(depth - 0.5), 0, resolution).astype(np.int64)  # the first centre beyond
-        np.add.at(crossings, (row, column, first), 1)
+        np.add.at(crossings, (hit.row, hit.column, first), 1)
     return np.cumsum(crossings, axis=2)[..., :resolution] % 2 == 1
-
-
-def _area(p: ndarray, q: ndarray, r: ndarray) -> ndarray:
-    """Twice the signed area of plane triangles."""
-    return (q[:, 0] - p[:, 0]) * (r[:, 1] - p[:, 1]) - (q[:, 1] - p[:, 1]) * (r[:, 0] - p[:, 0])

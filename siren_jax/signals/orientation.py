@@ -19,7 +19,7 @@ def estimated_normals(points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
     import scipy.spatial
 
     k = min(NEIGHBOURS, len(points) - 1)
-    _, near = scipy.spatial.cKDTree(points).query(points, k + 1)
+    near = np.asarray(scipy.spatial.KDTree(points).query(points, k + 1)[1])
     normals = np.empty((len(points), 3))
     for some in np.array_split(np.arange(len(points)), len(points) // 65536 + 1):
         offsets = points[near[some]] - points[near[some]].mean(axis=1, keepdims=True)

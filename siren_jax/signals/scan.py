@@ -54,8 +54,8 @@ def _cloud(path: str, geometry: Geometry, seed: int) -> Surface:
     points, normals = _finite_points(path, points, normals)
     if len(points) < MIN_POINTS:
         raise InputError(
-            f"{path!r} holds {len(points)} points and no triangles; a cloud of at least {MIN_POINTS} points, or a mesh, "
-            "is needed."
+            f"{path!r} holds {len(points)} points and no triangles; a cloud of at least {MIN_POINTS} points, or a "
+            "mesh, is needed."
         )
     if len(points) > MAX_POINTS:
         warnings.warn(f"{path!r} has {len(points):,} points: {MAX_POINTS:,} of them are taken.", stacklevel=3)
@@ -131,16 +131,16 @@ def _outwards(path: str, mesh: Mesh) -> Mesh:
             warnings.warn(f"{turned:,} triangles of {path!r} ran the wrong way round: they are turned.", stacklevel=4)
     if not mesh.is_closed:
         warnings.warn(
-            f"{path!r} is not closed: {mesh.open_edges:,} edges have no second triangle. What is inside is clear near the "
-            "surface only.",
+            f"{path!r} is not closed: {mesh.open_edges:,} edges have no second triangle. What is inside is clear near "
+            "the surface only.",
             stacklevel=4,
         )
     if mesh.volume >= 0:
         return mesh
     if not mesh.is_closed:
         warnings.warn(
-            f"the triangles of {path!r} seem to face inwards; inside and outside come out exchanged. If that is wrong, turn "
-            "them round in the file.",
+            f"the triangles of {path!r} seem to face inwards; inside and outside come out exchanged. If that is wrong, "
+            "turn them round in the file.",
             stacklevel=4,
         )
         return mesh

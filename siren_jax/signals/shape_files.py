@@ -152,15 +152,11 @@ def _check_stl(path: str, file: IO[bytes]) -> None:
     """Refuses a file that is neither a whole binary STL nor a whole text."""
     size = os.path.getsize(path)
     start = file.read(84)
-    count = int.from_bytes(start[80:84], "little")
-    if len(start) == 84 and size >= 84 + 50 * count and not (start.startswith(b"solid") and count == 0x20202020):
-        if start.lstrip()[:5] != b"solid" or size == 84 + 50 * count:
-            file.seek(0)
-            return
+    promised = 84 + 50 * int.from_bytes(start[80:84], "little")
+    text = start.lstrip().startswith(b"solid") and size != promised
     file.seek(max(0, size - 1024))
-    whole = start.lstrip().startswith(b"solid") and b"endsolid" in file.read()
+    whole = b"endsolid" in file.read() if text else len(start) == 84 and size >= promised
     file.seek(0)
     if not whole:
-        needed = f": {84 + 50 * count:,} bytes are promised, {size:,} are there" if len(start) == 84 else ""
-        needed = "" if start.lstrip().startswith(b"solid") else needed
-        raise InputError(f"{path!r} is cut short or not an STL file{needed}.")
+        bytes_ = "" if text or len(start) < 84 else f": {promised:,} bytes are promised, {size:,} are there"
+        raise InputError(f"{path!r} is cut short or not an STL file{bytes_}.")
