@@ -11,6 +11,7 @@ from siren_jax.network import ReLUMLP as ReLUMLP
 from siren_jax.network import SineLayer as SineLayer
 from siren_jax.neural_field import NeuralField as NeuralField
 from siren_jax.neural_field import load as load
+from siren_jax.objectives import signed_distance as signed_distance
 from siren_jax.objectives import supervise as supervise
 from siren_jax.objectives import with_prior as with_prior
 from siren_jax.operators import curl as curl
@@ -23,8 +24,11 @@ from siren_jax.progress import Progress as Progress
 from siren_jax.signals import Frame as Frame
 from siren_jax.signals import PixelDataset as PixelDataset
 from siren_jax.signals import SampleDataset as SampleDataset
+from siren_jax.signals import Surface as Surface
+from siren_jax.signals import SurfaceDataset as SurfaceDataset
 from siren_jax.signals import choose_omega as choose_omega
 from siren_jax.signals import generate_coordinates as generate_coordinates
 from siren_jax.signals import load_image as load_image
 from siren_jax.signals import load_sound as load_sound
+from siren_jax.signals import load_surface as load_surface
 from siren_jax.signals import load_video as load_video

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,13 +16,17 @@ from numpy import ndarray
 
 from siren_jax import operators, storage
 from siren_jax.errors import InputError
+from siren_jax.level_set import extract
 from siren_jax.signals.grid import Frame
+from siren_jax.signals.mesh import Mesh
+from siren_jax.signals.placement import Placement
 from siren_jax.tiles import map_over_tiles
 
 BLOCK = 65536  # points that a render holds at a time
 RENDERED = ("value", "gradient", "laplacian")
 MAX_SAMPLES = 2**31  # of a header's frame
-AXES = {"sound": 1, "image": 2, "video": 3}
+AXES = {"sound": 1, "image": 2, "video": 3, "shape": 3}
+LARGEST = 1e18  # of a placement
 
 
 @dataclass(frozen=True, eq=False)  # a field is hashable, for jax.jit, by its identity
@@ -34,11 +38,12 @@ class NeuralField:
 
     Args:
         network: maps coordinates to values in [-1, 1].
-        frame: the grid that the signal was sampled on.
-        value_range: the values that [-1, 1] stands for.
-        kind: of the signal: "image", "sound" or "video".
+        frame: the grid that the signal was sampled on; of a shape a grid over the cube [-1, 1]³.
+        value_range: the values that [-1, 1] stands for; of a shape its signed distances in the file's units.
+        kind: of the signal: "image", "sound", "video" or "shape".
         rate: of a sound, samples a second; of a video, frames.
         record: how it was made; kept in the file.
+        placement: of a shape, what its coordinates are in the file's units.
     """
 
     network: storage.Network
@@ -47,6 +52,7 @@ class NeuralField:
     kind: str = "image"
     rate: float | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
+    placement: Placement | None = None
 
     def __call__(self, points: Float[Array | ndarray, "... d"]) -> Float[Array, "... c"]:
         """Values at points, in the signal's own range; not clipped."""
@@ -120,6 +126,21 @@ class NeuralField:
         """Shape of what `render` returns for a grid."""
         return (*shape, self.network.out_features, *([self.network.in_features] if of == "gradient" else []))
 
+    def mesh(self, resolution: int = 256) -> Mesh:
+        """The surface of a shape, where its signed distance is zero, as triangles in the units of its file.
+
+        Args:
+            resolution: cells along each side of the cube, a multiple of 8; see `level_set.extract` for the memory.
+
+        Raises:
+            InputError: this is no shape, or another resolution.
+        """
+        if self.placement is None:
+            raise InputError(f"a shape has a surface, but this is a signal of the kind {self.kind!r}.")
+        graphdef, state = nnx.split(self.network)
+        mesh = extract(lambda points: np.asarray(_evaluate(graphdef, state, points, "value")), resolution=resolution)
+        return Mesh(self.placement.units(mesh.vertices), mesh.faces)
+
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Writes a `.siren` file, whole or not at all.
 
@@ -131,6 +152,7 @@ class NeuralField:
             "frame": {"shape": list(self.frame.shape)},
             "value_range": list(self.value_range),
             **({} if self.rate is None else {"rate": self.rate}),
+            **({} if self.placement is None else {"placement": asdict(self.placement)}),
             "record": dict(self.record),
         }
         storage.write(path, self.network, header, overwrite=overwrite)
@@ -143,9 +165,10 @@ def load(path: str | os.PathLike[str]) -> NeuralField:
         InputError: the file is missing, truncated, of another kind or version, or contradicts itself.
     """
     network, header = storage.read(path)
-    if not _valid(header, network.in_features):
+    if not _valid(header, network):
         raise InputError(
-            f"the header of {os.fspath(path)!r} lacks a valid kind, frame, value_range or rate for its network."
+            f"the header of {os.fspath(path)!r} lacks a valid kind, frame, value_range, rate or placement for its "
+            "network."
         )
     low, high = header["value_range"]
     frame = Frame(tuple(header["frame"]["shape"]))
@@ -156,19 +179,21 @@ def load(path: str | os.PathLike[str]) -> NeuralField:
         kind=header["kind"],
         rate=float(header["rate"]) if "rate" in header else None,
         record=header.get("record", {}),
+        placement=_placement(header["placement"]) if "placement" in header else None,
     )
 
 
-def _valid(header: Mapping[str, Any], d: int) -> bool:
+def _valid(header: Mapping[str, Any], network: storage.Network) -> bool:
     """Whether the fields of a header, beside its network, are what `save` writes."""
     try:
         shape, (low, high) = header["frame"]["shape"], header["value_range"]
         return (
-            len(shape) == d == AXES.get(header["kind"], d)
+            len(shape) == network.in_features == AXES.get(header["kind"], network.in_features)
             and all(type(n) is int and 1 <= n <= MAX_SAMPLES for n in shape)
             and 0 < float(high) - float(low) < np.inf
             and isinstance(header["kind"], str)
             and _valid_rate(header["kind"], header.get("rate"))
+            and _valid_placement(header, network)
             and isinstance(header.get("record", {}), dict)
         )
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -179,6 +204,25 @@ def _valid_rate(kind: str, rate: Any) -> bool:
     if kind in ("sound", "video"):
         return type(rate) in (int, float) and 0 < rate < np.inf and (kind == "video" or rate == int(rate))
     return rate is None
+
+
+def _valid_placement(header: Mapping[str, Any], network: storage.Network) -> bool:
+    if header["kind"] != "shape":
+        return "placement" not in header
+    given = header["placement"]
+    numbers = [*given["centre"], given["scale"]]
+    return (
+        network.out_features == 1
+        and len(numbers) == 4
+        and all(type(number) in (int, float) and abs(number) <= LARGEST for number in numbers)
+        and given["scale"] > 0
+        and header["value_range"] == [-given["scale"], given["scale"]]
+    )
+
+
+def _placement(given: Mapping[str, Any]) -> Placement:
+    x, y, z = map(float, given["centre"])
+    return Placement((x, y, z), float(given["scale"]))
 
 
 def _over_points(function, points) -> Array:

@@ -18,7 +18,9 @@ ALLOWED = {
     "errors": ("", ""),
     "sine": ("", ARRAYS),
     "initializers": ("_types", ARRAYS),
-    "metrics": ("", "jaxtyping numpy"),
+    "metrics": ("", "jaxtyping numpy scipy"),
+    "raster": ("", "jaxtyping numpy"),
+    "level_set": ("errors signals.mesh", "jaxtyping numpy skimage"),
     "operators": ("_types", ARRAYS),
     "network": ("_types initializers sine", f"{ARRAYS} flax"),
     "objectives": ("_types operators", ARRAYS),
@@ -28,8 +30,9 @@ ALLOWED = {
     "recipes": ("", "jax optax"),
     "fit": ("_types progress recipes step tiles", f"{ARRAYS} flax optax"),
     "signals": (
-        "signals.composite signals.files signals.grid signals.image signals.incomplete signals.pixels signals.samples "
-        "signals.sound signals.spectrum signals.video",
+        "signals.composite signals.files signals.grid signals.image signals.incomplete signals.mesh signals.nearest "
+        "signals.pixels signals.placement signals.samples signals.scan signals.shape_files signals.sound "
+        "signals.spectrum signals.surface signals.video",
         "",
     ),
     "signals.grid": ("errors", ARRAYS),
@@ -44,15 +47,32 @@ ALLOWED = {
     "signals.files": ("errors", "PIL"),
     "signals.image": ("errors signals.files signals.samples", f"{ARRAYS} PIL skimage"),
     "signals.sound": ("errors signals.files", "jaxtyping numpy scipy soundfile"),
+    "signals.mesh": ("", "jaxtyping numpy scipy"),
+    "signals.placement": ("", "jaxtyping numpy"),
+    "signals.orientation": ("signals.mesh", "jaxtyping numpy scipy"),
+    "signals.surface": ("errors signals.mesh signals.placement signals.samples", ARRAYS),
+    "signals.nearest": ("raster signals.mesh signals.surface", "jaxtyping numpy scipy"),
+    "signals.shape_files": ("errors signals.files signals.mesh", "jaxtyping numpy trimesh"),
+    "signals.scan": (
+        "errors signals.mesh signals.orientation signals.shape_files signals.surface",
+        "jaxtyping numpy",
+    ),
     "signals.video": ("errors signals.files signals.image", "jaxtyping numpy PIL av"),
     "storage": ("errors network", f"{ARRAYS} flax safetensors"),
-    "neural_field": ("_types errors network operators signals.grid storage tiles", f"{ARRAYS} flax"),
-    "plot": ("plot.colors plot.composite plot.curve plot.inpainting plot.picture plot.sound plot.video", ""),
+    "neural_field": (
+        "_types errors level_set network operators signals.grid signals.mesh signals.placement storage tiles",
+        f"{ARRAYS} flax",
+    ),
+    "plot": (
+        "plot.colors plot.composite plot.curve plot.inpainting plot.picture plot.shape plot.sound plot.video",
+        "",
+    ),
     "plot.colors": ("", ""),
     "plot.curve": ("plot.colors", "*"),
     "plot.composite": ("", "*"),
     "plot.inpainting": ("", "*"),
     "plot.picture": ("", "*"),
+    "plot.shape": ("raster", "*"),
     "plot.sound": ("plot.colors", "*"),
     "plot.video": ("", "*"),
 }

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = tyro.cli(
         Fit | Blend | Inpaint | Render | Info,  # pyright: ignore[reportArgumentType]
         prog="siren-jax",
-        description="Turn a picture, a sound or a video into a SIREN: a small sine network that is the signal.",
+        description="Turn pictures, sounds, videos and shapes into SIRENs: small sine networks that are the signals.",
         args=arguments,
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )

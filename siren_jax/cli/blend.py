@@ -16,6 +16,7 @@ from siren_jax import metrics
 from siren_jax.cli.estimate import Estimate
 from siren_jax.cli.options import optional
 from siren_jax.cli.picture import write_picture
+from siren_jax.cli.subject import PSNR, Sampled
 from siren_jax.cli.training import Output, Training, train
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField
@@ -62,9 +63,7 @@ class Blend:
         composite = Composite(front, back, free, mode=mode, value_range=(0.0, 1.0))
         name = "-".join(os.path.splitext(os.path.basename(path))[0] for path in (self.foreground, self.background))
         subject = Composition(composite)
-        return train(
-            subject, name, subject.dataset.signal, 1.0, TUNED["values"], self.training, self.output, {"mode": mode}
-        )
+        return train(subject, name, TUNED["values"], self.training, self.output, {"mode": mode})
 
     def _pictures(self) -> tuple[Float[ndarray, "h w a"], Float[ndarray, "h w b"]]:
         front = load_image(self.foreground, keep_alpha=self.mask is None)
@@ -95,10 +94,10 @@ class Blend:
         return front[..., 3] > 0.5 if front.shape[-1] == 4 and front[..., 3].min() <= 0.5 else None
 
 
-class Composition:
+class Composition(Sampled):
     """A composite of two pictures; see `Subject`."""
 
-    measure = "psnr"
+    measure = PSNR
     note = "against the direct solve"
     files = ("composite.png",)
 

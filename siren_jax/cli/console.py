@@ -8,13 +8,15 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from siren_jax.cli.subject import PSNR, Measure
+
 PLAIN_SECONDS = 5.0
 
 
 class Reporter:
     """A context in which `update` shows how far a fit has come, on standard error."""
 
-    def __init__(self, measure: str = "PSNR"):
+    def __init__(self, measure: Measure = PSNR):
         self._measure = measure
         self._bar = None
         if sys.stderr.isatty():
@@ -38,7 +40,7 @@ class Reporter:
         self, done: float, step: int, loss: float, quality: float, steps_per_second: float, seconds_left: float
     ) -> None:
         """Shows the share of the budget that is spent, and the state of the fit."""
-        state = f"step {step:,}  loss {loss:.3g}  {self._measure} {quality:.1f} dB"
+        state = f"step {step:,}  loss {loss:.3g}  {self._measure.tell(quality)}"
         line = f"{state}  {steps_per_second:.3g} steps/s  {_duration(seconds_left)} left"
         if self._bar is not None:
             self._bar.update(self._task, completed=min(done, 1.0), description=line)

@@ -1,4 +1,4 @@
-"""`siren-jax fit`: a picture, a sound or a video becomes a SIREN."""
+"""`siren-jax fit`: a picture, a sound, a video or a shape becomes a SIREN."""
 
 import importlib.resources
 import json
@@ -15,6 +15,7 @@ from flax import nnx
 from siren_jax.cli.options import optional
 from siren_jax.cli.picture import Picture
 from siren_jax.cli.session import Session
+from siren_jax.cli.shape import Scan
 from siren_jax.cli.sound import Recording
 from siren_jax.cli.subject import Subject
 from siren_jax.cli.video import Clip
@@ -23,31 +24,35 @@ from siren_jax.fit import fit
 from siren_jax.network import SIREN, ReLUMLP
 from siren_jax.recipes import (
     PAPER,
+    PAPER_SHAPE,
     PAPER_SOUND,
     PAPER_VIDEO,
     TARGETS,
     TUNED,
+    TUNED_SHAPE,
     TUNED_VIDEO,
     Recipe,
     constant,
     cosine_decay,
 )
-from siren_jax.signals import PixelDataset, SampleDataset, choose_omega, kind_of, load_image, load_sound, load_video
+from siren_jax.signals import PixelDataset, kind_of, load_image, load_sound, load_surface, load_video
+from siren_jax.signals.scan import SAMPLES
 from siren_jax.storage import LIMITS, MAX_OMEGA, Network
 
 SCHEDULES = {"cosine": cosine_decay, "constant": constant}
+OF_SHAPES = ("samples", "target_chamfer")  # options that say nothing about other kinds
 WIDTHS = {"video": 1024}  # as in the paper; of other kinds 256
 MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which Adam and the last good state keep four
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Fit a network to a picture's values, gradient or Laplacian, to a sound or a video; write the network, the
-    reconstruction and figures."""
+    """Fit a network to a picture's values, gradient or Laplacian, to a sound, a video or a shape; write the network,
+    the reconstruction and figures."""
 
     file: Annotated[tyro.conf.Positional[str | None], optional("[FILE]", "scikit-image's photograph camera")] = None
     """Picture: grey, RGB or RGBA, 8 or 16 bits. Sound: WAV, FLAC or OGG, any channels and rate. Video: MP4, GIF
-    and what else FFmpeg reads."""
+    and what else FFmpeg reads. Shape: PLY, OBJ, STL or XYZ, a mesh or a cloud of points."""
     target: Literal["values", "gradient", "laplacian", "mixed"] = "values"
     """What the network is trained on, of a picture. `mixed` is all three, weighed by --weights."""
     weights: Annotated[tuple[float, float, float], tyro.conf.arg(metavar="VALUE GRADIENT LAPLACIAN")] = (1.0, 0.1, 0.01)
@@ -87,6 +92,8 @@ class Fit:
     """Stop as soon as the PSNR over all pixels, or 65,536 of a video's, reaches so many dB."""
     target_snr: Annotated[float | None, optional("DB", "none")] = None
     """Likewise, the SNR of a sound."""
+    target_chamfer: Annotated[float | None, optional("PERCENT", "none")] = None
+    """Likewise, the Chamfer distance of a shape, as soon as it is as small, in percent of its box's diagonal."""
     batch_size: Annotated[
         str | None, optional("N|full", "2048 for values, else 4096; all if there are fewer or with --recipe paper")
     ] = None
@@ -107,6 +114,8 @@ class Fit:
     """Part of a sound or a video, in seconds."""
     keep_alpha: bool = False
     """Keep transparency as a fourth channel. Otherwise the picture is laid over white."""
+    samples: Annotated[int | None, optional("N", f"{SAMPLES}")] = None
+    """Points that are drawn from a mesh."""
     seed: int = 0
     """Of the initial weights and of every batch."""
     out: Annotated[str | None, optional("DIR", "out/NAME")] = None
@@ -129,17 +138,17 @@ class Fit:
         self._check_size(self._width(kind))
         recipe = self._recipe(kind)
         subject = self._load(path, kind, recipe)
-        sample = subject.sampler(self._batch_size(len(subject.dataset), recipe))
+        sample = subject.sampler(self._batch_size(subject.points, recipe))
         session = Session(
             self.out or os.path.join("out", name),
             name,
             subject,
-            target=self.target_snr if subject.measure == "snr" else self.target_psnr,
+            target=getattr(self, f"target_{subject.measure.name}"),
             preview_every=self.preview_every,
             tensorboard=self.tensorboard,
             overwrite=self.overwrite,
         )
-        network, omega_from = self._network(subject.dataset, recipe, self._width(kind))
+        network, omega_from = self._network(subject, recipe, self._width(kind))
         with session.reporter:
             fitted = fit(
                 network,
@@ -166,9 +175,9 @@ class Fit:
 
     def _recipe(self, kind: str) -> Recipe:
         """The recipe for a kind of signal, with what the options replace."""
-        recipe = TUNED_VIDEO if kind == "video" else TUNED[self.target]
+        recipe = {"video": TUNED_VIDEO, "shape": TUNED_SHAPE}.get(kind, TUNED[self.target])
         if self.recipe == "paper":
-            recipe = {"sound": PAPER_SOUND, "video": PAPER_VIDEO}.get(kind, PAPER)
+            recipe = {"sound": PAPER_SOUND, "video": PAPER_VIDEO, "shape": PAPER_SHAPE}.get(kind, PAPER)
         given = {
             "learning_rate": self.learning_rate,
             "schedule": SCHEDULES.get(self.schedule or ""),
@@ -187,6 +196,8 @@ class Fit:
             "seconds",
             "target_psnr",
             "target_snr",
+            "target_chamfer",
+            "samples",
             "learning_rate",
             "hidden_omega",
             "weight_scale",
@@ -227,12 +238,16 @@ class Fit:
 
     def _load(self, path: str, kind: str, recipe: Recipe) -> Subject:
         if kind == "sound":
-            self._refuse_with("a sound", ("target", "size", "keep_alpha", "target_psnr"))
+            self._refuse_with("a sound", ("target", "size", "keep_alpha", "target_psnr", *OF_SHAPES))
             return Recording(load_sound(path, downsample=self.downsample, between=self.between))
         if kind == "video":
-            self._refuse_with("a video", ("target", "keep_alpha", "target_snr"))
+            self._refuse_with("a video", ("target", "keep_alpha", "target_snr", *OF_SHAPES))
             return Clip(load_video(path, downsample=self.downsample, size=self.size, between=self.between))
-        self._refuse_with("a picture", ("target_snr", "between"))
+        if kind == "shape":
+            others = ("target", "weights", "downsample", "size", "between", "keep_alpha", "target_psnr", "target_snr")
+            self._refuse_with("a shape", others)
+            return Scan(load_surface(path, samples=self.samples or SAMPLES, seed=self.seed))
+        self._refuse_with("a picture", ("target_snr", "between", *OF_SHAPES))
         values = load_image(path, keep_alpha=self.keep_alpha, downsample=self.downsample, size=self.size)
         weights = dict(zip(TARGETS["mixed"], self.weights, strict=True)) if self.target == "mixed" else {}
         return Picture(PixelDataset(values), self.target, weights, recipe.integral_weight)
@@ -252,18 +267,17 @@ class Fit:
             raise InputError(f"--batch-size takes a number of samples or 'full', but is {self.batch_size!r}.")
         return int(self.batch_size)
 
-    def _network(self, dataset: SampleDataset, recipe: Recipe, width: int) -> tuple[Network, str]:
+    def _network(self, subject: Subject, recipe: Recipe, width: int) -> tuple[Network, str]:
         """The network, and where its first omega comes from."""
         rngs = nnx.Rngs(self.seed)
         if self.model == "relu":
-            return ReLUMLP(len(dataset.shape), dataset.channels, width=width, depth=self.depth, rngs=rngs), "none"
+            return ReLUMLP(*subject.features, width=width, depth=self.depth, rngs=rngs), "none"
         first_omega, reason = recipe.first_omega, "option" if self.omega else f"recipe {self.recipe}"
         if first_omega is None:
-            first_omega, reason = choose_omega(dataset.signal, dataset.frame)
+            first_omega, reason = subject.choose_omega()
             print(f"omega {first_omega:.4g}: {reason}", file=sys.stderr)
         network = SIREN(
-            len(dataset.shape),
-            dataset.channels,
+            *subject.features,
             width=width,
             depth=self.depth,
             first_omega=first_omega,
@@ -278,12 +292,9 @@ class Fit:
             print(f"siren-jax: stopped {message}; the last good network was written.", file=sys.stderr)
         elif summary["stopped_by"] == "interrupt":
             print("siren-jax: interrupted; what was learned was written.", file=sys.stderr)
-        decibels = summary[subject.measure]
-        quality = "undefined" if decibels is None else f"{decibels:.2f} dB"
+        quality = subject.measure.tell(summary[subject.measure.name], further=1)
         note = f" ({subject.note})" if subject.note else ""
-        print(
-            f"{subject.measure.upper()} {quality}{note} after {summary['steps']:,} steps in {summary['seconds']:.1f} s"
-        )
+        print(f"{quality}{note} after {summary['steps']:,} steps in {summary['seconds']:.1f} s")
         for path in summary["files"]:
             print(f"  {path}")
         if self.json:

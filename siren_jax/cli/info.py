@@ -19,13 +19,20 @@ class Info:
     def run(self) -> int:
         field = load(self.file)
         network = field.network
-        rows = {
-            "kind": field.kind,
-            "samples": " x ".join(map(str, field.frame.shape)),
-            "channels": network.out_features,
-            "values": f"{field.value_range[0]:g} to {field.value_range[1]:g}",
-            "network": f"{type(network).__name__}, {network.in_features} -> {network.out_features}",
-        }
+        if (place := field.placement) is None:
+            rows = {
+                "kind": field.kind,
+                "samples": " x ".join(map(str, field.frame.shape)),
+                "channels": network.out_features,
+                "values": f"{field.value_range[0]:g} to {field.value_range[1]:g}",
+            }
+        else:
+            rows = {
+                "kind": field.kind,
+                "cube": " x ".join(f"{c - place.scale:.6g} to {c + place.scale:.6g}" for c in place.centre),
+                "values": "signed distance, negative inside",
+            }
+        rows["network"] = f"{type(network).__name__}, {network.in_features} -> {network.out_features}"
         if field.rate is not None:
             rows["rate"] = f"{field.rate:.6g} a second, {field.frame.shape[0] / field.rate:.4g} s"
         rows["layers"] = f"{network.depth + 1} of {network.width} units"

@@ -16,12 +16,13 @@ from siren_jax import metrics
 from siren_jax.cli.estimate import Estimate
 from siren_jax.cli.options import optional
 from siren_jax.cli.picture import write_picture
+from siren_jax.cli.subject import PSNR, Sampled
 from siren_jax.cli.training import Output, Training, number, train
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField
 from siren_jax.objectives import supervise, with_prior
 from siren_jax.recipes import TUNED_INPAINTING
-from siren_jax.signals import IncompletePicture, load_image, load_mask
+from siren_jax.signals import IncompletePicture, OmegaChoice, choose_omega, load_image, load_mask
 
 ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
 PRIORS = {"tv": "total_variation", "hessian": "hessian"}
@@ -63,9 +64,8 @@ class Inpaint:
         picture = IncompletePicture(image, known, value_range=(0.0, 1.0))
         name = os.path.splitext(os.path.basename(self.file))[0]
         subject = Gaps(picture, self.prior if weight else "none", weight, judged_everywhere=kept is not None)
-        share = float(known.mean())
-        record = {"prior": self.prior, "prior_weight": weight, "known": share}
-        return train(subject, name, picture.filled(), share, TUNED_INPAINTING, self.training, self.output, record)
+        record = {"prior": self.prior, "prior_weight": weight, "known": float(known.mean())}
+        return train(subject, name, TUNED_INPAINTING, self.training, self.output, record)
 
     def _known(self, shape: tuple[int, ...], kept: float | None) -> Bool[ndarray, "h w"]:
         if kept is not None:
@@ -92,7 +92,7 @@ def _share(text: str) -> float:
     return share
 
 
-class Gaps:
+class Gaps(Sampled):
     """A picture with missing pixels; see `Subject`.
 
     Args:
@@ -102,11 +102,11 @@ class Gaps:
         judged_everywhere: whether the picture holds the truth at the other pixels too.
     """
 
-    measure = "psnr"
+    measure = PSNR
     files = ("reconstruction.png",)
 
     def __init__(self, picture: IncompletePicture, prior: str, weight: float, *, judged_everywhere: bool):
-        self.dataset = picture
+        self.dataset = self._picture = picture
         self._everywhere = judged_everywhere
         self.note = "all pixels" if judged_everywhere else "known pixels"
         plain = supervise("value")
@@ -118,6 +118,12 @@ class Gaps:
         if not self._judged.any():
             self._judged[:] = True
 
+    def choose_omega(self) -> OmegaChoice:
+        known = float(self._picture.known.mean())
+        omega, reason = choose_omega(self._picture.filled(), self.dataset.frame)
+        # Samples at random, a part p of all, resolve frequencies lower by √p.
+        return OmegaChoice(omega * known**0.5, f"{reason}; {100 * known:.3g} % of the pixels are known")
+
     def sampler(self, batch_size: int) -> Partial:
         return self.dataset.sampler(batch_size)
 
@@ -128,17 +134,17 @@ class Gaps:
         return metrics.psnr(self._estimate(network)[self._judged], self._estimate.truth[self._judged])
 
     def quality(self, network: nnx.Module) -> float:
-        return self._psnr(self.field(network, {}).render(), self._everywhere | self.dataset.known)
+        return self._psnr(self.field(network, {}).render(), self._everywhere | self._picture.known)
 
     def figure(self, network: nnx.Module, title: str):
         from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
 
         prediction = self.field(network, {}).render()
         truth = self.dataset.signal if self._everywhere else None
-        return plot.inpainting(self.dataset.signal, self.dataset.known, prediction, truth, title=title)
+        return plot.inpainting(self.dataset.signal, self._picture.known, prediction, truth, title=title)
 
     def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
-        picture, known = self.field(network, {}).render(), self.dataset.known
+        picture, known = self.field(network, {}).render(), self._picture.known
         write_picture(path(self.files[0]), picture, "value", self.dataset.value_range, overwrite=overwrite)
         quality = {"psnr": self._psnr(picture, self._everywhere | known), "psnr_known": self._psnr(picture, known)}
         if self._everywhere and not known.all():

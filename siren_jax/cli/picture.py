@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from siren_jax import metrics
 from siren_jax.cli.estimate import Estimate
+from siren_jax.cli.subject import PSNR, Sampled
 from siren_jax.neural_field import RENDERED, NeuralField
 from siren_jax.objectives import supervise
 from siren_jax.recipes import TARGETS
@@ -20,7 +21,7 @@ ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
 ALIGNMENTS = {None: "none", 0: "mean", 1: "mean and plane"}
 
 
-class Picture:
+class Picture(Sampled):
     """The pixels of a picture; see `Subject`.
 
     What a target leaves open is taken from the truth before a PSNR, see `metrics.aligned`: the mean, and for a
@@ -33,11 +34,11 @@ class Picture:
         integral_weight: of the integral form of a derivative; without it where zero.
     """
 
-    measure = "psnr"
+    measure = PSNR
     files = ("reconstruction.png",)
 
     def __init__(self, dataset: PixelDataset, target: str, weights: Mapping[str, float], integral_weight: float):
-        self.dataset = dataset
+        self.dataset = self._pixels = dataset
         integrals = [q for q in TARGETS[target] if q.endswith("integral")]
         self._quantities = tuple(q for q in TARGETS[target] if integral_weight or q not in integrals)
         self.weights = {**weights, **(dict.fromkeys(integrals, integral_weight) if integral_weight else {})}
@@ -47,7 +48,7 @@ class Picture:
         self._estimate = Estimate(dataset, ESTIMATED)
 
     def sampler(self, batch_size: int) -> Partial:
-        return self.dataset.sampler(batch_size, quantities=self._quantities)
+        return self._pixels.sampler(batch_size, quantities=self._quantities)
 
     def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
         return NeuralField(network, self.dataset.frame, self.dataset.value_range, "image", record=record)  # pyright: ignore
@@ -65,7 +66,7 @@ class Picture:
         field = self.field(network, {})
         prediction = {quantity: field.render(of=quantity) for quantity in RENDERED}
         prediction["value"] = self._grid(self._aligned(self._values(network)))
-        return plot.comparison(self.dataset.grids(), prediction, title=title, value_range=self.dataset.value_range)
+        return plot.comparison(self._pixels.grids(), prediction, title=title, value_range=self.dataset.value_range)
 
     def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
         values = self._values(network)

@@ -1,4 +1,4 @@
-"""`siren-jax render`: a `.siren` file as a picture, a sound, a video or an array, at any resolution."""
+"""`siren-jax render`: a `.siren` file as a picture, a sound, a video, a mesh or an array, at any resolution."""
 
 import math
 import os
@@ -12,10 +12,12 @@ import tyro
 
 from siren_jax.cli.options import optional
 from siren_jax.cli.picture import write_picture
+from siren_jax.cli.shape import RESOLUTION, write_mesh, write_view
 from siren_jax.cli.sound import excerpt, write_sound
 from siren_jax.cli.timeline import Timeline, timeline
 from siren_jax.cli.video import as_bytes, frame_at, write_video
 from siren_jax.errors import InputError
+from siren_jax.level_set import check_resolution
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.storage import umask
 
@@ -27,12 +29,14 @@ FORMATS = {
     "image": (".png", ".npy"),
     "sound": (".wav", ".flac", ".ogg", ".npy"),
     "video": (".mp4", ".gif", ".png", ".npy"),
+    "shape": (".ply", ".obj", ".stl", ".png", ".npy"),
 }
 # Options that say something about some kinds of signals alone.
 OPTIONS = {
     "image": {"shape", "scale", "region"},
     "sound": {"rate", "between"},
     "video": {"shape", "scale", "region", "rate", "between", "at"},
+    "shape": {"resolution", "view"},
 }
 
 
@@ -41,15 +45,16 @@ Area = tuple[tuple[float, float], tuple[float, float]]
 
 @dataclass(frozen=True)
 class Render:
-    """Sample a .siren file at any resolution, all of it or a part, and write a picture, a sound, a video or an
-    array."""
+    """Sample a .siren file at any resolution, all of it or a part, and write a picture, a sound, a video, a mesh or
+    an array."""
 
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """The .siren file."""
-    out: Annotated[str, tyro.conf.arg(metavar="PNG|WAV|MP4|NPY")]
+    out: Annotated[str, tyro.conf.arg(metavar="PNG|WAV|MP4|PLY|NPY")]
     """File to write. A picture: a PNG of 8 bits, made in memory, or an NPY of float32 in true units, (h, w, c) or
     (h, w, c, 2). A sound: WAV, FLAC or OGG of 16 bits, or an NPY (n, c). A video: MP4 or GIF, an NPY (t, h, w, c), or
-    a PNG of one frame."""
+    a PNG of one frame. A shape: a mesh as PLY, OBJ or STL, a PNG of it, or its signed distance as an NPY (n, n, n, 1)
+    over the cube, all in the units of the original."""
     shape: Annotated[tuple[int, int] | None, optional("H W", "that of the original or of the region")] = None
     """Height and width of a picture or a video."""
     scale: Annotated[float | None, optional("S", "1")] = None
@@ -65,6 +70,10 @@ class Render:
     """Part of a sound or a video, in seconds."""
     at: Annotated[float | None, optional("SECONDS", "none")] = None
     """One frame of a video, at any time; as a PNG, or an NPY (1, h, w, c)."""
+    resolution: Annotated[int | None, optional("N", "256")] = None
+    """Cells along each side of the cube that a shape is looked for in, a multiple of 8."""
+    view: Annotated[tuple[float, float] | None, optional("AZIMUTH ELEVATION", "-60 25")] = None
+    """Where a shape is seen from in a PNG, in degrees; its z axis is up."""
     overwrite: bool = False
     """Replace the file if it exists."""
 
@@ -81,6 +90,9 @@ class Render:
             sound = excerpt(field, self.between, self.rate)
             write_sound(self.out, sound, overwrite=self.overwrite)
             print(f"{sound.seconds:.4g} s of {self.file} at {sound.rate} Hz: {self.out}")
+            return 0
+        if field.kind == "shape":
+            self._write_shape(field, suffix)
             return 0
         area, sides = self._area(field), self._sides(field)
         moments = self._moments(field, suffix, sides) if field.kind == "video" else None
@@ -110,6 +122,24 @@ class Render:
             raise InputError("a PNG holds one frame of a video: tell which with --at, in seconds.")
         if self.at is not None and suffix not in (".png", ".npy"):
             raise InputError(f"--at takes one frame, written as .png or .npy, but --out is {self.out!r}.")
+
+    def _write_shape(self, field: NeuralField, suffix: str) -> None:
+        resolution = RESOLUTION if self.resolution is None else self.resolution
+        check_resolution(resolution)
+        if self.view is not None and (suffix != ".png" or not np.isfinite(self.view).all()):
+            raise InputError("--view takes two angles in degrees, for a .png.")
+        if suffix == ".npy":
+            self._write_array(field, (resolution,) * 3, None)
+            print(f"signed distance of {self.file} at {' x '.join([str(resolution)] * 3)}: {self.out}")
+            return
+        mesh = field.mesh(resolution)
+        if not len(mesh.faces):
+            raise InputError(f"{self.file!r} has no surface: its field has one sign throughout the cube.")
+        if suffix == ".png":
+            write_view(self.out, mesh, self.view, overwrite=self.overwrite)
+        else:
+            write_mesh(self.out, mesh, overwrite=self.overwrite)
+        print(f"surface of {self.file} at resolution {resolution}, {len(mesh.faces):,} triangles: {self.out}")
 
     def _moments(self, field: NeuralField, suffix: str, sides: tuple[int, int]) -> Timeline:
         """The frames of a video that are asked for."""

@@ -29,7 +29,7 @@ class Session:
         directory: made if it is not there.
         name: stem of the `.siren` file.
         subject: the signal.
-        target: `watch` answers true once the quality over all samples reaches so many dB.
+        target: `watch` answers true once the quality over all samples reaches it.
         preview_every: steps between figures during the fit.
         tensorboard: whether to log for TensorBoard.
         overwrite: replace what an earlier fit left in the directory.
@@ -59,7 +59,7 @@ class Session:
         self._previewed = 0
         self._curve: list[tuple[int, float]] = []
         self._rest_until = -math.inf
-        self.reporter = Reporter(subject.measure.upper())
+        self.reporter = Reporter(subject.measure)
 
     def watch(self, progress: Progress) -> bool:
         """Shows and logs the state of a fit; true once the target is reached."""
@@ -71,13 +71,14 @@ class Session:
             progress.spent, progress.step, progress.terms["loss"], estimate, 1 / progress.seconds_per_step, left
         )
         if self._tensorboard is not None and fresh:
-            self._tensorboard.scalars({**progress.terms, self._subject.measure: estimate}, progress.step)
+            self._tensorboard.scalars({**progress.terms, self._subject.measure.name: estimate}, progress.step)
         if self._preview_every and progress.step // self._preview_every > self._previewed:
             self._previewed = progress.step // self._preview_every
             self._preview(network, progress.step)
-        if self._target is None or not fresh or estimate < self._target:
+        reaches = self._subject.measure.reaches
+        if self._target is None or not fresh or not reaches(estimate, self._target):
             return False
-        return self._subject.quality(network) >= self._target
+        return reaches(self._subject.quality(network), self._target)
 
     def _estimate(self, network: nnx.Module, step: int) -> bool:
         """Measures the quality if that takes no more than a twentieth of the time; whether it did."""
@@ -116,11 +117,18 @@ class Session:
             "parameters": count_parameters(network),
             "stopped_by": fitted.stopped_by,
         }
-        label = subject.measure.upper() + (f", {subject.note}" if subject.note else "")
-        title = f"{self._name}: {label} {quality[subject.measure]:.1f} dB after {fitted.steps:,} steps"
+        measure = subject.measure._replace(label=", ".join(filter(None, (subject.measure.label, subject.note))))
+        title = f"{self._name}: {measure.tell(quality[measure.name])} after {fitted.steps:,} steps"
         comparison = subject.figure(network, title)
         self._write_figure("comparison.png", comparison)
-        self._write_figure("curve.png", plot.learning_curve(fitted.history, self._curve, title=title, label=label))
+        curve = plot.learning_curve(
+            fitted.history,
+            self._curve,
+            title=title,
+            label=f"{measure.label} ({measure.unit})",
+            logarithmic=measure.less_is_better,
+        )
+        self._write_figure("curve.png", curve)
         if self._tensorboard is not None:
             self._tensorboard.figure("comparison", comparison, fitted.steps)
             self._tensorboard.weights(fitted.network, fitted.steps)

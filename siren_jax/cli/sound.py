@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from siren_jax import metrics
 from siren_jax.cli.estimate import Estimate
+from siren_jax.cli.subject import SNR, Sampled
 from siren_jax.cli.timeline import timeline
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField
@@ -25,10 +26,10 @@ ESTIMATED = 16384  # samples of the SNR that is shown between chunks
 FILTER_REACH = 10  # samples of the lower rate, the half length of SciPy's filter
 
 
-class Recording:
+class Recording(Sampled):
     """The samples of a sound; see `Subject`. Its loudest sample becomes 1, as in the paper."""
 
-    measure = "snr"
+    measure = SNR
     note = ""
     files = ("reconstruction.wav",)
 

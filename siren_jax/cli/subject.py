@@ -1,13 +1,36 @@
 """What a fit is about, as its session sees it."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from flax import nnx
 
 from siren_jax.fit import Objective, Sample
 from siren_jax.neural_field import NeuralField
-from siren_jax.signals import SampleDataset
+from siren_jax.signals import OmegaChoice, SampleDataset, choose_omega
+
+
+class Measure(NamedTuple):
+    """What the quality of a fit is told in."""
+
+    name: str
+    """In the metrics and in the option of its target."""
+    label: str
+    unit: str = "dB"
+    decimals: int = 1
+    less_is_better: bool = False
+
+    def reaches(self, value: float, target: float) -> bool:
+        return value <= target if self.less_is_better else value >= target
+
+    def tell(self, value: float | None, further: int = 0) -> str:
+        """With the unit, and so many more decimals than usual."""
+        if value is None or value != value:
+            return f"{self.label} undefined"
+        return f"{self.label} {value:.{self.decimals + further}f} {self.unit}"
+
+
+PSNR, SNR = Measure("psnr", "PSNR"), Measure("snr", "SNR")
 
 
 @runtime_checkable
@@ -15,7 +38,14 @@ class Subject(Protocol):
     """A signal that is fitted: how good a network is, and what is written of it."""
 
     @property
-    def dataset(self) -> SampleDataset: ...
+    def points(self) -> int:
+        """How many there are for a batch to draw from."""
+        ...
+
+    @property
+    def features(self) -> tuple[int, int]:
+        """Coordinates of a point, and channels of its value."""
+        ...
 
     @property
     def objective(self) -> Objective:
@@ -28,8 +58,8 @@ class Subject(Protocol):
         ...
 
     @property
-    def measure(self) -> str:
-        """Name of the quality, in the metrics: "psnr" or "snr"."""
+    def measure(self) -> Measure:
+        """Of the quality."""
         ...
 
     @property
@@ -42,6 +72,10 @@ class Subject(Protocol):
         """Names of what `write` writes."""
         ...
 
+    def choose_omega(self) -> OmegaChoice:
+        """The first omega that suits the signal."""
+        ...
+
     def sampler(self, batch_size: int) -> Sample:
         """Draws batches of so many points for the objective."""
         ...
@@ -51,11 +85,11 @@ class Subject(Protocol):
         ...
 
     def estimate(self, network: nnx.Module) -> float:
-        """Quality in dB on some thousand samples."""
+        """Quality on some thousand points."""
         ...
 
     def quality(self, network: nnx.Module) -> float:
-        """Quality in dB that a target is compared with: on all samples, or on as many as a second allows."""
+        """Quality that a target is compared with: on all points, or on as many as a second or two allow."""
         ...
 
     def figure(self, network: nnx.Module, title: str) -> Any:
@@ -68,3 +102,20 @@ class Subject(Protocol):
         `path` gives a file name its directory.
         """
         ...
+
+
+class Sampled:
+    """What subjects share that are arrays of samples."""
+
+    dataset: SampleDataset
+
+    @property
+    def points(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def features(self) -> tuple[int, int]:
+        return len(self.dataset.shape), self.dataset.channels
+
+    def choose_omega(self) -> OmegaChoice:
+        return choose_omega(self.dataset.signal, self.dataset.frame)

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import jax
 from flax import nnx
-from numpy import ndarray
 
 from siren_jax.cli.options import optional
 from siren_jax.cli.session import Session
@@ -18,7 +17,6 @@ from siren_jax.errors import InputError
 from siren_jax.fit import fit
 from siren_jax.network import SIREN
 from siren_jax.recipes import Recipe
-from siren_jax.signals import Frame, choose_omega
 from siren_jax.storage import LIMITS, MAX_OMEGA
 
 MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which Adam and the last good state keep four
@@ -71,21 +69,15 @@ class Training:
         given = {"learning_rate": self.learning_rate, "batch_size": self.batch_size, "steps": self.steps}
         return base._replace(**{name: value for name, value in given.items() if value is not None})
 
-    def network(self, signal: ndarray, known: float, recipe: Recipe) -> tuple[SIREN, str]:
-        """A network for a signal `(*shape, c)`, of whose samples a part is known; and where its first omega comes
-        from."""
-        frame = Frame(signal.shape[:-1])
+    def network(self, subject: Subject, recipe: Recipe) -> tuple[SIREN, str]:
+        """A network for a subject, and where its first omega comes from."""
         if self.omega == "auto":
-            first_omega, reason = choose_omega(signal, frame)
-            if known < 1:  # sampled at random that density resolves frequencies lower by its root
-                first_omega *= known ** (1 / len(frame.shape))
-                reason += f"; {known:.2g} of the samples are known"
+            first_omega, reason = subject.choose_omega()
             print(f"omega {first_omega:.4g}: {reason}", file=sys.stderr)
         else:
             first_omega, reason = float(self.omega), "option"
         network = SIREN(
-            len(frame.shape),
-            signal.shape[-1],
+            *subject.features,
             width=self.width,
             depth=self.depth,
             first_omega=first_omega,
@@ -114,8 +106,6 @@ class Output:
 def train(
     subject: Subject,
     name: str,
-    signal: ndarray,
-    known: float,
     base: Recipe,
     training: Training,
     output: Output,
@@ -126,8 +116,6 @@ def train(
     Args:
         subject: what is fitted.
         name: of the `.siren` file and, unless `output` has one, of the directory.
-        signal: `(*shape, c)`, whose frequencies suggest an omega.
-        known: which part of its samples is known.
         base: the recipe, of which the options replace parts.
         training: options.
         output: options.
@@ -143,12 +131,12 @@ def train(
         tensorboard=output.tensorboard,
         overwrite=output.overwrite,
     )
-    network, omega_from = training.network(signal, known, recipe)
+    network, omega_from = training.network(subject, recipe)
     with session.reporter:
         fitted = fit(
             network,
             subject.objective,
-            subject.sampler(min(recipe.batch_size or len(subject.dataset), max(LEAST_BATCH, len(subject.dataset)))),
+            subject.sampler(min(recipe.batch_size or subject.points, max(LEAST_BATCH, subject.points))),
             key=jax.random.key(training.seed),
             steps=recipe.steps if training.seconds is None else training.steps,
             seconds=training.seconds,
@@ -171,10 +159,9 @@ def tell(subject: Subject, summary: dict[str, Any], message: str) -> None:
         print(f"siren-jax: stopped {message}; the last good network was written.", file=sys.stderr)
     elif summary["stopped_by"] == "interrupt":
         print("siren-jax: interrupted; what was learned was written.", file=sys.stderr)
-    decibels = summary[subject.measure]
-    quality = "undefined" if decibels is None else f"{decibels:.2f} dB"
+    quality = subject.measure.tell(summary[subject.measure.name], further=1)
     note = f" ({subject.note})" if subject.note else ""
-    print(f"{subject.measure.upper()} {quality}{note} after {summary['steps']:,} steps in {summary['seconds']:.1f} s")
+    print(f"{quality}{note} after {summary['steps']:,} steps in {summary['seconds']:.1f} s")
     for path in summary["files"]:
         print(f"  {path}")
 

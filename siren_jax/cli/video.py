@@ -12,6 +12,7 @@ from numpy import ndarray
 
 from siren_jax import metrics
 from siren_jax.cli.estimate import Estimate
+from siren_jax.cli.subject import PSNR, Sampled
 from siren_jax.neural_field import NeuralField
 from siren_jax.objectives import supervise
 from siren_jax.signals import SampleDataset, Video, encode_video
@@ -23,10 +24,10 @@ JUDGED = 65536  # pixels of the PSNR that a target is compared with: a whole vid
 SHOWN = 5  # frames of a contact sheet
 
 
-class Clip:
+class Clip(Sampled):
     """The pixels of a video; see `Subject`."""
 
-    measure = "psnr"
+    measure = PSNR
     note = ""
 
     def __init__(self, video: Video):

@@ -11,15 +11,21 @@ from siren_jax.plot.colors import COLORS
 
 
 def learning_curve(
-    history: Mapping[str, ndarray], quality: Sequence[tuple[int, float]] = (), *, title: str = "", label: str = "PSNR"
+    history: Mapping[str, ndarray],
+    quality: Sequence[tuple[int, float]] = (),
+    *,
+    title: str = "",
+    label: str = "PSNR (dB)",
+    logarithmic: bool = False,
 ) -> Figure:
     """Terms of the loss against steps on a logarithmic scale, and the quality where it was measured.
 
     Args:
         history: as `fit` returns it.
-        quality: pairs of a step and decibels.
+        quality: pairs of a step and a figure of merit.
         title: one line above.
-        label: what the decibels are of.
+        label: of that figure, with its unit.
+        logarithmic: whether it has a logarithmic scale.
     """
     figure = Figure(figsize=(7, 6 if quality else 3.5), layout="constrained")
     axes = figure.subplots(2 if quality else 1, 1, sharex=True, squeeze=False)[:, 0]
@@ -34,7 +40,7 @@ def learning_curve(
     axes[0].legend()
     if quality:
         axes[1].plot(*np.array(quality).T, color=COLORS[0], marker="." if len(quality) < 60 else "")
-        axes[1].set_ylabel(f"{label} (dB)")
+        axes[1].set(ylabel=label, yscale="log" if logarithmic else "linear")
     for axis in axes:
         axis.grid(alpha=0.3)
     axes[-1].set_xlabel("step")

@@ -17,12 +17,15 @@ _SIGNATURES = (
     (0, b"RF64", "sound"),
     (8, b"WAVE", "sound"),
     (8, b"AIF", "sound"),
+    (0, b"ply\n", "shape"),
+    (0, b"ply\r", "shape"),
 )
 _PICTURE_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix")  # of files that begin as an MP4 does
 _SUFFIXES: dict[str, str] = {
     **dict.fromkeys(
         (".wav", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".mp3", ".au", ".caf", ".w64"), "sound"
     ),
+    **dict.fromkeys((".ply", ".obj", ".stl", ".xyz"), "shape"),
     **dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"), "video"),
 }
 
@@ -45,7 +48,7 @@ def check_file(path: str, needed: str) -> None:
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """The kind of signal in a file: "sound", "video", or "image", which is what is left.
+    """The kind of signal in a file: "sound", "video", "shape", or "image", which is what is left.
 
     By its first bytes, and by its name where they do not tell. A GIF of several frames is a video.
 
@@ -53,7 +56,7 @@ def kind_of(path: str | os.PathLike[str]) -> str:
         InputError: there is no such file, or nothing in it.
     """
     path = os.fspath(path)
-    check_file(path, "a picture, a sound or a video")
+    check_file(path, "a picture, a sound, a video or a shape")
     with open(path, "rb") as file:
         start = file.read(16)
     for offset, signature, kind in _SIGNATURES:

@@ -94,7 +94,7 @@ def _read(path: str, keep_alpha: bool) -> Float[ndarray, "h w c"]:
                 return _channels(ImageOps.exif_transpose(file), keep_alpha)
     except UnidentifiedImageError:
         raise InputError(
-            f"{path!r} is not a picture in a format that Pillow reads, nor a known kind of sound or video."
+            f"{path!r} is not a picture in a format that Pillow reads, nor a known kind of sound, video or shape."
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path!r} is too large to be decoded safely: {error}") from None
