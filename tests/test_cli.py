@@ -317,7 +317,7 @@ def test_a_rendered_picture_has_the_values_of_the_function(fitted, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--out", "a.jpg"], "ends in one of .flac, .gif, .mp4, .npy, .ogg, .png, .wav"),
+        (["--out", "a.jpg"], "ends in one of .flac, .gif, .mp4, .npy, .obj, .ogg, .ply, .png, .stl, .wav"),
         (["--out", "there.png"], "exists"),
         (["--out", "no/a.png"], "cannot be written"),
         (["--out", "no/a.npy"], "cannot be written"),

@@ -106,7 +106,7 @@ def test_pictures_and_masks_that_do_not_fit_are_refused(files, capsys):
         (["--seconds", "-1"], "--seconds"),
         (["--omega", "much"], "'auto'"),
         (["--width", "0"], "--width"),
-        (["--batch-size", "3"], "at least 16"),
+        (["--batch-size", "3"], "at least 4"),
         (["--learning-rate", "nan"], "--learning-rate"),
         (["--seed", "-1"], "--seed"),
         (["--size", "0"], "--size"),

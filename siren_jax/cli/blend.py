@@ -17,7 +17,7 @@ from siren_jax.cli.estimate import Estimate
 from siren_jax.cli.options import optional
 from siren_jax.cli.picture import write_picture
 from siren_jax.cli.subject import PSNR, Sampled
-from siren_jax.cli.training import Output, Training, train
+from siren_jax.cli.training import Output, Training, check_positive, train
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField
 from siren_jax.objectives import supervise
@@ -51,8 +51,8 @@ class Blend:
 
     def run(self) -> int:
         self.training.check()
-        if self.size is not None and self.size < 1:
-            raise InputError(f"--size takes a positive number, but is {self.size}.")
+        self.output.check()
+        check_positive(self, ("size",))
         front, back = self._pictures()
         free = self._free(front)
         if front.shape[-1] == 4:
@@ -63,7 +63,8 @@ class Blend:
         composite = Composite(front, back, free, mode=mode, value_range=(0.0, 1.0))
         name = "-".join(os.path.splitext(os.path.basename(path))[0] for path in (self.foreground, self.background))
         subject = Composition(composite)
-        return train(subject, name, TUNED["values"], self.training, self.output, {"mode": mode})
+        recipe, target = self.training.recipe(TUNED["values"]), self.training.target_psnr
+        return train(subject, name, recipe, self.training, self.output, {"mode": mode}, target=target)
 
     def _pictures(self) -> tuple[Float[ndarray, "h w a"], Float[ndarray, "h w b"]]:
         front = load_image(self.foreground, keep_alpha=self.mask is None)

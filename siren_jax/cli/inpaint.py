@@ -17,7 +17,7 @@ from siren_jax.cli.estimate import Estimate
 from siren_jax.cli.options import optional
 from siren_jax.cli.picture import write_picture
 from siren_jax.cli.subject import PSNR, Sampled
-from siren_jax.cli.training import Output, Training, number, train
+from siren_jax.cli.training import Output, Training, check_positive, number, train
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField
 from siren_jax.objectives import supervise, with_prior
@@ -51,13 +51,13 @@ class Inpaint:
 
     def run(self) -> int:
         self.training.check()
+        self.output.check()
         if (self.mask is None) == (self.keep is None):
             raise InputError("tell which pixels are known: either by --mask or by --keep.")
         weight = WEIGHTS[self.prior] if self.prior_weight is None else self.prior_weight
         if not 0 <= weight < np.inf:
             raise InputError(f"--prior-weight takes a number that is not negative, but is {weight:g}.")
-        if self.size is not None and self.size < 1:
-            raise InputError(f"--size takes a positive number, but is {self.size}.")
+        check_positive(self, ("size",))
         kept = None if self.keep is None else _share(self.keep)
         image = load_image(self.file, size=self.size)
         known = self._known(image.shape[:2], kept)
@@ -65,7 +65,8 @@ class Inpaint:
         name = os.path.splitext(os.path.basename(self.file))[0]
         subject = Gaps(picture, self.prior if weight else "none", weight, judged_everywhere=kept is not None)
         record = {"prior": self.prior, "prior_weight": weight, "known": float(known.mean())}
-        return train(subject, name, TUNED_INPAINTING, self.training, self.output, record)
+        recipe, target = self.training.recipe(TUNED_INPAINTING), self.training.target_psnr
+        return train(subject, name, recipe, self.training, self.output, record, target=target)
 
     def _known(self, shape: tuple[int, ...], kept: float | None) -> Bool[ndarray, "h w"]:
         if kept is not None:

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 from flax import nnx
@@ -15,74 +15,123 @@ from siren_jax.cli.session import Session
 from siren_jax.cli.subject import Subject
 from siren_jax.errors import InputError
 from siren_jax.fit import fit
-from siren_jax.network import SIREN
-from siren_jax.recipes import Recipe
-from siren_jax.storage import LIMITS, MAX_OMEGA
+from siren_jax.network import SIREN, ReLUMLP
+from siren_jax.recipes import Recipe, constant, cosine_decay
+from siren_jax.storage import LIMITS, MAX_OMEGA, Network
 
+SCHEDULES = {"cosine": cosine_decay, "constant": constant}
 MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which Adam and the last good state keep four
-LEAST_BATCH = 16  # points
 
 
 @dataclass(frozen=True)
 class Training:
-    """The network and how it learns."""
+    """The network and how it learns; what is left out comes from the recipe."""
 
-    width: int = 256
+    model: Literal["siren", "relu"] = "siren"
+    """The network: sines, or the ReLU baseline."""
+    width: Annotated[int | None, optional("N", "256, of videos 1024")] = None
     """Units of a hidden layer."""
     depth: int = 3
     """Hidden layers after the first."""
-    omega: Annotated[str, optional("auto|OMEGA", "auto")] = "auto"
-    """Frequency factor of the first layer: higher for finer detail. `auto` goes by the picture's own frequencies."""
-    steps: Annotated[int | None, optional("N", "2000; no limit with --seconds")] = None
+    omega: Annotated[
+        str | None,
+        optional(
+            "auto|OMEGA", "auto for values of pictures and sounds, else 30; with --recipe paper 30, of sounds 3000"
+        ),
+    ] = None
+    """Frequency factor of the first layer: higher for finer detail. `auto` goes by the signal's own frequencies."""
+    hidden_omega: float = 30.0
+    """Frequency factor of the layers after the first."""
+    weight_scale: Annotated[
+        float | None, optional("FACTOR", "2 for values of pictures and sounds, else 1; 1 with --recipe paper")
+    ] = None
+    """Factor on the initial weights of the sine layers after the first."""
+    steps: Annotated[
+        int | None, optional("N", "2000 for values, 4000 for a video, else 1000; no limit with --seconds")
+    ] = None
     """Stop after so many steps. Repeatable to the last bit from the seed."""
     seconds: Annotated[float | None, optional("S", "no limit")] = None
     """Stop after so many seconds of fitting, compilation not counted."""
     target_psnr: Annotated[float | None, optional("DB", "none")] = None
-    """Stop as soon as the PSNR over all pixels reaches so many dB."""
-    batch_size: Annotated[int | None, optional("N", "2048")] = None
-    """Points of a step."""
-    learning_rate: Annotated[float | None, optional("RATE", "0.00025")] = None
-    """Of Adam at the start; to zero over the budget along a cosine."""
+    """Stop as soon as the PSNR over all pixels, or 65,536 of a video's, reaches so many dB."""
+    batch_size: Annotated[
+        str | None, optional("N|full", "1024 to 4096; all if there are fewer or with --recipe paper")
+    ] = None
+    """Points of a step, or `full` for the whole signal."""
+    learning_rate: Annotated[
+        float | None, optional("RATE", "0.00025 for values, else 0.0003; 0.0001 with --recipe paper")
+    ] = None
+    """Of Adam. In the first layer at most 0.015 / omega, but with --recipe paper."""
+    schedule: Annotated[
+        Literal["cosine", "constant"] | None, optional("{cosine,constant}", "cosine, or constant with --recipe paper")
+    ] = None
+    """Of the learning rate: to zero over the budget along a cosine, or constant."""
     seed: int = 0
     """Of the initial weights and of every batch."""
 
     def check(self) -> None:
         """Refuses settings that cannot be meant, before anything is read."""
-        for name in ("steps", "seconds", "target_psnr", "learning_rate"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(f"--{name.replace('_', '-')} takes a positive number, but is {value:g}.")
-        if self.omega != "auto" and not 0 < number(self.omega) < MAX_OMEGA:
+        positive = ("steps", "seconds", "target_psnr", "learning_rate", "hidden_omega", "weight_scale")
+        check_positive(self, positive)
+        if self.omega not in (None, "auto") and not 0 < number(self.omega) < MAX_OMEGA:
             raise InputError(f"--omega takes a positive number below {MAX_OMEGA:g} or 'auto', but is {self.omega!r}.")
-        if self.batch_size is not None and self.batch_size < LEAST_BATCH:
-            raise InputError(f"--batch-size takes at least {LEAST_BATCH} points, but is {self.batch_size}.")
-        for name, least in (("width", 1), ("depth", 0)):
-            if not least <= (value := getattr(self, name)) <= LIMITS[name]:
-                raise InputError(f"--{name} takes a whole number from {least} to {LIMITS[name]}, but is {value}.")
-        if self.depth * self.width**2 > MAX_WEIGHTS:
-            raise InputError(f"--width {self.width} and --depth {self.depth} make over {MAX_WEIGHTS:,} weights.")
+        if not self.hidden_omega < MAX_OMEGA:
+            raise InputError(f"--hidden-omega takes a number below {MAX_OMEGA:g}, but is {self.hidden_omega:g}.")
+        if self.model == "relu" and (self.omega or self.weight_scale):
+            raise InputError("--omega and --weight-scale are of sine networks; leave them out with --model relu.")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed takes a whole number from 0 to {2**32 - 1}, but is {self.seed}.")
+        self.units(1)
+
+    def units(self, usual: int) -> int:
+        """The width, `usual` where it was left out; refuses networks that cannot be."""
+        width = usual if self.width is None else self.width
+        for name, value, least in (("width", width, 1), ("depth", self.depth, 0)):
+            if not least <= value <= LIMITS[name]:
+                raise InputError(f"--{name} takes a whole number from {least} to {LIMITS[name]}, but is {value}.")
+        if self.depth * width**2 > MAX_WEIGHTS:
+            raise InputError(f"--width {width} and --depth {self.depth} make over {MAX_WEIGHTS:,} weights; take less.")
+        return width
 
     def recipe(self, base: Recipe) -> Recipe:
         """A recipe with what the options replace."""
-        given = {"learning_rate": self.learning_rate, "batch_size": self.batch_size, "steps": self.steps}
-        return base._replace(**{name: value for name, value in given.items() if value is not None})
+        given = {
+            "learning_rate": self.learning_rate,
+            "schedule": SCHEDULES.get(self.schedule or ""),
+            "weight_scale": self.weight_scale,
+        }
+        recipe = base._replace(**{name: value for name, value in given.items() if value is not None})
+        if self.omega is None:
+            return recipe
+        return recipe._replace(first_omega=None if self.omega == "auto" else float(self.omega))
 
-    def network(self, subject: Subject, recipe: Recipe) -> tuple[SIREN, str]:
-        """A network for a subject, and where its first omega comes from."""
-        if self.omega == "auto":
+    def batch(self, points: int, recipe: Recipe) -> int:
+        """Points of a step."""
+        if self.batch_size is None:
+            return min(recipe.batch_size or points, points)
+        if self.batch_size == "full":
+            return points
+        if not self.batch_size.isdecimal():
+            raise InputError(f"--batch-size takes a number of samples or 'full', but is {self.batch_size!r}.")
+        return int(self.batch_size)
+
+    def network(self, subject: Subject, recipe: Recipe, width: int) -> tuple[Network, str]:
+        """The network, and where its first omega comes from."""
+        rngs = nnx.Rngs(self.seed)
+        if self.model == "relu":
+            return ReLUMLP(*subject.features, width=width, depth=self.depth, rngs=rngs), "none"
+        first_omega, reason = recipe.first_omega, "option" if self.omega else "recipe"
+        if first_omega is None:
             first_omega, reason = subject.choose_omega()
             print(f"omega {first_omega:.4g}: {reason}", file=sys.stderr)
-        else:
-            first_omega, reason = float(self.omega), "option"
         network = SIREN(
             *subject.features,
-            width=self.width,
+            width=width,
             depth=self.depth,
             first_omega=first_omega,
+            omega=self.hidden_omega,
             weight_scale=recipe.weight_scale,
-            rngs=nnx.Rngs(self.seed),
+            rngs=rngs,
         )
         return network, reason
 
@@ -102,45 +151,54 @@ class Output:
     json: bool = False
     """Print the metrics as one JSON object, the last line of the output."""
 
+    def check(self) -> None:
+        """Refuses settings that cannot be meant."""
+        check_positive(self, ("preview_every",))
+
 
 def train(
     subject: Subject,
     name: str,
-    base: Recipe,
+    recipe: Recipe,
     training: Training,
     output: Output,
     record: dict[str, Any],
+    *,
+    width: int = 256,
+    target: float | None = None,
 ) -> int:
     """Fits a network to a subject, writes and tells what came of it; the command's exit code.
 
     Args:
         subject: what is fitted.
         name: of the `.siren` file and, unless `output` has one, of the directory.
-        base: the recipe, of which the options replace parts.
+        recipe: with what the options replaced.
         training: options.
         output: options.
         record: what the `.siren` file keeps of how it was made, beside what holds for every fit.
+        width: units of a hidden layer, unless the options have another number.
+        target: of the subject's measure, at which the fit stops.
     """
-    recipe = training.recipe(base)
+    sample = subject.sampler(training.batch(subject.points, recipe))
     session = Session(
         output.out or os.path.join("out", name),
         name,
         subject,
-        target=training.target_psnr,
+        target=target,
         preview_every=output.preview_every,
         tensorboard=output.tensorboard,
         overwrite=output.overwrite,
     )
-    network, omega_from = training.network(subject, recipe)
+    network, omega_from = training.network(subject, recipe, training.units(width))
     with session.reporter:
         fitted = fit(
             network,
             subject.objective,
-            subject.sampler(min(recipe.batch_size or subject.points, max(LEAST_BATCH, subject.points))),
+            sample,
             key=jax.random.key(training.seed),
-            steps=recipe.steps if training.seconds is None else training.steps,
+            steps=recipe.steps if training.steps is None and training.seconds is None else training.steps,
             seconds=training.seconds,
-            optimizer=recipe.optimizer(network.first_omega),
+            optimizer=recipe.optimizer(getattr(network, "first_omega", None)),
             schedule=recipe.schedule,
             weights=subject.weights,
             watch=session.watch,
@@ -164,6 +222,14 @@ def tell(subject: Subject, summary: dict[str, Any], message: str) -> None:
     print(f"{quality}{note} after {summary['steps']:,} steps in {summary['seconds']:.1f} s")
     for path in summary["files"]:
         print(f"  {path}")
+
+
+def check_positive(options: Any, names: tuple[str, ...]) -> None:
+    """Refuses options that are given and not positive numbers."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"--{name.replace('_', '-')} takes a positive number, but is {value:g}.")
 
 
 def number(text: str) -> float:
