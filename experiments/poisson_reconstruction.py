@@ -8,7 +8,10 @@ the picture whose differences between neighbours are nearest to the mean of both
 picture itself. A network is also compared with the picture, and so is the solve: its PSNR is what Sobel's smoothing
 leaves. Means are aligned; the contrast is the slope of the network's values over the truth's.
 
-python -m experiments.poisson_reconstruction
+Expected on the 256 x 256 camera, against the solve: gradient 46.9 dB and contrast 1.002, Laplacian 35.2 dB and 0.988;
+against the picture the gradient's fit has 32.9 dB and its solve 31.7. Colour has not been measured at this size yet.
+
+An hour on two CPU cores:  python -m experiments.poisson_reconstruction
 """
 
 import dataclasses
