@@ -50,7 +50,7 @@ ALLOWED = {
     "signals.mesh": ("", "jaxtyping numpy scipy"),
     "signals.placement": ("", "jaxtyping numpy"),
     "signals.orientation": ("signals.mesh", "jaxtyping numpy scipy"),
-    "signals.surface": ("errors signals.mesh signals.placement signals.samples", ARRAYS),
+    "signals.surface": ("errors signals.mesh signals.placement signals.samples", f"{ARRAYS} scipy"),
     "signals.nearest": ("raster signals.mesh signals.surface", "jaxtyping numpy scipy"),
     "signals.shape_files": ("errors signals.files signals.mesh", "jaxtyping numpy trimesh"),
     "signals.scan": (

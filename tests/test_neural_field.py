@@ -12,6 +12,7 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from siren_jax import SIREN, Frame, InputError, NeuralField, ReLUMLP, laplacian, load, neural_field
+from siren_jax.signals import Placement
 
 
 def make(network=SIREN, shape=(6, 10), c=1, value_range=(0.0, 255.0)) -> NeuralField:
@@ -193,6 +194,44 @@ def test_a_header_that_lies_is_refused_with_its_lie(change, message, tmp_path):
     make().save(path)
     rewritten(path, change)
     with pytest.raises(InputError, match=message):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed("placement", to=None),
+        changed("placement", to={"centre": [0, 0, 0]}),
+        changed("placement", "scale", to=-4.0),
+        changed("placement", "scale", to=True),
+        changed("placement", "scale", to=float("inf")),
+        changed("placement", "scale", to=1.0),  # other than the values have
+        changed("placement", "centre", to=[0, 0]),
+        changed("placement", "centre", to=[0, 0, 1e300]),
+        changed("placement", "centre", to=[0, 0, float("nan")]),
+        changed("placement", "centre", to=[0, 0, 10**400]),
+        changed("placement", "centre", to="abc"),
+        changed("kind", to="video"),
+        changed("kind", to="volume"),
+        lambda header: {name: value for name, value in header.items() if name != "placement"},
+    ],
+)
+def test_a_placement_that_lies_is_refused(change, tmp_path):
+    path = tmp_path / "a.siren"
+    network = SIREN(3, 1, width=4, depth=0, rngs=nnx.Rngs(0))
+    placement = Placement((1.0, 2.0, 3.0), 4.0)
+    NeuralField(network, Frame((8,) * 3), (-4.0, 4.0), "shape", placement=placement).save(path)
+    assert load(path).placement == placement
+    rewritten(path, change)
+    with pytest.raises(InputError, match="placement"):
+        load(path)
+
+
+def test_the_distance_of_a_shape_is_one_number(tmp_path):
+    path = tmp_path / "a.siren"
+    network = SIREN(3, 2, width=4, depth=0, rngs=nnx.Rngs(0))
+    NeuralField(network, Frame((8,) * 3), (-1.0, 1.0), "shape", placement=Placement((0.0, 0.0, 0.0), 1.0)).save(path)
+    with pytest.raises(InputError, match="placement"):
         load(path)
 
 

@@ -130,7 +130,8 @@ class Fit:
         if kind == "shape":
             others = ("target", "weights", "downsample", "size", "between", "keep_alpha", "target_psnr", "target_snr")
             self._refuse_with("a shape", others)
-            return Scan(load_surface(path, samples=self.samples or SAMPLES, seed=self.training.seed))
+            surface = load_surface(path, samples=self.samples or SAMPLES, seed=self.training.seed)
+            return Scan(surface, self.recipe)
         self._refuse_with("a picture", ("target_snr", "between", *OF_SHAPES))
         values = load_image(path, keep_alpha=self.keep_alpha, downsample=self.downsample, size=self.size)
         weights = dict(zip(TARGETS["mixed"], self.weights, strict=True)) if self.target == "mixed" else {}

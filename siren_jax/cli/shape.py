@@ -29,18 +29,23 @@ SLOPES = 16384  # points that the gradient is measured at
 
 
 class Scan:
-    """A surface that becomes the zero level of a signed distance; see `Subject`."""
+    """A surface that becomes the zero level of a signed distance; see `Subject`.
+
+    Args:
+        surface: points with normals.
+        recipe: a key of `recipes.SHAPE_WEIGHTS`.
+    """
 
     measure = Measure("chamfer", "Chamfer distance", "% of the diagonal", decimals=3, less_is_better=True)
     note = ""
     files = ("reconstruction.ply",)
     features = (3, 1)
 
-    def __init__(self, surface: Surface):
+    def __init__(self, surface: Surface, recipe: str):
         self._surface = surface
         self._dataset = SurfaceDataset(surface)
         self.points = len(self._dataset)
-        self.objective, self.weights = signed_distance, SHAPE_WEIGHTS
+        self.objective, self.weights = signed_distance, SHAPE_WEIGHTS[recipe]
         truth = surface if surface.mesh is None else surface.mesh
         self._truth, self._sketch = Reference(truth), Reference(truth, count=ESTIMATE_POINTS)
 

@@ -10,7 +10,7 @@ from siren_jax.raster import hits
 from siren_jax.signals.mesh import Mesh
 from siren_jax.signals.surface import Surface
 
-CANDIDATES = 8  # triangles or discs that the nearest is looked for among
+CANDIDATES = 12  # triangles or discs that the nearest is looked for among
 AROUND = 6  # neighbours that a point's disc reaches to
 BLOCK = 65536
 OFFSET = (0.5 + 1e-4 * np.sqrt(2), 0.5 + 1e-4 * np.sqrt(3))  # of lines from the corners of cells, so as to miss edges
@@ -53,8 +53,10 @@ class Reference:
 
         chamfer = ½·mean over A of min_b |a - b| + ½·mean over B of min_a |a - b|: distances, not their squares. A and B
         are points spread evenly over each surface; the nearest point is any of the other surface, so that equal shapes
-        have a distance of zero. See `Nearest` for what the surface of a cloud is.
+        have a distance of zero. NaN for a shape without triangles. See `Nearest` for what the surface of a cloud is.
         """
+        if not len(shape.faces):
+            return Agreement(*[float("nan")] * 4)
         points, face = shape.sample(self._count, seed=self._seed)
         to_truth, truth_normals = self._nearest(points)
         from_truth, shape_normals = Nearest(shape, samples=2 * self._count)(self._points)
@@ -73,23 +75,28 @@ class Reference:
 class Nearest:
     """Distance from points to a surface, and its normals there.
 
-    Of a mesh the nearest point of any triangle, looked for among those with the nearest centres and those of the
-    nearest of many points spread over all. Of a cloud the nearest point of the discs around its points, across their
+    Of a mesh the nearest point of any triangle, looked for among the twelve with the nearest centres; large ones
+    found by points spread over them. Of a cloud the nearest point of the discs around its points, across their
     normals, that reach to the sixth neighbour: a surface that a cloud was taken from is no distance away from it.
 
     Args:
         surface: a mesh with triangles, or a cloud.
-        samples: points spread over a mesh, by which large triangles are found.
+        samples: of those points; triangles are large that are wider than twice their spacing, if spread over all.
     """
 
     def __init__(self, surface: Mesh | Surface, *, samples: int = 100_000):
         import scipy.spatial
 
         if isinstance(surface, Mesh):
-            spread, face = surface.sample(samples)
             self._corners, self._normals = surface.corners, surface.face_normals
-            self._owner = np.concatenate([np.arange(len(self._corners)), face])
-            self._tree = scipy.spatial.KDTree(np.concatenate([self._corners.mean(axis=1), spread]))
+            edges = np.linalg.norm(self._corners - np.roll(self._corners, 1, axis=1), axis=2)
+            spacing = np.sqrt(np.linalg.norm(surface.vector_areas, axis=1).sum() / samples)
+            large = np.flatnonzero(edges.max(axis=1) > 2 * spacing)
+            self._owner, places = np.arange(len(self._corners)), self._corners.mean(axis=1)
+            if len(large):
+                spread, face = Mesh(surface.vertices, surface.faces[large]).sample(samples)
+                self._owner, places = np.append(self._owner, large[face]), np.concatenate([places, spread])
+            self._tree = scipy.spatial.KDTree(places)
             self._away = lambda points, owner: distance_to_triangle(points, self._corners[owner])
         else:
             self._points, self._normals = surface.points, surface.normals

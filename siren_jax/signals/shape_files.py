@@ -62,7 +62,8 @@ def encode_mesh(file: IO[bytes], mesh: Mesh, suffix: str) -> None:
         np.savetxt(file, mesh.faces + 1, fmt="f %d %d %d")
     else:
         moved = np.abs(mesh.vertices - mesh.vertices.astype(np.float32)).max(initial=0)
-        kind = ("float", "<f4") if moved <= 1e-6 * np.ptp(mesh.vertices, axis=0).max() else ("double", "<f8")
+        size = np.abs(mesh.vertices - mesh.vertices[:1]).max(initial=0)
+        kind = ("float", "<f4") if moved <= 1e-6 * size else ("double", "<f8")
         axes = "".join(f"property {kind[0]} {axis}\n" for axis in "xyz")
         file.write(
             f"ply\nformat binary_little_endian 1.0\ncomment siren_jax\nelement vertex {len(mesh.vertices)}\n{axes}"

@@ -1,5 +1,6 @@
 """Surfaces as points with normals, and what a signed distance is fitted to."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 import jax
@@ -15,6 +16,8 @@ from siren_jax.signals.mesh import Mesh, unit
 from siren_jax.signals.placement import Placement, place
 from siren_jax.signals.samples import draw_strata
 
+AROUND = 2**16  # points of the cube that batches draw from
+COARSE = 20_000  # points of the surface that their distances are taken from: of more a search would take a minute
 FLAT = 1e-6  # least thickness of a shape, of its length
 
 
@@ -70,7 +73,8 @@ class SurfaceDataset:
         """A pure function `sample(key, step)` that draws a batch for `objectives.signed_distance`.
 
         Each of its elements has a point `on` the surface with its `normal`, no point twice in a batch, and a point
-        `off` it, uniform in the cube. Sitzmann et al. 2020, Section 4.2.
+        `off` it, uniform in the cube (Sitzmann et al. 2020, Section 4.2), with its signed `distance` from the nearest
+        point of the surface.
 
         Args:
             batch_size: points on the surface; by default all.
@@ -84,7 +88,24 @@ class SurfaceDataset:
                 f"a batch has 1 to {len(self)} points, those of the surface, but {batch_size} were asked for."
             )
         edges = jnp.asarray(np.arange(batch_size + 1) * len(self) // batch_size, jnp.int32)
-        return Partial(_draw, jnp.asarray(self.coordinates), jnp.asarray(self.normals), edges)
+        off, distance = self._around
+        arrays = map(jnp.asarray, (self.coordinates, self.normals, off, distance))
+        return Partial(_draw, *arrays, edges)
+
+    @cached_property
+    def _around(self) -> tuple[Float[ndarray, "m 3"], Float[ndarray, "m"]]:
+        """Points spread over the cube and their distance from the nearest of 20,000 points, negative behind its normal.
+
+        Signs are right but for a few points near sharp edges or where the sampling is coarser than the shape is thin.
+        """
+        import scipy.spatial
+
+        off = np.random.default_rng(0).uniform(-1, 1, (AROUND, 3)).astype(np.float32)
+        some = np.arange(0, len(self), max(1, len(self) // COARSE))
+        points, normals = self.coordinates[some], self.normals[some]
+        distance, nearest = scipy.spatial.KDTree(points).query(off)
+        ahead = np.sum((off - points[nearest]) * normals[nearest], axis=1)
+        return off, np.where(ahead < 0, -distance, distance).astype(np.float32)
 
 
 def check_extent(points: Float[ndarray, "n 3"], name: str) -> None:
@@ -100,12 +121,11 @@ def check_extent(points: Float[ndarray, "n 3"], name: str) -> None:
         raise InputError(f"all points of {name} lie {where}; a surface around something is needed.")
 
 
-def _draw(points: Array, normals: Array, edges: Array, key: Array, step: Array | int) -> dict[str, Array]:
+def _draw(
+    points: Array, normals: Array, off: Array, distance: Array, edges: Array, key: Array, step: Array | int
+) -> dict[str, Array]:
     del step  # every step draws alike; the key differs
-    on, off = jax.random.split(key)
-    index = draw_strata(edges, on)
-    return {
-        "on": points[index],
-        "normal": normals[index],
-        "off": jax.random.uniform(off, (len(index), 3), minval=-1.0),
-    }
+    for_on, for_off = jax.random.split(key)
+    index = draw_strata(edges, for_on)
+    other = jax.random.randint(for_off, index.shape, 0, len(off))
+    return {"on": points[index], "normal": normals[index], "off": off[other], "distance": distance[other]}
