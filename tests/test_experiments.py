@@ -28,6 +28,8 @@ from experiments.run import Settings, names
 from experiments.run import run as run_command
 from siren_jax import Frame, InputError, PixelDataset
 
+pytestmark = pytest.mark.xdist_group("experiments")  # one worker, so that each smoke run happens once
+
 EXPERIMENTS = [importlib.import_module(f"experiments.{name}") for name in names()]
 
 
