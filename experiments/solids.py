@@ -58,8 +58,8 @@ SOLIDS = {
 
 
 def sample(solid: Solid, count: int, *, seed: int = 0) -> Surface:
-    """Points spread evenly over the surface, with its normals: of a fine mesh, then two steps onto the surface."""
-    points, _ = extract(solid.distance, resolution=128).sample(count, seed=seed)
+    """Points spread evenly over the surface, with its normals: of a mesh, then two steps onto the surface."""
+    points, _ = extract(solid.distance, resolution=64).sample(count, seed=seed)
     for _ in range(2):
         points = points - solid.distance(points)[:, None] * normal(solid, points)
     return Surface(points, normal(solid, points))

@@ -10,6 +10,7 @@ from PIL import Image
 from experiments.solids import SOLIDS, sample
 from siren_jax import load, load_surface
 from siren_jax.cli import main
+from siren_jax.cli.fit import Fit
 from siren_jax.level_set import extract
 from siren_jax.signals import Mesh, encode_mesh
 
@@ -29,6 +30,7 @@ def coarse():
             "JUDGED": 64,
             "ESTIMATED": 32,
             "ESTIMATE_POINTS": 1000,
+            "PIXELS": 256,
         }.items():
             patch.setattr(f"siren_jax.cli.shape.{name}", value)
         patch.setattr("siren_jax.plot.shape.SIDE", 64)
@@ -137,12 +139,9 @@ def test_a_cloud_is_fitted_and_a_target_ends_it(tmp_path, capsys):
     assert "iou" not in summary  # a cloud has no inside
 
 
-def test_the_recipe_of_the_paper_begins_with_its_settings(scan, tmp_path):
-    # After one step there is no surface yet: an empty mesh and an undefined distance are no errors.
-    arguments = ["--recipe", "paper", "--width", "8", "--depth", "1", "--steps", "1", "--samples", "1500"]
-    assert main(["fit", str(scan), *arguments, "--out", str(tmp_path / "a")]) == 0
-    field = load(tmp_path / "a" / "my ball.siren")
-    assert (field.network.first_omega, field.record["learning_rate"]) == (30, 1e-4)
+def test_the_recipe_of_the_paper_begins_with_its_settings():
+    recipe = Fit(recipe="paper")._recipe("shape")
+    assert (recipe.first_omega, recipe.learning_rate, recipe.clip, recipe.batch_size) == (30, 1e-4, 1, 1400)
 
 
 @pytest.mark.parametrize(

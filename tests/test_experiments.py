@@ -21,12 +21,14 @@ from experiments import (
     outside_the_range,
     poisson_editing,
     poisson_reconstruction,
+    shape_fit,
     video_fit,
 )
 from experiments.__main__ import run_all
 from experiments.run import Settings, names
 from experiments.run import run as run_command
 from siren_jax import Frame, InputError, PixelDataset
+from siren_jax.signals import Placement
 
 pytestmark = pytest.mark.xdist_group("experiments")  # one worker, so that each smoke run happens once
 
@@ -41,6 +43,22 @@ class Levels:
 
     def render(self, shape, *, region):
         return np.full((*shape, 1), 1.0 + 2 * region[0][0], np.float32)
+
+
+@dataclasses.dataclass
+class Ball:
+    """The signed distance to a sphere, as a shape's field."""
+
+    radius: float
+    placement: Placement
+    frame: Frame
+
+    def network(self, x):
+        return (jnp.linalg.norm(x) - self.radius)[None]
+
+    def render(self):
+        cells = self.frame.coordinates(np.stack(np.indices(self.frame.shape), axis=-1))
+        return np.linalg.norm(self.placement.units(cells.reshape(-1, 3)), axis=1) - self.radius
 
 
 @pytest.fixture(scope="module")
@@ -338,6 +356,39 @@ def test_a_siren_fits_a_picture_and_its_derivatives_better_than_relu(target, run
 def test_a_siren_fits_a_video_better_than_relu(run):
     _, numbers = run(video_fit)
     assert numbers["siren"]["psnr"] > numbers["relu"]["psnr"] + 3  # half the noise
+
+
+def test_a_siren_fits_a_surface_better_than_relu(run):
+    _, numbers = run(shape_fit)
+    siren, relu = numbers["torus_siren"], numbers["torus_relu"]
+    assert siren["chamfer"] < relu["chamfer"] / 2
+    assert siren["normal_consistency"] > relu["normal_consistency"]
+    assert (siren["pieces"], siren["closed"], siren["euler_characteristic"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("name", list(shape_fit.SOLIDS))
+def test_the_distance_of_a_solid_is_one_with_the_right_slope_and_surface(name):
+    solid = shape_fit.SOLIDS[name]
+    surface = shape_fit.sample(solid, 300)
+    # Outwards along a normal the distance is that along it, as far as the strands of the knot are from each other.
+    for step in (0.02, 0.0):
+        assert np.allclose(solid.distance(surface.points + step * surface.normals), step, atol=1e-6)
+    one, other = np.random.default_rng(0).uniform(-1, 1, (2, 500, 3))
+    slope = np.abs(solid.distance(one) - solid.distance(other)) / np.linalg.norm(one - other, axis=1)
+    assert slope.max() <= 1 + 1e-9  # the triangle inequality
+
+
+def test_a_shape_is_judged_by_its_definitions():
+    place = shape_fit.SurfaceDataset(shape_fit.sample(shape_fit.SOLIDS["sphere"], 300)).placement
+    truth = shape_fit.extract(shape_fit.SOLIDS["sphere"].distance, resolution=32)
+    smaller = shape_fit.Mesh(0.9 * truth.vertices, truth.faces)
+    field = Ball(radius=0.72, placement=place, frame=Frame((24,) * 3))
+    judged = shape_fit.judge(field, smaller, shape_fit.SOLIDS["sphere"], shape_fit.Reference(truth, count=2000))
+    # 0.08 apart everywhere, of a diagonal of 1.6·√3; the edges of the polyhedron are half a cell off at most.
+    assert np.isclose(judged["chamfer"], 8 / (1.6 * np.sqrt(3)), rtol=0.01)
+    assert np.isclose(judged["distance_error"], 8 / (1.6 * np.sqrt(3)), rtol=0.01)
+    assert np.isclose(judged["iou"], 0.9**3, atol=0.02)  # 24³ cells
+    assert np.isclose(judged["gradient_mean"], 1, atol=1e-5)
 
 
 def test_the_quality_of_a_video_is_judged_by_its_definition():

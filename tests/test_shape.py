@@ -11,6 +11,7 @@ from experiments.solids import SOLIDS, sample
 from siren_jax import SIREN, Frame, InputError, NeuralField, load, metrics, recipes
 from siren_jax.level_set import extract
 from siren_jax.objectives import signed_distance
+from siren_jax.plot import shape_comparison
 from siren_jax.signals import Mesh, Placement, Reference, Surface, SurfaceDataset, occupancy
 from siren_jax.signals.mesh import unit
 from siren_jax.signals.nearest import Nearest, distance_to_triangle
@@ -154,6 +155,16 @@ def test_a_cloud_is_no_distance_from_the_surface_that_it_was_taken_from(ball):
     assert np.allclose(Nearest(truth)(far)[0], [4.2, 0.8], atol=1e-2)
 
 
+def test_a_fit_without_a_surface_has_no_distance_and_can_be_drawn(ball, monkeypatch):
+    monkeypatch.setattr("siren_jax.plot.shape.SIDE", 32)
+    nothing = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int64))
+    assert np.isnan(Reference(ball, count=100).agreement(nothing)).all()
+    assert nothing.vertex_normals.shape == (0, 3)
+    truth, prediction = ((one.vertices, one.faces, one.vertex_normals) for one in (ball, nothing))
+    figure = shape_comparison(truth, prediction, np.zeros(0))
+    assert [bool((axis.images[0].get_array() < 1).any()) for axis in figure.axes[:3]] == [True, False, False]
+
+
 def test_the_chamfer_distance_of_a_shifted_lattice_is_the_shift():
     lattice = np.indices((5, 5, 5)).reshape(3, -1).T.astype(float)
     assert metrics.chamfer_distance(lattice, lattice + np.array([0.3, 0, 0])) == pytest.approx(0.3)
@@ -207,10 +218,11 @@ def test_a_batch_has_points_of_the_surface_with_their_normals_and_others_in_the_
     batch = dataset.sampler(400)(jax.random.key(0), 0)
     shapes = dict.fromkeys(("on", "normal", "off"), (400, 3)) | {"distance": (400,)}
     assert {name: leaf.shape for name, leaf in batch.items()} == shapes
-    # The nearest of 500 points is farther than the sphere, by less than the radius of the gaps between them.
+    # The nearest of 500 points is farther than the sphere, by less than the radius of the widest gap between them:
+    # on average 500·(0.2/1.8)² = 6 points are within 0.2 of a place.
     distance = np.linalg.norm(batch["off"], axis=1) - 0.9
     further = np.abs(batch["distance"]) - np.abs(distance)
-    assert further.max() < 0.15
+    assert further.max() < 0.2
     assert further.mean() < 0.02
     assert np.all(((batch["distance"] > 0) == (distance > 0)) | (np.abs(distance) < 0.02))
 
@@ -260,13 +272,15 @@ def test_the_terms_of_a_signed_distance_from_one_pass_are_those_of_naive_derivat
             return jax.vmap(row)(*(batch[name] for name in names))
 
         ours = lambda params: jnp.stack(list(signed_distance(nnx.merge(graphdef, params), batch).values()), axis=1)
-        assert np.allclose(
-            jax.jit(ours)(params), jax.jit(naive)(params), atol=1e-8
-        )  # 1e-12 under the root, over lengths of 0.01
         weights = jnp.array(list(recipes.SHAPE_WEIGHTS["tuned"].values()))
-        loss = lambda terms: jax.jit(jax.grad(lambda params: jnp.mean(terms(params) @ weights)))
-        slopes = [loss(terms)(params) for terms in (ours, naive)]
-        for a, b in zip(*map(jax.tree.leaves, slopes), strict=True):
+
+        def evaluated(rows):
+            loss = lambda params: (jnp.mean(rows(params) @ weights), rows(params))
+            return jax.jit(jax.grad(loss, has_aux=True))(params)
+
+        (slope, terms), (true_slope, true_terms) = evaluated(ours), evaluated(naive)
+        assert np.allclose(terms, true_terms, atol=1e-8)  # 1e-12 under the root, over lengths of 0.01
+        for a, b in zip(*map(jax.tree.leaves, (slope, true_slope)), strict=True):
             assert np.allclose(a, b, rtol=1e-6, atol=1e-6)
 
 
@@ -282,8 +296,8 @@ def test_a_distance_has_no_loss_and_a_flat_field_no_infinite_gradient():
     # Of the cube's volume 2·area·∫ exp(-100 d) dd = area/50 is near the surface: the mean is area/50/8, ± 4 deviations.
     assert np.isclose(terms["off"].mean(), 4 * np.pi**2 * 0.15 / 400, atol=4 * np.sqrt(0.0075 / 200))
     assert set(terms) == set(recipes.SHAPE_WEIGHTS["paper"]) == set(recipes.SHAPE_WEIGHTS["tuned"])
-    slope = jax.grad(lambda a: sum(t.mean() for t in signed_distance(lambda x: a * x[:1] + 1, batch).values()))(0.0)
-    assert np.isfinite(slope)
+    flat = lambda a: sum(term.mean() for term in signed_distance(lambda x: a * x[:1] + 1, batch).values())
+    assert np.isfinite(jax.jit(jax.grad(flat))(0.0))
 
 
 def test_a_signed_distance_has_one_channel():
@@ -311,9 +325,9 @@ def test_the_mesh_of_a_field_is_where_it_is_zero_in_the_units_of_the_file():
     field = field_of_a_shape()
     mesh = field.mesh(32)
     assert len(mesh.faces)
-    values = field(jnp.asarray(field.placement.coordinates(mesh.vertices)))
-    slope = np.linalg.norm(field.gradient(jnp.asarray(field.placement.coordinates(mesh.vertices)))[:, 0], axis=-1)
-    assert np.abs(values[:, 0]).max() < 0.02 * slope.max() * 2 / 32  # linear interpolation within a cell
+    points = field.placement.coordinates(mesh.vertices)
+    here, beside = (np.abs(field(points + step)).max() for step in (np.float32([0, 0, 0]), np.float32([2 / 32, 0, 0])))
+    assert here < 0.02 * beside  # linear interpolation within a cell, against what a cell changes
 
 
 def test_a_shape_is_kept_in_its_file(tmp_path):

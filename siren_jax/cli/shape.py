@@ -25,6 +25,7 @@ RESOLUTION = 256  # of the mesh that is written
 SHOWN, JUDGED, ESTIMATED = 160, 128, 64  # of those that are looked at, compared with a target, estimated from
 ESTIMATE_POINTS = 4096
 OCCUPIED = 96  # cells of a side that the intersection over union is counted on
+PIXELS = 1024  # of a side of the picture that is rendered
 SLOPES = 16384  # points that the gradient is measured at
 
 
@@ -136,6 +137,6 @@ def write_view(path: str, mesh: Mesh, view: tuple[float, float] | None, *, overw
     from siren_jax import plot
 
     view = plot.VIEWS[0] if view is None else view
-    pixels = plot.shaded(mesh.vertices, mesh.faces, mesh.vertex_normals, view=view)
+    pixels = plot.shaded(mesh.vertices, mesh.faces, mesh.vertex_normals, view=view, side=PIXELS)
     picture = Image.fromarray(np.round(pixels * 255).astype(np.uint8))
     write_atomically(path, lambda file: picture.save(file, format="PNG"), overwrite=overwrite)

@@ -42,11 +42,11 @@ class Reference:
         self._count, self._seed = count, seed
         self._nearest = Nearest(truth, samples=2 * count)
         if isinstance(truth, Mesh):
-            self._points, face = truth.sample(count, seed=seed + 1)
+            self.points, face = truth.sample(count, seed=seed + 1)
             self._normals = truth.face_normals[face]
         else:
             taken = np.random.default_rng(seed).permutation(len(truth.points))[:count]
-            self._points, self._normals = truth.points[taken], truth.normals[taken]
+            self.points, self._normals = truth.points[taken], truth.normals[taken]
 
     def agreement(self, shape: Mesh) -> Agreement:
         """Chamfer distance and normal consistency of a mesh and the truth.
@@ -59,7 +59,7 @@ class Reference:
             return Agreement(*[float("nan")] * 4)
         points, face = shape.sample(self._count, seed=self._seed)
         to_truth, truth_normals = self._nearest(points)
-        from_truth, shape_normals = Nearest(shape, samples=2 * self._count)(self._points)
+        from_truth, shape_normals = Nearest(shape, samples=2 * self._count)(self.points)
         there, back = float(to_truth.mean()), float(from_truth.mean())
         cosines = [
             np.mean(np.sum(a * b, axis=1))

@@ -1,0 +1,142 @@
+"""A SIREN becomes the signed distance to a surface of which it sees points with normals; a ReLU network stays blunt.
+
+Claim (Sitzmann et al. 2020, Section 4.2): from oriented points alone the loss of Eq. 6 gives a sine network whose zero
+level is the surface. Here 20,000 points of a torus and a knot (`--solids` takes a sphere and a box too), whose true
+distance is known everywhere. Figures in percent of the diagonal of the shape's box; see `siren_jax.signals.Reference`
+for the Chamfer distance.
+
+The torus: Chamfer distance 0.0047 %, intersection over union 0.9993, one closed piece with one hole, after 98 s of
+fitting on two CPU cores; the knot in a trial of 600 steps 0.01 %. The whole run has not been measured yet.
+
+python -m experiments.shape_fit
+"""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+
+from experiments.run import Settings, make_folder, run, save_numbers
+from experiments.solids import SOLIDS, Solid, sample
+from siren_jax import SIREN, Frame, InputError, NeuralField, ReLUMLP, SurfaceDataset, fit, signed_distance
+from siren_jax.level_set import extract
+from siren_jax.metrics import intersection_over_union
+from siren_jax.operators import gradient
+from siren_jax.plot import shape_comparison
+from siren_jax.recipes import SHAPE_WEIGHTS, TUNED_SHAPE
+from siren_jax.signals import Mesh, Reference
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    solids: tuple[str, ...] = ("torus", "knot")  # of sphere, box, torus, knot
+    points: int = 20_000  # of the surface, with normals
+    weights: str = "tuned"  # of the terms: tuned, or paper
+    width: int = 256  # units of a hidden layer
+    omega: float = 30.0  # of the SIREN's first layer
+    steps: int = 1000  # for each network
+    batch_size: int = 1024  # points on the surface, and as many off it
+    resolution: int = 256  # of the meshes
+    compared: int = 50_000  # points of each surface
+    seed: int = 0  # of points, weights and batches
+    out: Path = Path("out/experiments/shape_fit")  # folder of the figures and of numbers.json
+
+
+QUICK = Config(points=5000, width=128, steps=500, resolution=128, compared=20_000, quick=True)
+SMOKE = Config(
+    solids=("torus",),
+    points=1000,
+    width=64,
+    omega=6.0,
+    steps=300,
+    batch_size=256,
+    resolution=48,
+    compared=2000,
+    smoke=True,
+)
+
+
+def main(config: Config) -> dict[str, dict[str, float]]:
+    """Fits both networks to each solid; writes a figure for each and `numbers.json`; the numbers of every fit."""
+    if config.width < 1:
+        raise InputError("width must be at least 1; correct the settings.")
+    if unknown := set(config.solids) - set(SOLIDS):
+        raise InputError(f"{', '.join(SOLIDS)} are the solids, not {', '.join(sorted(unknown))}.")
+    make_folder(config)
+    numbers = {}
+    for name in config.solids:
+        solid = SOLIDS[name]
+        dataset = SurfaceDataset(sample(solid, config.points, seed=config.seed))
+        truth = extract(solid.distance, resolution=config.resolution)
+        size = {"width": config.width, "rngs": nnx.Rngs(config.seed)}
+        for model, network in {
+            "siren": SIREN(3, 1, first_omega=config.omega, weight_scale=TUNED_SHAPE.weight_scale, **size),
+            "relu": ReLUMLP(3, 1, **size),
+        }.items():
+            result = fit(
+                network,
+                signed_distance,
+                dataset.sampler(config.batch_size),
+                key=jax.random.key(config.seed),
+                steps=config.steps,
+                optimizer=TUNED_SHAPE.optimizer(getattr(network, "first_omega", None)),
+                weights=SHAPE_WEIGHTS[config.weights],
+            )
+            place = dataset.placement
+            field = NeuralField(
+                result.network,  # pyright: ignore[reportArgumentType]
+                Frame((64,) * 3),
+                (-place.scale, place.scale),
+                "shape",
+                placement=place,
+            )
+            mesh = field.mesh(config.resolution)
+            reference = Reference(truth, count=config.compared)
+            case = f"{name}_{model}"
+            numbers[case] = judge(field, mesh, solid, reference) | {"seconds": result.seconds}
+            print(f"{case:12}", "  ".join(f"{key} {value:.4g}" for key, value in numbers[case].items()), flush=True)
+            draw(config.out / f"{case}.png", mesh, truth, reference, f"{case}: {numbers[case]['chamfer']:.4f} %")
+    save_numbers(config, numbers)
+    return numbers
+
+
+def judge(field: NeuralField, mesh: Mesh, solid: Solid, reference: Reference) -> dict[str, float]:
+    """How near a field is to the true signed distance, its surface to the true one, its slope to 1."""
+    assert field.placement is not None
+    found = reference.agreement(mesh)
+    cells = field.frame.coordinates(np.moveaxis(np.indices(field.frame.shape), 0, -1)).reshape(-1, 3)
+    true = solid.distance(field.placement.units(cells))
+    value = field.render().ravel()
+    slope = jax.jit(jax.vmap(gradient(field.network)))(cells[:: max(1, len(cells) // 16384)])
+    length = np.linalg.norm(np.asarray(slope), axis=1)
+    percent = 100 / diagonal(reference)
+    return {
+        "chamfer": found.chamfer * percent,
+        "to_truth": found.to_truth * percent,
+        "from_truth": found.from_truth * percent,
+        "normal_consistency": found.normal_consistency,
+        "iou": intersection_over_union(value < 0, true < 0),
+        "distance_error": float(np.abs(value - true).mean()) * percent,
+        "gradient_mean": float(length.mean()),
+        "gradient_std": float(length.std()),
+        "pieces": mesh.count_parts(),
+        "closed": float(mesh.is_closed),
+        "euler_characteristic": mesh.euler_characteristic,
+    }
+
+
+def diagonal(reference: Reference) -> float:
+    """Of the box around the truth's points."""
+    return float(np.linalg.norm(np.ptp(reference.points, axis=0)))
+
+
+def draw(path: Path, mesh: Mesh, truth: Mesh, reference: Reference, title: str) -> None:
+    error = reference.distance(mesh.vertices) * 100 / diagonal(reference)
+    true, found = ((one.vertices, one.faces, one.vertex_normals) for one in (truth, mesh))
+    shape_comparison(true, found, error, title=title).savefig(path, dpi=100)
+
+
+if __name__ == "__main__":
+    run(main, full=Config(), quick=QUICK, smoke=SMOKE, about=__doc__)
