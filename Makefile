@@ -7,7 +7,7 @@ demo: $(READY)
 	$(BIN)/siren-jax fit --size 256 --steps 1600 --out out/demo --overwrite
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow

@@ -111,7 +111,7 @@ def held_out(signal: Signal, frame: Frame, omega: float, steps: int) -> float:
         signal.sample,
         key=jax.random.key(0),
         steps=steps,
-        optimizer=RECIPE.optimizer(omega),
+        optimizer=RECIPE.optimizer(network),
         schedule=RECIPE.schedule,
     )
     region = tuple((0.5, n - 0.5) for n in frame.shape)

@@ -90,7 +90,7 @@ def our_curve(data: PixelDataset, budget: float) -> tuple[list[tuple[float, floa
         data.sampler(min(recipe.batch_size or len(data), len(data))),
         key=jax.random.key(0),
         seconds=budget,
-        optimizer=recipe.optimizer(omega),
+        optimizer=recipe.optimizer(net),
         schedule=recipe.schedule,
         watch=watch,
     )

@@ -101,7 +101,7 @@ def fitted(
         data.sampler(batch, quantities=quantities),
         key=jax.random.key(config.seed),
         steps=max(1, round(points / batch)),
-        optimizer=recipe.optimizer(omega),
+        optimizer=recipe.optimizer(network),
         schedule=recipe.schedule,
         watch=lambda progress: progress.terms.get("value", math.inf) < 4 * 10 ** (-until / 10),
     )

@@ -65,7 +65,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
             dataset.sampler(min(config.batch_size, len(dataset))),
             key=jax.random.key(config.seed),
             steps=config.steps,
-            optimizer=recipe.optimizer(getattr(network, "first_omega", None)),
+            optimizer=recipe.optimizer(network),
         )
         samples = NeuralField(result.network, dataset.frame, dataset.value_range).render()  # pyright: ignore
         numbers[name] = judge(samples, sound) | {"omega": getattr(network, "first_omega", 0), "seconds": result.seconds}

@@ -158,7 +158,7 @@ def learn(
         sample,
         key=jax.random.key(config.seed),
         steps=config.steps,
-        optimizer=recipe.optimizer(omega),
+        optimizer=recipe.optimizer(network),
         weights=weights,
         watch=watch,
     )

@@ -29,6 +29,7 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 
 from experiments.activation_spectra import MEAN, bandwidth, measured_power
+from experiments.baselines import TanhMLP
 from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, ReLUMLP, SampleDataset, fit, supervise
 from siren_jax.metrics import psnr
@@ -50,16 +51,6 @@ class Config(Settings):
 
 QUICK = Config(width=128, steps=500, seeds=2, quick=True)
 SMOKE = Config(width=64, depth=1, steps=400, windows=2, seeds=1, smoke=True)
-
-
-class TanhMLP(ReLUMLP):
-    """The ReLU network with another nonlinearity."""
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        *hidden, output = self.layers
-        for layer in hidden:
-            x = jnp.tanh(layer(x))
-        return output(x)
 
 
 def describe(values: ndarray, samples: int) -> dict[str, list[float]]:

@@ -68,13 +68,14 @@ def main(config: Config) -> dict[str, dict[str, float]]:
         dataset = PixelDataset(shrink(image.astype(np.float32), size=config.size), value_range=(0.0, 1.0))
         for target, steps in zip(("gradient", "laplacian"), config.steps, strict=True):
             recipe, quantities = TUNED[target], TARGETS[target]
+            network = SIREN(2, dataset.channels, width=config.width, rngs=nnx.Rngs(config.seed))
             result = fit(
-                SIREN(2, dataset.channels, width=config.width, rngs=nnx.Rngs(config.seed)),
+                network,
                 supervise(*quantities, mean_square=dataset.mean_square),
                 dataset.sampler(min(config.batch_size, len(dataset)), quantities=quantities),
                 key=jax.random.key(config.seed),
                 steps=steps,
-                optimizer=recipe.optimizer(30.0),
+                optimizer=recipe.optimizer(network),
             )
             truth = solve(dataset, target).reshape(len(dataset), -1)
             values = NeuralField(result.network, dataset.frame).render().reshape(truth.shape)  # pyright: ignore

@@ -81,7 +81,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
                 dataset.sampler(config.batch_size),
                 key=jax.random.key(config.seed),
                 steps=config.steps,
-                optimizer=TUNED_SHAPE.optimizer(getattr(network, "first_omega", None)),
+                optimizer=TUNED_SHAPE.optimizer(network),
                 weights=SHAPE_WEIGHTS[config.weights],
             )
             place = dataset.placement

@@ -20,6 +20,7 @@ from siren_jax.operators import gradient as gradient
 from siren_jax.operators import hessian as hessian
 from siren_jax.operators import jacobian as jacobian
 from siren_jax.operators import laplacian as laplacian
+from siren_jax.operators import second_derivatives as second_derivatives
 from siren_jax.progress import Progress as Progress
 from siren_jax.signals import Frame as Frame
 from siren_jax.signals import PixelDataset as PixelDataset

@@ -21,8 +21,17 @@ Initializer = Callable[..., Array]
 
 @runtime_checkable
 class KnowsDerivatives(Protocol):
-    """A field that gives value, Jacobian and Laplacian of a point in one forward pass."""
+    """A field that gives value, Jacobian and weighted Laplacians of a point in one forward pass."""
 
-    def value_jacobian_laplacian(
-        self, x: Float[Array, "d"]
-    ) -> tuple[Float[Array, "c"], Float[Array, "c d"], Float[Array, "c"]]: ...
+    def derivatives(
+        self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]
+    ) -> tuple[Float[Array, "c"], Float[Array, "c d"], list[Float[Array, "c"]]]:
+        """f(x), its Jacobian, and Σ_i a_i ∂²f/∂x_i² for each row a of the weights."""
+        ...
+
+
+@runtime_checkable
+class KnowsJacobian(Protocol):
+    """A field that gives value and Jacobian of a point cheaper than autodiff."""
+
+    def value_jacobian(self, x: Float[Array, "d"]) -> tuple[Float[Array, "c"], Float[Array, "c d"]]: ...

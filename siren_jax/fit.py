@@ -4,12 +4,9 @@
 the clock, heeds Ctrl-C and calls `watch`.
 """
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,9 +20,9 @@ from jax.tree_util import Partial
 from numpy import ndarray
 
 from siren_jax._types import Batch, Objective
-from siren_jax.progress import Budget, Log, Progress
+from siren_jax.progress import Budget, Log, Progress, interrupts
 from siren_jax.recipes import TUNED, Schedule, cosine_decay
-from siren_jax.step import Given, Span, State, Steps
+from siren_jax.step import Given, Span, State, Steps, Term
 from siren_jax.tiles import points_per_tile
 
 Sample = Callable[[Array, Array], Batch]
@@ -57,6 +54,17 @@ class Fit:
         """Time spent on steps, without compilation."""
         return float(self.history["seconds"][-1]) if self.steps else 0.0
 
+    def followed_by(self, later: "Fit") -> "Fit":
+        """This fit and a second phase as one; the history has what both have."""
+        offset = {"seconds": self.seconds}
+        history = {
+            name: np.concatenate([column, later.history[name] + offset.get(name, 0.0)])
+            for name, column in self.history.items()
+            if name in later.history
+        }
+        compile_seconds = self.compile_seconds + later.compile_seconds
+        return replace(later, history=history, compile_seconds=compile_seconds)
+
 
 def fit(
     network: nnx.Module,
@@ -68,7 +76,8 @@ def fit(
     seconds: float | None = None,
     optimizer: optax.GradientTransformation | None = None,
     schedule: Schedule = cosine_decay,
-    weights: Mapping[str, float] | None = None,
+    weights: Mapping[str, float | Schedule] | None = None,
+    balance_every: int | None = None,
     tile: int | None = None,
     watch: Callable[[Progress], Any] | None = None,
 ) -> Fit:
@@ -80,16 +89,19 @@ def fit(
     Args:
         network: any NNX module that maps one point to values.
         objective: `(field, batch) -> {term: (n,)}`, traced into the step.
-        sample: `(key, step) -> batch`, traced into the step as well; leaves share a leading axis n. The arrays of a
-            `jax.tree_util.Partial`, for either, are kept out of the compiled program.
+        sample: `(key, step) -> batch`, traced into the step as well; the leading axis of every array is one of points,
+            n of them. Arrays may differ in n where the objective's terms do. The arrays of a `jax.tree_util.Partial`,
+            for either, are kept out of the compiled program.
         key: source of every batch; step k draws with `jax.random.fold_in(key, k)`.
         steps: stop after this many.
         seconds: stop after this time, compilation not counted. At least one of `steps` and `seconds` is needed.
-        optimizer: optax; by default that of `recipes.TUNED["values"]`: Adam at 2.5e-4, slower in a first layer of high
-            omega.
+        optimizer: optax; by default that of `recipes.TUNED["values"]`: Adam at 2.5e-4, slower in wide networks and in a
+            first layer of high omega.
         schedule: factor on its update, as a function of the share of the budget that is spent (of `steps`, if given), 0
             to 1.
-        weights: of the terms; one where not given.
+        weights: of the terms, numbers or functions of the share of the budget that is spent; one where not given.
+        balance_every: steps after which the factors Σ_j |∇L_j| / |∇L_i| of the terms' weights are found anew, a moving
+            average that makes the terms' gradients equally long (Wang et al. 2023 on training PINNs). By default never.
         tile: points whose gradient is taken at once; by default 2,048 on a CPU and 65,536 elsewhere.
         watch: called between chunks with `Progress`; a true answer ends the fit. A target of 40 dB on values in
             [-1, 1]: `watch=lambda progress: progress.terms["value"] < 4e-4`.
@@ -98,30 +110,39 @@ def fit(
         `Fit`, also after Ctrl-C (once; twice raises) and after a non-finite loss, then with the last good network.
 
     Raises:
-        ValueError: no budget, one that is not positive, a weight for no term, or a term without a value at each point.
+        ValueError: no budget, one that is not positive, a weight for no term, a term without a value at each point, or
+            one with the name "loss" or "seconds".
     """
     budget = Budget(steps, seconds)
     if tile is not None and tile < 1:
         raise ValueError(f"a tile has at least one point, but got tile={tile}.")
+    if balance_every is not None and balance_every < 1:
+        raise ValueError(f"weights are balanced after at least one step, but got balance_every={balance_every}.")
     if optimizer is None:
-        optimizer = TUNED["values"].optimizer(getattr(network, "first_omega", None))
+        optimizer = TUNED["values"].optimizer(network)
     objective, sample = (f if isinstance(f, Partial) else Partial(f) for f in (objective, sample))
     weights = {} if weights is None else weights
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)
-    terms = _term_names(graphdef, params, rest, objective, sample, key, weights)
-    term_weights = jnp.array([weights.get(name, 1.0) for name in terms], jnp.float32)
+    points = _points_of_terms(graphdef, params, rest, objective, sample, key, weights)
+    names = tuple(points)
+    weighted = [weights.get(name, 1.0) for name in names]
+    term_weights = jnp.array([1.0 if callable(weight) else weight for weight in weighted], jnp.float32)
     params = jax.tree.map(jnp.copy, params)  # donated below; the caller's network stays
-    state = State(params, optimizer.init(params), jax.tree.map(jnp.copy, params))
+    state = State(params, optimizer.init(params), jax.tree.map(jnp.copy, params), jnp.ones(len(points), jnp.float32))
 
     began = time.perf_counter()
     given = Given(rest, objective, sample, key, term_weights)
-    program = Steps(graphdef, optimizer, schedule, terms, tile or points_per_tile(), budget.longest)
+    terms = tuple(
+        Term(name, points[name], weight if callable(weight) else None)
+        for name, weight in zip(names, weighted, strict=True)
+    )
+    program = Steps(graphdef, optimizer, schedule, terms, tile or points_per_tile(), budget.longest, balance_every)
     take = jax.jit(program, donate_argnums=0).lower(state, given, _span(0, 1, (0.0, 0, 0.0))).compile()
     compile_seconds = time.perf_counter() - began
 
-    log = Log(("loss", *terms))
+    log = Log(("loss", *names))
     stopped_by = message = ""
-    with _interrupts() as interrupted:
+    with interrupts() as interrupted:
         while not stopped_by:
             length = budget.length(log)
             began = time.perf_counter()
@@ -129,7 +150,10 @@ def fit(
             table, taken = np.asarray(table), int(taken)  # waits for the device
             log.add(table[:taken], time.perf_counter() - began)
             if taken < length:
-                stopped_by, message = "non-finite", _blame(log.steps, terms, table[taken])
+                batch = sample(jax.random.fold_in(key, log.steps), jnp.int32(log.steps))
+                gradient_of = jax.jit(program.gradient_of, static_argnums=0)
+                gradients = (gradient_of(term, state.params, given, batch) for term in terms)
+                stopped_by, message = "non-finite", blame(log.steps, names, table[taken], gradients)
             else:
                 stopped_by = budget.reached(log)
                 if watch is not None and watch(log.progress(budget, partial(_copy, graphdef, state.params, rest))):
@@ -158,13 +182,13 @@ def _copy(graphdef, params, rest) -> nnx.Module:
     return nnx.merge(graphdef, jax.tree.map(jnp.copy, params), rest)
 
 
-def _term_names(graphdef, params, rest, objective, sample, key, weights) -> tuple[str, ...]:
-    """The objective's terms, after checking what the user's two functions return."""
+def _points_of_terms(graphdef, params, rest, objective, sample, key, weights) -> dict[str, int]:
+    """How many points each term of the objective has, after checking what the user's two functions return."""
     batch = jax.eval_shape(sample, key, jnp.int32(0))
-    sizes = {x.shape[:1] for x in jax.tree.leaves(batch)}
-    if len(sizes) != 1 or () in sizes:
-        raise ValueError(f"the arrays of a batch must share their leading axis, but have the lengths {sorted(sizes)}.")
-    (n,) = sizes.pop()
+    shapes = [x.shape for x in jax.tree.leaves(batch)]
+    if not shapes or not all(shape and shape[0] for shape in shapes):
+        raise ValueError(f"every array of a batch needs a leading axis of points, but the shapes are {shapes}.")
+    lengths = sorted({shape[0] for shape in shapes})
     names = []
 
     def evaluate(params: Any, batch: Batch) -> dict[str, Array]:
@@ -172,37 +196,34 @@ def _term_names(graphdef, params, rest, objective, sample, key, weights) -> tupl
         names.extend(terms)  # in the objective's order, which a pytree of shapes does not keep
         return terms
 
-    shapes = jax.eval_shape(evaluate, params, batch)
-    for name, value in shapes.items():
-        if value.shape != (n,):
+    terms = jax.eval_shape(evaluate, params, batch)
+    for name, value in terms.items():
+        if value.ndim != 1 or value.shape[0] not in lengths:
             raise ValueError(
-                f"the term {name!r} needs one value for each of the {n} points, but has the shape {value.shape}."
+                f"the term {name!r} needs one value for each of the {' or '.join(map(str, lengths))} points, but has "
+                f"the shape {value.shape}."
             )
-    if unknown := set(weights) - set(shapes):
-        raise ValueError(f"there are weights for {sorted(unknown)}, but the objective has the terms {sorted(shapes)}.")
-    return tuple(names)
+    if reserved := {"loss", "seconds"} & set(terms):
+        raise ValueError(f"a term cannot have the name {min(reserved)!r}, which the history has already; rename it.")
+    if unknown := set(weights) - set(terms):
+        raise ValueError(f"there are weights for {sorted(unknown)}, but the objective has the terms {sorted(terms)}.")
+    return {name: terms[name].shape[0] for name in names}
 
 
-def _blame(step: int, terms: tuple[str, ...], row: ndarray) -> str:
-    bad = [f"term {name!r} is {value}" for name, value in zip(terms, row[1:], strict=True) if not np.isfinite(value)]
-    return f"at step {step} {', '.join(bad) or 'the gradient is not finite'}"
+def blame(step: int, names: tuple[str, ...], row: ndarray, gradients: Iterable[Any]) -> str:
+    """What is not finite in a step.
 
-
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C into a flag that is read between chunks; a second one raises as ever."""
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    event = threading.Event()
-    previous = signal.getsignal(signal.SIGINT)
-
-    def heed(number, frame):
-        event.set()
-        signal.signal(signal.SIGINT, previous)
-
-    signal.signal(signal.SIGINT, heed)
-    try:
-        yield event.is_set
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    Args:
+        step: its number.
+        names: of the terms.
+        row: the loss and the terms.
+        gradients: of each term; not computed, if they are lazy, unless loss and terms are finite.
+    """
+    bad = [f"term {name!r} is {value}" for name, value in zip(names, row[1:], strict=True) if not np.isfinite(value)]
+    if not bad and not np.isfinite(row[0]):
+        bad = [f"the loss is {row[0]}"]
+    if not bad:
+        sound = [all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient)) for gradient in gradients]
+        of = [f"term {name!r}" for name, fine in zip(names, sound, strict=True) if not fine]
+        bad = [f"the gradient of {' and '.join(of) or 'the loss'} is not finite"]
+    return f"at step {step} {', '.join(bad)}"

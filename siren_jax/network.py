@@ -4,6 +4,7 @@
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -169,26 +170,35 @@ class SIREN(nnx.Module):
     def value_jacobian_laplacian(
         self, x: Float[Array, "... d"]
     ) -> tuple[Float[Array, "... c"], Float[Array, "... c d"], Float[Array, "... c"]]:
-        """Φ, its Jacobian and the Laplacian of every channel, from one forward pass.
+        """Φ, its Jacobian and the Laplacian of every channel, from one forward pass; see `derivatives`."""
+        value, jacobian, (laplacian,) = self.derivatives(x, ((1.0,) * self.in_features,))
+        return value, jacobian, laplacian
 
-        Each layer carries the streams h, J = ∂h/∂x and ℓ = Δh. With z = omega·(Wh + b), and J_z, ℓ_z likewise linear,
-        h' = sin z,  J' = cos z·J_z,  ℓ' = cos z·ℓ_z - sin z·|J_z|². Two sines a unit; 2 + d matrix products a layer
-        after the first, whose J_z is omega·W and ℓ_z is zero.
+    def derivatives(
+        self, x: Float[Array, "... d"], weights: tuple[tuple[float, ...], ...] = ()
+    ) -> tuple[Float[Array, "... c"], Float[Array, "... c d"], list[Float[Array, "... c"]]]:
+        """Φ, its Jacobian, and for each row a of the weights Σ_i a_i ∂²Φ/∂x_i², from one forward pass.
+
+        Each layer carries the streams h, J = ∂h/∂x and ℓ = Σ_i a_i ∂²h/∂x_i². With z = omega·(Wh + b), and J_z, ℓ_z
+        likewise linear, h' = sin z,  J' = cos z·J_z,  ℓ' = cos z·ℓ_z - sin z·Σ_i a_i J_z,i². Two sines a unit; 1 + d
+        matrix products a layer and one for each row, after the first layer, whose J_z is omega·W and ℓ_z is zero.
         """
         _check_points(x, self.in_features)
         first, *later = self.layers
         scaled = first.omega * first.linear.kernel[...].astype(x.dtype)
         s, c = sine_and_cosine(first.omega * first.linear(x))
         # One array for each component of J: an axis of d would have XLA transpose it around every product.
-        h, jacobian, curvature = s, [c * row for row in scaled], -s * jnp.sum(scaled**2, axis=0)
+        h, jacobian, curvatures = s, [c * row for row in scaled], [-s * _squares(scaled, row) for row in weights]
         for layer in later:
             s, c = sine_and_cosine(layer.omega * layer.linear(h))
             jacobian = [layer.omega * _product(layer.linear, j) for j in jacobian]
-            curvature = layer.omega * _product(layer.linear, curvature)
-            curvature = c * curvature - s * sum(j * j for j in jacobian)
+            curvatures = [layer.omega * _product(layer.linear, curvature) for curvature in curvatures]
+            curvatures = [
+                c * curvature - s * _squares(jacobian, row) for curvature, row in zip(curvatures, weights, strict=True)
+            ]
             h, jacobian = s, [c * j for j in jacobian]
         jacobian = jnp.stack([_product(self.output, j) for j in jacobian], axis=-1)
-        return self.output(h), jacobian, _product(self.output, curvature)
+        return self.output(h), jacobian, [_product(self.output, curvature) for curvature in curvatures]
 
 
 class ReLUMLP(nnx.Module):
@@ -255,6 +265,11 @@ def count_parameters(network: nnx.Module) -> int:
 def _product(linear: nnx.Linear, x: Array) -> Array:
     """The linear map without its bias."""
     return jnp.matmul(x, linear.kernel[...].astype(x.dtype), precision=linear.precision)
+
+
+def _squares(parts: Sequence[Array] | Array, weights: tuple[float, ...]) -> Array | float:
+    """Σ_i weights_i·parts_i², without the products that a weight of zero or one leaves out."""
+    return sum(part * part if a == 1 else a * part * part for part, a in zip(parts, weights, strict=True) if a)
 
 
 def _check_points(x: Array, d: int) -> None:

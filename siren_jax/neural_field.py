@@ -17,7 +17,7 @@ from numpy import ndarray
 from siren_jax import operators, storage
 from siren_jax.errors import InputError
 from siren_jax.level_set import extract
-from siren_jax.signals.grid import Frame
+from siren_jax.signals.grid import Frame, Grid
 from siren_jax.signals.mesh import Mesh
 from siren_jax.signals.placement import Placement
 from siren_jax.tiles import map_over_tiles
@@ -38,16 +38,17 @@ class NeuralField:
 
     Args:
         network: maps coordinates to values in [-1, 1].
-        frame: the grid that the signal was sampled on; of a shape a grid over the cube [-1, 1]³.
+        frame: the grid that the signal was sampled on; of a shape a grid over the cube [-1, 1]³; of the solution of an
+            equation one over the box of its domain, in whose coordinates its points are.
         value_range: the values that [-1, 1] stands for; of a shape its signed distances in the file's units.
-        kind: of the signal: "image", "sound", "video" or "shape".
+        kind: of the signal: "image", "sound", "video", "shape" or "solution".
         rate: of a sound, samples a second; of a video, frames.
         record: how it was made; kept in the file.
         placement: of a shape, what its coordinates are in the file's units.
     """
 
     network: storage.Network
-    frame: Frame
+    frame: Frame | Grid
     value_range: tuple[float, float] = (-1.0, 1.0)
     kind: str = "image"
     rate: float | None = None
@@ -149,7 +150,7 @@ class NeuralField:
         """
         header = {
             "kind": self.kind,
-            "frame": {"shape": list(self.frame.shape)},
+            "frame": asdict(self.frame),
             "value_range": list(self.value_range),
             **({} if self.rate is None else {"rate": self.rate}),
             **({} if self.placement is None else {"placement": asdict(self.placement)}),
@@ -171,10 +172,9 @@ def load(path: str | os.PathLike[str]) -> NeuralField:
             "network."
         )
     low, high = header["value_range"]
-    frame = Frame(tuple(header["frame"]["shape"]))
     return NeuralField(
         network,
-        frame,
+        _frame(header["frame"]),
         (float(low), float(high)),
         kind=header["kind"],
         rate=float(header["rate"]) if "rate" in header else None,
@@ -194,6 +194,7 @@ def _valid(header: Mapping[str, Any], network: storage.Network) -> bool:
             and isinstance(header["kind"], str)
             and _valid_rate(header["kind"], header.get("rate"))
             and _valid_placement(header, network)
+            and _valid_box(header)
             and isinstance(header.get("record", {}), dict)
         )
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -218,6 +219,25 @@ def _valid_placement(header: Mapping[str, Any], network: storage.Network) -> boo
         and given["scale"] > 0
         and header["value_range"] == [-given["scale"], given["scale"]]
     )
+
+
+def _valid_box(header: Mapping[str, Any]) -> bool:
+    frame = header["frame"]
+    if header["kind"] != "solution":
+        return "low" not in frame
+    ends = [frame["low"], frame["high"]]
+    return (
+        all(len(end) == len(frame["shape"]) for end in ends)
+        and all(type(x) in (int, float) and abs(x) <= LARGEST for end in ends for x in end)
+        and all(low < high for low, high in zip(*ends, strict=True))
+    )
+
+
+def _frame(given: Mapping[str, Any]) -> Frame | Grid:
+    shape = tuple(given["shape"])
+    if "low" not in given:
+        return Frame(shape)
+    return Grid(shape, tuple(map(float, given["low"])), tuple(map(float, given["high"])))
 
 
 def _placement(given: Mapping[str, Any]) -> Placement:

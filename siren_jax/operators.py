@@ -5,14 +5,15 @@ any order: `divergence(gradient(f))` is `laplacian(f)`. Every operator follows t
 knows its own derivatives (`KnowsDerivatives`) is asked for them where that is cheaper.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.core import Tracer
 from jaxtyping import Float
 
-from siren_jax._types import Field, KnowsDerivatives
+from siren_jax._types import Field, KnowsDerivatives, KnowsJacobian
 
 
 def gradient(field: Field) -> Field:
@@ -33,16 +34,16 @@ def gradient(field: Field) -> Field:
     Array([2., 2., 2.], dtype=float32)
     """
 
-    def scalar(x: Array) -> Array:
-        y = field(x)
+    def nabla(x: Array) -> Array:
+        y, slope = value_jacobian(field)(_one_point(x, "gradient"))
         if y.size != 1:
             raise ValueError(
                 f"gradient needs one output channel, but this field returns {y.size}. "
                 "Use jacobian(field), or select one: gradient(lambda x: field(x)[:1])."
             )
-        return y.reshape(())
+        return slope.reshape(x.shape)
 
-    return lambda x: jax.grad(scalar)(_one_point(x, "gradient"))
+    return nabla
 
 
 def jacobian(field: Field) -> Callable[[Float[Array, "d"]], Float[Array, "c d"]]:
@@ -69,6 +70,8 @@ def value_jacobian(field: Field) -> Callable[[Float[Array, "d"]], tuple[Float[Ar
 
     def both(x: Array) -> tuple[Array, Array]:
         x = _one_point(x, "jacobian")
+        if isinstance(field, KnowsJacobian):
+            return field.value_jacobian(x)
         if jax.eval_shape(field, x).size == 1:
             y, pullback = jax.vjp(field, x)
             return y, pullback(jnp.ones_like(y))[0].reshape(*y.shape, x.size)
@@ -120,7 +123,7 @@ def divergence(field: Field) -> Field:
     return diverge
 
 
-def laplacian(field: Field) -> Field:
+def laplacian(field: Field, *, weights: Sequence[int | float] | None = None) -> Field:
     """Laplacian of every channel, as a new field.
 
     Δf_k(x) = Σ_i ∂²f_k/∂x_i²  for f: R^d -> R^c. Units: [field] / [coordinate]². The trace of `jax.hessian`, or one
@@ -128,25 +131,63 @@ def laplacian(field: Field) -> Field:
 
     Args:
         field: maps one point of shape `(d,)` to values of shape `(c,)`. Batch with `jax.vmap`.
+        weights: numbers a_i of Σ_i a_i ∂²f_k/∂x_i² instead, one for each coordinate: (1, -1, -1) is the operator of the
+            wave equation in time and two dimensions.
 
     Returns:
         A field with the same shapes.
 
+    Raises:
+        ValueError: not as many weights as coordinates, or others than numbers.
+
     >>> laplacian(lambda x: jnp.sum(x**2)[None])(jnp.ones(3)).item()
     6.0
     """
-    if isinstance(field, KnowsDerivatives):
-        return lambda x: field.value_jacobian_laplacian(_one_point(x, "laplacian"))[2]
-    return lambda x: jnp.trace(jax.hessian(field)(_one_point(x, "laplacian")), axis1=-2, axis2=-1)
+
+    def weigh(x: Array) -> Array:
+        row = (1.0,) * x.size if weights is None else _row(weights)
+        if len(row) != x.size:
+            raise ValueError(f"laplacian needs a weight for each of {x.size} coordinates, but got {len(row)}.")
+        return _weighted_laplacians(field, _one_point(x, "laplacian"), (row,))[0]
+
+    return weigh
+
+
+def second_derivatives(field: Field) -> Callable[[Float[Array, "d"]], Float[Array, "c d"]]:
+    """Second derivatives of every channel along each coordinate: the diagonal of its Hessian.
+
+    S_ki(x) = ∂²f_k/∂x_i²  for f: R^d -> R^c. Units: [field] / [coordinate]².
+
+    Args:
+        field: maps one point of shape `(d,)` to values of shape `(c,)`.
+
+    Returns:
+        A function from `(d,)` to `(c, d)`.
+
+    >>> second_derivatives(lambda x: (x[0] ** 2 * x[1] ** 3)[None])(jnp.ones(2))
+    Array([[2., 6.]], dtype=float32)
+    """
+
+    def along_each(x: Array) -> Array:
+        rows = tuple(tuple(float(i == j) for j in range(x.size)) for i in range(x.size))
+        return jnp.stack(_weighted_laplacians(field, _one_point(x, "second_derivatives"), rows), axis=-1)
+
+    return along_each
 
 
 def value_jacobian_laplacian(
     field: Field,
 ) -> Callable[[Float[Array, "d"]], tuple[Float[Array, "c"], Float[Array, "c d"], Float[Array, "c"]]]:
     """A field, its Jacobian and its Laplacian, from one forward pass where the field offers it."""
-    if isinstance(field, KnowsDerivatives):
-        return lambda x: field.value_jacobian_laplacian(_one_point(x, "value_jacobian_laplacian"))
-    return lambda x: (*value_jacobian(field)(x), laplacian(field)(x))
+
+    def all_three(x: Array) -> tuple[Array, Array, Array]:
+        x = _one_point(x, "value_jacobian_laplacian")
+        if isinstance(field, KnowsDerivatives):
+            value, slope, (curvature,) = field.derivatives(x, ((1.0,) * x.size,))
+            return value, slope, curvature
+        return *value_jacobian(field)(x), laplacian(field)(x)
+
+    return all_three
 
 
 def curl(field: Field) -> Field:
@@ -174,6 +215,23 @@ def curl(field: Field) -> Field:
         return jnp.stack([j[2, 1] - j[1, 2], j[0, 2] - j[2, 0], j[1, 0] - j[0, 1]])
 
     return rotate
+
+
+def _weighted_laplacians(field: Field, x: Array, rows: tuple[tuple[float, ...], ...]) -> list[Array]:
+    """Σ_i a_i ∂²f/∂x_i² for each row a."""
+    if isinstance(field, KnowsDerivatives):
+        return field.derivatives(x, rows)[2]
+    diagonal = jnp.diagonal(jax.hessian(field)(x), axis1=-2, axis2=-1)
+    return [diagonal @ jnp.array(row, diagonal.dtype) for row in rows]
+
+
+def _row(weights: Sequence[int | float]) -> tuple[float, ...]:
+    if any(isinstance(weight, Tracer) for weight in weights):
+        raise ValueError(
+            "laplacian takes weights that are numbers, but one is computed, perhaps from a learned coefficient. "
+            "Weigh second_derivatives(field)(x) with it, which costs the same."
+        )
+    return tuple(map(float, weights))
 
 
 def _vector_jacobian(field: Field, x: Array, name: str) -> Float[Array, "d d"]:

@@ -1,6 +1,9 @@
-"""How far a fit has come: the log of its chunks, and the budget that bounds them."""
+"""How far a fit has come: the log of its chunks, the budget that bounds them, and Ctrl-C."""
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -101,3 +104,23 @@ class Budget:
         if self.seconds is not None and log.seconds + log.rates[-1] / 2 >= self.seconds:
             return "seconds"
         return ""
+
+
+@contextmanager
+def interrupts() -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C into a flag that is read between chunks; a second one raises as ever."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    event = threading.Event()
+    previous = signal.getsignal(signal.SIGINT)
+
+    def heed(number, frame):
+        event.set()
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, heed)
+    try:
+        yield event.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)

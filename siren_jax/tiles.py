@@ -4,7 +4,7 @@ Memory is that of a tile, however many points there are, and on a CPU a step is 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -26,24 +26,26 @@ def map_over_tiles(function: Callable[[Array], Array], points: Array) -> Array:
 
 
 def sum_over_tiles(
-    value_and_grad: Callable[[Any, Batch, Array], Any], zero: Any, params: Any, batch: Batch, tile: int
+    value_and_grad: Callable[[Any, Batch, Mapping[int, Array]], Any], zero: Any, params: Any, batch: Batch, tile: int
 ) -> Any:
-    """`zero` plus the sum of `value_and_grad(params, tile of the batch, mask)` over tiles of nearly equal size.
+    """`zero` plus the sum of `value_and_grad(params, tile of the batch, masks)` over tiles of nearly equal size.
 
-    The mask is 1/n at each point, so that sums are means. The last tile is filled up with copies of the last point, of
+    The arrays of a batch need not be of one length: each is cut into the same number of tiles. The mask of arrays of
+    length n is 1/n at each point, so that sums are means. The last tile is filled up with copies of the last point, of
     mask zero: fewer of them than there are tiles.
     """
-    n = jax.tree.leaves(batch)[0].shape[0]
-    count = math.ceil(n / tile)
-    size = math.ceil(n / count)
+    lengths = {len(leaf) for leaf in jax.tree.leaves(batch)}
+    count = math.ceil(sum(lengths) / tile)
 
-    def cut(x: Array) -> Array:
-        padded = jnp.pad(x, [(0, count * size - n)] + [(0, 0)] * (x.ndim - 1), mode="edge")
+    def cut(x: Array, mode: Any = "edge") -> Array:
+        n = len(x)
+        size = math.ceil(n / count)
+        padded = jnp.pad(x, [(0, count * size - n)] + [(0, 0)] * (x.ndim - 1), mode=mode)
         return padded.reshape(count, size, *x.shape[1:])
 
-    mask = jnp.pad(jnp.full(n, 1 / n, jnp.float32), (0, count * size - n)).reshape(count, size)
+    masks = {n: cut(jnp.full(n, 1 / n), "constant") for n in lengths}
 
     def add(total, piece):
         return jax.tree.map(jnp.add, total, value_and_grad(params, *piece)), None
 
-    return jax.lax.scan(add, zero, (jax.tree.map(cut, batch), mask))[0]
+    return jax.lax.scan(add, zero, (jax.tree.map(cut, batch), masks))[0]

@@ -1,5 +1,7 @@
 """What all tests share: a key, double precision, and annotations that are checked at every call."""
 
+import gc
+
 import jax
 import jax.numpy as jnp
 import matplotlib
@@ -13,6 +15,8 @@ install_import_hook("siren_jax", "beartype.beartype")  # before any test imports
 # The same examples in every run; no deadline, because the first example compiles.
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=30)
 settings.load_profile("fixed")
+
+gc.set_threshold(100_000, 50, 100)  # looking for garbage among the objects of compiled programs is a sixth of the time
 
 
 @pytest.fixture

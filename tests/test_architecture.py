@@ -22,6 +22,7 @@ ALLOWED = {
     "raster": ("", "jaxtyping numpy"),
     "level_set": ("errors signals.mesh", "jaxtyping numpy skimage"),
     "operators": ("_types", ARRAYS),
+    "expansion": ("_types errors operators", ARRAYS),
     "network": ("_types initializers sine", f"{ARRAYS} flax"),
     "objectives": ("_types operators", ARRAYS),
     "tiles": ("_types", ARRAYS),
@@ -29,6 +30,22 @@ ALLOWED = {
     "progress": ("", "flax numpy"),
     "recipes": ("", "jax optax"),
     "fit": ("_types progress recipes step tiles", f"{ARRAYS} flax optax"),
+    "refine": ("_types fit progress recipes tiles", f"{ARRAYS} flax optax"),
+    "equations": (
+        "equations.coefficients equations.domains equations.problem equations.regions equations.terms",
+        "",
+    ),
+    "equations.regions": ("errors", ARRAYS),
+    "equations.domains": ("equations.regions errors", ARRAYS),
+    "equations.terms": ("_types equations.domains equations.regions errors operators", f"{ARRAYS} scipy"),
+    "equations.catalogue": (
+        "_types equations.domains equations.problem equations.terms operators references",
+        f"{ARRAYS} scipy",
+    ),
+    "equations.coefficients": ("_types errors", f"{ARRAYS} flax"),
+    "equations.comparison": ("_types equations.catalogue signals.grid tiles", ARRAYS),
+    "equations.indices": ("errors", ARRAYS),
+    "equations.problem": ("_types equations.indices equations.terms errors expansion", ARRAYS),
     "signals": (
         "signals.composite signals.files signals.grid signals.image signals.incomplete signals.mesh signals.nearest "
         "signals.pixels signals.placement signals.samples signals.scan signals.shape_files signals.sound "
@@ -58,13 +75,23 @@ ALLOWED = {
         "jaxtyping numpy",
     ),
     "signals.video": ("errors signals.files signals.image", "jaxtyping numpy PIL av"),
+    "references": (
+        "references.allen_cahn references.burgers references.helmholtz references.kovasznay references.wave",
+        "",
+    ),
+    "references.allen_cahn": ("", "jaxtyping numpy scipy"),
+    "references.burgers": ("", "jaxtyping numpy"),
+    "references.helmholtz": ("", "jaxtyping numpy scipy"),
+    "references.kovasznay": ("", "jaxtyping numpy"),
+    "references.wave": ("", "jaxtyping numpy scipy"),
     "storage": ("errors network", f"{ARRAYS} flax safetensors"),
     "neural_field": (
         "_types errors level_set network operators signals.grid signals.mesh signals.placement storage tiles",
         f"{ARRAYS} flax",
     ),
     "plot": (
-        "plot.colors plot.composite plot.curve plot.inpainting plot.picture plot.shape plot.sound plot.video",
+        "plot.colors plot.composite plot.curve plot.inpainting plot.picture plot.shape plot.solution plot.sound "
+        "plot.video",
         "",
     ),
     "plot.colors": ("", ""),
@@ -73,6 +100,7 @@ ALLOWED = {
     "plot.inpainting": ("", "*"),
     "plot.picture": ("", "*"),
     "plot.shape": ("raster", "*"),
+    "plot.solution": ("", "*"),
     "plot.sound": ("plot.colors", "*"),
     "plot.video": ("", "*"),
 }

@@ -194,6 +194,13 @@ def test_another_picture_of_the_same_shape_and_omega_compiles_nothing(tmp_path):
     assert kept[1] == kept[0]
 
 
+def test_a_reader_that_goes_away_means_no_traceback():
+    command = [sys.executable, "-c", "from siren_jax.cli import run; run()", "--help"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.communicate()[1] == b""
+
+
 def test_the_command_does_not_import_what_only_figures_and_filters_need():
     code = "import sys, siren_jax.cli; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()

@@ -10,11 +10,13 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.io
 
 from experiments import (
     activation_spectra,
     activation_statistics,
     audio_fit,
+    full_waveform_inversion,
     higher_derivatives,
     image_fit,
     inverse_problems,
@@ -29,8 +31,6 @@ from experiments.run import Settings, names
 from experiments.run import run as run_command
 from siren_jax import Frame, InputError, PixelDataset
 from siren_jax.signals import Placement
-
-pytestmark = pytest.mark.xdist_group("experiments")  # one worker, so that each smoke run happens once
 
 EXPERIMENTS = [importlib.import_module(f"experiments.{name}") for name in names()]
 
@@ -410,3 +410,33 @@ def test_the_error_of_a_sound_is_judged_by_its_definition():
     judged = audio_fit.judge(wrong, audio_fit.Sound(truth, 8000))
     assert np.isclose(judged["mse"], 0.01 * 160 / 8000, rtol=1e-3)  # of a peak of nearly 1
     assert np.isclose(judged["ends_to_all_db"], 10 * np.log10(8000 / 320), atol=1e-3)  # all of it in 320 samples
+
+
+def test_the_disc_of_an_inversion_is_found_where_it_is():
+    config = full_waveform_inversion.Config(centre=(0.1, -0.05), radius=0.15, squared_slowness=0.49)
+    axis = np.linspace(-full_waveform_inversion.INNER, full_waveform_inversion.INNER, 81)
+    points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
+    disc = full_waveform_inversion.disc(points, centre=config.centre, radius=config.radius)
+    numbers = full_waveform_inversion.judge(1 - 0.51 * disc, points, config, disc)
+    assert numbers["distance"] < 1e-3
+    assert abs(numbers["radius"] / 0.15 - 1) < 0.03  # cells of a hundredth
+    assert numbers["slowness_error"] < 0.1
+    assert abs(numbers["slowness"] - 0.7) < 1e-3
+
+
+def test_records_are_those_of_the_sources_alone_where_nothing_scatters():
+    records = full_waveform_inversion.simulate(full_waveform_inversion.Config(squared_slowness=1.0, grid=33))
+    assert records.fields.shape == (30, 5)
+    alone = full_waveform_inversion.incoming(records.receivers, records.sources)
+    assert np.allclose(records.fields, alone, atol=1e-12)
+
+
+def test_records_are_read_with_time_turned_round(tmp_path):
+    path, fields = tmp_path / "a.mat", np.arange(6).reshape(3, 2) * (1 + 1j)
+    content = {"source": np.ones((2, 2)), "receivers": np.zeros((3, 2))}
+    scipy.io.savemat(path, {**content, "rec_val": fields})
+    assert np.array_equal(full_waveform_inversion.read(path).fields, fields.conj())
+    for wrong in ({"rec_val": fields.T}, {}):
+        scipy.io.savemat(path, {**content, **wrong})
+        with pytest.raises(InputError, match=r"a\.mat"):
+            full_waveform_inversion.read(path)

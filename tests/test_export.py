@@ -12,7 +12,7 @@ from jax import export
 
 from siren_jax import SIREN, PixelDataset, curl, divergence, gradient, hessian, jacobian, laplacian, supervise
 from siren_jax.recipes import cosine_decay
-from siren_jax.step import Given, Span, State, Steps
+from siren_jax.step import Given, Span, State, Steps, Term
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 DEPTH = 2
@@ -29,14 +29,15 @@ def exported_step(quantities: tuple[str, ...], platforms: tuple[str, ...] = PLAT
     data = PixelDataset(np.arange(12 * 9 * 3, dtype=np.uint8).reshape(12, 9, 3))
     graphdef, params, rest = nnx.split(SIREN(2, 3, width=16, depth=DEPTH, rngs=nnx.Rngs(0)), nnx.Param, ...)
     optimizer = optax.adam(1e-3)
-    steps = Steps(graphdef, optimizer, cosine_decay, quantities, 16, 8)
+    terms = tuple(Term(name, 50) for name in quantities)
+    steps = Steps(graphdef, optimizer, cosine_decay, terms, 16, 8)
     objective = supervise(*quantities, mean_square=data.mean_square)
     given = Given(
         rest, objective, data.sampler(50, quantities=quantities), jax.random.key(0), jnp.ones(len(quantities))
     )
     span = Span(jnp.int32(0), jnp.int32(3), jnp.float32(0), jnp.int32(0), jnp.float32(0.1))
     return export.export(jax.jit(steps), platforms=platforms)(
-        State(params, optimizer.init(params), params), given, span
+        State(params, optimizer.init(params), params, jnp.ones(len(terms))), given, span
     )
 
 

@@ -319,6 +319,61 @@ def test_the_history_has_a_value_of_every_term_for_every_step():
     assert fitted.history["seconds"][-1] == fitted.seconds
 
 
+@pytest.mark.parametrize("tile", [1, 7, 20, 1000])
+def test_terms_over_arrays_of_different_lengths_are_each_a_mean_over_its_own(tile):
+    inner, rim = jnp.linspace(-1, 1, 32)[:, None], jnp.linspace(2, 3, 5)[:, None]
+
+    def objective(field, batch):
+        return {name: jnp.sum(jax.vmap(field)(points) ** 2, axis=1) for name, points in batch.items()}
+
+    network = line()
+    graphdef, params = nnx.split(network)
+
+    def loss(params):
+        terms = objective(nnx.merge(graphdef, params), {"inner": inner, "rim": rim})
+        return jnp.mean(terms["inner"]) + 3 * jnp.mean(terms["rim"])
+
+    fitted = fit(
+        network,
+        objective,
+        lambda key, step: {"inner": inner, "rim": rim},
+        key=KEY,
+        steps=1,
+        tile=tile,
+        optimizer=optax.sgd(0.01),
+        schedule=constant,
+        weights={"rim": 3.0},
+    )
+    assert fitted.history["loss"][0] == pytest.approx(float(loss(params)), rel=1e-6)  # float32, another order of sums
+    wanted = jax.tree.map(lambda p, g: p - 0.01 * g, params, jax.grad(loss)(params))
+    pairs = zip(parameters(fitted.network), jax.tree.leaves(wanted), strict=True)
+    assert all(np.allclose(a, b, rtol=1e-6, atol=1e-6) for a, b in pairs)
+
+
+def test_weights_follow_their_schedules_over_the_budget():
+    fitted = fit(line(), VALUE, fixed, key=KEY, steps=5, optimizer=optax.sgd(0.0), weights={"value": lambda p: 1 + p})
+    assert np.allclose(fitted.history["loss"] / fitted.history["value"], 1 + np.arange(5) / 5, rtol=1e-6)
+
+
+def test_balanced_terms_have_gradients_of_one_length():
+    # Gradients of length 1 and 10 get the factors 11/1 and 11/10; at a = 0 the loss is 11·1 + 1.1·10.
+    def objective(field, batch):
+        a = level(field, batch)["level"]
+        return {"one": a + 1, "ten": 10 * (a + 1)}
+
+    settings = {"optimizer": optax.sgd(0.0), "balance_every": 2}
+    fitted = fit(Number(), objective, fixed, key=KEY, steps=4, tile=7, **settings)
+    assert np.allclose(fitted.history["loss"], 22, rtol=1e-6)
+    heavier = fit(Number(), objective, fixed, key=KEY, steps=4, weights={"one": 10.0}, **settings)
+    assert np.allclose(heavier.history["loss"], 2 * 10 + 2 * 10, rtol=1e-6)  # lengths 10 and 10: both twice
+
+
+def test_a_term_without_a_gradient_leaves_the_balance_alone():
+    objective = lambda field, batch: level(field, batch) | {"constant": jnp.ones(32)}
+    fitted = fit(Number(), objective, fixed, key=KEY, steps=3, optimizer=optax.sgd(0.0), balance_every=1)
+    assert fitted.history["loss"].tolist() == [1, 1, 1]
+
+
 # When it goes wrong
 
 
@@ -349,10 +404,23 @@ def test_a_fit_whose_first_loss_is_not_finite_returns_the_network_it_was_given()
 
 def test_a_gradient_that_is_not_finite_stops_the_fit():
     # √|a| at a = 0: a finite loss with an infinite slope.
-    objective = lambda field, batch: {"root": jnp.sqrt(jnp.abs(level(field, batch)["level"]))}
+    objective = lambda field, batch: level(field, batch) | {"root": jnp.sqrt(jnp.abs(level(field, batch)["level"]))}
     fitted = fit(Number(), objective, sample, key=KEY, steps=3)
-    assert (fitted.stopped_by, fitted.message) == ("non-finite", "at step 0 the gradient is not finite")
+    assert (fitted.stopped_by, fitted.message) == ("non-finite", "at step 0 the gradient of term 'root' is not finite")
     assert fitted.network.a[...] == 0
+
+
+def test_the_names_that_the_history_has_already_are_refused():
+    with pytest.raises(ValueError, match="cannot have the name 'seconds'"):
+        fit(Number(), lambda field, batch: {"seconds": level(field, batch)["level"]}, fixed, key=KEY, steps=1)
+
+
+def test_double_precision_elsewhere_does_not_hinder_a_fit():
+    problem = {"balance_every": 1, "weights": {"value": lambda share: 1 + share}, "steps": 3}
+    with jax.enable_x64(True):
+        doubled = lambda key, step: {"x": jax.random.uniform(key, (8, 1), jnp.float64)}
+        objective = lambda field, batch: {"value": jnp.sum(jax.vmap(field)(batch["x"]) ** 2, axis=1)}
+        assert fit(line(), objective, doubled, key=KEY, **problem).stopped_by == "steps"
 
 
 @pytest.mark.usefixtures("two_step_chunks")
@@ -407,6 +475,7 @@ def test_a_fit_runs_outside_the_main_thread():
         ({"steps": 1, "seconds": -1.0}, "must be positive"),
         ({"seconds": math.nan}, "must be positive"),
         ({"steps": 1, "tile": 0}, "at least one point, but got tile=0"),
+        ({"steps": 1, "balance_every": 0}, "at least one step, but got balance_every=0"),
         (
             {"steps": 1, "weights": {"velue": 1.0}},
             r"weights for \['velue'\], but the objective has the terms \['value'\]",
@@ -424,7 +493,18 @@ def test_terms_without_a_value_at_every_point_are_refused():
         fit(line(), lambda f, batch: {"value": VALUE(f, batch)["value"].mean()}, fixed, key=KEY, steps=1)
 
 
-@pytest.mark.parametrize("extra", [jnp.zeros(31), jnp.zeros(())], ids=["ragged", "scalar"])
-def test_batches_without_a_common_leading_axis_are_refused(extra):
-    with pytest.raises(ValueError, match="must share their leading axis"):
+@pytest.mark.parametrize("extra", [jnp.zeros(()), jnp.zeros((0, 2))], ids=["scalar", "empty"])
+def test_arrays_without_points_are_refused(extra):
+    with pytest.raises(ValueError, match="every array of a batch needs a leading axis of points"):
         fit(line(), VALUE, lambda key, step: fixed(key, step) | {"extra": extra}, key=KEY, steps=1)
+
+
+def test_a_term_must_have_the_length_of_an_array_of_its_batch():
+    with pytest.raises(ValueError, match="each of the 3 or 32 points"):
+        fit(
+            line(),
+            lambda f, batch: {"value": VALUE(f, batch)["value"][:7]},
+            lambda key, step: fixed(key, step) | {"extra": jnp.zeros(3)},
+            key=KEY,
+            steps=1,
+        )

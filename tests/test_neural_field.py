@@ -12,7 +12,7 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from siren_jax import SIREN, Frame, InputError, NeuralField, ReLUMLP, laplacian, load, neural_field
-from siren_jax.signals import Placement
+from siren_jax.signals import Grid, Placement
 
 
 def make(network=SIREN, shape=(6, 10), c=1, value_range=(0.0, 255.0)) -> NeuralField:
@@ -225,6 +225,41 @@ def test_a_placement_that_lies_is_refused(change, tmp_path):
     rewritten(path, change)
     with pytest.raises(InputError, match="placement"):
         load(path)
+
+
+def solution():
+    network = SIREN(2, 1, width=8, depth=0, rngs=nnx.Rngs(0))
+    return NeuralField(network, Grid((4, 8), (0.0, -3.0), (1.0, 5.0)), kind="solution")
+
+
+def test_a_solution_is_sampled_in_the_coordinates_of_its_equation(tmp_path):
+    field = solution()
+    rendered = field.render((2, 4))
+    points = np.array([[[t, x] for x in (-2, 0, 2, 4)] for t in (0.25, 0.75)], np.float32)
+    assert np.allclose(rendered, field(points), atol=1e-6)  # float32
+    field.save(tmp_path / "u.siren")
+    again = load(tmp_path / "u.siren")
+    assert again.frame == field.frame
+    assert np.array_equal(again.render((2, 4)), rendered)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed("frame", "low", to=[0.0]),
+        changed("frame", "low", to=[2.0, -3.0]),
+        changed("frame", "high", to=[1.0, "x"]),
+        changed("frame", "high", to=[1.0, 1e300]),
+        changed("frame", "high", to=None),
+        changed("kind", to="image"),
+        changed("frame", to={"shape": [4, 8]}),
+    ],
+)
+def test_a_box_that_lies_is_refused(change, tmp_path):
+    solution().save(tmp_path / "u.siren")
+    rewritten(tmp_path / "u.siren", change)
+    with pytest.raises(InputError, match="lacks a valid kind, frame"):
+        load(tmp_path / "u.siren")
 
 
 def test_the_distance_of_a_shape_is_one_number(tmp_path):

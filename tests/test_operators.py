@@ -15,12 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siren_jax import SIREN, curl, divergence, gradient, hessian, jacobian, laplacian
-from siren_jax.operators import value_jacobian, value_jacobian_laplacian
+from siren_jax.operators import second_derivatives, value_jacobian, value_jacobian_laplacian
 
 pytestmark = pytest.mark.usefixtures("float64")
 DIMENSIONS = pytest.mark.parametrize("d", [1, 2, 3, 4])
 BOTH_KINDS = pytest.mark.parametrize("kind", ["wave", "siren"])
-EVERY = [gradient, jacobian, hessian, divergence, laplacian, curl, value_jacobian, value_jacobian_laplacian]
+EVERY = [
+    gradient,
+    jacobian,
+    hessian,
+    divergence,
+    laplacian,
+    second_derivatives,
+    curl,
+    value_jacobian,
+    value_jacobian_laplacian,
+]
 
 
 @functools.cache
@@ -111,6 +121,23 @@ def test_channels_do_not_mix(kind, d):
         return lambda x: jnp.concatenate([act(lambda x, k=k: f(x)[k : k + 1])(x) for k in range(3)])
 
     assert equal(point(d), *((act(f), one_by_one(act)) for act in (jacobian, hessian, laplacian)))
+
+
+@pytest.mark.parametrize("d", [1, 3])
+@BOTH_KINDS
+def test_second_derivatives_and_weighted_laplacians_are_of_the_hessians_diagonal(kind, d):
+    f, weights = field_of(kind, d, 2), [1.0, -2.5, 0.0][:d]
+    diagonal = lambda x: jnp.diagonal(hessian(f)(x), axis1=1, axis2=2)
+    assert equal(
+        point(d),
+        (second_derivatives(f), diagonal),
+        (laplacian(f, weights=weights), lambda x: diagonal(x) @ jnp.array(weights)),
+    )
+
+
+def test_a_laplacian_needs_a_weight_for_each_coordinate():
+    with pytest.raises(ValueError, match="a weight for each of 2 coordinates, but got 3"):
+        laplacian(lambda x: x, weights=(1, 1, 1))(jnp.ones(2))
 
 
 @BOTH_KINDS
@@ -224,3 +251,8 @@ def test_operators_on_vector_fields_refuse_others(kind, act, d, c):
 def test_curl_refuses_other_than_two_and_three_dimensions(shape):
     with pytest.raises(ValueError, match=r"curl is defined at points of shape \(2,\) or \(3,\)"):
         curl(lambda x: x)(jnp.zeros(shape))
+
+
+def test_weights_that_are_computed_are_refused(key):
+    with pytest.raises(ValueError, match="Weigh second_derivatives"):
+        jax.jit(lambda c: laplacian(lambda x: x, weights=(1, -c))(jnp.ones(2)))(1.0)

@@ -1,5 +1,6 @@
-"""The command `siren-jax`: `fit`, `blend`, `inpaint`, `render` and `info`."""
+"""The command `siren-jax`: `fit`, `blend`, `inpaint`, `solve`, `render` and `info`."""
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,7 +13,13 @@ from siren_jax.cli.fit import Fit
 from siren_jax.cli.info import Info
 from siren_jax.cli.inpaint import Inpaint
 from siren_jax.cli.render import Render
+from siren_jax.cli.solve import Solve
 from siren_jax.errors import InputError
+
+ABOUT = (
+    "Turn pictures, sounds, videos, shapes and solutions of differential equations into SIRENs: small sine networks "
+    "that are the signals."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,9 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     After 0, 1 and a first Ctrl-C what was learned is written; after 2 nothing is.
     """
     command = tyro.cli(
-        Fit | Blend | Inpaint | Render | Info,  # pyright: ignore[reportArgumentType]
+        Fit | Blend | Inpaint | Solve | Render | Info,  # pyright: ignore[reportArgumentType]
         prog="siren-jax",
-        description="Turn pictures, sounds, videos and shapes into SIRENs: small sine networks that are the signals.",
+        description=ABOUT,
         args=arguments,
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )
@@ -44,4 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run() -> None:
     """Entry point of the console script."""
     keep_compiled_programs()
-    sys.exit(main())
+    code = 1
+    try:
+        try:
+            code = main()
+        finally:
+            sys.stdout.flush()  # not at exit, where a reader that has gone, as in `| head`, means a traceback
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -76,7 +76,7 @@ class Fit:
             path = str(importlib.resources.files("skimage") / "data" / "camera.png")
         name, kind = os.path.splitext(os.path.basename(path))[0], kind_of(path)
         width = WIDTHS.get(kind, 256)
-        self.training.units(width)
+        self.training.sizes(width)
         recipe = self._recipe(kind)
         subject = self._load(path, kind, recipe)
         targets = {

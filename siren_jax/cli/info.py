@@ -7,6 +7,7 @@ import tyro
 
 from siren_jax.network import SIREN, count_parameters
 from siren_jax.neural_field import load
+from siren_jax.signals import Grid
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,14 @@ class Info:
     def run(self) -> int:
         field = load(self.file)
         network = field.network
-        if (place := field.placement) is None:
+        if isinstance(field.frame, Grid):
+            ends = zip(field.frame.low, field.frame.high, strict=True)
+            rows = {
+                "kind": field.kind,
+                "domain": " x ".join(f"{low:g} to {high:g}" for low, high in ends),
+                "unknowns": network.out_features,
+            }
+        elif (place := field.placement) is None:
             rows = {
                 "kind": field.kind,
                 "samples": " x ".join(map(str, field.frame.shape)),

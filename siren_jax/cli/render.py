@@ -13,12 +13,14 @@ import tyro
 from siren_jax.cli.options import optional
 from siren_jax.cli.picture import write_picture
 from siren_jax.cli.shape import RESOLUTION, write_mesh, write_view
+from siren_jax.cli.solution import write_solution
 from siren_jax.cli.sound import excerpt, write_sound
 from siren_jax.cli.timeline import Timeline, timeline
 from siren_jax.cli.video import as_bytes, frame_at, write_video
 from siren_jax.errors import InputError
 from siren_jax.level_set import check_resolution
 from siren_jax.neural_field import NeuralField, load
+from siren_jax.signals import Grid
 from siren_jax.storage import umask
 
 MAX_PICTURE = 2**28  # values of a PNG, which is made in memory; an NPY is not
@@ -30,6 +32,7 @@ FORMATS = {
     "sound": (".wav", ".flac", ".ogg", ".npy"),
     "video": (".mp4", ".gif", ".png", ".npy"),
     "shape": (".ply", ".obj", ".stl", ".png", ".npy"),
+    "solution": (".png", ".npy"),
 }
 # Options that say something about some kinds of signals alone.
 OPTIONS = {
@@ -37,6 +40,7 @@ OPTIONS = {
     "sound": {"rate", "between"},
     "video": {"shape", "scale", "region", "rate", "between", "at"},
     "shape": {"resolution", "view"},
+    "solution": {"shape", "scale", "at"},
 }
 
 
@@ -45,8 +49,8 @@ Area = tuple[tuple[float, float], tuple[float, float]]
 
 @dataclass(frozen=True)
 class Render:
-    """Sample a .siren file at any resolution, all of it or a part, and write a picture, a sound, a video, a mesh or
-    an array."""
+    """Sample a .siren file at any resolution, all of it or a part, and write a picture, a sound, a video, a mesh, a
+    figure or an array."""
 
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """The .siren file."""
@@ -54,9 +58,9 @@ class Render:
     """File to write. A picture: a PNG of 8 bits, made in memory, or an NPY of float32 in true units, (h, w, c) or
     (h, w, c, 2). A sound: WAV, FLAC or OGG of 16 bits, or an NPY (n, c). A video: MP4 or GIF, an NPY (t, h, w, c), or
     a PNG of one frame. A shape: a mesh as PLY, OBJ or STL, a PNG of it, or its signed distance as an NPY (n, n, n, 1)
-    over the cube, all in the units of the original."""
+    over the cube, all in the units of the original. A solution of an equation: a PNG with axes, or an NPY."""
     shape: Annotated[tuple[int, int] | None, optional("H W", "that of the original or of the region")] = None
-    """Height and width of a picture or a video."""
+    """Height and width of a picture, a video or a solution."""
     scale: Annotated[float | None, optional("S", "1")] = None
     """Factor on the default height and width, instead of --shape."""
     of: Literal["value", "gradient", "laplacian"] = "value"
@@ -69,7 +73,7 @@ class Render:
     between: Annotated[tuple[float, float] | None, optional("START STOP", "all of it")] = None
     """Part of a sound or a video, in seconds."""
     at: Annotated[float | None, optional("SECONDS", "none")] = None
-    """One frame of a video, at any time; as a PNG, or an NPY (1, h, w, c)."""
+    """One frame of a video, at any time, or one moment of a solution; as a PNG, or an NPY (1, h, w, c)."""
     resolution: Annotated[int | None, optional("N", "256")] = None
     """Cells along each side of the cube that a shape is looked for in, a multiple of 8."""
     view: Annotated[tuple[float, float] | None, optional("AZIMUTH ELEVATION", "-60 25")] = None
@@ -93,6 +97,9 @@ class Render:
             return 0
         if field.kind == "shape":
             self._write_shape(field, suffix)
+            return 0
+        if field.kind == "solution":
+            self._write_solution(field, suffix)
             return 0
         area, sides = self._area(field), self._sides(field)
         moments = self._moments(field, suffix, sides) if field.kind == "video" else None
@@ -140,6 +147,30 @@ class Render:
         else:
             write_mesh(self.out, mesh, overwrite=self.overwrite)
         print(f"surface of {self.file} at resolution {resolution}, {len(mesh.faces):,} triangles: {self.out}")
+
+    def _write_solution(self, field: NeuralField, suffix: str) -> None:
+        """An NPY, or a figure with axes; of a solution in time and the plane at one moment."""
+        frame, sides = field.frame, self._sides(field)
+        assert isinstance(frame, Grid)
+        timed, before = len(frame.shape) == 3, frame.shape[:-2]
+        region = [(0.0, float(n)) for n in before] + [(0.0, float(n)) for n in frame.shape[-2:]]
+        if self.at is not None:
+            if not timed:
+                raise InputError(f"--at takes a moment of a solution in time and the plane; {self.file!r} is none.")
+            if not frame.low[0] <= self.at <= frame.high[0]:
+                raise InputError(f"--at takes a time from {frame.low[0]:g} to {frame.high[0]:g}, but is {self.at:g}.")
+            moment = float(frame.indices(np.array([self.at, *frame.low[1:]]))[0])
+            region[0], before = (moment, moment + 1), (1,)
+        elif timed and suffix == ".png":
+            raise InputError("a PNG holds one moment of a solution in time: tell which with --at.")
+        shape = (*before, *sides)
+        if suffix == ".npy":
+            self._write_array(field, shape, tuple(region))
+        else:
+            self._check_memory(field, sides)
+            values = field.render(shape, region=tuple(region)).reshape(*sides, -1)
+            write_solution(self.out, field, values, self.at, overwrite=self.overwrite)
+        print(f"solution of {self.file} at {' x '.join(map(str, shape))}: {self.out}")
 
     def _moments(self, field: NeuralField, suffix: str, sides: tuple[int, int]) -> Timeline:
         """The frames of a video that are asked for."""

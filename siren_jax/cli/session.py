@@ -117,15 +117,15 @@ class Session:
             "parameters": count_parameters(network),
             "stopped_by": fitted.stopped_by,
         }
-        measure = subject.measure._replace(label=", ".join(filter(None, (subject.measure.label, subject.note))))
-        title = f"{self._name}: {measure.tell(quality[measure.name])} after {fitted.steps:,} steps"
+        measure, note = subject.measure, f" ({subject.note})" if subject.note else ""
+        title = f"{self._name}: {measure.tell(quality[measure.name])}{note} after {fitted.steps:,} steps"
         comparison = subject.figure(network, title)
         self._write_figure("comparison.png", comparison)
         curve = plot.learning_curve(
             fitted.history,
             self._curve,
             title=title,
-            label=f"{measure.label} ({measure.unit})",
+            label=f"{measure.label} ({measure.unit}){note}",
             logarithmic=measure.less_is_better,
         )
         self._write_figure("curve.png", curve)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -14,12 +15,14 @@ from siren_jax.cli.options import optional
 from siren_jax.cli.session import Session
 from siren_jax.cli.subject import Subject
 from siren_jax.errors import InputError
-from siren_jax.fit import fit
+from siren_jax.fit import Fit, fit
 from siren_jax.network import SIREN, ReLUMLP
+from siren_jax.progress import Progress
 from siren_jax.recipes import Recipe, constant, cosine_decay
 from siren_jax.storage import LIMITS, MAX_OMEGA, Network
 
 SCHEDULES = {"cosine": cosine_decay, "constant": constant}
+DEPTH = 3
 MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which Adam and the last good state keep four
 
 
@@ -29,9 +32,9 @@ class Training:
 
     model: Literal["siren", "relu"] = "siren"
     """The network: sines, or the ReLU baseline."""
-    width: Annotated[int | None, optional("N", "256, of videos 1024")] = None
+    width: Annotated[int | None, optional("N", "256; of videos 1024, of equations 64 to 256")] = None
     """Units of a hidden layer."""
-    depth: int = 3
+    depth: Annotated[int | None, optional("N", "3; of some equations 2")] = None
     """Hidden layers after the first."""
     omega: Annotated[
         str | None,
@@ -61,7 +64,8 @@ class Training:
     learning_rate: Annotated[
         float | None, optional("RATE", "0.00025 for values, else 0.0003; 0.0001 with --recipe paper")
     ] = None
-    """Of Adam. In the first layer at most 0.015 / omega, but with --recipe paper."""
+    """Of Adam. Unless given, for up to 256 units a layer and lower for more. In the first layer at most 0.015 / omega,
+    but with --recipe paper."""
     schedule: Annotated[
         Literal["cosine", "constant"] | None, optional("{cosine,constant}", "cosine, or constant with --recipe paper")
     ] = None
@@ -81,17 +85,18 @@ class Training:
             raise InputError("--omega and --weight-scale are of sine networks; leave them out with --model relu.")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed takes a whole number from 0 to {2**32 - 1}, but is {self.seed}.")
-        self.units(1)
+        self.sizes(1)
 
-    def units(self, usual: int) -> int:
-        """The width, `usual` where it was left out; refuses networks that cannot be."""
-        width = usual if self.width is None else self.width
-        for name, value, least in (("width", width, 1), ("depth", self.depth, 0)):
+    def sizes(self, width: int, depth: int = DEPTH) -> tuple[int, int]:
+        """Width and depth, those given where they were left out; refuses networks that cannot be."""
+        width = width if self.width is None else self.width
+        depth = depth if self.depth is None else self.depth
+        for name, value, least in (("width", width, 1), ("depth", depth, 0)):
             if not least <= value <= LIMITS[name]:
                 raise InputError(f"--{name} takes a whole number from {least} to {LIMITS[name]}, but is {value}.")
-        if self.depth * width**2 > MAX_WEIGHTS:
-            raise InputError(f"--width {width} and --depth {self.depth} make over {MAX_WEIGHTS:,} weights; take less.")
-        return width
+        if depth * width**2 > MAX_WEIGHTS:
+            raise InputError(f"--width {width} and --depth {depth} make over {MAX_WEIGHTS:,} weights; take less.")
+        return width, depth
 
     def recipe(self, base: Recipe) -> Recipe:
         """A recipe with what the options replace."""
@@ -101,6 +106,8 @@ class Training:
             "weight_scale": self.weight_scale,
         }
         recipe = base._replace(**{name: value for name, value in given.items() if value is not None})
+        if self.learning_rate is not None:
+            recipe = recipe._replace(for_width=None)
         if self.omega is None:
             return recipe
         return recipe._replace(first_omega=None if self.omega == "auto" else float(self.omega))
@@ -115,11 +122,11 @@ class Training:
             raise InputError(f"--batch-size takes a number of samples or 'full', but is {self.batch_size!r}.")
         return int(self.batch_size)
 
-    def network(self, subject: Subject, recipe: Recipe, width: int) -> tuple[Network, str]:
+    def network(self, subject: Subject, recipe: Recipe, width: int, depth: int) -> tuple[Network, str]:
         """The network, and where its first omega comes from."""
         rngs = nnx.Rngs(self.seed)
         if self.model == "relu":
-            return ReLUMLP(*subject.features, width=width, depth=self.depth, rngs=rngs), "none"
+            return ReLUMLP(*subject.features, width=width, depth=depth, rngs=rngs), "none"
         first_omega, reason = recipe.first_omega, "option" if self.omega else "recipe"
         if first_omega is None:
             first_omega, reason = subject.choose_omega()
@@ -127,7 +134,7 @@ class Training:
         network = SIREN(
             *subject.features,
             width=width,
-            depth=self.depth,
+            depth=depth,
             first_omega=first_omega,
             omega=self.hidden_omega,
             weight_scale=recipe.weight_scale,
@@ -165,7 +172,9 @@ def train(
     record: dict[str, Any],
     *,
     width: int = 256,
+    depth: int = DEPTH,
     target: float | None = None,
+    then: Callable[[Fit, Callable[[Progress], Any]], Fit] | None = None,
 ) -> int:
     """Fits a network to a subject, writes and tells what came of it; the command's exit code.
 
@@ -177,7 +186,9 @@ def train(
         output: options.
         record: what the `.siren` file keeps of how it was made, beside what holds for every fit.
         width: units of a hidden layer, unless the options have another number.
+        depth: hidden layers after the first, likewise.
         target: of the subject's measure, at which the fit stops.
+        then: a second phase, of the fit so far and what it shall be watched with.
     """
     sample = subject.sampler(training.batch(subject.points, recipe))
     session = Session(
@@ -189,7 +200,7 @@ def train(
         tensorboard=output.tensorboard,
         overwrite=output.overwrite,
     )
-    network, omega_from = training.network(subject, recipe, training.units(width))
+    network, omega_from = training.network(subject, recipe, *training.sizes(width, depth))
     with session.reporter:
         fitted = fit(
             network,
@@ -198,12 +209,16 @@ def train(
             key=jax.random.key(training.seed),
             steps=recipe.steps if training.steps is None and training.seconds is None else training.steps,
             seconds=training.seconds,
-            optimizer=recipe.optimizer(getattr(network, "first_omega", None)),
+            optimizer=recipe.optimizer(network),
             schedule=recipe.schedule,
             weights=subject.weights,
             watch=session.watch,
         )
-    about = {"omega_from": omega_from, "learning_rate": recipe.learning_rate, "seed": training.seed}
+        if then is not None and fitted.stopped_by in ("steps", "seconds"):
+            before = fitted.steps
+            later = then(fitted, lambda progress: session.watch(progress._replace(step=before + progress.step)))
+            fitted = fitted.followed_by(later)
+    about = {"omega_from": omega_from, "learning_rate": recipe.rate(network), "seed": training.seed}
     summary = session.finish(fitted, {**record, **about})
     tell(subject, summary, fitted.message)
     if output.json:

@@ -11,5 +11,6 @@ from siren_jax.plot.picture import panels as panels
 from siren_jax.plot.shape import VIEWS as VIEWS
 from siren_jax.plot.shape import shaded as shaded
 from siren_jax.plot.shape import shape_comparison as shape_comparison
+from siren_jax.plot.solution import solution as solution
 from siren_jax.plot.sound import sound_comparison as sound_comparison
 from siren_jax.plot.video import contact_sheet as contact_sheet

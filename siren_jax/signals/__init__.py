@@ -3,6 +3,7 @@
 from siren_jax.signals.composite import Composite as Composite
 from siren_jax.signals.files import kind_of as kind_of
 from siren_jax.signals.grid import Frame as Frame
+from siren_jax.signals.grid import Grid as Grid
 from siren_jax.signals.grid import generate_coordinates as generate_coordinates
 from siren_jax.signals.image import load_image as load_image
 from siren_jax.signals.image import load_mask as load_mask

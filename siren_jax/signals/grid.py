@@ -46,6 +46,37 @@ class Frame:
         return np.asarray(coordinates, np.float64) / self.spacing - 0.5 + np.array(self.shape) / 2
 
 
+@dataclass(frozen=True)
+class Grid:
+    """The map between the indices of an array and the coordinates of a box, those of a differential equation.
+
+    Cell i of n along an axis has its centre at low + (i + 1/2)·(high - low)/n.
+
+    Args:
+        shape: cells along each axis.
+        low: least coordinate along each axis.
+        high: greatest.
+
+    >>> grid = Grid((2, 4), (0.0, -1.0), (1.0, 1.0))
+    >>> grid.coordinates(np.array([[0, 0], [1, 3]])).tolist()
+    [[0.25, -0.75], [0.75, 0.75]]
+    """
+
+    shape: tuple[int, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def coordinates(self, indices: ndarray) -> Float[ndarray, "... d"]:
+        """Coordinates of indices, whole or fractional, of shape `(..., d)`."""
+        low, size = np.array(self.low), np.array(self.high) - np.array(self.low)
+        return (low + (np.asarray(indices, np.float64) + 0.5) * size / np.array(self.shape)).astype(np.float32)
+
+    def indices(self, coordinates: ndarray) -> Float[ndarray, "... d"]:
+        """Fractional indices of coordinates: the inverse of `coordinates`."""
+        low, size = np.array(self.low), np.array(self.high) - np.array(self.low)
+        return (np.asarray(coordinates, np.float64) - low) / size * np.array(self.shape) - 0.5
+
+
 def generate_coordinates(shape: int | tuple[int, ...]) -> Float[ndarray, "n d"]:
     """Coordinates of every sample of a grid, last axis fastest, as `array.reshape(-1)` has them.
 

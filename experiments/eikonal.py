@@ -1,0 +1,33 @@
+"""A SIREN solves the eikonal equation: the distance from two disks, from its slope and its values on their rims.
+
+Claim (Sitzmann et al. 2020, Section 4.2 and supplement): signed distances are solutions of |∇u| = 1 that a SIREN can be
+fitted to. Here the shape is two disks, so that the distance is known in closed form, with a ridge between them where it
+is not smooth.
+
+python -m experiments.eikonal
+"""
+
+import dataclasses
+from pathlib import Path
+
+from experiments import solving
+from experiments.run import run
+from siren_jax.equations.catalogue import eikonal
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(solving.Config):
+    out: Path = Path("out/experiments/eikonal")  # folder of the figures and of numbers.json
+
+
+QUICK = Config(share=0.3, width=64, quick=True)
+SMOKE = Config(share=0.002, width=16, networks=("siren", "tanh"), smoke=True)
+
+
+def main(config: Config) -> dict[str, dict[str, dict[str, float]]]:
+    """Fits all networks; writes a figure and `numbers.json`; errors in percent."""
+    return solving.compare({"eikonal": eikonal()}, config)
+
+
+if __name__ == "__main__":
+    run(main, full=Config(), quick=QUICK, smoke=SMOKE, about=__doc__)

@@ -1,0 +1,79 @@
+"""What the experiments on differential equations share: networks of one size on one problem, against a reference."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+
+from experiments.baselines import TanhMLP
+from experiments.run import Settings, make_folder, save_numbers
+from siren_jax import SIREN, Fit, InputError, ReLUMLP, fit
+from siren_jax.equations.catalogue import Case
+from siren_jax.equations.comparison import Comparison
+from siren_jax.plot import solution
+from siren_jax.recipes import TUNED
+from siren_jax.refine import refine
+
+BASELINE = optax.adam(1e-3, b2=0.99)  # for tanh and ReLU
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    out: Path = Path("out/experiments/solving")  # folder of the figures and of numbers.json
+    networks: tuple[str, ...] = ("siren", "tanh", "relu")  # those that are fitted
+    width: int | None = None  # units of a hidden layer; by default those of the equation
+    share: float = 1.0  # of the steps that the equation has, for a shorter run
+    seed: int = 0  # of weights and points
+
+
+def compare(cases: Mapping[str, Case], config: Config) -> dict[str, dict[str, dict[str, float]]]:
+    """Fits every network to every case; writes a figure of each case and `numbers.json`; errors in percent."""
+    if not 0 < config.share <= 1 or (config.width is not None and config.width < 1):
+        raise InputError("share lies between 0 and 1, and width is at least 1; correct the settings.")
+    if not set(config.networks) <= {"siren", "tanh", "relu"} or not config.networks:
+        raise InputError(f"networks are siren, tanh and relu, but got {', '.join(config.networks) or 'none'}.")
+    make_folder(config)
+    numbers = {}
+    for title, case in cases.items():
+        comparison, fitted, numbers[title] = Comparison(case), {}, {}
+        for name in config.networks:
+            result = solve(case, name, config)
+            error = comparison.error(result.network)  # pyright: ignore[reportArgumentType]
+            fitted[name] = result.network
+            numbers[title][name] = {"error": error, "seconds": result.seconds, "steps": float(result.steps)}
+            print(f"{title:20} {name:6} {error:8.3g} %  {result.steps} steps, {result.seconds:.0f} s", flush=True)
+        rows, where, moment = comparison.panels(fitted)
+        errors = [f"{name} {number['error']:.3g} %" for name, number in numbers[title].items()]
+        figure = solution(rows, **where, title=", ".join(filter(None, (case.about, moment, *errors))))
+        figure.savefig(config.out / f"{title}.png", dpi=80)
+    save_numbers(config, numbers)
+    return numbers
+
+
+def solve(case: Case, name: str, config: Config) -> Fit:
+    """A network of a kind fitted to a case: Adam on fresh points, then L-BFGS on fixed ones where the case has it."""
+    kinds = {"siren": partial(SIREN, first_omega=case.first_omega), "tanh": TanhMLP, "relu": ReLUMLP}
+    sizes = {"width": config.width or case.width, "depth": case.depth}
+    network: nnx.Module = kinds[name](len(case.domain.low), len(case.channels), **sizes, rngs=nnx.Rngs(config.seed))
+    recipe = TUNED["values"]._replace(learning_rate=case.learning_rate)
+    problem, key = case.problem, jax.random.key(config.seed)
+    first = fit(
+        network,
+        problem.objective,
+        problem.sample,
+        key=key,
+        steps=int(np.ceil(config.share * case.steps)),
+        optimizer=recipe.optimizer(network) if name == "siren" else BASELINE,
+        weights=problem.weights,
+    )
+    if not case.refined:
+        return first
+    steps = int(np.ceil(config.share * case.refined))
+    return first.followed_by(
+        refine(first.network, *problem.fixed(key, case.batches), steps=steps, weights=problem.weights)
+    )

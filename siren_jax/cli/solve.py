@@ -1,0 +1,79 @@
+"""`siren-jax solve`: a SIREN as the solution of a differential equation with a name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+import jax
+import tyro
+
+from siren_jax.cli.options import optional
+from siren_jax.cli.solution import Solution
+from siren_jax.cli.training import Output, Training, check_positive, train
+from siren_jax.equations.catalogue import CASES
+from siren_jax.errors import InputError
+from siren_jax.fit import Fit
+from siren_jax.progress import Progress
+from siren_jax.recipes import TUNED
+from siren_jax.refine import refine
+
+FIRST = 0.25  # of the seconds, before L-BFGS
+
+
+@dataclass(frozen=True)
+class Solve:
+    """Solve a differential equation: fit a network to its residual and its boundary and initial conditions. The error
+    is against an independent solution."""
+
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="|".join(CASES))]
+    """The equation."""
+    refine: Annotated[int | None, optional("N", "the equation's own; no limit with --seconds")] = None
+    """Steps of L-BFGS after the others; 0 for none."""
+    target_error: Annotated[float | None, optional("PERCENT", "none")] = None
+    """Stop as soon as the relative L2 error is as small."""
+    training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
+    output: tyro.conf.OmitArgPrefixes[Output] = field(default_factory=Output)
+
+    def run(self) -> int:
+        self.training.check()
+        self.output.check()
+        check_positive(self, ("target_error",))
+        if self.refine is not None and self.refine < 0:
+            raise InputError(f"--refine takes a number of steps, 0 for none, but is {self.refine}.")
+        if self.name not in CASES:
+            raise InputError(f"{self.name!r} is no equation with a name; there are {', '.join(CASES)}.")
+        for name in ("batch_size", "target_psnr"):
+            if getattr(self.training, name) is not None:
+                raise InputError(f"--{name.replace('_', '-')} does not apply to an equation; leave it out.")
+        case = CASES[self.name]()
+        training = self.training
+        base = TUNED["values"]._replace(
+            learning_rate=case.learning_rate, steps=case.steps, first_omega=case.first_omega, weight_scale=1.0
+        )
+        refined, seconds = case.refined if self.refine is None else self.refine, None
+        if training.seconds is not None and refined:
+            refined, seconds = self.refine, (1 - FIRST) * training.seconds
+            training = replace(training, seconds=FIRST * training.seconds)
+
+        def polish(fitted: Fit, watch: Callable[[Progress], Any]) -> Fit:
+            return refine(
+                fitted.network,
+                *case.problem.fixed(jax.random.key(training.seed), case.batches),
+                steps=refined,
+                seconds=seconds,
+                weights=case.problem.weights,
+                watch=watch,
+            )
+
+        return train(
+            Solution(case),
+            self.name,
+            training.recipe(base),
+            training,
+            self.output,
+            {"equation": self.name},
+            width=case.width,
+            depth=case.depth,
+            target=self.target_error,
+            then=polish if refined or seconds else None,
+        )

@@ -1,0 +1,29 @@
+"""Differential equations: a SIREN as the solution.
+
+A problem is its terms, the equation and its conditions, each a residual of a field at points of a domain:
+
+    square = Box((-1, -1), (1, 1))
+    problem = Problem([
+        equation(lambda u, x: laplacian(u)(x) + source(x), square),
+        dirichlet(0.0, square, weight=100.0),
+    ])
+    solution = fit(network, problem.objective, problem.sample, key=key, steps=2000, weights=problem.weights)
+"""
+
+from siren_jax.equations.coefficients import WithCoefficients as WithCoefficients
+from siren_jax.equations.domains import Box as Box
+from siren_jax.equations.domains import Difference as Difference
+from siren_jax.equations.domains import Disk as Disk
+from siren_jax.equations.domains import Domain as Domain
+from siren_jax.equations.domains import Interval as Interval
+from siren_jax.equations.domains import SpaceTime as SpaceTime
+from siren_jax.equations.problem import Problem as Problem
+from siren_jax.equations.regions import Region as Region
+from siren_jax.equations.terms import Term as Term
+from siren_jax.equations.terms import dirichlet as dirichlet
+from siren_jax.equations.terms import equation as equation
+from siren_jax.equations.terms import initial as initial
+from siren_jax.equations.terms import known as known
+from siren_jax.equations.terms import neumann as neumann
+from siren_jax.equations.terms import periodic as periodic
+from siren_jax.equations.terms import robin as robin

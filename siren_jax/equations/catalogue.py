@@ -1,0 +1,332 @@
+"""Problems with a name: equations of the paper and benchmarks of the field, each with an independent solution."""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from siren_jax import references
+from siren_jax._types import Field
+from siren_jax.equations.domains import Box, Disk, Domain, Interval
+from siren_jax.equations.problem import Problem
+from siren_jax.equations.terms import dirichlet, equation, initial, neumann, periodic
+from siren_jax.operators import gradient, jacobian, laplacian, second_derivatives
+
+NEAR_A_SOURCE = {0.04: 0.002, 0.12: 0.02, 0.3: 0.1}
+"""Radii of disks about a source, and the weights of the equation there, about their shares of the square."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A problem with everything that solving and judging it takes."""
+
+    about: str
+    """One line."""
+    problem: Problem
+    domain: Domain
+    channels: tuple[str, ...]
+    """Names of the unknowns."""
+    truth: Callable[[Float[ndarray, "n d"]], Float[ndarray, "n c"]]
+    """An independent solution."""
+    first_omega: float
+    """Of the network's first layer, in radians for each unit of the coordinates."""
+    learning_rate: float
+    steps: int
+    width: int = 128
+    depth: int = 3
+    refined: int = 0
+    """Steps of L-BFGS after those."""
+    batches: int = 2
+    """Of a step, whose points L-BFGS works on."""
+    axes: tuple[str, ...] = ("y", "x")
+    """Names of the coordinates."""
+    judged: Callable[[Float[ndarray, "n d"]], Bool[ndarray, "n"]] = lambda points: np.ones(len(points), bool)
+    """Where the solution is compared with the truth."""
+
+
+def poisson() -> Case:
+    """Δu = f in a square, u given on its rim."""
+    square = Box((-1, -1), (1, 1))
+    exact = lambda x: jnp.sin(math.pi * x[0]) * jnp.sin(2 * math.pi * x[1]) + x[0] * x[1]
+    force = lambda x: -5 * math.pi**2 * jnp.sin(math.pi * x[0]) * jnp.sin(2 * math.pi * x[1])
+    return Case(
+        about="Poisson's equation in a square, with a solution in closed form",
+        problem=Problem(
+            [
+                equation(lambda u, x: laplacian(u)(x) - force(x), square, points=2048, sampler="sobol"),
+                dirichlet(exact, square, points=512, weight=1000.0),
+            ]
+        ),
+        domain=square,
+        channels=("u",),
+        truth=lambda p: (np.sin(np.pi * p[:, 0]) * np.sin(2 * np.pi * p[:, 1]) + p[:, 0] * p[:, 1])[:, None],
+        first_omega=5.0,
+        learning_rate=1e-3,
+        width=64,
+        depth=2,
+        steps=1000,
+        refined=1500,
+    )
+
+
+def eikonal() -> Case:
+    """|∇u| = 1 outside two disks, u = 0 and ∂u/∂n = -1 on them: the distance from the nearer one."""
+    disks = Disk((-0.4, -0.3), 0.3), Disk((0.4, 0.35), 0.2)
+    room = Box((-1, -1), (1, 1)) - disks[0] - disks[1]
+    on_disks = lambda x: jnp.max(jnp.abs(x)) < 0.99
+
+    def truth(points: Float[ndarray, "n d"]) -> Float[ndarray, "n c"]:
+        each = [np.linalg.norm(points - disk.centre, axis=1) - disk.radius for disk in disks]
+        return np.min(each, axis=0)[:, None]
+
+    return Case(
+        about="the eikonal equation: the distance from the nearer of two disks",
+        problem=Problem(
+            [
+                equation(lambda u, x: jnp.linalg.norm(gradient(u)(x)) - 1, room, points=2048, power=1),
+                dirichlet(0.0, room, where=on_disks, points=512, weight=100.0, power=1),
+                neumann(-1.0, room, where=on_disks, points=512, power=1),
+            ]
+        ),
+        domain=room,
+        channels=("distance",),
+        truth=truth,
+        first_omega=10.0,
+        learning_rate=3e-4,
+        steps=3000,
+        judged=lambda points: truth(points)[:, 0] > 0,
+    )
+
+
+def helmholtz(
+    *,
+    wavenumber: float = 20.0,
+    sources: tuple[tuple[float, float], ...] = ((0.0, 0.0),),
+    lens: bool = False,
+) -> Case:
+    """Δu + k²m·u = -f in a square whose rim absorbs: a perfectly matched layer in its outer 0.5.
+
+    Sitzmann et al. 2020, Section 4.3 and supplement. u is complex, in two channels; f is a narrow Gaussian.
+
+    Args:
+        wavenumber: k.
+        sources: their places.
+        lens: m is 1, or with a lens as in `slowness_squared`.
+    """
+    square, variance = Box((-1, -1), (1, 1)), 1e-4
+
+    def source(x: Array) -> Array:
+        squares = jnp.stack([jnp.sum((x - jnp.array(place)) ** 2) for place in sources])
+        return jnp.sum(jnp.exp(-squares / (2 * variance))) / (2 * math.pi * variance)
+
+    def residual(u: Field, x: Array) -> Array:
+        value, slope, second = (part[0] + 1j * part[1] for part in (u(x), jacobian(u)(x), second_derivatives(u)(x)))
+        e, e_slope = absorbing_layer(x)
+        ratio = jnp.stack([e[1] / e[0], e[0] / e[1]])
+        # ∂_i (r_i ∂_i u) = r_i ∂_i² u + ∂_i r_i ∂_i u, and ∂_i r_i = -r_i e_i'/e_i
+        flow = jnp.sum(ratio * second - ratio * e_slope / e * slope)
+        m = slowness_squared(x) if lens else 1.0
+        return (flow + e[0] * e[1] * wavenumber**2 * m * value + source(x)) / wavenumber**2
+
+    def truth(points: Float[ndarray, "n d"]) -> Float[ndarray, "n c"]:
+        solve = _through_the_lens(wavenumber, sources, variance) if lens else None
+        total = solve(points) if solve else _without_lens(points, wavenumber, sources, variance)
+        return np.stack([total.real, total.imag], axis=1)
+
+    # Points as dense as the source is sharp: where they are sparse, a network of high frequencies satisfies them alone.
+    terms = [equation(residual, square, points=2048, sampler="sobol")]
+    for number, place in enumerate(sources):
+        for radius, weight in NEAR_A_SOURCE.items():
+            name = f"source {number}, within {radius}"
+            terms += [equation(residual, Disk(place, radius), points=512, weight=weight, name=name, sampler="sobol")]
+    return Case(
+        about=f"the Helmholtz equation at k = {wavenumber:g}{', a lens' * lens}",
+        problem=Problem(terms),
+        domain=square,
+        channels=("real part", "imaginary part"),
+        truth=truth,
+        first_omega=20.0,
+        learning_rate=1e-3,
+        width=80,
+        depth=2,
+        steps=500,
+        refined=3000,
+        batches=4,
+        judged=lambda points: np.abs(points).max(axis=1) < 0.5,
+    )
+
+
+def absorbing_layer(x: Float[Array, "d"]) -> tuple[Array, Array]:
+    """e_i = 1 + i·5·(l_i/0.5)² with the depth l_i in the outer 0.5 of the square, and its slope along x_i.
+
+    As `references.absorbing_layer`. Sitzmann et al. 2020, supplement, conjugated: waves go out as exp(ikr - iωt).
+    """
+    depth = jnp.maximum(jnp.abs(x) - 0.5, 0)
+    return 1 + 20j * depth**2, 40j * depth * jnp.sign(x)
+
+
+def slowness_squared(x: Float[Array | ndarray, "... d"]) -> Array:
+    """m of the lens: from 1 to 2.25 within a smooth spot, half as fast again as outside."""
+    return 1 + 1.25 * jnp.exp(-jnp.sum((x - jnp.array([0.0, 0.25])) ** 2, axis=-1) / (2 * 0.07**2))
+
+
+@functools.cache
+def _through_the_lens(wavenumber: float, sources: tuple[tuple[float, float], ...], variance: float):
+    """The field with the lens, as a function of points: u = v + w, v without it and w by finite differences."""
+    from scipy.interpolate import RegularGridInterpolator
+
+    axis = np.linspace(-1, 1, 257)
+    points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
+    m = np.asarray(slowness_squared(points), np.float64)
+    free = _without_lens(points.reshape(-1, 2), wavenumber, sources, variance)
+    scattered = references.solve_helmholtz(m, wavenumber**2 * (m - 1) * free.reshape(m.shape), wavenumber=wavenumber)
+    interpolated = RegularGridInterpolator((axis, axis), scattered, method="cubic")
+    return lambda points: _without_lens(points, wavenumber, sources, variance) + interpolated(points)
+
+
+def _without_lens(points: ndarray, wavenumber: float, sources: tuple[tuple[float, float], ...], variance: float):
+    each = [references.free_space(points, wavenumber=wavenumber, variance=variance, source=at) for at in sources]
+    return np.sum(each, axis=0)
+
+
+def wave() -> Case:
+    """u_tt = Δu from a Gaussian pulse at rest, in a growing span of time. Sitzmann et al. 2020, Section 4.3."""
+    variance = 5e-4
+    square = Box((-1, -1), (1, 1)).during(0, 0.4)
+    start = lambda x: jnp.exp(-jnp.sum(x[1:] ** 2) / (2 * variance))
+    return Case(
+        about="the wave equation in the plane: a ring from a pulse, until t = 0.4",
+        problem=Problem(
+            [
+                equation(
+                    lambda u, x: laplacian(u, weights=(1, -1, -1))(x),
+                    square,
+                    points=4096,
+                    power=1,
+                    growing=5000,
+                    candidates=2,
+                ),
+                initial(start, square, velocity=0.0, points=2048, power=1, weight=500.0),
+            ]
+        ),
+        domain=square,
+        channels=("u",),
+        truth=lambda points: references.gaussian_pulse_in_the_plane(points, variance=variance)[:, None],
+        first_omega=30.0,
+        learning_rate=1e-4,
+        width=256,
+        steps=10_000,
+        axes=("t", "y", "x"),
+    )
+
+
+def burgers() -> Case:
+    """u_t + u·u_x = ν·u_xx with ν = 0.01/π, u(0, x) = -sin πx, u(t, ±1) = 0. Raissi et al. 2019."""
+    line = Interval(-1, 1).during(0, 1)
+
+    def residual(u: Field, x: Array) -> Array:
+        (slope,), (second,) = jacobian(u)(x), second_derivatives(u)(x)
+        return slope[0] + u(x)[0] * slope[1] - 0.01 / math.pi * second[1]
+
+    return Case(
+        about="Burgers' equation: a sine steepens into a shock",
+        problem=Problem(
+            [
+                equation(residual, line, points=2048, candidates=2),
+                initial(lambda x: -jnp.sin(math.pi * x[1]), line, points=256, weight=100.0),
+                dirichlet(0.0, line, points=128, weight=100.0),
+            ]
+        ),
+        domain=line,
+        channels=("u",),
+        truth=lambda points: references.burgers(points)[:, None],
+        first_omega=5.0,
+        learning_rate=1e-3,
+        width=64,
+        steps=3000,
+        refined=1500,
+        axes=("t", "x"),
+    )
+
+
+def allen_cahn() -> Case:
+    """u_t = 10⁻⁴·u_xx + 5u - 5u³, u(0, x) = x²·cos πx, periodic. Raissi et al. 2019."""
+    line = Interval(-1, 1).during(0, 1)
+
+    def residual(u: Field, x: Array) -> Array:
+        value, slope, second = u(x)[0], jacobian(u)(x)[0], second_derivatives(u)(x)[0]
+        return slope[0] - 1e-4 * second[1] - 5 * value + 5 * value**3
+
+    return Case(
+        about="Allen and Cahn's equation: phases that separate",
+        problem=Problem(
+            [
+                equation(residual, line, points=2048, candidates=2, growing=3000),
+                initial(lambda x: x[1] ** 2 * jnp.cos(math.pi * x[1]), line, points=512, weight=1000.0),
+                periodic(line, 1, points=128, weight=10.0),
+            ]
+        ),
+        domain=line,
+        channels=("u",),
+        truth=lambda points: references.allen_cahn(points)[:, None],
+        first_omega=8.0,
+        learning_rate=1e-3,
+        width=64,
+        steps=5000,
+        refined=2000,
+        axes=("t", "x"),
+    )
+
+
+def kovasznay() -> Case:
+    """(v·∇)v = -∇p + Δv/Re, ∇·v = 0 at Re = 40, the stream behind a grid. Kovasznay 1948."""
+    box, reynolds = Box((-0.5, -0.5), (1.5, 1.0)), 40.0
+    decay = reynolds / 2 - math.sqrt(reynolds**2 / 4 + 4 * math.pi**2)
+
+    def exact(x: Array) -> Array:
+        fall, angle = jnp.exp(decay * x[1]), 2 * math.pi * x[0]
+        return jnp.stack([decay / (2 * math.pi) * fall * jnp.sin(angle), 1 - fall * jnp.cos(angle), (1 - fall**2) / 2])
+
+    def residual(u: Field, x: Array) -> Array:
+        v, slope, curvature = u(x)[:2], jacobian(u)(x), laplacian(u)(x)[:2]
+        momentum = slope[:2] @ v + slope[2] - curvature / reynolds
+        return jnp.append(momentum, slope[0, 0] + slope[1, 1])
+
+    return Case(
+        about="Kovasznay's stationary flow behind a grid, Re = 40: two velocities and the pressure",
+        problem=Problem(
+            [
+                equation(residual, box, points=2048, sampler="sobol"),
+                dirichlet(exact, box, points=512, weight=100.0),
+            ]
+        ),
+        domain=box,
+        channels=("velocity along y", "velocity along x", "pressure"),
+        truth=lambda points: references.kovasznay(points),
+        first_omega=4.0,
+        learning_rate=1e-3,
+        width=64,
+        depth=2,
+        steps=1000,
+        refined=1000,
+    )
+
+
+CASES: dict[str, Callable[[], Case]] = {
+    "poisson": poisson,
+    "eikonal": eikonal,
+    "helmholtz": helmholtz,
+    "helmholtz-pair": functools.partial(helmholtz, sources=((-0.2, -0.2), (0.2, 0.2))),
+    "helmholtz-lens": functools.partial(helmholtz, sources=((0.0, -0.25),), lens=True),
+    "wave": wave,
+    "burgers": burgers,
+    "allen-cahn": allen_cahn,
+    "kovasznay": kovasznay,
+}
+"""By the name that `siren-jax solve` takes."""

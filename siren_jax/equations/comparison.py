@@ -1,0 +1,85 @@
+"""How far a field is from the independent solution of a case, on a grid that training does not see."""
+
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from siren_jax._types import Field
+from siren_jax.equations.catalogue import Case
+from siren_jax.signals.grid import Grid
+from siren_jax.tiles import map_over_tiles
+
+CELLS = {1: 1024, 2: 200, 3: 64}  # along the longest side of the grid, by the number of coordinates
+FEWEST = 16  # along any other
+SKETCHED = 4096  # points of an error that is wanted soon
+LATE = 0.75  # of the time: when a solution in the plane is looked at
+
+
+class Comparison:
+    """A case and its reference on a grid over the domain's box.
+
+    Args:
+        case: of the catalogue.
+    """
+
+    def __init__(self, case: Case):
+        self.case = case
+        low, high = case.domain.low, case.domain.high
+        size = np.array(high) - np.array(low)
+        cells = CELLS[len(low)]
+        self.grid = Grid(tuple(max(FEWEST, round(cells * s / size.max())) for s in size), low, high)
+        self._points = self.grid.coordinates(np.indices(self.grid.shape).reshape(len(low), -1).T)
+        self._judged = case.judged(self._points)
+        chosen = np.random.default_rng(0).permutation(np.flatnonzero(self._judged))[:SKETCHED]
+        self._sketch, self._sketched = self._points[chosen], case.truth(self._points[chosen])
+
+    @cached_property
+    def truth(self) -> Float[ndarray, "n c"]:
+        """The reference at every cell."""
+        return self.case.truth(self._points)
+
+    def error(self, field: Field) -> float:
+        """Relative L2 error over all unknowns where the case is judged, in percent."""
+        return _relative(_evaluated(field, self._points)[self._judged], self.truth[self._judged])
+
+    def sketch(self, field: Field) -> float:
+        """The same at some of the cells."""
+        return _relative(_evaluated(field, self._sketch), self._sketched)
+
+    def panels(self, fields: dict[str, Field]) -> tuple[dict[str, list[tuple[str, ndarray]]], dict[str, Any], str]:
+        """Rows, extent and axes for `plot.solution`, and the moment that they show, if there is time.
+
+        A row for each unknown: every field with its error, and the reference last, where the case is judged.
+        """
+        shape = (*self.grid.shape, -1)
+        truth = np.where(self._judged[:, None], self.truth, np.nan).reshape(shape)
+        found = {name: _evaluated(field, self._points).reshape(shape) for name, field in fields.items()}
+        low, high, moment = self.grid.low, self.grid.high, ""
+        if len(low) == 3:
+            index = round(LATE * shape[0])
+            truth, found = truth[index], {name: values[index] for name, values in found.items()}
+            time = low[0] + (index + 0.5) / shape[0] * (high[0] - low[0])
+            moment = f"{self.case.axes[0]} = {time:.3g}"
+        rows = {}
+        for number, unknown in enumerate(self.case.channels):
+            rows[unknown] = [("reference", truth[..., number])]
+            for name, values in found.items():
+                error = np.abs(values - truth)[..., number]
+                rows[unknown] += [(name, values[..., number]), (f"error of {name}", error)]
+        where = {"extent": (low[-2], high[-2], low[-1], high[-1]), "axes": self.case.axes[-2:]}
+        return rows, where, moment
+
+
+def _relative(found: ndarray, truth: ndarray) -> float:
+    return float(100 * np.linalg.norm(found - truth) / np.linalg.norm(truth))
+
+
+def _evaluated(field: Field, points: ndarray) -> ndarray:
+    return np.asarray(_evaluate(field, points), np.float64)
+
+
+_evaluate = jax.jit(lambda field, points: map_over_tiles(field, points))

@@ -1,0 +1,132 @@
+"""Problems: terms together, as what `fit` needs to make a field their solution."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from siren_jax._types import Batch, Field, Objective
+from siren_jax.equations.indices import refuse_indices_beyond
+from siren_jax.equations.terms import Term
+from siren_jax.errors import InputError
+from siren_jax.expansion import in_one_pass
+
+TINY = 1e-30  # under a logarithm
+LAST = 2**31 - 1  # a step after which no span of time grows
+
+
+class Problem:
+    """The equation and its conditions: `fit(network, problem.objective, problem.sample, weights=problem.weights, …)`.
+
+    Args:
+        terms: of `equation`, `dirichlet`, `initial` and so on.
+
+    Raises:
+        InputError: no term, or two of one name.
+
+    >>> from siren_jax import laplacian
+    >>> from siren_jax.equations import Interval, dirichlet, equation
+    >>> line = Problem([equation(lambda u, x: laplacian(u)(x), Interval(0, 1)), dirichlet(0.0, Interval(0, 1))])
+    >>> batch = line.sample(jax.random.key(0), 0)
+    >>> {name: float(term.max()) for name, term in line.objective(lambda x: 0 * x, batch).items()}
+    {'equation': 0.0, 'dirichlet': 0.0}
+    """
+
+    def __init__(self, terms: Sequence[Term]):
+        names = [term.name for term in terms]
+        if not terms or len(set(names)) < len(names):
+            raise InputError(f"a problem has one or more terms, each with a name of its own, name=…, but got {names}.")
+        self.terms = tuple(terms)
+        self.objective = _objective({term.name: _score(term) for term in terms})
+        self.sample = Partial(_sample, {term.name: _as_partial(term.draw) for term in terms})
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """Of the terms."""
+        return {term.name: term.weight for term in self.terms}
+
+    def fixed(self, key: Array, batches: int = 1) -> tuple[Objective, Batch]:
+        """An objective and a batch for `refine`: the points of so many steps, all of the candidates among them.
+
+        Args:
+            key: may be that of `fit`; other points come of it.
+            batches: steps.
+
+        Raises:
+            InputError: no batch.
+        """
+        if batches < 1:
+            raise InputError(f"fixed points are those of one batch or more, but got batches={batches}.")
+        plain = [replace(term, candidates=1) for term in self.terms]
+        samples = [self.sample(k, LAST) for k in jax.random.split(jax.random.fold_in(key, LAST), batches)]
+        batch = {}
+        for term in self.terms:
+            arrays = [
+                jnp.concatenate(leaves) for leaves in zip(*(sample[term.name] for sample in samples), strict=True)
+            ]
+            if term.candidates > 1:
+                arrays = [leaf.reshape(-1, *leaf.shape[2:]) for leaf in arrays[:-1]]  # without the noise
+            batch[term.name] = tuple(arrays)
+        return _objective({term.name: _score(term) for term in plain}), batch
+
+
+def _objective(scores: Mapping[str, Callable[[Field, Any], Array]]) -> Partial:
+    return Partial(lambda field, batch: {n: jax.vmap(score, (None, 0))(field, batch[n]) for n, score in scores.items()})
+
+
+def _score(term: Term) -> Callable[[Field, Any], Array]:
+    """The size of a term's residual at a point, or its square, as the sum over components."""
+    evaluate = in_one_pass(term.residual)
+
+    def size(field: Field, at: tuple[Array, ...]) -> Array:
+        residual = _numbers(term.name, evaluate(field, *at))
+        size = jnp.abs(residual)  # of a complex number too
+        return jnp.sum(size**2 if term.power == 2 else size)
+
+    def score(field: Field, at: tuple[Array, ...]) -> Array:
+        refuse_indices_beyond(f"the residual of {term.name!r}", lambda at: size(field, at), at)
+        return size(field, at)
+
+    def choose(field: Field, at: tuple[Array, ...]) -> Array:
+        *places, noise = at
+        each = jax.lax.stop_gradient(jax.vmap(size, (None, 0))(field, tuple(places)))
+        likelihood = 1 + each / (jnp.mean(each) + TINY)
+        best = jnp.argmax(jnp.log(likelihood) + noise)  # Gumbel's trick: `best` has this probability
+        return score(field, tuple(place[best] for place in places))
+
+    return score if term.candidates == 1 else choose
+
+
+def _numbers(name: str, residual: Any) -> Array:
+    """A residual as an array of no or one axis."""
+    try:
+        found = jnp.asarray(residual)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"the residual of {name!r} is {type(residual).__name__}; it should be an array, one number for each "
+            "equation. Return one, with jnp.stack of several."
+        ) from None
+    if found.ndim > 1:
+        raise InputError(
+            f"the residual of {name!r} has the shape {found.shape} at a point; it should be one number for each "
+            "equation. Take a channel of a Jacobian, or sum over its axes."
+        )
+    if not found.size or not jnp.issubdtype(found.dtype, jnp.inexact):
+        raise InputError(
+            f"the residual of {name!r} is {found.dtype}{found.shape} at a point, which is nothing to make small. "
+            "Correct it: a slice may be empty, or a comparison stand for a difference."
+        )
+    return found
+
+
+def _sample(draws: Mapping[str, Partial], key: Array, step: Array | int) -> Batch:
+    keys = jax.random.split(key, len(draws))
+    return {name: draw(key, step) for (name, draw), key in zip(draws.items(), keys, strict=True)}
+
+
+def _as_partial(draw: Callable[..., Any]) -> Partial:
+    return draw if isinstance(draw, Partial) else Partial(draw)

@@ -1,0 +1,293 @@
+"""Terms of a problem: the equation, its boundary and initial conditions and known values, each a residual at points.
+
+A residual is plain JAX on a field u and a point x, with the operators of this library:
+
+    equation(lambda u, x: laplacian(u)(x) + k**2 * u(x) - source(x), Box((-1, -1), (1, 1)))
+
+and may return one number or several, or complex ones.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+from jaxtyping import Float
+
+from siren_jax._types import Field
+from siren_jax.equations.domains import Box, Domain, SpaceTime
+from siren_jax.equations.regions import Region
+from siren_jax.errors import InputError
+from siren_jax.operators import jacobian, value_jacobian
+
+Residual = Callable[..., Any]
+"""Of a field and a point `(d,)`; zero where the equation holds."""
+Value = Callable[[Float[Array, "d"]], Any] | Any
+"""What is asked for at a point: a number, or a function of the point."""
+Draw = Callable[[Array, Array], Any]
+"""Of a key and the number of a step."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """A residual, and where it is asked to vanish."""
+
+    name: str
+    residual: Residual
+    """`(u, x, *more)`, with what `draw` has of a point."""
+    draw: Draw
+    """`(key, step) -> (points, *more)`, arrays with a leading axis of points; of several candidates for each with a
+    second one, and noise that chooses among them last."""
+    power: int
+    """1 for its size, 2 for its square."""
+    weight: Any
+    """A number, or a function of the share of the budget that is spent."""
+    candidates: int = 1
+    """Places of which each point is chosen: the greater the residual, the likelier."""
+
+    def __post_init__(self) -> None:
+        if self.power not in (1, 2):
+            raise InputError(
+                f"{self.name!r} takes power=1 for sizes of residuals or 2 for squares, but got {self.power!r}."
+            )
+        if not callable(self.weight) and not (np.ndim(self.weight) == 0 and 0 <= float(self.weight) < math.inf):
+            raise InputError(
+                f"{self.name!r} takes a weight from zero on, or a function of the share of the budget that is spent, "
+                f"but got {self.weight!r}."
+            )
+
+
+def equation(
+    residual: Residual,
+    domain: Domain,
+    *,
+    points: int = 4096,
+    name: str = "equation",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+    sampler: str = "uniform",
+    candidates: int = 1,
+    growing: int | None = None,
+) -> Term:
+    """The term of a differential equation that holds in a domain.
+
+    Args:
+        residual: `(u, x) -> numbers`, zero where the equation holds.
+        domain: where it does.
+        points: drawn afresh in every step.
+        name: of the term.
+        weight: a number, or a function of the share of the budget that is spent, 0 to 1.
+        power: 2 for the mean of squared residuals, 1 for that of their sizes, as in Sitzmann et al. 2020.
+        sampler: "uniform" draws each point by itself; "sobol" spreads them evenly, a shifted low-discrepancy sequence.
+        candidates: above 1, each point is drawn from so many with the probability of its residual: more points where
+            the equation fails (Wu et al. 2023 on adaptive sampling).
+        growing: of a domain with time, the steps in which the times drawn grow from the start to all of it.
+
+    Raises:
+        InputError: a setting that cannot be meant.
+    """
+    if growing is not None and (growing < 1 or not isinstance(domain, SpaceTime)):
+        raise InputError(f"growing takes a number of steps, and a domain with time, but got {growing} and {domain!r}.")
+    start = np.array(domain.low[0] if growing else 0.0)
+    reach = None if growing is None else (start, growing)
+    draw = _draw(domain.interior(), points, sampler, candidates, reach)
+    return Term(name, lambda u, x, normal: residual(u, x), draw, power, weight, candidates)
+
+
+def dirichlet(value: Value, domain: Domain, **settings: Any) -> Term:
+    """u = value on the boundary.
+
+    Args:
+        value: a number for all channels, several, or a function of the point.
+        domain: whose boundary is meant.
+        **settings: `points`, `name`, `weight`, `power` as in `equation`, and `where`, a condition on points that
+            selects a part of the boundary.
+    """
+    return _on_boundary(lambda u, x, normal: u(x) - _at(value, x, u(x)), domain, "dirichlet", **settings)
+
+
+def neumann(value: Value, domain: Domain, **settings: Any) -> Term:
+    """∂u/∂n = value on the boundary, n outwards. Arguments as in `dirichlet`."""
+
+    def residual(u: Field, x: Array, normal: Array) -> Array:
+        return _along(normal, u, x) - _at(value, x, u(x))
+
+    return _on_boundary(residual, domain, "neumann", **settings)
+
+
+def robin(value: Value, factor: Value, domain: Domain, **settings: Any) -> Term:
+    """∂u/∂n + factor·u = value on the boundary, n outwards. Arguments as in `dirichlet`."""
+
+    def residual(u: Field, x: Array, normal: Array) -> Array:
+        return _along(normal, u, x) + _at(factor, x, u(x)) * u(x) - _at(value, x, u(x))
+
+    return _on_boundary(residual, domain, "robin", **settings)
+
+
+def periodic(domain: Domain, axis: int, *, points: int = 256, name: str = "periodic", weight: Any = 1.0) -> Term:
+    """u and ∂u/∂x_axis are the same at both ends of a coordinate.
+
+    Args:
+        domain: a box, or one with time.
+        axis: the coordinate; of a domain with time, 1 is the first in space.
+        points: pairs in a step.
+        name: of the term.
+        weight: as in `equation`.
+    """
+    space = domain.space if isinstance(domain, SpaceTime) else domain
+    if not isinstance(space, Box) or not len(domain.low) - len(space.low) <= axis < len(domain.low):
+        raise InputError(f"periodic needs a box and an axis of it in space, but got axis {axis} of {domain!r}.")
+    low, high = domain.low[axis], domain.high[axis]
+
+    def residual(u: Field, x: Array, normal: Array) -> Array:
+        (a, a_slope), (b, b_slope) = (value_jacobian(u)(x.at[axis].set(end)) for end in (low, high))
+        return jnp.concatenate([a - b, a_slope[:, axis] - b_slope[:, axis]])
+
+    return Term(name, residual, _draw(domain.interior(), points), 2, weight)
+
+
+def initial(
+    value: Value,
+    domain: Domain,
+    *,
+    velocity: Value | None = None,
+    points: int = 1024,
+    name: str = "initial",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+) -> Term:
+    """u = value at the start of the time and, with a velocity, ∂u/∂t = velocity. Arguments as in `equation`."""
+    if not isinstance(domain, SpaceTime):
+        raise InputError(f"an initial condition needs a domain with time, domain.during(0, 1), but got {domain!r}.")
+
+    def residual(u: Field, x: Array, normal: Array) -> Array:
+        error = u(x) - _at(value, x, u(x))
+        if velocity is None:
+            return error
+        return jnp.concatenate([error, jacobian(u)(x)[:, 0] - _at(velocity, x, u(x))])
+
+    return Term(name, residual, _draw(domain.initial(), points), power, weight)
+
+
+def known(
+    residual: Residual,
+    points: Any,
+    values: Any = None,
+    *,
+    domain: Domain | None = None,
+    drawn: int | None = None,
+    name: str = "known",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+) -> Term:
+    """A residual at given points: measurements, sources, coefficients that are only known there.
+
+    Args:
+        residual: `(u, x, value) -> numbers`, or without values `(u, x) -> numbers`.
+        points: `(n, d)`.
+        values: `(n, …)`, one for each point.
+        domain: refuses points outside.
+        drawn: so many of the points, at random, in a step; by default all of them in every one.
+        name: of the term.
+        weight: as in `equation`.
+        power: as in `equation`.
+    """
+    points = jnp.asarray(points, jnp.float32)
+    if points.ndim != 2 or not points.size or (domain is not None and points.shape[1] != len(domain.low)):
+        raise InputError(
+            f"{name} takes points as rows of {'' if domain is None else f'{len(domain.low)} '}coordinates, (n, d), but "
+            f"got an array of the shape {points.shape}; points[:, None] makes rows of one coordinate."
+        )
+    given = (points,) if values is None else (points, jnp.asarray(values))
+    if given[-1].shape[:1] != (len(points),):
+        raise InputError(
+            f"{name} needs a value for each of its {len(points)} points, but got an array of the shape "
+            f"{given[-1].shape}."
+        )
+    if wrong := sum(int(jnp.sum(~jnp.isfinite(array))) for array in given):
+        raise InputError(f"{name} has {wrong} coordinates or values that are not finite; leave those points out.")
+    if domain is not None:
+        outside = ~jax.vmap(domain.contains)(points)
+        if outside.any():
+            raise InputError(f"{name} has {outside.sum()} of {len(points)} points outside the domain; leave them out.")
+    if drawn is not None and drawn < 1:
+        raise InputError(f"{name} draws at least one point in a step, but got drawn={drawn}.")
+
+    def draw(given: tuple[Array, ...], key: Array, step: Array | int) -> tuple[Array, ...]:
+        chosen = slice(None) if drawn is None else jax.random.randint(key, (drawn,), 0, len(given[0]))
+        return tuple(array[chosen] for array in given)
+
+    return Term(name, residual, Partial(draw, given), power, weight)
+
+
+def _on_boundary(
+    residual: Residual,
+    domain: Domain,
+    kind: str,
+    *,
+    where: Callable[[Array], Array] | None = None,
+    points: int = 512,
+    name: str = "",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+) -> Term:
+    region = domain.boundary()
+    if where is not None:
+        region = region.where(where, f"the part of the boundary that {name or kind} selects")
+    return Term(name or kind, residual, _draw(region, points), power, weight)
+
+
+def _draw(
+    region: Region, points: int, sampler: str = "uniform", candidates: int = 1, growing: tuple[Any, int] | None = None
+) -> Draw:
+    if points < 1 or candidates < 1 or sampler not in ("uniform", "sobol"):
+        raise InputError(
+            f"a term needs at least one point and one candidate, drawn uniform or sobol, but got points={points}, "
+            f"candidates={candidates}, sampler={sampler!r}."
+        )
+    count = points * candidates
+    spread = jnp.asarray(_sobol(count, region.numbers)) if sampler == "sobol" else None
+
+    def draw(spread: Array | None, key: Array, step: Array | int) -> tuple[Array, ...]:
+        if spread is None:
+            located = region.sample(key, count)
+        else:
+            located = region.at((spread + jax.random.uniform(key, spread.shape[1:])) % 1)
+        if growing is not None:
+            start, steps = growing
+            share = jnp.minimum((step + 1) / steps, 1.0)
+            located = located._replace(x=located.x.at[:, 0].set(start + share * (located.x[:, 0] - start)))
+        if candidates == 1:
+            return tuple(located)
+        choices = (*located, jax.random.gumbel(jax.random.fold_in(key, 1), (count,)))
+        return tuple(leaf.reshape(points, candidates, *leaf.shape[1:]) for leaf in choices)
+
+    return Partial(draw, spread)
+
+
+def _sobol(count: int, numbers: int) -> Float[np.ndarray, "n numbers"]:
+    from scipy.stats import qmc
+
+    most = 2 ** math.ceil(math.log2(count))
+    return qmc.Sobol(numbers, rng=0).random(most)[:count].astype(np.float32)
+
+
+def _along(normal: Array, u: Field, x: Array) -> Array:
+    """∂u/∂n, as a sum because a product may be of low precision on a GPU."""
+    return jnp.sum(jacobian(u)(x) * normal, axis=-1)
+
+
+def _at(value: Value, x: Array, channels: Array) -> Array:
+    """A value at a point, one number for all channels or as many as they are."""
+    found = jnp.asarray(value(x) if callable(value) else value)
+    if found.shape not in ((), (1,), channels.shape):
+        raise InputError(
+            f"a condition asks for values of the shape {found.shape}, but the field has {channels.size} channels; "
+            "give one number or as many as there are channels, or a network with more of them."
+        )
+    return found

@@ -1,0 +1,58 @@
+"""Figures of solutions of differential equations."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from numpy import ndarray
+
+WIDTH = 3.6  # inches of a panel
+
+
+def solution(
+    rows: Mapping[str, Sequence[tuple[str, Float[ndarray, "h w"]]]],
+    extent: tuple[float, float, float, float],
+    axes: Sequence[str],
+    *,
+    title: str = "",
+) -> Figure:
+    """Fields over a rectangle, a row for each unknown, with their values beside them.
+
+    Panels whose name begins with "error" have a scale of their own from zero. The others of a row share one, that of
+    the panel "reference" if there is one, symmetric about zero where values of both signs occur. Cells that are not
+    finite are grey.
+
+    Args:
+        rows: for each unknown its panels: a name, and values whose first axis is drawn upwards.
+        extent: least and greatest coordinate along the first axis, then along the second.
+        axes: names of the two; one that is time, "t", has a scale of its own.
+        title: one line above.
+    """
+    bottom, top, left, right = extent
+    count = max(map(len, rows.values()))
+    aspect = "auto" if "t" in axes else "equal"
+    height = float(np.clip(0.85 * WIDTH * (top - bottom) / (right - left), 0.6 * WIDTH, WIDTH))
+    figure = Figure(figsize=(count * (WIDTH + 0.7), len(rows) * (height + 0.5) + 0.4), layout="constrained")
+    grid = figure.subplots(len(rows), count, squeeze=False)
+    for line, (unknown, panels) in zip(grid, rows.items(), strict=True):
+        fields = {name: values for name, values in panels if not name.startswith("error")}
+        low, high, colors = _scale([fields["reference"]] if "reference" in fields else list(fields.values()))
+        for axis, (name, values) in zip(line, panels, strict=False):
+            style = {"cmap": colors, "vmin": low, "vmax": high}
+            if name.startswith("error"):
+                style = {"cmap": "magma", "vmin": 0.0, "vmax": float(np.nanmax(values)) or 1.0}
+            axis.set_facecolor("0.7")
+            shown = axis.imshow(values, extent=(left, right, bottom, top), origin="lower", aspect=aspect, **style)
+            axis.set(title=f"{unknown}, {name}" if name else unknown, xlabel=axes[1], ylabel=axes[0])
+            figure.colorbar(shown, ax=axis)
+    figure.suptitle(title)
+    return figure
+
+
+def _scale(fields: Sequence[ndarray]) -> tuple[float, float, str]:
+    low, high = min(float(np.nanmin(f)) for f in fields), max(float(np.nanmax(f)) for f in fields)
+    if low < 0 < high:
+        most = max(-low, high)
+        return -most, most, "RdBu_r"
+    return low, high, "viridis"

@@ -1,0 +1,71 @@
+"""Allen and Cahn's equation from the start that benchmarks of networks have."""
+
+import numpy as np
+from jaxtyping import Float, Float64
+from numpy import ndarray
+
+DIFFUSIVITY = 1e-4
+
+
+def allen_cahn(points: Float[ndarray, "n 2"], *, resolution: int = 1024) -> Float64[ndarray, "n"]:
+    """Solution of Allen and Cahn's equation that starts as x²·cos πx, at points `(t, x)`.
+
+    u_t = 10⁻⁴·u_xx + 5u - 5u³ for 0 ≤ t ≤ 1, even and of the period 2 in x: the benchmark of Raissi, Perdikaris and
+    Karniadakis 2019. A series of cosines, stepped by the classical method of Runge and Kutta with the diffusion
+    integrated exactly.
+
+    The start has a kink at x = ±1, which a series of smooth functions would see at its points only. In u = k + w the
+    kink is in k, a solution of k_t = 10⁻⁴·k_xx - 10k in closed form, so that w_t = 10⁻⁴·w_xx + 5u - 5u³ + 10k is
+    smoother: u is -1 at the kink, and -10 the slope of 5u - 5u³ there.
+
+    Args:
+        points: where u is wanted.
+        resolution: intervals between x = 0 and 1. The error is below 1e-8 with 1024, 2e-7 with 512.
+
+    Raises:
+        ValueError: a time outside [0, 1].
+
+    >>> allen_cahn(np.array([[0.0, 1.0], [0.0, 1 / 3]]), resolution=128).round(6).tolist()  # -1 and 1/9·cos π/3
+    [-1.0, 0.055556]
+    """
+    import scipy.fft
+    import scipy.interpolate
+
+    t, x = np.asarray(points, np.float64).T
+    if not np.all((t >= 0) & (t <= 1)):
+        raise ValueError(f"the solution is known for 0 ≤ t ≤ 1, but t goes from {t.min():g} to {t.max():g}.")
+    grid = np.linspace(0, 1, resolution + 1)
+    decay = DIFFUSIVITY * (np.pi * np.arange(resolution + 1)) ** 2
+
+    def cosines(values: ndarray) -> ndarray:
+        """Coefficients from values at the points, and values from coefficients: its own inverse."""
+        return np.asarray(scipy.fft.dct(values, 1)) / np.sqrt(2 * resolution)
+
+    def reaction(t: float, w: ndarray) -> ndarray:
+        k = _kink(t, grid)
+        u = k + cosines(w)
+        return cosines(5 * u - 5 * u**3 + 10 * k)
+
+    root = np.linspace(0, 1, resolution // 2 + 1)  # of t: at first everything goes with √t
+    w = cosines(grid**2 * np.cos(np.pi * grid) - _kink(0.0, grid))
+    series = [w]
+    for now, step in zip(root**2, np.diff(root**2), strict=False):
+        half = np.exp(-decay * step / 2)
+        a = reaction(now, w)
+        b = reaction(now + step / 2, half * (w + step / 2 * a))
+        c = reaction(now + step / 2, half * w + step / 2 * b)
+        d = reaction(now + step, half * (half * w + step * c))
+        w = half * (half * (w + step / 6 * a) + step / 3 * (b + c)) + step / 6 * d
+        series.append(w)
+    table = scipy.interpolate.RectBivariateSpline(root, grid, cosines(np.stack(series)), kx=5, ky=5)
+    x = np.abs((x + 1) % 2 - 1)
+    return table.ev(np.sqrt(t), x) + _kink(t, x)
+
+
+def _kink(t: float | ndarray, x: ndarray) -> ndarray:
+    """k for 0 ≤ x ≤ 1; at t = 0 it is 2y - y² with the distance y from the kink, where its slope leaps from -2 to 2."""
+    import scipy.special
+
+    y, width = 1 - x, np.sqrt(4 * DIFFUSIVITY * t) + 1e-30
+    spread = width / np.sqrt(np.pi) * np.exp(-((y / width) ** 2)) + y * scipy.special.erf(y / width)  # of |y|
+    return np.exp(-10 * t) * (2 * spread - y**2 - 2 * DIFFUSIVITY * t)

@@ -1,0 +1,41 @@
+"""Problems with a name: each one's independent solution satisfies its equation."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from siren_jax.equations.catalogue import CASES
+
+PLACES = {
+    "poisson": (0.3, 0.2),
+    "eikonal": (0.5, -0.3),
+    "helmholtz": (0.25, 0.125),
+    "helmholtz-pair": (0.25, 0.125),
+    "helmholtz-lens": (0.0625, 0.3125),
+    "wave": (0.2, 0.1, 0.18),
+    "burgers": (0.2, 0.3),
+    "allen-cahn": (0.3, 0.1),
+    "kovasznay": (0.2, 0.3),
+}
+SPACING = {"helmholtz-lens": 1 / 128}  # that of the grid of its reference
+
+
+def around(truth, place, spacing, factor=1.0):
+    """The quadratic with the solution's central differences at a place; a factor on the value and along one axis."""
+    x, steps = np.array(place), spacing * np.eye(len(place))
+    at = truth(np.concatenate([x[None], x + steps, x - steps]))
+    value, above, below = at[0], at[1 : 1 + len(x)], at[1 + len(x) :]
+    slope, second = (above - below) / (2 * spacing), (above - 2 * value + below) / spacing**2
+    slope[0], second[0] = factor * slope[0], factor * second[0]
+    value, slope, second, x = (jnp.asarray(array, jnp.float32) for array in (factor * value, slope, second, x))
+    return lambda y: value + (y - x) @ slope + 0.5 * (y - x) ** 2 @ second
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_reference_satisfies_the_equation(name):
+    case, x = CASES[name](), jnp.array(PLACES[name])
+    residual = case.problem.terms[0].residual
+    truth, other = (around(case.truth, PLACES[name], SPACING.get(name, 2e-3), factor) for factor in (1.0, 1.1))
+    size = float(np.abs(residual(other, x, None)).max())
+    assert float(np.abs(residual(truth, x, None)).max()) < size / 20
+    assert size > 1e-4

@@ -1,0 +1,98 @@
+"""The command solves equations with a name, and renders what it found."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from siren_jax import load
+from siren_jax.cli import main
+
+QUICK = ["--width", "8", "--depth", "0", "--steps", "5"]
+
+
+@pytest.fixture(scope="module")
+def poisson(tmp_path_factory):
+    """A folder with a solved equation."""
+    folder = tmp_path_factory.mktemp("solved")
+    arguments = ["--width", "24", "--depth", "1", "--steps", "300", "--refine", "60", "--out", str(folder / "out")]
+    assert main(["solve", "poisson", *arguments]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wave(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wave")
+    assert main(["solve", "wave", *QUICK, "--refine", "0", "--out", str(folder / "out")]) == 0
+    return folder
+
+
+def test_a_solution_is_near_the_reference_and_everything_is_written(poisson):
+    out = poisson / "out"
+    assert sorted(os.listdir(out)) == ["comparison.png", "curve.png", "metrics.json", "poisson.siren", "solution.npy"]
+    summary = json.loads((out / "metrics.json").read_text())
+    assert summary["steps"] == 360  # of both phases
+    assert summary["error"] < 5  # percent; a field of zeros has 100
+    found = np.load(out / "solution.npy")
+    cell = (2 * np.arange(200) + 1) / 200 - 1
+    y, x = np.meshgrid(cell, cell, indexing="ij")
+    exact = np.sin(np.pi * y) * np.sin(2 * np.pi * x) + y * x
+    assert 100 * np.linalg.norm(found[..., 0] - exact) / np.linalg.norm(exact) == pytest.approx(
+        summary["error"], rel=1e-3
+    )
+
+
+def test_a_solution_is_rendered_as_an_array_and_as_a_figure(poisson, monkeypatch, capsys):
+    monkeypatch.chdir(poisson)
+    assert main(["render", "out/poisson.siren", "--shape", "6", "9", "--out", "u.npy"]) == 0
+    field = load("out/poisson.siren")
+    assert np.array_equal(np.load("u.npy"), field.render((6, 9)))
+    assert main(["render", "out/poisson.siren", "--out", "u.png"]) == 0
+    with Image.open("u.png") as picture:
+        assert min(picture.size) > 300
+    assert main(["render", "out/poisson.siren", "--out", "v.png", "--at", "0"]) == 2
+    assert "takes a moment of a solution in time" in capsys.readouterr().err
+
+
+def test_info_tells_the_domain(poisson, capsys):
+    assert main(["info", str(poisson / "out" / "poisson.siren")]) == 0
+    assert "domain       -1 to 1 x -1 to 1" in capsys.readouterr().out
+
+
+def test_a_moment_of_a_solution_in_time_is_rendered(wave, monkeypatch, capsys):
+    monkeypatch.chdir(wave)
+    assert main(["render", "out/wave.siren", "--at", "0.1", "--shape", "4", "6", "--out", "u.npy"]) == 0
+    cells = [(2 * np.arange(n) + 1) / n - 1 for n in (4, 6)]
+    points = np.stack(np.meshgrid(0.1, *cells, indexing="ij"), axis=-1)
+    found = np.load("u.npy")
+    assert found.shape == (1, 4, 6, 1)
+    assert np.allclose(found, load("out/wave.siren")(points.astype(np.float32)), atol=1e-5)  # float32
+    assert main(["render", "out/wave.siren", "--out", "u.png"]) == 2
+    assert "tell which with --at" in capsys.readouterr().err
+    assert main(["render", "out/wave.siren", "--at", "0.5", "--out", "u.png"]) == 2
+    assert "a time from 0 to 0.4, but is 0.5" in capsys.readouterr().err
+
+
+def test_a_target_ends_the_fit(tmp_path):
+    assert main(["solve", "poisson", *QUICK, "--target-error", "1000", "--out", str(tmp_path / "out")]) == 0
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["stopped_by"] == "watch"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["laplace"], "'laplace' is no equation with a name; there are poisson, "),
+        (["poisson", "--batch-size", "64"], "--batch-size does not apply to an equation"),
+        (["poisson", "--target-psnr", "40"], "--target-psnr does not apply to an equation"),
+        (["poisson", "--omega", "auto"], "of signals that are known; give a number"),
+        (["poisson", "--refine", "-1"], "--refine takes a number of steps, 0 for none"),
+        (["poisson", "--target-error", "-1"], "--target-error takes a positive number"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["solve", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not os.path.exists("out/poisson/poisson.siren")

@@ -1,0 +1,242 @@
+"""Terms vanish on the solution, and only there; a problem is solved by `fit` and `refine`."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from siren_jax import SIREN, InputError, fit, jacobian, laplacian
+from siren_jax.equations import (
+    Box,
+    Disk,
+    Interval,
+    Problem,
+    WithCoefficients,
+    dirichlet,
+    equation,
+    initial,
+    known,
+    neumann,
+    periodic,
+    robin,
+)
+from siren_jax.equations.terms import Term
+from siren_jax.recipes import TUNED
+from siren_jax.refine import refine
+
+SQUARE, DISK, LINE = Box((-1, -1), (1, 1)), Disk((0, 0), 2), Interval(-1, 1)
+TIMED = LINE.during(0, 2)
+HARMONIC = lambda x: (x[0] ** 2 - x[1] ** 2)[None]
+SWING = lambda x: (jnp.sin(math.pi * x[1]) * jnp.cos(math.pi * x[0]))[None]  # of u_tt = u_xx
+WAVE = lambda u, x: laplacian(u, weights=(1, -1))(x)
+
+
+def means(terms, field, step=0):
+    problem = Problem(terms)
+    values = problem.objective(field, problem.sample(jax.random.key(1), jnp.int32(step)))
+    return {name: float(value.mean()) for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("term", "solution"),
+    [
+        (equation(lambda u, x: laplacian(u)(x), SQUARE), HARMONIC),
+        (equation(WAVE, TIMED), SWING),
+        (dirichlet(HARMONIC, SQUARE), HARMONIC),
+        (dirichlet(1.0, SQUARE, where=lambda x: x[0] == 1), lambda x: x[:1] ** 3),
+        (neumann(lambda x: 2 * HARMONIC(x) / 2, DISK), HARMONIC),  # of degree 2, on radius 2: r ∂u/∂r = 2u
+        (robin(lambda x: 3 * HARMONIC(x), 2.0, DISK), HARMONIC),
+        (periodic(TIMED, 1), SWING),
+        (initial(lambda x: jnp.sin(math.pi * x[1:]), TIMED, velocity=0.0), SWING),
+        (initial(0.0, TIMED), lambda x: x[:1] * x[1:]),
+        (known(lambda u, x, value: u(x) - value, [[1, 2], [3, 4]], [[2], [12]]), lambda x: x[:1] * x[1:]),
+    ],
+)
+def test_a_term_vanishes_on_a_solution_and_not_beside_it(term, solution):
+    assert means([term], solution)[term.name] < 1e-9  # squares of float32 rounding
+    tilted = lambda x: solution(x) + 0.1 * x[-1:] ** 2 * (1 + x[:1])
+    assert means([term], tilted)[term.name] > 1e-3
+
+
+@pytest.mark.parametrize(("power", "size"), [(1, 5.0), (2, 17.0)])
+def test_a_term_is_the_sum_over_equations_of_sizes_or_squares(power, size):
+    both = lambda u, x: jnp.stack([jnp.float32(-1), jnp.float32(4)])
+    assert means([equation(both, LINE, power=power)], lambda x: x)["equation"] == pytest.approx(size)
+
+
+@pytest.mark.parametrize(("power", "size"), [(1, 5.0), (2, 25.0)])
+def test_complex_residuals_count_by_their_modulus(power, size):
+    term = equation(lambda u, x: 3 + 4j * jnp.ones(()), LINE, power=power)
+    assert means([term], lambda x: x)["equation"] == pytest.approx(size)
+
+
+def test_each_term_has_its_own_points():
+    terms = [equation(lambda u, x: u(x), LINE, points=30), dirichlet(0.0, LINE, points=7, weight=2.0)]
+    problem = Problem(terms)
+    batch = problem.sample(jax.random.key(0), 0)
+    assert {name: len(x) for name, (x, _) in batch.items()} == {"equation": 30, "dirichlet": 7}
+    assert problem.weights == {"equation": 1.0, "dirichlet": 2.0}
+    assert {abs(x.item()) for x in batch["dirichlet"][0]} == {1.0}
+
+
+def test_points_of_a_sobol_sequence_integrate_better_than_random_ones():
+    def error(sampler):
+        problem = Problem([equation(lambda u, x: u(x), SQUARE, points=1024, sampler=sampler)])
+        errors = [jnp.mean(problem.sample(jax.random.key(seed), 0)["equation"][0] ** 2) - 1 / 3 for seed in range(8)]
+        return float(jnp.sqrt(jnp.mean(jnp.array(errors) ** 2)))
+
+    assert error("sobol") < 0.1 * error("uniform")
+    assert error("uniform") < 4 * math.sqrt(4 / 45 / 2 / 1024)  # the standard deviation of x² is √(4/45)
+
+
+def test_of_two_candidates_the_one_with_the_greater_residual_is_likelier():
+    # 1 on the right, 0 on the left: of a mixed pair, likelihoods 1 + 1/0.5 and 1 choose the right in 3 of 4 cases.
+    step = equation(lambda u, x: jnp.where(x[0] > 0, 1.0, 0.0), LINE, points=20_000, candidates=2)
+    share = 1 / 4 + 1 / 2 * 3 / 4
+    assert means([step], lambda x: x)["equation"] == pytest.approx(
+        share, abs=4 * math.sqrt(share * (1 - share) / 20_000)
+    )
+
+
+@pytest.mark.parametrize(("step", "reached"), [(0, 0.2), (4, 1.0), (9, 2.0), (50, 2.0)])
+def test_the_times_that_are_drawn_grow_with_the_steps(step, reached):
+    problem = Problem([equation(WAVE, TIMED, growing=10)])
+    times = problem.sample(jax.random.key(0), jnp.int32(step))["equation"][0][:, 0]
+    assert 0.98 * reached < times.max() <= reached
+
+
+def test_a_boundary_value_problem_is_solved():
+    # -u'' = π² sin πx on [-1, 1] with u = 0 at both ends: u = sin πx.
+    force = lambda x: math.pi**2 * jnp.sin(math.pi * x)
+    problem = Problem(
+        [
+            equation(lambda u, x: laplacian(u)(x) + force(x), LINE, points=64, sampler="sobol"),
+            dirichlet(0.0, LINE, points=4, weight=100.0),
+        ]
+    )
+    network = SIREN(1, 1, width=16, depth=1, first_omega=4.0, rngs=nnx.Rngs(0))
+    settings = {
+        "weights": problem.weights,
+        "optimizer": TUNED["values"]._replace(learning_rate=3e-3).optimizer(network),
+    }
+    fitted = fit(network, problem.objective, problem.sample, key=jax.random.key(0), steps=300, **settings)
+    batch = problem.sample(jax.random.key(1), 0)
+    refined = refine(fitted.network, problem.objective, batch, steps=200, weights=problem.weights)
+    x = jnp.linspace(-1, 1, 101)[:, None]
+    exact = jnp.sin(math.pi * x)
+    error = lambda network: float(jnp.linalg.norm(network(x) - exact) / jnp.linalg.norm(exact))
+    assert error(fitted.network) < 0.1
+    assert error(refined.network) < 1e-3
+
+
+def test_residuals_of_two_axes_are_refused():
+    with pytest.raises(InputError, match=r"residual of 'equation' has the shape \(1, 2\)"):
+        means([equation(lambda u, x: jacobian(u)(x), SQUARE)], lambda x: x[:1])
+
+
+@pytest.mark.parametrize(
+    ("residual", "message"),
+    [
+        (lambda u, x: None, "residual of 'equation' is NoneType; it should be an array"),
+        (lambda u, x: {"a": u(x)}, "is dict; it should be an array"),
+        (lambda u, x: u(x)[1:], r"is float32\(0,\) at a point, which is nothing to make small"),
+        (lambda u, x: u(x) > 0, r"is bool\(1,\) at a point"),
+        (lambda u, x: u(x)[1], r"'equation' asks for entry 1, from zero on, of an axis of 1 .* too few channels"),
+        (lambda u, x: jacobian(u)(x)[:, 2], r"asks for entry 2, from zero on, of an axis of 2 .*\(1, 2\)"),
+        (lambda u, x: u(x)[-2], "asks for entry -1"),
+        (lambda u, x: u["speed"] * u(x), "'speed' is asked of a network without coefficients"),
+    ],
+)
+@pytest.mark.parametrize("candidates", [1, 2])
+def test_residuals_that_cannot_be_meant_are_refused(residual, message, candidates):
+    network = SIREN(2, 1, width=4, depth=0, rngs=nnx.Rngs(0))
+    with pytest.raises(InputError, match=message):
+        means([equation(residual, SQUARE, points=2, candidates=candidates)], network)
+
+
+def test_the_last_entries_may_be_counted_from_the_end():
+    last = lambda u, x: u(x)[-1] + u(x)[-2] + u(x)[0] + u(x)[1]
+    assert means([equation(last, SQUARE, points=8)], lambda x: jnp.array([1.0, -1.0]))["equation"] == 0
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_complex_measurements_keep_both_parts(double):
+    points = np.linspace(-1, 1, 9)[:, None]
+    both = lambda u, x, value: u(x)[0] + 1j * u(x)[1] - value
+    problem = Problem([known(both, points, 1 + 2j * np.ones(9))])
+    network = SIREN(1, 2, width=4, depth=0, first_omega=1.0, rngs=nnx.Rngs(0))
+    refined = refine(network, *problem.fixed(jax.random.key(0)), steps=30, double=double).network
+    assert np.allclose(refined(jnp.array(points, jnp.float32)), [1, 2], atol=1e-2)  # of a square loss of 1e-4
+
+
+def test_fixed_points_are_none_that_fit_draws_with_the_same_key(key):
+    problem = Problem([equation(lambda u, x: u(x), SQUARE, points=4)])
+    _, batch = problem.fixed(key, 2)
+    for step in range(2):
+        drawn = problem.sample(jax.random.fold_in(key, step), step)["equation"][0]
+        assert not np.isin(drawn, batch["equation"][0]).any()
+
+
+def test_coefficients_leave_the_recipe_as_it_is_for_the_network():
+    # Of a high omega, which the optimiser slows down.
+    plain = SIREN(2, 1, width=512, depth=0, first_omega=300.0, rngs=nnx.Rngs(0))
+    beside = WithCoefficients(plain, speed=1.0)
+
+    def step(network):
+        params = nnx.state(network, nnx.Param)
+        ones = jax.tree.map(jnp.ones_like, params)
+        optimizer = TUNED["values"].optimizer(network)
+        return optimizer.update(ones, optimizer.init(params), params)[0]
+
+    for ours, expected in zip(*map(jax.tree.leaves, (step(beside)["network"], step(plain))), strict=True):
+        assert np.array_equal(ours, expected)
+    with pytest.raises(InputError, match="no coefficient 'spede', but speed"):
+        beside["spede"]
+
+
+def test_conditions_for_more_channels_than_there_are_are_refused():
+    with pytest.raises(InputError, match=r"values of the shape \(2,\), but the field has 1 channels"):
+        means([dirichlet(jnp.zeros(2), SQUARE)], lambda x: x[:1])
+
+
+def test_known_points_are_drawn_with_their_values(key):
+    points = np.arange(1000.0)[:, None]
+    term = known(lambda u, x, value: u(x) - value, points, 2 * points, drawn=500)
+    (x, value), (later, _) = term.draw(key, 0), term.draw(jax.random.key(1), 1)
+    assert x.shape == (500, 1)
+    assert np.array_equal(value, 2 * x)
+    assert not np.array_equal(x, later)
+    assert abs(np.mean(x) - 499.5) < 6 * 288.7 / 500**0.5  # six standard errors
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Problem([]), r"but got \[\]"),
+        (lambda: Problem([dirichlet(0.0, LINE)] * 2), "a name of its own"),
+        (lambda: equation(WAVE, TIMED, points=0), "points=0"),
+        (lambda: equation(WAVE, TIMED, sampler="halton"), "sampler='halton'"),
+        (lambda: equation(WAVE, LINE, growing=5), "growing takes a number of steps, and a domain with time"),
+        (lambda: initial(0.0, LINE), "needs a domain with time"),
+        (lambda: periodic(DISK, 0), "needs a box"),
+        (lambda: periodic(TIMED, 0), "an axis of it in space, but got axis 0"),
+        (lambda: dirichlet(0.0, LINE, where=lambda x: x[0] > 5), "the part of the boundary that dirichlet selects"),
+        (lambda: known(lambda u, x: u(x), [[0.0], [3.0]], domain=LINE), "1 of 2 points outside the domain"),
+        (lambda: known(lambda u, x, v: u(x) - v, [[0.0]], [1.0, 2.0]), "a value for each of its 1 points"),
+        (lambda: known(lambda u, x, v: u(x) - v, [[0.0]], 1.0), r"an array of the shape \(\)"),
+        (lambda: known(lambda u, x, v: u(x) - v, [[0.0]], [np.nan]), "has 1 coordinates or values that are not finite"),
+        (lambda: known(lambda u, x: u(x), [0.1, 0.5, 0.9], domain=LINE), r"got an array of the shape \(3,\)"),
+        (lambda: known(lambda u, x: u(x), [[0.1]], domain=SQUARE), "rows of 2 coordinates"),
+        (lambda: known(lambda u, x: u(x), [[0.1]], drawn=0), "at least one point in a step, but got drawn=0"),
+        (lambda: dirichlet(0.0, LINE, weight=-1.0), "'dirichlet' takes a weight from zero on"),
+        (lambda: dirichlet(0.0, LINE, weight=math.nan), "a weight from zero on"),
+        (lambda: Term("mine", WAVE, lambda key, step: (), 3, 1.0), "'mine' takes power=1 .* got 3"),
+        (lambda: Problem([dirichlet(0.0, LINE)]).fixed(jax.random.key(0), 0), "batches=0"),
+    ],
+)
+def test_impossible_terms_are_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()

@@ -1,0 +1,94 @@
+"""`refine` minimises: quadratics exactly, by gradients over tiles, in either precision."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from siren_jax import supervise
+from siren_jax.refine import refine
+
+VALUE = supervise("value")
+POINTS = jnp.linspace(-1, 1, 40)[:, None]
+LINE = {"coordinates": POINTS, "value": 3 * POINTS - 2}
+
+
+class Line(nnx.Module):
+    """ax + b, from a = b = 0."""
+
+    def __init__(self):
+        self.a, self.b = nnx.Param(jnp.zeros(1)), nnx.Param(jnp.zeros(1))
+
+    def __call__(self, x):
+        return self.a[...] * x + self.b[...]
+
+
+@pytest.mark.parametrize("tile", [7, 1000])
+@pytest.mark.parametrize("double", [False, True])
+def test_a_line_through_points_is_found_to_rounding(double, tile):
+    refined = refine(Line(), VALUE, LINE, steps=50, double=double, tile=tile)
+    a, b = refined.network.a[...], refined.network.b[...]
+    assert a.dtype == b.dtype == jnp.float32
+    assert a.item() == pytest.approx(3, abs=1e-5)  # a loss of float32 knows a to the root of its rounding
+    assert b.item() == pytest.approx(-2, abs=1e-5)
+    assert refined.history["loss"][0] == pytest.approx(float(jnp.mean(LINE["value"] ** 2)), rel=1e-6)
+    assert refined.stopped_by == "converged"
+    assert refined.history["loss"][-1] < (1e-14 if double else 1e-11)  # the values have the rounding of float32
+
+
+def test_the_loss_never_rises():
+    batch = {"coordinates": POINTS, "value": jnp.sin(5 * POINTS)}
+    network = nnx.Sequential(nnx.Linear(1, 8, rngs=nnx.Rngs(0)), jnp.tanh, nnx.Linear(8, 1, rngs=nnx.Rngs(1)))
+    loss = refine(network, VALUE, batch, steps=40).history["loss"]
+    assert np.all(np.diff(loss) <= 0)
+    assert loss[-1] < 0.5 * loss[0]
+
+
+def test_weights_decide_between_terms():
+    # The least of w·a² + (a - 1)² is at 1 / (1 + w).
+    def objective(field, batch):
+        a = jax.vmap(field)(batch["x"])[:, 0]
+        return {"small": a**2, "one": (a - 1) ** 2}
+
+    refined = refine(Line(), objective, {"x": jnp.ones((3, 1))}, steps=20, weights={"small": 3.0})
+    assert float(refined.network(jnp.ones(1))[0]) == pytest.approx(1 / 4, abs=1e-5)
+
+
+def test_the_network_that_was_given_is_unchanged():
+    line = Line()
+    refine(line, VALUE, LINE, steps=3)
+    assert line.a[...] == line.b[...] == 0
+
+
+def test_a_true_answer_of_watch_ends_it():
+    assert refine(Line(), VALUE, LINE, steps=50, watch=lambda progress: True).stopped_by == "watch"
+
+
+def test_a_weight_for_no_term_is_refused():
+    with pytest.raises(ValueError, match=r"weights for \['velue'\]"):
+        refine(Line(), VALUE, LINE, steps=1, weights={"velue": 2.0})
+
+
+def test_what_is_not_finite_is_named_and_the_network_stays():
+    # √|a| at a = 0: a finite loss with an infinite slope.
+    def objective(field, batch):
+        a = jax.vmap(field)(batch["x"])[:, 0]
+        return {"root": jnp.sqrt(jnp.abs(a)), "one": (a - 1) ** 2}
+
+    refined = refine(Line(), objective, {"x": jnp.ones((3, 1))}, steps=20)
+    assert (refined.stopped_by, refined.steps) == ("non-finite", 0)
+    assert refined.message == "at step 0 the gradient of term 'root' is not finite"
+    assert refined.network.a[...] == refined.network.b[...] == 0
+
+
+def test_a_term_that_is_not_finite_is_named():
+    batch = {"coordinates": POINTS, "value": jnp.full((40, 1), jnp.nan)}
+    refined = refine(Line(), VALUE, batch, steps=20)
+    assert (refined.stopped_by, refined.message) == ("non-finite", "at step 0 term 'value' is nan")
+
+
+def test_whole_numbers_of_a_batch_stay_whole():
+    place = {"index": jnp.arange(40), "x": POINTS}
+    objective = lambda field, batch: {"error": (jax.vmap(field)(batch["x"]) - POINTS[batch["index"]])[:, 0] ** 2}
+    assert refine(Line(), objective, place, steps=20).history["loss"][-1] < 1e-10
