@@ -6,6 +6,7 @@ knows its own derivatives (`KnowsDerivatives`) is asked for them where that is c
 """
 
 from collections.abc import Callable, Sequence
+from typing import SupportsFloat
 
 import jax
 import jax.numpy as jnp
@@ -123,7 +124,7 @@ def divergence(field: Field) -> Field:
     return diverge
 
 
-def laplacian(field: Field, *, weights: Sequence[int | float] | None = None) -> Field:
+def laplacian(field: Field, *, weights: Sequence[SupportsFloat] | None = None) -> Field:
     """Laplacian of every channel, as a new field.
 
     Δf_k(x) = Σ_i ∂²f_k/∂x_i²  for f: R^d -> R^c. Units: [field] / [coordinate]². The trace of `jax.hessian`, or one
@@ -225,7 +226,7 @@ def _weighted_laplacians(field: Field, x: Array, rows: tuple[tuple[float, ...], 
     return [diagonal @ jnp.array(row, diagonal.dtype) for row in rows]
 
 
-def _row(weights: Sequence[int | float]) -> tuple[float, ...]:
+def _row(weights: Sequence[SupportsFloat]) -> tuple[float, ...]:
     if any(isinstance(weight, Tracer) for weight in weights):
         raise ValueError(
             "laplacian takes weights that are numbers, but one is computed, perhaps from a learned coefficient. "
