@@ -70,7 +70,6 @@ RECIPE = {"pictures": ("camera",), "budgets": ((12, 1.0),), "paper_steps": 3}
 @pytest.mark.parametrize(
     ("module", "settings"),
     [
-        ("recipe", RECIPE | {"neighbours": ("rate x 2",)}),
         ("recipe", RECIPE | {"neighbours": ("omega x 1.4",), "target": "gradient"}),
         ("omega", {"pictures": ("camera",), "sizes": (12,), "picture_omegas": (20.0,), "sounds": (), "passes": 1.0}),
         ("step", {"sizes": (12,), "targets": ("values",), "rounds": 1, "memory": False}),

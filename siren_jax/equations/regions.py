@@ -51,8 +51,8 @@ class Region:
     def located_where(self, condition: Callable[[Located], Bool[Array, ""]], what: str = "this") -> "Region":
         """The same by a condition that may ask for the normal too."""
         numbers = np.random.default_rng(0).random((TRIED, self.numbers), np.float32)
-        located = jax.jit(jax.vmap(self.place))(numbers)
-        holds = np.asarray(jax.jit(jax.vmap(condition))(located))
+        located, holds = jax.jit(jax.vmap(lambda u: (at := self.place(u), condition(at))))(numbers)
+        holds = np.asarray(holds)
         if holds.shape != (TRIED,) or holds.dtype != bool:
             raise InputError(
                 "a condition answers yes or no at a point, as x[0] < 1 does, but this one gives "
