@@ -202,6 +202,22 @@ def test_conditions_for_more_channels_than_there_are_are_refused():
         means([dirichlet(jnp.zeros(2), SQUARE)], lambda x: x[:1])
 
 
+def test_equations_of_one_residual_are_evaluated_together_and_told_apart():
+    size = lambda u, x: u(x)
+    terms = [
+        equation(size, Interval(0, 1), points=7, name="near"),
+        dirichlet(0.0, LINE, points=5),
+        equation(size, Interval(5, 6), points=3, name="far"),
+        equation(size, Interval(5, 6), points=3, name="sizes", power=1),
+    ]
+    problem = Problem(terms)
+    batch = problem.sample(jax.random.key(0), 0)
+    found = problem.objective(lambda x: x, batch)
+    assert list(found) == ["near", "dirichlet", "far", "sizes"]
+    for name, power in {"near": 2, "far": 2, "sizes": 1}.items():
+        assert np.allclose(found[name], batch[name][0][:, 0] ** power, rtol=1e-6)  # float32
+
+
 def test_known_points_are_drawn_with_their_values(key):
     points = np.arange(1000.0)[:, None]
     term = known(lambda u, x, value: u(x) - value, points, 2 * points, drawn=500)

@@ -6,12 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
 from siren_jax._types import Batch, Field, Objective
 from siren_jax.equations.indices import refuse_indices_beyond
-from siren_jax.equations.terms import Term
+from siren_jax.equations.terms import AtPoint, Term
 from siren_jax.errors import InputError
 from siren_jax.expansion import in_one_pass
 
@@ -41,7 +42,7 @@ class Problem:
         if not terms or len(set(names)) < len(names):
             raise InputError(f"a problem has one or more terms, each with a name of its own, name=…, but got {names}.")
         self.terms = tuple(terms)
-        self.objective = _objective({term.name: _score(term) for term in terms})
+        self.objective = _objective(self.terms)
         self.sample = Partial(_sample, {term.name: _as_partial(term.draw) for term in terms})
 
     @property
@@ -71,11 +72,26 @@ class Problem:
             if term.candidates > 1:
                 arrays = [leaf.reshape(-1, *leaf.shape[2:]) for leaf in arrays[:-1]]  # without the noise
             batch[term.name] = tuple(arrays)
-        return _objective({term.name: _score(term) for term in plain}), batch
+        return _objective(plain), batch
 
 
-def _objective(scores: Mapping[str, Callable[[Field, Any], Array]]) -> Partial:
-    return Partial(lambda field, batch: {n: jax.vmap(score, (None, 0))(field, batch[n]) for n, score in scores.items()})
+def _objective(terms: Sequence[Term]) -> Partial:
+    """The terms at a batch. Equations of one residual are evaluated together: compiled once, and run as one batch."""
+    groups: dict[Any, list[Term]] = {}
+    for term in terms:
+        alike = term.residual if isinstance(term.residual, AtPoint) else term.name
+        groups.setdefault((alike, term.power, term.candidates), []).append(term)
+    scores = [([term.name for term in group], jax.vmap(_score(group[0]), (None, 0))) for group in groups.values()]
+
+    def objective(field: Field, batch: Mapping[str, tuple[Array, ...]]) -> dict[str, Array]:
+        found = {}
+        for names, score in scores:
+            together = [jnp.concatenate(leaves) for leaves in zip(*(batch[name] for name in names), strict=True)]
+            ends = np.cumsum([len(batch[name][0]) for name in names])[:-1]
+            found |= dict(zip(names, jnp.split(score(field, tuple(together)), ends), strict=True))
+        return {term.name: found[term.name] for term in terms}
+
+    return Partial(objective)
 
 
 def _score(term: Term) -> Callable[[Field, Any], Array]:

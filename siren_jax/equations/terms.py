@@ -96,7 +96,23 @@ def equation(
     start = np.array(domain.low[0] if growing else 0.0)
     reach = None if growing is None else (start, growing)
     draw = _draw(domain.interior(), points, sampler, candidates, reach)
-    return Term(name, lambda u, x, normal: residual(u, x), draw, power, weight, candidates)
+    return Term(name, AtPoint(residual), draw, power, weight, candidates)
+
+
+@dataclass(frozen=True, eq=False)
+class AtPoint:
+    """A residual that needs no normal. Two of the very same one are equal."""
+
+    residual: Residual
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AtPoint) and other.residual is self.residual
+
+    def __hash__(self) -> int:
+        return id(self.residual)
+
+    def __call__(self, u: Field, x: Array, normal: Array | None) -> Any:
+        return self.residual(u, x)
 
 
 def dirichlet(value: Value, domain: Domain, **settings: Any) -> Term:
