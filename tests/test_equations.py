@@ -15,6 +15,7 @@ from siren_jax.equations import (
     Interval,
     Problem,
     WithCoefficients,
+    boundary,
     dirichlet,
     equation,
     initial,
@@ -52,6 +53,8 @@ def means(terms, field, step=0):
         (periodic(TIMED, 1), SWING),
         (initial(lambda x: jnp.sin(math.pi * x[1:]), TIMED, velocity=0.0), SWING),
         (initial(0.0, TIMED), lambda x: x[:1] * x[1:]),
+        (initial(None, TIMED, velocity=lambda x: x[1:]), lambda x: x[:1] * x[1:] + 3),
+        (boundary(lambda u, x, n: jacobian(u)(x) @ n - 2 * u(x) / 2, DISK), HARMONIC),
         (known(lambda u, x, value: u(x) - value, [[1, 2], [3, 4]], [[2], [12]]), lambda x: x[:1] * x[1:]),
     ],
 )
@@ -71,6 +74,33 @@ def test_a_term_is_the_sum_over_equations_of_sizes_or_squares(power, size):
 def test_complex_residuals_count_by_their_modulus(power, size):
     term = equation(lambda u, x: 3 + 4j * jnp.ones(()), LINE, power=power)
     assert means([term], lambda x: x)["equation"] == pytest.approx(size)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **settings: equation(WAVE, TIMED, **settings),
+        lambda **settings: boundary(lambda u, x, normal: u(x), TIMED, **settings),
+        lambda **settings: dirichlet(0.0, TIMED, where=lambda x: x[1] == 1, **settings),
+        lambda **settings: neumann(0.0, SQUARE, **settings),
+        lambda **settings: robin(0.0, 1.0, SQUARE, **settings),
+        lambda **settings: periodic(TIMED, 1, **settings),
+        lambda **settings: initial(0.0, TIMED, **settings),
+    ],
+)
+def test_all_terms_over_regions_take_the_same_settings(make, key):
+    term = make(points=8, name="mine", weight=3.0, power=1, sampler="sobol")
+    assert (term.name, term.weight, term.power) == ("mine", 3.0, 1)
+    x, _ = term.draw(key, 0)
+    assert len(x) == 8
+    assert not np.array_equal(x, make(points=8).draw(key, 0)[0])  # uniform
+
+
+def test_value_and_velocity_at_the_start_have_weights_of_their_own():
+    problem = Problem([initial(1.0, TIMED, weight=100.0), initial(None, TIMED, velocity=0.0)])
+    assert problem.weights == {"initial": 100.0, "initial velocity": 1.0}
+    values = means(problem.terms, lambda x: 1 + 3 * x[:1])
+    assert values == {"initial": 0.0, "initial velocity": pytest.approx(9.0)}
 
 
 def test_each_term_has_its_own_points():
@@ -237,6 +267,8 @@ def test_known_points_are_drawn_with_their_values(key):
         (lambda: equation(WAVE, TIMED, sampler="halton"), "sampler='halton'"),
         (lambda: equation(WAVE, LINE, growing=5), "growing takes a number of steps, and a domain with time"),
         (lambda: initial(0.0, LINE), "needs a domain with time"),
+        (lambda: initial(None, TIMED), "a value or a velocity, but got neither"),
+        (lambda: dirichlet(0.0, LINE, sampler="halton"), "sampler='halton'"),
         (lambda: periodic(DISK, 0), "needs a box"),
         (lambda: periodic(TIMED, 0), "an axis of it in space, but got axis 0"),
         (lambda: dirichlet(0.0, LINE, where=lambda x: x[0] > 5), "the part of the boundary that dirichlet selects"),

@@ -29,6 +29,8 @@ Residual = Callable[..., Any]
 """Of a field and a point `(d,)`; zero where the equation holds."""
 Value = Callable[[Float[Array, "d"]], Any] | Any
 """What is asked for at a point: a number, or a function of the point."""
+Condition = Callable[[Float[Array, "d"]], Any]
+"""On a point: whether it is meant."""
 Draw = Callable[[Array, Array], Any]
 """Of a key and the number of a step."""
 
@@ -115,37 +117,128 @@ class AtPoint:
         return self.residual(u, x)
 
 
-def dirichlet(value: Value, domain: Domain, **settings: Any) -> Term:
+def boundary(
+    residual: Residual,
+    domain: Domain,
+    *,
+    where: Condition | None = None,
+    points: int = 512,
+    name: str = "boundary",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+    sampler: str = "uniform",
+) -> Term:
+    """A condition of your own on the boundary; those that have a name are `dirichlet`, `neumann` and `robin`.
+
+    Args:
+        residual: `(u, x, normal) -> numbers`, zero where the condition holds; the normal `(d,)` has length 1 and points
+            outwards, in a domain with time with 0 along the time.
+        domain: whose boundary is meant, at any time.
+        where: a condition on points that selects a part of the boundary, `lambda x: x[0] == 1`; in a domain with time
+            `x[0]` is the time.
+        points: drawn afresh in every step.
+        name: of the term.
+        weight: as in `equation`.
+        power: as in `equation`.
+        sampler: as in `equation`.
+
+    Raises:
+        InputError: a setting that cannot be meant, or a part that is empty.
+    """
+    region = domain.boundary()
+    if where is not None:
+        region = region.where(where, f"the part of the boundary that {name} selects")
+    return Term(name, residual, _draw(region, points, sampler), power, weight)
+
+
+def dirichlet(
+    value: Value,
+    domain: Domain,
+    *,
+    where: Condition | None = None,
+    points: int = 512,
+    name: str = "dirichlet",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+    sampler: str = "uniform",
+) -> Term:
     """u = value on the boundary.
 
     Args:
         value: a number for all channels, several, or a function of the point.
-        domain: whose boundary is meant.
-        **settings: `points`, `name`, `weight`, `power` as in `equation`, and `where`, a condition on points that
-            selects a part of the boundary.
+        domain: as in `boundary`, with all that follow.
     """
-    return _on_boundary(lambda u, x, normal: u(x) - _at(value, x, u(x)), domain, "dirichlet", **settings)
+    return boundary(
+        lambda u, x, normal: u(x) - _at(value, x, u(x)),
+        domain,
+        where=where,
+        points=points,
+        name=name,
+        weight=weight,
+        power=power,
+        sampler=sampler,
+    )
 
 
-def neumann(value: Value, domain: Domain, **settings: Any) -> Term:
+def neumann(
+    value: Value,
+    domain: Domain,
+    *,
+    where: Condition | None = None,
+    points: int = 512,
+    name: str = "neumann",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+    sampler: str = "uniform",
+) -> Term:
     """∂u/∂n = value on the boundary, n outwards. Arguments as in `dirichlet`."""
+    return boundary(
+        lambda u, x, normal: _along(normal, u, x) - _at(value, x, u(x)),
+        domain,
+        where=where,
+        points=points,
+        name=name,
+        weight=weight,
+        power=power,
+        sampler=sampler,
+    )
 
-    def residual(u: Field, x: Array, normal: Array) -> Array:
-        return _along(normal, u, x) - _at(value, x, u(x))
 
-    return _on_boundary(residual, domain, "neumann", **settings)
-
-
-def robin(value: Value, factor: Value, domain: Domain, **settings: Any) -> Term:
+def robin(
+    value: Value,
+    factor: Value,
+    domain: Domain,
+    *,
+    where: Condition | None = None,
+    points: int = 512,
+    name: str = "robin",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+    sampler: str = "uniform",
+) -> Term:
     """∂u/∂n + factor·u = value on the boundary, n outwards. Arguments as in `dirichlet`."""
+    return boundary(
+        lambda u, x, normal: _along(normal, u, x) + _at(factor, x, u(x)) * u(x) - _at(value, x, u(x)),
+        domain,
+        where=where,
+        points=points,
+        name=name,
+        weight=weight,
+        power=power,
+        sampler=sampler,
+    )
 
-    def residual(u: Field, x: Array, normal: Array) -> Array:
-        return _along(normal, u, x) + _at(factor, x, u(x)) * u(x) - _at(value, x, u(x))
 
-    return _on_boundary(residual, domain, "robin", **settings)
-
-
-def periodic(domain: Domain, axis: int, *, points: int = 256, name: str = "periodic", weight: Any = 1.0) -> Term:
+def periodic(
+    domain: Domain,
+    axis: int,
+    *,
+    points: int = 256,
+    name: str = "periodic",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+    sampler: str = "uniform",
+) -> Term:
     """u and ∂u/∂x_axis are the same at both ends of a coordinate.
 
     Args:
@@ -154,6 +247,8 @@ def periodic(domain: Domain, axis: int, *, points: int = 256, name: str = "perio
         points: pairs in a step.
         name: of the term.
         weight: as in `equation`.
+        power: as in `equation`.
+        sampler: as in `equation`.
     """
     space = domain.space if isinstance(domain, SpaceTime) else domain
     if not isinstance(space, Box) or not len(domain.low) - len(space.low) <= axis < len(domain.low):
@@ -164,30 +259,48 @@ def periodic(domain: Domain, axis: int, *, points: int = 256, name: str = "perio
         (a, a_slope), (b, b_slope) = (value_jacobian(u)(x.at[axis].set(end)) for end in (low, high))
         return jnp.concatenate([a - b, a_slope[:, axis] - b_slope[:, axis]])
 
-    return Term(name, residual, _draw(domain.interior(), points), 2, weight)
+    return Term(name, residual, _draw(domain.interior(), points, sampler), power, weight)
 
 
 def initial(
-    value: Value,
+    value: Value | None,
     domain: Domain,
     *,
     velocity: Value | None = None,
     points: int = 1024,
-    name: str = "initial",
+    name: str = "",
     weight: Any = 1.0,
     power: Literal[1, 2] = 2,
+    sampler: str = "uniform",
 ) -> Term:
-    """u = value at the start of the time and, with a velocity, ∂u/∂t = velocity. Arguments as in `equation`."""
+    """u = value and, with a velocity, ∂u/∂t = velocity at the start of the time.
+
+    Args:
+        value: as in `dirichlet`; None asks for the velocity alone, in a term with a weight of its own.
+        domain: one with time. That of a smaller place with the same start asks only there.
+        velocity: likewise.
+        points: drawn afresh in every step.
+        name: of the term; "initial", or "initial velocity" of one for that alone.
+        weight: as in `equation`.
+        power: as in `equation`.
+        sampler: as in `equation`.
+
+    Raises:
+        InputError: neither value nor velocity, a domain without time, or a setting that cannot be meant.
+    """
     if not isinstance(domain, SpaceTime):
         raise InputError(f"an initial condition needs a domain with time, domain.during(0, 1), but got {domain!r}.")
+    if value is None and velocity is None:
+        raise InputError("an initial condition asks for a value or a velocity, but got neither; give one.")
 
     def residual(u: Field, x: Array, normal: Array) -> Array:
-        error = u(x) - _at(value, x, u(x))
-        if velocity is None:
-            return error
-        return jnp.concatenate([error, jacobian(u)(x)[:, 0] - _at(velocity, x, u(x))])
+        errors = [] if value is None else [u(x) - _at(value, x, u(x))]
+        if velocity is not None:
+            errors.append(jacobian(u)(x)[:, 0] - _at(velocity, x, u(x)))
+        return jnp.concatenate(errors)
 
-    return Term(name, residual, _draw(domain.initial(), points), power, weight)
+    name = name or ("initial velocity" if value is None else "initial")
+    return Term(name, residual, _draw(domain.initial(), points, sampler), power, weight)
 
 
 def known(
@@ -241,23 +354,6 @@ def known(
     return Term(name, residual, Partial(draw, given), power, weight)
 
 
-def _on_boundary(
-    residual: Residual,
-    domain: Domain,
-    kind: str,
-    *,
-    where: Callable[[Array], Array] | None = None,
-    points: int = 512,
-    name: str = "",
-    weight: Any = 1.0,
-    power: Literal[1, 2] = 2,
-) -> Term:
-    region = domain.boundary()
-    if where is not None:
-        region = region.where(where, f"the part of the boundary that {name or kind} selects")
-    return Term(name or kind, residual, _draw(region, points), power, weight)
-
-
 def _draw(
     region: Region, points: int, sampler: str = "uniform", candidates: int = 1, growing: tuple[Any, int] | None = None
 ) -> Draw:
@@ -289,6 +385,11 @@ def _draw(
 def _sobol(count: int, numbers: int) -> Float[np.ndarray, "n numbers"]:
     from scipy.stats import qmc
 
+    if numbers > qmc.Sobol.MAXDIM:
+        raise InputError(
+            f"a point of this region takes {numbers:,} numbers, more than a Sobol sequence has: the part that is "
+            "selected is small. Draw it with sampler='uniform'."
+        )
     most = 2 ** math.ceil(math.log2(count))
     return qmc.Sobol(numbers, rng=0).random(most)[:count].astype(np.float32)
 
