@@ -22,10 +22,11 @@ from numpy import ndarray
 from siren_jax._types import Batch, Objective
 from siren_jax.progress import Budget, Log, Progress, interrupts
 from siren_jax.recipes import TUNED, Schedule, cosine_decay
-from siren_jax.step import Given, Span, State, Steps, Term
+from siren_jax.step import Given, Span, State, Steps, Term, batch_of
 from siren_jax.tiles import points_per_tile
 
-Sample = Callable[[Array, Array], Batch]
+Sample = Callable[..., Batch]
+"""`(key, step) -> batch`, or with the share of the budget that is spent, `(key, step, share) -> batch`."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def fit(
         objective: `(field, batch) -> {term: (n,)}`, traced into the step.
         sample: `(key, step) -> batch`, traced into the step as well; the leading axis of every array is one of points,
             n of them. Arrays may differ in n where the objective's terms do. The arrays of a `jax.tree_util.Partial`,
-            for either, are kept out of the compiled program.
+            for either, are kept out of the compiled program. With a third argument of the name `share` it is told the
+            share of the budget that is spent, 0 to 1.
         key: source of every batch; step k draws with `jax.random.fold_in(key, k)`.
         steps: stop after this many.
         seconds: stop after this time, compilation not counted. At least one of `steps` and `seconds` is needed.
@@ -145,12 +147,14 @@ def fit(
     with interrupts() as interrupted:
         while not stopped_by:
             length = budget.length(log)
+            share, since, rate = clock = budget.clock(log)
             began = time.perf_counter()
-            state, table, taken = take(state, given, _span(log.steps, length, budget.clock(log)))
+            state, table, taken = take(state, given, _span(log.steps, length, clock))
             table, taken = np.asarray(table), int(taken)  # waits for the device
             log.add(table[:taken], time.perf_counter() - began)
             if taken < length:
-                batch = sample(jax.random.fold_in(key, log.steps), jnp.int32(log.steps))
+                spent = jnp.float32(share + (log.steps - since) * rate)
+                batch = batch_of(sample, key, jnp.int32(log.steps), spent)
                 gradient_of = jax.jit(program.gradient_of, static_argnums=0)
                 gradients = (gradient_of(term, state.params, given, batch) for term in terms)
                 stopped_by, message = "non-finite", blame(log.steps, names, table[taken], gradients)
@@ -184,7 +188,7 @@ def _copy(graphdef, params, rest) -> nnx.Module:
 
 def _points_of_terms(graphdef, params, rest, objective, sample, key, weights) -> dict[str, int]:
     """How many points each term of the objective has, after checking what the user's two functions return."""
-    batch = jax.eval_shape(sample, key, jnp.int32(0))
+    batch = jax.eval_shape(partial(batch_of, sample), key, jnp.int32(0), jnp.float32(0))
     shapes = [x.shape for x in jax.tree.leaves(batch)]
     if not shapes or not all(shape and shape[0] for shape in shapes):
         raise ValueError(f"every array of a batch needs a leading axis of points, but the shapes are {shapes}.")

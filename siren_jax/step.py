@@ -1,5 +1,6 @@
 """The steps of a fit as one compiled function: optimiser, tiles and the guard against values that are not finite."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +38,7 @@ class Given(NamedTuple):
     """The network's state besides its parameters."""
     objective: Partial
     sample: Partial
+    """See `batch_of`."""
     key: Array
     weights: Float[Array, "terms"]
 
@@ -84,8 +86,8 @@ class Steps:
 
         def step(carry):
             state, log, index, _ = carry
-            batch = given.sample(jax.random.fold_in(given.key, index), index)
             share = span.share + (index - span.since) * span.rate
+            batch = batch_of(given.sample, given.key, index, share)
             factors = [term.schedule(share) if term.schedule else 1.0 for term in self.terms]
             weights = given.weights * jnp.array(factors, jnp.float32)
             balance = self._balanced(state, given, weights, batch, index)
@@ -149,6 +151,12 @@ class Steps:
             return jnp.where(sound, mixed, state.balance)
 
         return jax.lax.cond(index % self.balance_every == 0, renew, lambda: state.balance)
+
+
+def batch_of(sample: Callable[..., Batch], key: Array, index: Array, share: Array) -> Batch:
+    """The batch of a step. A sampler with an argument `share` is told the share of the budget that is spent."""
+    told = {"share": share} if "share" in inspect.signature(sample).parameters else {}
+    return sample(jax.random.fold_in(key, index), index, **told)
 
 
 def _select(condition, new, old):

@@ -131,11 +131,21 @@ def test_of_two_candidates_the_one_with_the_greater_residual_is_likelier():
     )
 
 
-@pytest.mark.parametrize(("step", "reached"), [(0, 0.2), (4, 1.0), (9, 2.0), (50, 2.0)])
-def test_the_times_that_are_drawn_grow_with_the_steps(step, reached):
-    problem = Problem([equation(WAVE, TIMED, growing=10)])
-    times = problem.sample(jax.random.key(0), jnp.int32(step))["equation"][0][:, 0]
-    assert 0.98 * reached < times.max() <= reached
+@pytest.mark.parametrize(("share", "reached"), [(0.0, 0.0), (0.25, 1.0), (0.5, 2.0), (1.0, 2.0)])
+def test_the_times_that_are_drawn_grow_with_the_share_of_the_budget(share, reached):
+    problem = Problem([equation(WAVE, TIMED, growing=0.5)])
+    times = problem.sample(jax.random.key(0), 0, share)["equation"][0][:, 0]
+    assert 0.98 * reached <= times.max() <= reached
+
+
+@pytest.mark.parametrize("steps", [4, 40])
+def test_a_fit_of_any_length_sees_late_times(steps):
+    # A residual that is the time: its mean square over times up to T is T²/3, here with T up to 2 in the first half.
+    problem = Problem([equation(lambda u, x: x[:1] + 0 * u(x), TIMED, points=2048, growing=0.5)])
+    network = SIREN(2, 1, width=4, depth=0, rngs=nnx.Rngs(0))
+    seen = fit(network, problem.objective, problem.sample, key=jax.random.key(0), steps=steps).history["equation"]
+    reached = 2 * np.minimum(np.arange(steps) / steps / 0.5, 1)
+    assert np.allclose(seen, reached**2 / 3, rtol=0.15)  # six standard errors, 0.9·T²/3 / √2048
 
 
 def test_a_boundary_value_problem_is_solved():
@@ -249,7 +259,8 @@ def test_known_points_are_drawn_with_their_values(key):
         (lambda: Problem([dirichlet(0.0, LINE)] * 2), "a name of its own"),
         (lambda: equation(WAVE, TIMED, points=0), "points=0"),
         (lambda: equation(WAVE, TIMED, sampler="halton"), "sampler='halton'"),
-        (lambda: equation(WAVE, LINE, growing=5), "growing takes a number of steps, and a domain with time"),
+        (lambda: equation(WAVE, LINE, growing=0.5), "growing takes a share of the budget, .* and a domain with time"),
+        (lambda: equation(WAVE, TIMED, growing=5000.0), "share of the budget, .* got 5000"),
         (lambda: initial(0.0, LINE), "needs a domain with time"),
         (lambda: initial(None, TIMED), "a value or a velocity, but got neither"),
         (lambda: dirichlet(0.0, LINE, sampler="halton"), "sampler='halton'"),

@@ -368,6 +368,13 @@ def test_balanced_terms_have_gradients_of_one_length():
     assert np.allclose(heavier.history["loss"], 2 * 10 + 2 * 10, rtol=1e-6)  # lengths 10 and 10: both twice
 
 
+def test_a_sampler_that_asks_is_told_the_share_that_is_spent():
+    told = lambda key, step, share: {"spent": jnp.full(4, share)}
+    objective = lambda field, batch: {"spent": batch["spent"] + 0 * field(jnp.zeros(1))}
+    fitted = fit(line(), objective, told, key=KEY, steps=4)
+    assert fitted.history["spent"].tolist() == [0, 0.25, 0.5, 0.75]
+
+
 def test_a_term_without_a_gradient_leaves_the_balance_alone():
     objective = lambda field, batch: level(field, batch) | {"constant": jnp.ones(32)}
     fitted = fit(Number(), objective, fixed, key=KEY, steps=3, optimizer=optax.sgd(0.0), balance_every=1)

@@ -209,7 +209,7 @@ def wave() -> Case:
                     square,
                     points=4096,
                     power=1,
-                    growing=5000,
+                    growing=0.5,
                     candidates=2,
                 ),
                 initial(start, square, velocity=0.0, points=2048, power=1, weight=500.0),
@@ -267,7 +267,7 @@ def allen_cahn() -> Case:
         about="Allen and Cahn's equation: phases that separate",
         problem=Problem(
             [
-                equation(residual, line, points=2048, candidates=2, growing=3000),
+                equation(residual, line, points=2048, candidates=2, growing=0.6),
                 initial(lambda x: x[1] ** 2 * jnp.cos(math.pi * x[1]), line, points=512, weight=1000.0),
                 periodic(line, 1, points=128, weight=10.0),
             ]

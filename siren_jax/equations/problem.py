@@ -16,7 +16,7 @@ from siren_jax.errors import InputError
 from siren_jax.expansion import in_one_pass
 
 TINY = 1e-30  # under a logarithm
-LAST = 2**31 - 1  # a step after which no span of time grows
+OTHER = 2**31 - 1  # a step that no fit comes to
 
 
 class Problem:
@@ -62,7 +62,7 @@ class Problem:
         if batches < 1:
             raise InputError(f"fixed points are those of one batch or more, but got batches={batches}.")
         plain = [replace(term, candidates=1) for term in self.terms]
-        samples = [self.sample(k, LAST) for k in jax.random.split(jax.random.fold_in(key, LAST), batches)]
+        samples = [self.sample(k, OTHER) for k in jax.random.split(jax.random.fold_in(key, OTHER), batches)]
         batch = {}
         for term in self.terms:
             arrays = [
@@ -123,9 +123,9 @@ def _numbers(name: str, residual: Any) -> Array:
     return found
 
 
-def _sample(draws: Mapping[str, Partial], key: Array, step: Array | int) -> Batch:
+def _sample(draws: Mapping[str, Partial], key: Array, step: Array | int, share: Any = 1.0) -> Batch:
     keys = jax.random.split(key, len(draws))
-    return {name: draw(key, step) for (name, draw), key in zip(draws.items(), keys, strict=True)}
+    return {name: draw(key, share) for (name, draw), key in zip(draws.items(), keys, strict=True)}
 
 
 def _as_partial(draw: Callable[..., Any]) -> Partial:
