@@ -43,6 +43,8 @@ class Fit:
     compile_seconds: float
     seconds_per_step: float
     """Median over chunks."""
+    weights: dict[str, float]
+    """Of every term, for a second phase: those given, of a schedule the end, times the balance that was found."""
     message: str = ""
     """Of a non-finite stop: which step, which term."""
 
@@ -102,8 +104,9 @@ def fit(
         schedule: factor on its update, as a function of the share of the budget that is spent (of `steps`, if given), 0
             to 1.
         weights: of the terms, numbers or functions of the share of the budget that is spent; one where not given.
-        balance_every: steps after which the factors Σ_j |∇L_j| / |∇L_i| of the terms' weights are found anew, a moving
-            average that makes the terms' gradients equally long (Wang et al. 2023 on training PINNs). By default never.
+        balance_every: steps after which the factors Σ_j |∇L_j| / |∇L_i| on the terms' weights are found anew, a moving
+            average that makes the terms' gradients equally long where weights are equal, and else as the weights are to
+            each other (Wang et al. 2023 on training PINNs). By default never.
         tile: points whose gradient is taken at once; by default 2,048 on a CPU and 65,536 elsewhere.
         watch: called between chunks with `Progress`; a true answer ends the fit. A target of 40 dB on values in
             [-1, 1]: `watch=lambda progress: progress.terms["value"] < 4e-4`.
@@ -166,12 +169,14 @@ def fit(
                     stopped_by = "interrupt"
 
     params = state.good if stopped_by == "non-finite" else state.params
+    balance = dict(zip(names, np.asarray(state.balance).tolist(), strict=True))
     return Fit(
         network=nnx.merge(graphdef, params, rest),
         history=log.history(),
         stopped_by=stopped_by,
         compile_seconds=compile_seconds,
         seconds_per_step=float(np.median(log.rates)),
+        weights={name: weight * balance[name] for name, weight in last_weights(names, weights).items()},
         message=message,
     )
 
@@ -212,6 +217,12 @@ def _points_of_terms(graphdef, params, rest, objective, sample, key, weights) ->
     if unknown := set(weights) - set(terms):
         raise ValueError(f"there are weights for {sorted(unknown)}, but the objective has the terms {sorted(terms)}.")
     return {name: terms[name].shape[0] for name in names}
+
+
+def last_weights(names: Iterable[str], weights: Mapping[str, float | Schedule]) -> dict[str, float]:
+    """The weight of every term once the budget is spent; one where not given."""
+    given = {name: weights.get(name, 1.0) for name in names}
+    return {name: float(w(jnp.float32(1)) if callable(w) else w) for name, w in given.items()}
 
 
 def blame(step: int, names: tuple[str, ...], row: ndarray, gradients: Iterable[Any]) -> str:

@@ -90,7 +90,7 @@ class Steps:
             batch = batch_of(given.sample, given.key, index, share)
             factors = [term.schedule(share) if term.schedule else 1.0 for term in self.terms]
             weights = given.weights * jnp.array(factors, jnp.float32)
-            balance = self._balanced(state, given, weights, batch, index)
+            balance = self._balanced(state, given, batch, index)
             (value, means), gradient = self._gradient(state.params, given, weights * balance, batch)
             finite = jnp.isfinite(value)
             sound = jnp.all(jnp.stack([finite, *(jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient))]))
@@ -135,7 +135,7 @@ class Steps:
         means = [jnp.sum(masks[term.points] * values[term.name]) for term in self.terms]
         return jnp.stack(means).astype(jnp.float32)
 
-    def _balanced(self, state: State, given: Given, weights: Array, batch: Batch, index: Array) -> Array:
+    def _balanced(self, state: State, given: Given, batch: Batch, index: Array) -> Array:
         """The balance, renewed every so many steps from the lengths of the terms' gradients: Σ_j |∇L_j| / |∇L_i|."""
         if self.balance_every is None:
             return state.balance
@@ -144,7 +144,7 @@ class Steps:
             zero = jax.tree.map(lambda p: jnp.zeros((len(self.terms), *p.shape), p.dtype), state.params)
             each = jax.jacrev(lambda params, batch, masks: self._means(params, given, batch, masks))
             gradients = jax.tree.leaves(sum_over_tiles(each, zero, state.params, batch, self.tile))
-            lengths = weights * jnp.sqrt(sum(jnp.sum(g**2, axis=range(1, g.ndim)) for g in gradients))
+            lengths = jnp.sqrt(sum(jnp.sum(g**2, axis=range(1, g.ndim)) for g in gradients))
             wanted = jnp.sum(lengths) / jnp.maximum(lengths, jnp.finfo(lengths.dtype).tiny)
             sound = jnp.all(jnp.isfinite(wanted)) & jnp.all(lengths > 0)
             mixed = jnp.where(index == 0, wanted, REMEMBERED * state.balance + (1 - REMEMBERED) * wanted)
