@@ -11,6 +11,7 @@ A problem is its terms, the equation and its conditions, each a residual of a fi
 """
 
 from siren_jax.equations.coefficients import WithCoefficients as WithCoefficients
+from siren_jax.equations.domains import Ball as Ball
 from siren_jax.equations.domains import Box as Box
 from siren_jax.equations.domains import Difference as Difference
 from siren_jax.equations.domains import Disk as Disk
