@@ -22,10 +22,11 @@ from numpy import ndarray
 from siren_jax._types import Batch, Objective
 from siren_jax.progress import Budget, Log, Progress, interrupts
 from siren_jax.recipes import TUNED, Schedule, cosine_decay
-from siren_jax.step import Given, Span, State, Steps, Term
+from siren_jax.step import Given, Span, State, Steps, Term, batch_of
 from siren_jax.tiles import points_per_tile
 
-Sample = Callable[[Array, Array], Batch]
+Sample = Callable[..., Batch]
+"""`(key, step) -> batch`, or with the share of the budget that is spent, `(key, step, share) -> batch`."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Fit:
     compile_seconds: float
     seconds_per_step: float
     """Median over chunks."""
+    weights: dict[str, float]
+    """Of every term, for a second phase: those given, of a schedule the end, times the balance that was found."""
     message: str = ""
     """Of a non-finite stop: which step, which term."""
 
@@ -91,7 +94,8 @@ def fit(
         objective: `(field, batch) -> {term: (n,)}`, traced into the step.
         sample: `(key, step) -> batch`, traced into the step as well; the leading axis of every array is one of points,
             n of them. Arrays may differ in n where the objective's terms do. The arrays of a `jax.tree_util.Partial`,
-            for either, are kept out of the compiled program.
+            for either, are kept out of the compiled program. With a third argument of the name `share` it is told the
+            share of the budget that is spent, 0 to 1.
         key: source of every batch; step k draws with `jax.random.fold_in(key, k)`.
         steps: stop after this many.
         seconds: stop after this time, compilation not counted. At least one of `steps` and `seconds` is needed.
@@ -100,8 +104,9 @@ def fit(
         schedule: factor on its update, as a function of the share of the budget that is spent (of `steps`, if given), 0
             to 1.
         weights: of the terms, numbers or functions of the share of the budget that is spent; one where not given.
-        balance_every: steps after which the factors Σ_j |∇L_j| / |∇L_i| of the terms' weights are found anew, a moving
-            average that makes the terms' gradients equally long (Wang et al. 2023 on training PINNs). By default never.
+        balance_every: steps after which the factors Σ_j |∇L_j| / |∇L_i| on the terms' weights are found anew, a moving
+            average that makes the terms' gradients equally long where weights are equal, and else as the weights are to
+            each other (Wang et al. 2023 on training PINNs). By default never.
         tile: points whose gradient is taken at once; by default 2,048 on a CPU and 65,536 elsewhere.
         watch: called between chunks with `Progress`; a true answer ends the fit. A target of 40 dB on values in
             [-1, 1]: `watch=lambda progress: progress.terms["value"] < 4e-4`.
@@ -145,12 +150,14 @@ def fit(
     with interrupts() as interrupted:
         while not stopped_by:
             length = budget.length(log)
+            share, since, rate = clock = budget.clock(log)
             began = time.perf_counter()
-            state, table, taken = take(state, given, _span(log.steps, length, budget.clock(log)))
+            state, table, taken = take(state, given, _span(log.steps, length, clock))
             table, taken = np.asarray(table), int(taken)  # waits for the device
             log.add(table[:taken], time.perf_counter() - began)
             if taken < length:
-                batch = sample(jax.random.fold_in(key, log.steps), jnp.int32(log.steps))
+                spent = jnp.float32(share + (log.steps - since) * rate)
+                batch = batch_of(sample, key, jnp.int32(log.steps), spent)
                 gradient_of = jax.jit(program.gradient_of, static_argnums=0)
                 gradients = (gradient_of(term, state.params, given, batch) for term in terms)
                 stopped_by, message = "non-finite", blame(log.steps, names, table[taken], gradients)
@@ -162,12 +169,14 @@ def fit(
                     stopped_by = "interrupt"
 
     params = state.good if stopped_by == "non-finite" else state.params
+    balance = dict(zip(names, np.asarray(state.balance).tolist(), strict=True))
     return Fit(
         network=nnx.merge(graphdef, params, rest),
         history=log.history(),
         stopped_by=stopped_by,
         compile_seconds=compile_seconds,
         seconds_per_step=float(np.median(log.rates)),
+        weights={name: weight * balance[name] for name, weight in last_weights(names, weights).items()},
         message=message,
     )
 
@@ -184,7 +193,7 @@ def _copy(graphdef, params, rest) -> nnx.Module:
 
 def _points_of_terms(graphdef, params, rest, objective, sample, key, weights) -> dict[str, int]:
     """How many points each term of the objective has, after checking what the user's two functions return."""
-    batch = jax.eval_shape(sample, key, jnp.int32(0))
+    batch = jax.eval_shape(partial(batch_of, sample), key, jnp.int32(0), jnp.float32(0))
     shapes = [x.shape for x in jax.tree.leaves(batch)]
     if not shapes or not all(shape and shape[0] for shape in shapes):
         raise ValueError(f"every array of a batch needs a leading axis of points, but the shapes are {shapes}.")
@@ -208,6 +217,12 @@ def _points_of_terms(graphdef, params, rest, objective, sample, key, weights) ->
     if unknown := set(weights) - set(terms):
         raise ValueError(f"there are weights for {sorted(unknown)}, but the objective has the terms {sorted(terms)}.")
     return {name: terms[name].shape[0] for name in names}
+
+
+def last_weights(names: Iterable[str], weights: Mapping[str, float | Schedule]) -> dict[str, float]:
+    """The weight of every term once the budget is spent; one where not given."""
+    given = {name: weights.get(name, 1.0) for name in names}
+    return {name: float(w(jnp.float32(1)) if callable(w) else w) for name, w in given.items()}
 
 
 def blame(step: int, names: tuple[str, ...], row: ndarray, gradients: Iterable[Any]) -> str:

@@ -16,7 +16,7 @@ from flax import nnx
 from jax import Array
 
 from siren_jax._types import Batch, Objective
-from siren_jax.fit import Fit, blame
+from siren_jax.fit import Fit, blame, last_weights
 from siren_jax.progress import Budget, Log, Progress, interrupts
 from siren_jax.recipes import Schedule
 from siren_jax.tiles import points_per_tile, sum_over_tiles
@@ -47,7 +47,8 @@ def refine(
         batch: all points; overfitted if there are too few, so take several times as many as for a step of `fit`.
         steps: at most. A budget of steps or seconds is needed.
         seconds: at most, compilation not counted.
-        weights: as in `fit`; of a schedule the end.
+        weights: as in `fit`; of a schedule the end. Those of an earlier phase, its balance among them, are its
+            `Fit.weights`.
         memory: pairs of steps and gradients that stand for the curvature.
         double: in float64, beyond the loss of some 1e-9 where float32 ends; the network that is returned is float32.
         tile: points whose gradient is taken at once; by default as in `fit`.
@@ -63,8 +64,7 @@ def refine(
     """
     with jax.enable_x64(double):
         dtype = jnp.float64 if double else jnp.float32
-        last = {name: float(w(jnp.ones(()))) if callable(w) else w for name, w in (weights or {}).items()}
-        return _refine(network, objective, batch, Budget(steps, seconds), last, memory, dtype, tile, watch)
+        return _refine(network, objective, batch, Budget(steps, seconds), weights or {}, memory, dtype, tile, watch)
 
 
 def _refine(network, objective, batch, budget, weights, memory, dtype, tile, watch) -> Fit:
@@ -78,12 +78,13 @@ def _refine(network, objective, batch, budget, weights, memory, dtype, tile, wat
     terms = jax.eval_shape(lambda params: objective(nnx.merge(graphdef, params, rest), batch), params)
     if unknown := set(weights) - set(terms):
         raise ValueError(f"there are weights for {sorted(unknown)}, but the objective has the terms {sorted(terms)}.")
+    weights = last_weights(terms, weights)
 
     def value_and_gradient(params: Any, batch: Batch, among: Sequence[str] = tuple(terms)) -> tuple[Array, Any]:
         def weighed(params: Any, batch: Batch, masks: Mapping[int, Array]) -> Array:
             values = objective(nnx.merge(graphdef, params, rest), batch)
             means = jnp.stack([jnp.sum(masks[len(terms[name])] * values[name]) for name in among])
-            return means @ jnp.array([weights.get(name, 1.0) for name in among], dtype)
+            return means @ jnp.array([weights[name] for name in among], dtype)
 
         zero = (jnp.zeros((), dtype), jax.tree.map(jnp.zeros_like, params))
         return sum_over_tiles(jax.value_and_grad(weighed), zero, params, batch, tile or points_per_tile())
@@ -145,6 +146,7 @@ def _refine(network, objective, batch, budget, weights, memory, dtype, tile, wat
         stopped_by=stopped_by,
         compile_seconds=compile_seconds,
         seconds_per_step=float(np.median(log.rates)),
+        weights=weights,
         message=message,
     )
 

@@ -1,5 +1,6 @@
 """The steps of a fit as one compiled function: optimiser, tiles and the guard against values that are not finite."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +38,7 @@ class Given(NamedTuple):
     """The network's state besides its parameters."""
     objective: Partial
     sample: Partial
+    """See `batch_of`."""
     key: Array
     weights: Float[Array, "terms"]
 
@@ -84,11 +86,11 @@ class Steps:
 
         def step(carry):
             state, log, index, _ = carry
-            batch = given.sample(jax.random.fold_in(given.key, index), index)
             share = span.share + (index - span.since) * span.rate
+            batch = batch_of(given.sample, given.key, index, share)
             factors = [term.schedule(share) if term.schedule else 1.0 for term in self.terms]
             weights = given.weights * jnp.array(factors, jnp.float32)
-            balance = self._balanced(state, given, weights, batch, index)
+            balance = self._balanced(state, given, batch, index)
             (value, means), gradient = self._gradient(state.params, given, weights * balance, batch)
             finite = jnp.isfinite(value)
             sound = jnp.all(jnp.stack([finite, *(jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient))]))
@@ -133,7 +135,7 @@ class Steps:
         means = [jnp.sum(masks[term.points] * values[term.name]) for term in self.terms]
         return jnp.stack(means).astype(jnp.float32)
 
-    def _balanced(self, state: State, given: Given, weights: Array, batch: Batch, index: Array) -> Array:
+    def _balanced(self, state: State, given: Given, batch: Batch, index: Array) -> Array:
         """The balance, renewed every so many steps from the lengths of the terms' gradients: Σ_j |∇L_j| / |∇L_i|."""
         if self.balance_every is None:
             return state.balance
@@ -142,13 +144,19 @@ class Steps:
             zero = jax.tree.map(lambda p: jnp.zeros((len(self.terms), *p.shape), p.dtype), state.params)
             each = jax.jacrev(lambda params, batch, masks: self._means(params, given, batch, masks))
             gradients = jax.tree.leaves(sum_over_tiles(each, zero, state.params, batch, self.tile))
-            lengths = weights * jnp.sqrt(sum(jnp.sum(g**2, axis=range(1, g.ndim)) for g in gradients))
+            lengths = jnp.sqrt(sum(jnp.sum(g**2, axis=range(1, g.ndim)) for g in gradients))
             wanted = jnp.sum(lengths) / jnp.maximum(lengths, jnp.finfo(lengths.dtype).tiny)
             sound = jnp.all(jnp.isfinite(wanted)) & jnp.all(lengths > 0)
             mixed = jnp.where(index == 0, wanted, REMEMBERED * state.balance + (1 - REMEMBERED) * wanted)
             return jnp.where(sound, mixed, state.balance)
 
         return jax.lax.cond(index % self.balance_every == 0, renew, lambda: state.balance)
+
+
+def batch_of(sample: Callable[..., Batch], key: Array, index: Array, share: Array) -> Batch:
+    """The batch of a step. A sampler with an argument `share` is told the share of the budget that is spent."""
+    told = {"share": share} if "share" in inspect.signature(sample).parameters else {}
+    return sample(jax.random.fold_in(key, index), index, **told)
 
 
 def _select(condition, new, old):

@@ -45,7 +45,10 @@ ALLOWED = {
     "equations.coefficients": ("_types errors", f"{ARRAYS} flax"),
     "equations.comparison": ("_types equations.catalogue signals.grid tiles", ARRAYS),
     "equations.indices": ("errors", ARRAYS),
-    "equations.problem": ("_types equations.indices equations.terms errors expansion", ARRAYS),
+    "equations.problem": (
+        "_types equations.indices equations.terms errors expansion fit refine",
+        f"{ARRAYS} flax",
+    ),
     "signals": (
         "signals.composite signals.files signals.grid signals.image signals.incomplete signals.mesh signals.nearest "
         "signals.pixels signals.placement signals.samples signals.scan signals.shape_files signals.sound "

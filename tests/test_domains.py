@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from siren_jax import InputError
-from siren_jax.equations import Box, Difference, Disk, Interval, SpaceTime
+from siren_jax.equations import Ball, Box, Difference, Disk, Interval, SpaceTime
 
 N = 4000
 SQUARE, UNIT_DISK = Box((-1, -1), (1, 1)), Disk((0, 0), 1)
@@ -16,6 +16,7 @@ DOMAINS = {
     "interval": (Interval(-2, 3), 5.0, 2.0),
     "box": (Box((0, 0, 0), (1, 2, 3)), 6.0, 22.0),
     "disk": (Disk((3, -1), 2), 4 * math.pi, 4 * math.pi),
+    "ball": (Ball((0, 2, 1), 3), 36 * math.pi, 36 * math.pi),
     "plate with a hole": (SQUARE - Disk((0.2, 0), 0.5), 4 - math.pi / 4, 8 + math.pi),
     "an L": (SQUARE - Box((0, 0), (1, 1)), 3.0, 8.0),
     "a step": (SQUARE - Box((0, -2), (2, 0)), 3.0, 8.0),
@@ -56,6 +57,8 @@ def test_the_boundary_divides_inside_from_outside_along_its_normal(domain, volum
     [
         (Box((0, 0), (1, 2)), lambda x: x[1] < 0.5, 1 / 4),
         (UNIT_DISK, lambda x: jnp.linalg.norm(x) < 0.5, 1 / 4),
+        (Ball((0, 0, 0), 1), lambda x: jnp.linalg.norm(x) < 0.5, 1 / 8),
+        (Ball((0, 0, 0), 1), lambda x: x[0] < -0.5, 5 / 32),  # a cap of height 1/2: π h² (3 - h) / 3 of 4π/3
         (SQUARE - Disk((0, 0), 0.5), lambda x: x[0] > 0.5, 1 / (4 - math.pi / 4)),
         (Interval(0, 1).during(0, 4), lambda x: x[0] < 1, 1 / 4),
     ],
@@ -71,6 +74,29 @@ def test_faces_of_a_box_are_met_by_their_areas(key):
     on_long = np.abs(np.asarray(normal[:, 0])) > 0.5
     assert on_long.mean() == pytest.approx(6 / 8, abs=4 * math.sqrt(6 * 2 / 64 / N))
     assert np.all(np.isin(x[on_long, 0], [0, 1]))
+
+
+@each
+def test_the_boundary_belongs_to_the_domain_and_is_not_enclosed(domain, volume, surface, key):
+    x = domain.boundary().sample(key, N).x
+    assert jax.vmap(domain.contains)(x).all()
+    assert not jax.vmap(domain.encloses)(x).any()
+    inside = jax.vmap(domain.encloses)(domain.interior().sample(key, N).x)
+    assert inside.mean() > 0.999  # all but those within float32 rounding of the boundary
+
+
+@pytest.mark.parametrize("hole", [Disk((0.7, 0.6), 0.01), Box((0.7, 0.6), (0.71, 0.63)), Disk((0.1, -0.2), 0.3)])
+def test_the_rim_of_a_hole_belongs_to_the_domain_and_the_hole_does_not(hole, key):
+    plate = SQUARE - hole
+    assert jax.vmap(plate.contains)(hole.boundary().sample(key, 500).x).all()
+    inside = hole.interior().sample(key, 500).x
+    assert jax.vmap(plate.contains)(inside).mean() < 0.01  # those that lie within rounding of the rim
+
+
+def test_a_difference_looks_for_its_parts_once():
+    plate = SQUARE - UNIT_DISK
+    assert plate.interior() is plate.interior()
+    assert plate.boundary() is plate.boundary()
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.1, 0.7), (-0.3, 0.6), (1e3, 1e3 + 0.1)])
@@ -102,7 +128,10 @@ def test_a_part_of_a_region_is_where_its_condition_holds(key):
         (lambda: Box((0, 0), (1,)), "along each axis"),
         (lambda: Box((), ()), "along each axis"),
         (lambda: Disk((0, 0), 0), "positive radius"),
-        (lambda: Disk((0, 0, 0), 1), "two coordinates"),
+        (lambda: Disk((0, 0, 0), 1), "disk needs a centre of 2 coordinates"),
+        (lambda: Ball((0, 0), 1), "ball needs a centre of 3 coordinates"),
+        (lambda: SQUARE.during(0, 1) - UNIT_DISK, r"cut it first .* \(domain - hole\)\.during"),
+        (lambda: SQUARE - UNIT_DISK.during(0, 1), r"cut it first .* \(domain - hole\)\.during"),
         (lambda: Disk((0, 0), 1) - SQUARE, "what the hole leaves is outside of it, or too small to find"),
         (lambda: Difference(SQUARE, Interval(0, 1)), "2 coordinates cannot have a hole of 1"),
         (lambda: SpaceTime(SQUARE, 1, 1), "a start before its stop"),

@@ -1,4 +1,4 @@
-"""Terms vanish on the solution, and only there; a problem is solved by `fit` and `refine`."""
+"""Terms vanish on the solution, and only there; a problem is solved by its `fit` and `refine`."""
 
 import math
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from siren_jax import SIREN, InputError, fit, jacobian, laplacian
+from siren_jax import SIREN, InputError, jacobian, laplacian
 from siren_jax.equations import (
     Box,
     Disk,
@@ -26,7 +26,6 @@ from siren_jax.equations import (
 )
 from siren_jax.equations.terms import Term
 from siren_jax.recipes import TUNED
-from siren_jax.refine import refine
 
 SQUARE, DISK, LINE = Box((-1, -1), (1, 1)), Disk((0, 0), 2), Interval(-1, 1)
 TIMED = LINE.during(0, 2)
@@ -131,11 +130,21 @@ def test_of_two_candidates_the_one_with_the_greater_residual_is_likelier():
     )
 
 
-@pytest.mark.parametrize(("step", "reached"), [(0, 0.2), (4, 1.0), (9, 2.0), (50, 2.0)])
-def test_the_times_that_are_drawn_grow_with_the_steps(step, reached):
-    problem = Problem([equation(WAVE, TIMED, growing=10)])
-    times = problem.sample(jax.random.key(0), jnp.int32(step))["equation"][0][:, 0]
-    assert 0.98 * reached < times.max() <= reached
+@pytest.mark.parametrize(("share", "reached"), [(0.0, 0.0), (0.25, 1.0), (0.5, 2.0), (1.0, 2.0)])
+def test_the_times_that_are_drawn_grow_with_the_share_of_the_budget(share, reached):
+    problem = Problem([equation(WAVE, TIMED, growing=0.5)])
+    times = problem.sample(jax.random.key(0), 0, share)["equation"][0][:, 0]
+    assert 0.98 * reached <= times.max() <= reached
+
+
+@pytest.mark.parametrize("steps", [4, 40])
+def test_a_fit_of_any_length_sees_late_times(steps):
+    # A residual that is the time: its mean square over times up to T is T²/3, here with T up to 2 in the first half.
+    problem = Problem([equation(lambda u, x: x[:1] + 0 * u(x), TIMED, points=2048, growing=0.5)])
+    network = SIREN(2, 1, width=4, depth=0, rngs=nnx.Rngs(0))
+    seen = problem.fit(network, key=jax.random.key(0), steps=steps).history["equation"]
+    reached = 2 * np.minimum(np.arange(steps) / steps / 0.5, 1)
+    assert np.allclose(seen, reached**2 / 3, rtol=0.15)  # six standard errors, 0.9·T²/3 / √2048
 
 
 def test_a_boundary_value_problem_is_solved():
@@ -148,18 +157,26 @@ def test_a_boundary_value_problem_is_solved():
         ]
     )
     network = SIREN(1, 1, width=16, depth=1, first_omega=4.0, rngs=nnx.Rngs(0))
-    settings = {
-        "weights": problem.weights,
-        "optimizer": TUNED["values"]._replace(learning_rate=3e-3).optimizer(network),
-    }
-    fitted = fit(network, problem.objective, problem.sample, key=jax.random.key(0), steps=300, **settings)
-    batch = problem.sample(jax.random.key(1), 0)
-    refined = refine(fitted.network, problem.objective, batch, steps=200, weights=problem.weights)
+    optimizer = TUNED["values"]._replace(learning_rate=3e-3).optimizer(network)
+    fitted = problem.fit(network, key=jax.random.key(0), steps=300, optimizer=optimizer)
+    refined = problem.refine(fitted.network, key=jax.random.key(1), batches=1, steps=200)
     x = jnp.linspace(-1, 1, 101)[:, None]
     exact = jnp.sin(math.pi * x)
     error = lambda network: float(jnp.linalg.norm(network(x) - exact) / jnp.linalg.norm(exact))
     assert error(fitted.network) < 0.1
     assert error(refined.network) < 1e-3
+
+
+def test_a_problem_is_solved_with_its_weights_or_with_others():
+    # One term is 2, the other 3, whatever the network.
+    constant = lambda number: lambda u, x: number + 0 * u(x)
+    terms = [equation(constant(2), LINE, points=4, weight=10.0), dirichlet(-3.0, LINE, points=4, power=1)]
+    problem, network, key = Problem(terms), SIREN(1, 1, width=1, depth=0, rngs=nnx.Rngs(0)), jax.random.key(0)
+    network.output.kernel[...], network.output.bias[...] = jnp.zeros((1, 1)), jnp.zeros(1)
+    other = {"weights": {"dirichlet": 100.0}}
+    assert problem.fit(network, key=key, steps=1).history["loss"].tolist() == [10 * 4 + 3]
+    assert problem.fit(network, key=key, steps=1, **other).history["loss"].tolist() == [4 + 100 * 3]
+    assert problem.refine(network, key=key, steps=1).history["loss"].tolist() == [10 * 4 + 3]
 
 
 def test_residuals_of_two_axes_are_refused():
@@ -198,7 +215,7 @@ def test_complex_measurements_keep_both_parts(double):
     both = lambda u, x, value: u(x)[0] + 1j * u(x)[1] - value
     problem = Problem([known(both, points, 1 + 2j * np.ones(9))])
     network = SIREN(1, 2, width=4, depth=0, first_omega=1.0, rngs=nnx.Rngs(0))
-    refined = refine(network, *problem.fixed(jax.random.key(0)), steps=30, double=double).network
+    refined = problem.refine(network, key=jax.random.key(0), batches=1, steps=30, double=double).network
     assert np.allclose(refined(jnp.array(points, jnp.float32)), [1, 2], atol=1e-2)  # of a square loss of 1e-4
 
 
@@ -265,7 +282,8 @@ def test_known_points_are_drawn_with_their_values(key):
         (lambda: Problem([dirichlet(0.0, LINE)] * 2), "a name of its own"),
         (lambda: equation(WAVE, TIMED, points=0), "points=0"),
         (lambda: equation(WAVE, TIMED, sampler="halton"), "sampler='halton'"),
-        (lambda: equation(WAVE, LINE, growing=5), "growing takes a number of steps, and a domain with time"),
+        (lambda: equation(WAVE, LINE, growing=0.5), "growing takes a share of the budget, .* and a domain with time"),
+        (lambda: equation(WAVE, TIMED, growing=5000.0), "share of the budget, .* got 5000"),
         (lambda: initial(0.0, LINE), "needs a domain with time"),
         (lambda: initial(None, TIMED), "a value or a velocity, but got neither"),
         (lambda: dirichlet(0.0, LINE, sampler="halton"), "sampler='halton'"),

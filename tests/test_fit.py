@@ -364,8 +364,27 @@ def test_balanced_terms_have_gradients_of_one_length():
     settings = {"optimizer": optax.sgd(0.0), "balance_every": 2}
     fitted = fit(Number(), objective, fixed, key=KEY, steps=4, tile=7, **settings)
     assert np.allclose(fitted.history["loss"], 22, rtol=1e-6)
-    heavier = fit(Number(), objective, fixed, key=KEY, steps=4, weights={"one": 10.0}, **settings)
-    assert np.allclose(heavier.history["loss"], 2 * 10 + 2 * 10, rtol=1e-6)  # lengths 10 and 10: both twice
+    assert fitted.weights == {"one": pytest.approx(11), "ten": pytest.approx(1.1)}
+
+
+def test_balanced_gradients_are_as_long_as_the_weights_say():
+    def objective(field, batch):
+        a = level(field, batch)["level"]
+        return {"one": a + 1, "ten": 10 * (a + 1), "hundred": 100 * (a + 1)}
+
+    weights = {"one": lambda share: 3 - share, "ten": 0.0}
+    fitted = fit(
+        Number(), objective, fixed, key=KEY, steps=2, weights=weights, optimizer=optax.sgd(0.0), balance_every=1
+    )
+    weighed = {name: fitted.weights[name] * fitted.history[name][-1] for name in ("one", "ten", "hundred")}
+    assert weighed == {"one": pytest.approx(2 * 111), "ten": 0, "hundred": pytest.approx(111)}
+
+
+def test_a_sampler_that_asks_is_told_the_share_that_is_spent():
+    told = lambda key, step, share: {"spent": jnp.full(4, share)}
+    objective = lambda field, batch: {"spent": batch["spent"] + 0 * field(jnp.zeros(1))}
+    fitted = fit(line(), objective, told, key=KEY, steps=4)
+    assert fitted.history["spent"].tolist() == [0, 0.25, 0.5, 0.75]
 
 
 def test_a_term_without_a_gradient_leaves_the_balance_alone():

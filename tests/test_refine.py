@@ -51,7 +51,8 @@ def test_weights_decide_between_terms():
         a = jax.vmap(field)(batch["x"])[:, 0]
         return {"small": a**2, "one": (a - 1) ** 2}
 
-    refined = refine(Line(), objective, {"x": jnp.ones((3, 1))}, steps=20, weights={"small": 3.0})
+    refined = refine(Line(), objective, {"x": jnp.ones((3, 1))}, steps=20, weights={"small": lambda share: 3 * share})
+    assert refined.weights == {"small": 3.0, "one": 1.0}
     assert float(refined.network(jnp.ones(1))[0]) == pytest.approx(1 / 4, abs=1e-5)
 
 

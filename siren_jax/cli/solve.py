@@ -15,7 +15,6 @@ from siren_jax.errors import InputError
 from siren_jax.fit import Fit
 from siren_jax.progress import Progress
 from siren_jax.recipes import TUNED
-from siren_jax.refine import refine
 
 FIRST = 0.25  # of the seconds, before L-BFGS
 
@@ -56,12 +55,12 @@ class Solve:
             training = replace(training, seconds=FIRST * training.seconds)
 
         def polish(fitted: Fit, watch: Callable[[Progress], Any]) -> Fit:
-            return refine(
+            return case.problem.refine(
                 fitted.network,
-                *case.problem.fixed(jax.random.key(training.seed), case.batches),
+                key=jax.random.key(training.seed),
+                batches=case.batches,
                 steps=refined,
                 seconds=seconds,
-                weights=case.problem.weights,
                 watch=watch,
             )
 

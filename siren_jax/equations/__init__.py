@@ -7,10 +7,11 @@ A problem is its terms, the equation and its conditions, each a residual of a fi
         equation(lambda u, x: laplacian(u)(x) + source(x), square),
         dirichlet(0.0, square, weight=100.0),
     ])
-    solution = fit(network, problem.objective, problem.sample, key=key, steps=2000, weights=problem.weights)
+    solution = problem.fit(network, key=key, steps=2000).network
 """
 
 from siren_jax.equations.coefficients import WithCoefficients as WithCoefficients
+from siren_jax.equations.domains import Ball as Ball
 from siren_jax.equations.domains import Box as Box
 from siren_jax.equations.domains import Difference as Difference
 from siren_jax.equations.domains import Disk as Disk

@@ -1,4 +1,4 @@
-"""Domains of differential equations: intervals, boxes, disks, differences of them, and time as a coordinate.
+"""Domains of differential equations: intervals, boxes, disks, balls, differences of them, and time as a coordinate.
 
 >>> plate = Box((-1, -1), (1, 1)) - Disk((0, 0), 0.5)
 >>> bool(plate.contains(jnp.array([0.6, 0.0]))), bool(plate.contains(jnp.array([0.4, 0.0])))
@@ -7,7 +7,8 @@
 
 import math
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from functools import cached_property
+from typing import ClassVar, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -43,6 +44,10 @@ class Domain(Protocol):
 
     def contains(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
         """Whether a point lies in the domain or on its boundary."""
+        ...
+
+    def encloses(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
+        """Whether a point lies in the domain and not on its boundary."""
         ...
 
     def interior(self) -> Region:
@@ -87,10 +92,13 @@ class Box(_Shape):
             )
         self._low, self._high = np.array(self.low), np.array(self.high)
         self._size = self._high - self._low
+        self._slack = _slack(self.low, self.high)
 
     def contains(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
-        slack = 1e-6 * self._size  # rounding of points on the boundary
-        return jnp.all((x >= self._low - slack) & (x <= self._high + slack))
+        return jnp.all((x >= self._low - self._slack) & (x <= self._high + self._slack))
+
+    def encloses(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
+        return jnp.all((x > self._low + self._slack) & (x < self._high - self._slack))
 
     def interior(self) -> Region:
         d = len(self.low)
@@ -121,7 +129,57 @@ class Interval(Box):
         super().__init__((low,), (high,))
 
 
-class Disk(_Shape):
+class _Round(_Shape):
+    """Points at most a radius away from a centre."""
+
+    name: ClassVar[str]
+    coordinates: ClassVar[int]
+    unit: ClassVar[float]
+    """Area or volume of that of radius 1."""
+
+    def __init__(self, centre: Place, radius: Number):
+        self.centre, self.radius = tuple(map(float, np.ravel(centre))), float(radius)
+        self.low = tuple(c - self.radius for c in self.centre)
+        self.high = tuple(c + self.radius for c in self.centre)
+        if len(self.centre) != self.coordinates or not _apart(self.low, self.high):
+            raise InputError(
+                f"a {self.name} needs a centre of {self.coordinates} coordinates and a positive radius, not "
+                f"{centre}, {radius}."
+            )
+        self._slack = float(np.max(_slack(self.low, self.high)))
+
+    def contains(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
+        return jnp.linalg.norm(x - jnp.array(self.centre)) <= self.radius + self._slack
+
+    def encloses(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
+        return jnp.linalg.norm(x - jnp.array(self.centre)) < self.radius - self._slack
+
+    def interior(self) -> Region:
+        d = self.coordinates
+
+        def place(u: Array) -> Located:
+            return Located(self._at(u[0] ** (1 / d), u[1:]), jnp.zeros(d))
+
+        return Region(d, place, self.unit * self.radius**d)
+
+    def boundary(self) -> Region:
+        d = self.coordinates
+
+        def place(u: Array) -> Located:
+            x = self._at(jnp.ones(()), u)
+            return Located(x, (x - jnp.array(self.centre)) / self.radius)
+
+        return Region(d - 1, place, d * self.unit * self.radius ** (d - 1))
+
+    def _at(self, distance: Array, turns: Array) -> Array:
+        return jnp.array(self.centre) + self.radius * distance * self._direction(turns)
+
+    def _direction(self, turns: Array) -> Array:
+        """A unit vector, evenly from numbers of [0, 1), one fewer than it has coordinates."""
+        raise NotImplementedError
+
+
+class Disk(_Round):
     """Points of the plane at most a radius away from a centre.
 
     Raises:
@@ -131,44 +189,47 @@ class Disk(_Shape):
     4.0
     """
 
-    def __init__(self, centre: Place, radius: Number):
-        self.centre, self.radius = tuple(map(float, np.ravel(centre))), float(radius)
-        self.low = tuple(c - self.radius for c in self.centre)
-        self.high = tuple(c + self.radius for c in self.centre)
-        if len(self.centre) != 2 or not _apart(self.low, self.high):
-            raise InputError(f"a disk needs a centre of two coordinates and a positive radius, not {centre}, {radius}.")
+    name, coordinates, unit = "disk", 2, math.pi
 
-    def contains(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
-        return jnp.sum((x - jnp.array(self.centre)) ** 2) <= (self.radius * (1 + 1e-6)) ** 2
+    def _direction(self, turns: Array) -> Array:
+        angle = 2 * jnp.pi * turns[0]
+        return jnp.stack([jnp.cos(angle), jnp.sin(angle)])
 
-    def interior(self) -> Region:
-        def place(u: Array) -> Located:
-            return Located(self._at(jnp.sqrt(u[0]), u[1]), jnp.zeros(2))
 
-        return Region(2, place, math.pi * self.radius**2)
+class Ball(_Round):
+    """Points of space at most a radius away from a centre.
 
-    def boundary(self) -> Region:
-        def place(u: Array) -> Located:
-            x = self._at(jnp.ones(()), u[0])
-            return Located(x, (x - jnp.array(self.centre)) / self.radius)
+    Raises:
+        InputError: the radius is not positive, or the centre has other than three finite coordinates.
 
-        return Region(1, place, 2 * math.pi * self.radius)
+    >>> round(Ball((0, 0, 0), 3).interior().measure / math.pi, 6)
+    36.0
+    """
 
-    def _at(self, distance: Array, turn: Array) -> Array:
-        angle = 2 * jnp.pi * turn
-        return jnp.array(self.centre) + self.radius * distance * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+    name, coordinates, unit = "ball", 3, 4 / 3 * math.pi
+
+    def _direction(self, turns: Array) -> Array:
+        height, angle = 2 * turns[0] - 1, 2 * jnp.pi * turns[1]  # heights of a sphere are as likely as each other
+        across = jnp.sqrt(1 - height**2)
+        return jnp.stack([height, across * jnp.cos(angle), across * jnp.sin(angle)])
 
 
 class Difference(_Shape):
     """A domain without another one; its boundary is of both. Also written `domain - hole`.
 
-    A hole may reach beyond the domain or touch its rim: a square without its upper quarter has the shape of an L.
+    A hole may reach beyond the domain or touch its rim: a square without its upper quarter has the shape of an L. The
+    hole's rim belongs to the domain, as far as it lies in it.
 
     Raises:
-        InputError: nothing is left, or they have other numbers of coordinates.
+        InputError: nothing is left, they have other numbers of coordinates, or one of them has time.
     """
 
     def __init__(self, domain: Domain, hole: Domain):
+        if isinstance(domain, SpaceTime) or isinstance(hole, SpaceTime):
+            raise InputError(
+                "a hole is cut out of a domain in space; cut it first and add the time then: "
+                "(domain - hole).during(start, stop)."
+            )
         if len(domain.low) != len(hole.low):
             raise InputError(
                 f"a domain of {len(domain.low)} coordinates cannot have a hole of {len(hole.low)}; give both as many."
@@ -178,12 +239,24 @@ class Difference(_Shape):
         self.interior()  # refuses a domain that is all hole
 
     def contains(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
-        return self.domain.contains(x) & ~self.hole.contains(x)
+        return self.domain.contains(x) & ~self.hole.encloses(x)
+
+    def encloses(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
+        return self.domain.encloses(x) & ~self.hole.contains(x)
 
     def interior(self) -> Region:
-        return self.domain.interior().where(lambda x: ~self.hole.contains(x), "what the hole leaves")
+        return self._interior
 
     def boundary(self) -> Region:
+        return self._boundary
+
+    # Parts of regions are found by trying many points, once.
+    @cached_property
+    def _interior(self) -> Region:
+        return self.domain.interior().where(lambda x: ~self.hole.contains(x), "what the hole leaves")
+
+    @cached_property
+    def _boundary(self) -> Region:
         hole = self.hole.boundary()
         rim = Region(hole.numbers, lambda u: _turned(hole.place(u)), hole.measure)
         # A little way from the rim, because where it touches the other boundary it may have the domain on neither side.
@@ -212,10 +285,16 @@ class SpaceTime:
             raise InputError(f"a time span needs a start before its stop, both finite, but got {start} and {stop}.")
         self.space, self.start, self.stop = space, float(start), float(stop)
         self.low, self.high = (self.start, *space.low), (self.stop, *space.high)
+        self._span = Interval(start, stop)
+
+    def __sub__(self, hole: Domain) -> Difference:
+        return Difference(self, hole)  # which says what to do instead
 
     def contains(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
-        slack = 1e-6 * (self.stop - self.start)
-        return (x[0] >= self.start - slack) & (x[0] <= self.stop + slack) & self.space.contains(x[1:])
+        return self._span.contains(x[:1]) & self.space.contains(x[1:])
+
+    def encloses(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
+        return self._span.encloses(x[:1]) & self.space.encloses(x[1:])
 
     def interior(self) -> Region:
         return self._timed(self.space.interior())
@@ -240,6 +319,12 @@ class SpaceTime:
 
 def _turned(located: Located) -> Located:
     return Located(located.x, -located.normal)
+
+
+def _slack(low: Sequence[float], high: Sequence[float]) -> ndarray:
+    """How far from the boundary a point on it may come to lie, along each axis: by rounding of float32."""
+    ends = np.array([low, high])
+    return 1e-6 * (ends[1] - ends[0]) + np.finfo(np.float32).eps * np.abs(ends).max(axis=0)
 
 
 def _apart(low: Sequence[Number], high: Sequence[Number]) -> bool:

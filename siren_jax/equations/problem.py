@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import Array
 from jax.tree_util import Partial
 
@@ -15,13 +16,15 @@ from siren_jax.equations.indices import refuse_indices_beyond
 from siren_jax.equations.terms import AtPoint, Term
 from siren_jax.errors import InputError
 from siren_jax.expansion import in_one_pass
+from siren_jax.fit import Fit, fit
+from siren_jax.refine import refine
 
 TINY = 1e-30  # under a logarithm
-LAST = 2**31 - 1  # a step after which no span of time grows
+OTHER = 2**31 - 1  # a step that no fit comes to
 
 
 class Problem:
-    """The equation and its conditions: `fit(network, problem.objective, problem.sample, weights=problem.weights, …)`.
+    """The equation and its conditions: `problem.fit(network, key=key, steps=2000)` makes the network their solution.
 
     Args:
         terms: of `equation`, `dirichlet`, `initial` and so on.
@@ -50,6 +53,44 @@ class Problem:
         """Of the terms."""
         return {term.name: term.weight for term in self.terms}
 
+    def fit(
+        self, network: nnx.Module, *, key: Array, steps: int | None = None, seconds: float | None = None, **more: Any
+    ) -> Fit:
+        """`siren_jax.fit` of the problem, with its weights unless `weights` are given.
+
+        Args:
+            network: from the coordinates of the domain to the unknowns; unchanged.
+            key: source of the points.
+            steps: budget; one of steps and seconds is needed.
+            seconds: likewise.
+            **more: as in `siren_jax.fit`: `optimizer`, `watch` and so on.
+        """
+        settings = {"weights": self.weights, **more}
+        return fit(network, self.objective, self.sample, key=key, steps=steps, seconds=seconds, **settings)
+
+    def refine(
+        self,
+        network: nnx.Module,
+        *,
+        key: Array,
+        batches: int = 2,
+        steps: int | None = None,
+        seconds: float | None = None,
+        **more: Any,
+    ) -> Fit:
+        """`siren_jax.refine.refine` on `fixed` points, with the problem's weights unless `weights` are given.
+
+        Args:
+            network: where to begin; unchanged.
+            key: as in `fixed`.
+            batches: as in `fixed`.
+            steps: budget; one of steps and seconds is needed.
+            seconds: likewise.
+            **more: as in `siren_jax.refine.refine`: `double`, `watch` and so on.
+        """
+        settings = {"weights": self.weights, **more}
+        return refine(network, *self.fixed(key, batches), steps=steps, seconds=seconds, **settings)
+
     def fixed(self, key: Array, batches: int = 1) -> tuple[Objective, Batch]:
         """An objective and a batch for `refine`: the points of so many steps, all of the candidates among them.
 
@@ -63,7 +104,7 @@ class Problem:
         if batches < 1:
             raise InputError(f"fixed points are those of one batch or more, but got batches={batches}.")
         plain = [replace(term, candidates=1) for term in self.terms]
-        samples = [self.sample(k, LAST) for k in jax.random.split(jax.random.fold_in(key, LAST), batches)]
+        samples = [self.sample(k, OTHER) for k in jax.random.split(jax.random.fold_in(key, OTHER), batches)]
         batch = {}
         for term in self.terms:
             arrays = [
@@ -139,9 +180,9 @@ def _numbers(name: str, residual: Any) -> Array:
     return found
 
 
-def _sample(draws: Mapping[str, Partial], key: Array, step: Array | int) -> Batch:
+def _sample(draws: Mapping[str, Partial], key: Array, step: Array | int, share: Any = 1.0) -> Batch:
     keys = jax.random.split(key, len(draws))
-    return {name: draw(key, step) for (name, draw), key in zip(draws.items(), keys, strict=True)}
+    return {name: draw(key, share) for (name, draw), key in zip(draws.items(), keys, strict=True)}
 
 
 def _as_partial(draw: Callable[..., Any]) -> Partial:

@@ -31,8 +31,8 @@ Value = Callable[[Float[Array, "d"]], Any] | Any
 """What is asked for at a point: a number, or a function of the point."""
 Condition = Callable[[Float[Array, "d"]], Any]
 """On a point: whether it is meant."""
-Draw = Callable[[Array, Array], Any]
-"""Of a key and the number of a step."""
+Draw = Callable[[Array, Any], Any]
+"""Of a key and the share of the budget that is spent, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Term:
     residual: Residual
     """`(u, x, *more)`, with what `draw` has of a point."""
     draw: Draw
-    """`(key, step) -> (points, *more)`, arrays with a leading axis of points; of several candidates for each with a
+    """`(key, share) -> (points, *more)`, arrays with a leading axis of points; of several candidates for each with a
     second one, and noise that chooses among them last."""
     power: int
     """1 for its size, 2 for its square."""
@@ -74,7 +74,7 @@ def equation(
     power: Literal[1, 2] = 2,
     sampler: str = "uniform",
     candidates: int = 1,
-    growing: int | None = None,
+    growing: float | None = None,
 ) -> Term:
     """The term of a differential equation that holds in a domain.
 
@@ -88,16 +88,19 @@ def equation(
         sampler: "uniform" draws each point by itself; "sobol" spreads them evenly, a shifted low-discrepancy sequence.
         candidates: above 1, each point is drawn from so many with the probability of its residual: more points where
             the equation fails (Wu et al. 2023 on adaptive sampling).
-        growing: of a domain with time, the steps in which the times drawn grow from the start to all of it.
+        growing: of a domain with time, the share of the budget, above 0 and up to 1, in which the times drawn grow from
+            the start to all of it.
 
     Raises:
         InputError: a setting that cannot be meant.
     """
-    if growing is not None and (growing < 1 or not isinstance(domain, SpaceTime)):
-        raise InputError(f"growing takes a number of steps, and a domain with time, but got {growing} and {domain!r}.")
-    start = np.array(domain.low[0] if growing else 0.0)
-    reach = None if growing is None else (start, growing)
-    draw = _draw(domain.interior(), points, sampler, candidates, reach)
+    if growing is not None and not (0 < growing <= 1 and isinstance(domain, SpaceTime)):
+        raise InputError(
+            "growing takes a share of the budget, above 0 and up to 1, and a domain with time, but got "
+            f"{growing} and {domain!r}."
+        )
+    span = None if growing is None else (domain.low[0], growing)
+    draw = _draw(domain.interior(), points, sampler, candidates, span)
     return Term(name, AtPoint(residual), draw, power, weight, candidates)
 
 
@@ -347,7 +350,7 @@ def known(
     if drawn is not None and drawn < 1:
         raise InputError(f"{name} draws at least one point in a step, but got drawn={drawn}.")
 
-    def draw(given: tuple[Array, ...], key: Array, step: Array | int) -> tuple[Array, ...]:
+    def draw(given: tuple[Array, ...], key: Array, share: Any) -> tuple[Array, ...]:
         chosen = slice(None) if drawn is None else jax.random.randint(key, (drawn,), 0, len(given[0]))
         return tuple(array[chosen] for array in given)
 
@@ -355,8 +358,13 @@ def known(
 
 
 def _draw(
-    region: Region, points: int, sampler: str = "uniform", candidates: int = 1, growing: tuple[Any, int] | None = None
+    region: Region,
+    points: int,
+    sampler: str,
+    candidates: int = 1,
+    growing: tuple[float, float] | None = None,
 ) -> Draw:
+    """Points of a region; growing, from a start of the time to all of it in a share of the budget."""
     if points < 1 or candidates < 1 or sampler not in ("uniform", "sobol"):
         raise InputError(
             f"a term needs at least one point and one candidate, drawn uniform or sobol, but got points={points}, "
@@ -365,15 +373,15 @@ def _draw(
     count = points * candidates
     spread = jnp.asarray(_sobol(count, region.numbers)) if sampler == "sobol" else None
 
-    def draw(spread: Array | None, key: Array, step: Array | int) -> tuple[Array, ...]:
+    def draw(spread: Array | None, key: Array, share: Any) -> tuple[Array, ...]:
         if spread is None:
             located = region.sample(key, count)
         else:
             located = region.at((spread + jax.random.uniform(key, spread.shape[1:])) % 1)
         if growing is not None:
-            start, steps = growing
-            share = jnp.minimum((step + 1) / steps, 1.0)
-            located = located._replace(x=located.x.at[:, 0].set(start + share * (located.x[:, 0] - start)))
+            start, whole = growing
+            reach = jnp.minimum(share / whole, 1.0)
+            located = located._replace(x=located.x.at[:, 0].set(start + reach * (located.x[:, 0] - start)))
         if candidates == 1:
             return tuple(located)
         choices = (*located, jax.random.gumbel(jax.random.fold_in(key, 1), (count,)))
