@@ -34,6 +34,7 @@ from siren_jax.signals import Composite, choose_omega, shrink
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     out: Path = Path("out/experiments/poisson_editing")  # folder of the figures and of numbers.json
+    modes: tuple[str, ...] = ("paste", "max", "mean")  # of the differences that are wanted
     size: int = 256  # pixels along the longer side of the pictures
     width: int = 256  # units of a hidden layer
     steps: int = 3000  # for each composite
@@ -49,9 +50,13 @@ def main(config: Config) -> dict[str, dict[str, float]]:
     """Fits the composites; writes a figure of each and `numbers.json`; the numbers of every one."""
     if min(config.size // 16, config.width, config.steps) < 1:
         raise InputError("width and steps must be at least 1 and size at least 16; correct the settings.")
+    shown = examples(config.size)
+    if unknown := set(config.modes) - set(shown):
+        raise InputError(f"{', '.join(shown)} are the modes, not {', '.join(sorted(unknown))}.")
     make_folder(config)
     numbers, recipe = {}, TUNED["values"]
-    for mode, (front, back, free) in examples(config.size).items():
+    for mode in config.modes:
+        front, back, free = shown[mode]
         composite = Composite(front, back, free, mode=mode, value_range=(0.0, 1.0))
         omega = choose_omega((front + back) / 2, composite.frame).omega
         network = SIREN(2, 3, width=config.width, first_omega=omega, weight_scale=recipe.weight_scale, rngs=nnx.Rngs(0))

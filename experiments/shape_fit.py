@@ -97,7 +97,10 @@ def main(config: Config) -> dict[str, dict[str, float]]:
             case = f"{name}_{model}"
             numbers[case] = judge(field, mesh, solid, reference) | {"seconds": result.seconds}
             print(f"{case:12}", "  ".join(f"{key} {value:.4g}" for key, value in numbers[case].items()), flush=True)
-            draw(config.out / f"{case}.png", mesh, truth, reference, f"{case}: {numbers[case]['chamfer']:.4f} %")
+            title = (
+                f"{name}, {type(network).__name__}: Chamfer distance {numbers[case]['chamfer']:.3g} % of the diagonal"
+            )
+            draw(config.out / f"{case}.png", mesh, truth, reference, title)
     save_numbers(config, numbers)
     return numbers
 
