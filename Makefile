@@ -1,6 +1,7 @@
 # make demo: a photograph becomes a SIREN in out/demo/.   make test: lint, types, doctests and tests.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+AS_JPEG = $(BIN)/python -c "import sys; from PIL import Image; Image.open(sys.argv[1]).convert('RGB').save(sys.argv[2], quality=88)"
 READY := .venv/ready
 
 demo: $(READY)
@@ -21,11 +22,15 @@ lint: $(READY)
 experiments: $(READY)
 	$(BIN)/python -m experiments $(if $(QUICK),--quick)
 
-# The pictures of README and docs; half an hour.
+# The pictures of README and docs; three quarters of an hour.
 pictures: demo
 	for name in image_fit activation_spectra outside_the_range; do $(BIN)/python -m experiments.$$name --overwrite || exit 1; done
+	$(BIN)/python -m experiments.shape_fit --solids knot --overwrite
+	$(BIN)/python -m experiments.poisson_editing --modes paste --overwrite
 	cp out/demo/comparison.png docs/images/demo.png
 	cp out/experiments/image_fit/image_fit.png docs/images/image_fit.png
+	$(AS_JPEG) out/experiments/shape_fit/knot_siren.png docs/images/shape_fit.jpg
+	$(AS_JPEG) out/experiments/poisson_editing/paste.png docs/images/poisson_editing.jpg
 	cp out/experiments/activation_spectra/by_layer.png docs/images/activation_spectra.png
 	cp out/experiments/outside_the_range/outside_the_range.png docs/images/outside_the_range.png
 

@@ -71,7 +71,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
         numbers[name] = judge(samples, sound) | {"omega": getattr(network, "first_omega", 0), "seconds": result.seconds}
         print(f"{name:10}", "  ".join(f"{key} {value:.4g}" for key, value in numbers[name].items()), flush=True)
         figure = sound_comparison(
-            sound.samples, samples, rate=sound.rate, title=f"{name}: {numbers[name]['snr']:.1f} dB"
+            sound.samples, samples, rate=sound.rate, title=f"{name}: SNR {numbers[name]['snr']:.1f} dB"
         )
         figure.savefig(config.out / f"{name}.png", dpi=90)
     save_numbers(config, numbers)

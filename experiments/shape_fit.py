@@ -5,8 +5,8 @@ level is the surface. Here 20,000 points of a torus and a knot (`--solids` takes
 distance is known everywhere. Figures in percent of the diagonal of the shape's box; see `siren_jax.signals.Reference`
 for the Chamfer distance.
 
-The torus: Chamfer distance 0.0047 %, intersection over union 0.9993, one closed piece with one hole, after 98 s of
-fitting on two CPU cores; the knot in a trial of 600 steps 0.01 %. The whole run has not been measured yet.
+Chamfer distances of SIREN and ReLU: torus 0.0048 and 0.10 %, knot 0.0056 and 0.77 %; intersection over union of the
+knot 0.999 and 0.77; after 100 s of steps each on two CPU cores. With --quick: 0.015 and 0.21 %, 0.017 and 1.2 %.
 
 python -m experiments.shape_fit
 """
@@ -97,7 +97,10 @@ def main(config: Config) -> dict[str, dict[str, float]]:
             case = f"{name}_{model}"
             numbers[case] = judge(field, mesh, solid, reference) | {"seconds": result.seconds}
             print(f"{case:12}", "  ".join(f"{key} {value:.4g}" for key, value in numbers[case].items()), flush=True)
-            draw(config.out / f"{case}.png", mesh, truth, reference, f"{case}: {numbers[case]['chamfer']:.4f} %")
+            title = (
+                f"{name}, {type(network).__name__}: Chamfer distance {numbers[case]['chamfer']:.3g} % of the diagonal"
+            )
+            draw(config.out / f"{case}.png", mesh, truth, reference, title)
     save_numbers(config, numbers)
     return numbers
 

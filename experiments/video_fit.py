@@ -78,7 +78,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
         curves[name] = curve.points
         print(f"{name:6}", "  ".join(f"{key} {value:.4g}" for key, value in numbers[name].items()), flush=True)
         shown = list(frames)
-        title = f"{name}: {numbers[name]['mean_psnr']:.1f} dB, mean of the frames"
+        title = f"{name}: PSNR {numbers[name]['mean_psnr']:.1f} dB, mean of the frames"
         sheet = contact_sheet(
             video.frames[shown], np.stack(list(frames.values())), np.array(shown) / video.rate, title=title
         )

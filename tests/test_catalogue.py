@@ -8,7 +8,7 @@ from siren_jax.equations.catalogue import CASES
 
 PLACES = {
     "poisson": (0.3, 0.2),
-    "eikonal": (0.5, -0.3),
+    "eikonal": (0.95, 0.35),
     "helmholtz": (0.25, 0.125),
     "helmholtz-pair": (0.25, 0.125),
     "helmholtz-lens": (0.0625, 0.3125),

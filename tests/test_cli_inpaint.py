@@ -5,10 +5,13 @@ import os
 
 import numpy as np
 import pytest
+from flax import nnx
 from PIL import Image
 
-from siren_jax import load
+from siren_jax import SIREN, load
 from siren_jax.cli import main
+from siren_jax.cli.inpaint import Gaps
+from siren_jax.signals import IncompletePicture
 
 H, W = 24, 32
 QUICK = ["--width", "16", "--depth", "1", "--steps", "12"]
@@ -82,3 +85,12 @@ def test_masks_that_do_not_fit_are_refused(wave, capsys):
 )
 def test_settings_that_cannot_be_meant_are_refused(wave, capsys, arguments, message):
     assert message in refused(["wave.png", *arguments], capsys)
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_what_is_shown_during_a_fit_is_of_the_pixels_that_it_is_judged_by(everywhere):
+    image, known = np.random.default_rng(0).uniform(size=(12, 16, 1)), np.indices((12, 16))[1] < 8
+    image[~known] *= 0.1  # figures of known and of all pixels differ
+    gaps = Gaps(IncompletePicture(image, known, value_range=(0.0, 1.0)), "none", 0.0, judged_everywhere=everywhere)
+    network = SIREN(2, 1, width=8, depth=1, rngs=nnx.Rngs(0))
+    assert np.isclose(gaps.estimate(network), gaps.quality(network), rtol=1e-4)  # so small a picture is taken whole

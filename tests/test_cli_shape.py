@@ -159,7 +159,14 @@ def test_the_recipe_of_the_paper_begins_with_its_settings():
 )
 def test_what_a_shape_cannot_have_is_refused(arguments, message, scan, tmp_path, capsys):
     assert message in refused(["fit", str(scan), *arguments, "--out", str(tmp_path / "a")], capsys)
-    assert not (tmp_path / "a" / "my ball.siren").exists()
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_network_without_a_surface_says_so(scan, tmp_path, capsys):
+    flat = ["--model", "relu", "--width", "4", "--depth", "0", "--steps", "1", "--learning-rate", "1e-9"]
+    # With this seed the function begins below -0.1 everywhere.
+    assert main(["fit", str(scan), *flat, "--seed", "2", "--out", str(tmp_path / "a")]) == 0
+    assert "no surface yet" in capsys.readouterr().err
 
 
 def test_options_of_shapes_are_refused_for_pictures(tmp_path, capsys):

@@ -313,6 +313,12 @@ def test_composites_are_nearer_to_the_solve_than_a_cut(run):
     assert numbers["mean"]["psnr"] > 18
 
 
+def test_an_unknown_mode_of_composites_is_refused_before_a_folder_is_made(tmp_path):
+    with pytest.raises(InputError, match="the modes, not shine"):
+        poisson_editing.main(dataclasses.replace(poisson_editing.SMOKE, modes=("shine",), out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_method_of_an_inverse_problem_is_judged(run):
     _, numbers = run(inverse_problems)
     assert list(numbers) == ["inpainting", "denoising", "super_resolution"]

@@ -164,8 +164,8 @@ CLOUD = "\n".join(f"{i} {i * i % 7} {i * i * i % 11}" for i in range(40))
     ("name", "content", "message"),
     [
         ("a.ply", "", "is empty"),
-        ("a.ply", "ply\n", "damaged, cut short, or not a PLY"),
-        ("a.ply", "hello", "damaged, cut short, or not a PLY"),
+        ("a.ply", "ply\n", "damaged, cut short or no PLY"),
+        ("a.ply", "hello", "damaged, cut short or no PLY"),
         ("a.obj", "hello\n", "holds no points"),
         ("a.stl", "hello", "cut short or not an STL"),
         ("a.stl", "solid a\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\n", "cut short or not an STL"),

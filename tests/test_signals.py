@@ -388,6 +388,12 @@ def test_sixteen_bit_grey_keeps_its_sixteen_bits(tmp_path):
     assert np.allclose(load_image(saved(tmp_path, array))[..., 0], array / 65535, atol=1e-7)  # float32
 
 
+def test_a_sound_in_place_of_a_picture_is_called_so(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"RIFF\x00\x00\x00\x00WAVEfmt ")
+    with pytest.raises(InputError, match="is a sound, by its content or its name; a picture is needed"):
+        load_image(tmp_path / "a.png")
+
+
 def test_black_and_white_is_zero_and_one(tmp_path):
     array = random(5, 7) > 0.5
     assert np.array_equal(load_image(saved(tmp_path, array))[..., 0], array)

@@ -166,6 +166,20 @@ def test_a_damaged_file_is_refused(content, tmp_path):
         load_sound(tmp_path / "a.wav")
 
 
+@needs_soundfile
+def test_a_sound_that_is_cut_short_is_taken_with_a_warning_unless_its_length_was_unknown(tmp_path, recwarn):
+    scipy.io.wavfile.write(tmp_path / "a.wav", RATE, wave().astype(np.float32))
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(whole[:-4000])
+    with pytest.warns(UserWarning, match=f"cut short: {len(whole):,} bytes"):
+        assert len(load_sound(tmp_path / "a.wav").samples) == RATE // 2 - 1000
+    streamed = whole[:4] + b"\xff" * 4 + whole[8:]  # as FFmpeg writes it to a pipe
+    (tmp_path / "a.wav").write_bytes(streamed)
+    recwarn.clear()
+    load_sound(tmp_path / "a.wav")
+    assert not recwarn
+
+
 def test_a_truncated_wav_is_refused_by_scipy_too(monkeypatch, tmp_path):
     without_soundfile(monkeypatch)
     (tmp_path / "a.wav").write_bytes(b"RIFF\x00\x00\x00\x00WAVEfmt ")

@@ -167,7 +167,7 @@ def test_a_truncated_video_keeps_what_is_there(tmp_path):
 def test_a_damaged_video_is_refused(content, tmp_path):
     (tmp_path / "a.mp4").write_bytes(content)
     assert kind_of(tmp_path / "a.mp4") == "video"
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match=r"damaged: [^\[]*$"):
         load_video(tmp_path / "a.mp4")
 
 

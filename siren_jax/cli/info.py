@@ -48,6 +48,7 @@ class Info:
             rows["omega"] = f"{network.first_omega:g} in the first layer, {network.omega:g} after"
         rows["parameters"] = f"{count_parameters(network):,}"
         rows |= {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in field.record.items()}
+        wide = max(map(len, rows))
         for name, value in rows.items():
-            print(f"{name:12} {value}")
+            print(f"{name:{wide}} {value}")
         return 0

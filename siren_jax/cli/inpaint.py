@@ -22,7 +22,7 @@ from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField
 from siren_jax.objectives import supervise, with_prior
 from siren_jax.recipes import TUNED_INPAINTING
-from siren_jax.signals import IncompletePicture, OmegaChoice, choose_omega, load_image, load_mask
+from siren_jax.signals import IncompletePicture, OmegaChoice, PixelDataset, choose_omega, load_image, load_mask
 
 ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
 PRIORS = {"tv": "total_variation", "hessian": "hessian"}
@@ -113,11 +113,8 @@ class Gaps(Sampled):
         plain = supervise("value")
         self.objective = plain if prior == "none" else with_prior(plain, PRIORS[prior])
         self.weights = {} if prior == "none" else {"prior": weight}
-        self._estimate = Estimate(picture, ESTIMATED)
-        row, column = np.round(picture.frame.indices(self._estimate.points)).astype(int).T
-        self._judged = judged_everywhere | picture.known[row, column]
-        if not self._judged.any():
-            self._judged[:] = True
+        whole = PixelDataset(picture.signal, value_range=picture.value_range)
+        self._estimate = Estimate(whole if judged_everywhere else picture, ESTIMATED)
 
     def choose_omega(self) -> OmegaChoice:
         known = float(self._picture.known.mean())
@@ -132,7 +129,7 @@ class Gaps(Sampled):
         return NeuralField(network, self.dataset.frame, self.dataset.value_range, "image", record=record)  # pyright: ignore
 
     def estimate(self, network: nnx.Module) -> float:
-        return metrics.psnr(self._estimate(network)[self._judged], self._estimate.truth[self._judged])
+        return metrics.psnr(self._estimate(network), self._estimate.truth)
 
     def quality(self, network: nnx.Module) -> float:
         return self._psnr(self.field(network, {}).render(), self._everywhere | self._picture.known)

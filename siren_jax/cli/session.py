@@ -87,7 +87,7 @@ class Session:
             return False
         self._curve.append((step, self._subject.estimate(network)))
         ended = time.monotonic()
-        if len(self._curve) > 1:  # the first one compiles
+        if sum(map(math.isfinite, (quality for _, quality in self._curve))) > 1:  # the first that finds one compiles
             self._rest_until = ended + 19 * (ended - began)
         return True
 
@@ -121,6 +121,8 @@ class Session:
         title = f"{self._name}: {measure.tell(quality[measure.name])}{note} after {fitted.steps:,} steps"
         comparison = subject.figure(network, title)
         self._write_figure("comparison.png", comparison)
+        self._curve = [(step, known) for step, known in self._curve if step < fitted.steps]
+        self._curve.append((fitted.steps, quality[measure.name]))
         curve = plot.learning_curve(
             fitted.history,
             self._curve,

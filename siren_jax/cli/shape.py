@@ -88,6 +88,8 @@ class Scan:
         found = self._truth.agreement(mesh)
         slope = gradient_lengths(network)
         parts, true = mesh.count_parts(), self._surface.mesh
+        if not parts:
+            warnings.warn("the network has no surface yet; fit it for longer.", stacklevel=2)
         if true is not None and parts > true.count_parts():
             warnings.warn(f"the fitted surface has {parts} pieces, the file {true.count_parts()}.", stacklevel=2)
         return {

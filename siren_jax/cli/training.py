@@ -191,6 +191,7 @@ def train(
         then: a second phase, of the fit so far and what it shall be watched with.
     """
     sample = subject.sampler(training.batch(subject.points, recipe))
+    network, omega_from = training.network(subject, recipe, *training.sizes(width, depth))
     session = Session(
         output.out or os.path.join("out", name),
         name,
@@ -200,7 +201,6 @@ def train(
         tensorboard=output.tensorboard,
         overwrite=output.overwrite,
     )
-    network, omega_from = training.network(subject, recipe, *training.sizes(width, depth))
     with session.reporter:
         fitted = fit(
             network,

@@ -98,7 +98,7 @@ def eikonal() -> Case:
         problem=Problem(
             [
                 equation(viscous(0.2), room, points=2048, name="viscous", weight=lambda share: 1 - _late(share)),
-                equation(viscous(0.003), room, points=2048, weight=_late),
+                equation(viscous(0.002), room, points=2048, weight=_late),
                 dirichlet(0.0, room, where=on_disks, points=512, weight=100.0),
                 neumann(-1.0, room, where=on_disks, points=512),
                 boundary(

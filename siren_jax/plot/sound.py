@@ -31,11 +31,10 @@ def sound_comparison(
     for name, wave, color in (("ground truth", truth, COLORS[5]), ("prediction", prediction, COLORS[0])):
         _waveform(waves[0], wave, rate, color, name, overlaid=name == "prediction")
     waves[0].set(ylim=(-peak, peak), ylabel="amplitude")
-    waves[0].legend(loc="upper right")
-    _waveform(waves[1], prediction - truth, rate, COLORS[1], "prediction - truth")
-    waves[1].set_ylabel("error")
+    waves[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)  # above: sounds fill their panel
+    _waveform(waves[1], prediction - truth, rate, COLORS[1], "error")
+    waves[1].set_ylabel("prediction - truth")
     waves[1].margins(y=0.05)
-    waves[1].legend(loc="upper right")
     for axis in waves[:2]:
         axis.grid(alpha=0.3)
     loudest = None

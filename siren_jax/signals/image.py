@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from siren_jax.errors import InputError
-from siren_jax.signals.files import check_file
+from siren_jax.signals.files import check_file, kind_of
 from siren_jax.signals.samples import value_range_of
 
 WHITE = 1.0
@@ -93,6 +93,8 @@ def _read(path: str, keep_alpha: bool) -> Float[ndarray, "h w c"]:
                     warnings.warn(f"{path!r} has {frames} frames: the first is taken.", stacklevel=3)
                 return _channels(ImageOps.exif_transpose(file), keep_alpha)
     except UnidentifiedImageError:
+        if (kind := kind_of(path)) != "image":
+            raise InputError(f"{path!r} is a {kind}, by its content or its name; a picture is needed.") from None
         raise InputError(
             f"{path!r} is not a picture in a format that Pillow reads, nor a known kind of sound, video or shape."
         ) from None

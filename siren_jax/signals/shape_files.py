@@ -43,7 +43,7 @@ def read_geometry(path: str) -> Geometry:
         file.seek(0)
         geometry = _read_xyz(path) if suffix == ".xyz" else _read_with_trimesh(path, file, suffix)
     if geometry is None or not len(geometry.vertices):
-        raise InputError(f"{path!r} holds no points: it is damaged, cut short or not a {suffix[1:].upper()} file.")
+        raise InputError(f"{path!r} holds no points: it is damaged, cut short or no {suffix[1:].upper()} file.")
     return geometry
 
 
@@ -117,7 +117,7 @@ def _read_with_trimesh(path: str, file: IO[bytes], suffix: str) -> Geometry | No
     except Exception as error:  # whatever the parsers trip over
         if isinstance(error, MemoryError):
             raise
-        raise InputError(f"{path!r} is damaged, cut short, or not a {suffix[1:].upper()} file.") from None
+        raise InputError(f"{path!r} is damaged, cut short or no {suffix[1:].upper()} file.") from None
     if suffix == ".ply":
         _check_ply(path, loaded)
     parts = list(loaded["geometry"].values()) if "geometry" in loaded else [loaded]

@@ -15,6 +15,7 @@ MAX_LENGTH = 2**23  # samples of a channel, three minutes at 44.1 kHz: beyond, f
 MAX_SAMPLES = 2**27  # of all channels
 MAX_OGG_RATE = 200_000  # beyond, libsndfile's encoder crashes, as it does on long arrays
 BLOCK = 2**16
+UNKNOWN = 2**31 - 2**16  # bytes: from here on a header says that the file was written to a pipe, length unknown
 FULL_SCALE = 1 - 2.0**-15  # the largest sample of 16 bits
 
 
@@ -59,6 +60,8 @@ def load_sound(
         raise InputError(f"a sound has at least 2 samples, but {path!r} has {len(samples)}.")
     if not np.isfinite(samples).all():
         raise InputError(f"{path!r} is damaged: it holds samples that are NaN or infinite.")
+    if (promised := _promised_bytes(path)) > (size := os.path.getsize(path)) + 1:  # an odd last chunk may lack its pad
+        warnings.warn(f"{path!r} is cut short: {promised:,} bytes are promised, {size:,} are there.", stacklevel=2)
     loud = np.abs(samples)
     if (share := np.mean((loud >= FULL_SCALE) & (loud <= 1))) > 1e-3:
         warnings.warn(f"{path!r} is clipped: {100 * share:.2g} % of its samples are at full scale.", stacklevel=2)
@@ -169,6 +172,14 @@ def _is_wav(path: str) -> bool:
     with open(path, "rb") as file:
         start = file.read(12)
     return start[:4] == b"RIFF" and start[8:] == b"WAVE"
+
+
+def _promised_bytes(path: str) -> int:
+    """The length of a WAV file by its header; 0 where that says none."""
+    with open(path, "rb") as file:
+        file.seek(4)
+        length = 8 + int.from_bytes(file.read(4), "little")
+    return length if _is_wav(path) and length < UNKNOWN else 0
 
 
 def _has_soundfile() -> bool:

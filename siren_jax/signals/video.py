@@ -167,7 +167,8 @@ def _decode(file: IO[bytes], path: str, start: float, stop: float) -> Generator[
         if isinstance(error, InputError):
             raise
         if not number:
-            raise InputError(f"{path!r} is not a video that FFmpeg reads, or is damaged: {error}") from None
+            reason = getattr(error, "strerror", None) or error  # without FFmpeg's number and the path
+            raise InputError(f"{path!r} is not a video that FFmpeg reads, or is damaged: {reason}.") from None
         damaged += 1
     if damaged or number < 0.9 * promised:  # a header may count frames that an edit list leaves out
         warnings.warn(f"{path!r} is damaged or cut short: {number} frames could be decoded.", stacklevel=3)
