@@ -35,7 +35,7 @@ ALLOWED = {
         "equations.coefficients equations.domains equations.problem equations.regions equations.terms",
         "",
     ),
-    "equations.regions": ("errors", ARRAYS),
+    "equations.regions": ("equations.tracing errors", ARRAYS),
     "equations.domains": ("equations.regions errors", ARRAYS),
     "equations.terms": ("_types equations.domains equations.regions errors operators", f"{ARRAYS} scipy"),
     "equations.catalogue": (
@@ -44,9 +44,9 @@ ALLOWED = {
     ),
     "equations.coefficients": ("_types errors", f"{ARRAYS} flax"),
     "equations.comparison": ("_types equations.catalogue signals.grid tiles", ARRAYS),
-    "equations.indices": ("errors", ARRAYS),
+    "equations.tracing": ("errors", ARRAYS),
     "equations.problem": (
-        "_types equations.indices equations.terms errors expansion fit refine",
+        "_types equations.terms equations.tracing errors expansion fit refine",
         f"{ARRAYS} flax",
     ),
     "signals": (

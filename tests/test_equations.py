@@ -194,6 +194,7 @@ def test_residuals_of_two_axes_are_refused():
         (lambda u, x: u(x)[1], r"'equation' asks for entry 1, from zero on, of an axis of 1 .* too few channels"),
         (lambda u, x: jacobian(u)(x)[:, 2], r"asks for entry 2, from zero on, of an axis of 2 .*\(1, 2\)"),
         (lambda u, x: u(x)[-2], "asks for entry -1"),
+        (lambda u, x: u(x) if x[0] > 0 else -u(x), "residual of 'equation' decides with if, .* jnp.where"),
         (lambda u, x: u["speed"] * u(x), "'speed' is asked of a network without coefficients"),
     ],
 )
@@ -273,6 +274,7 @@ def test_known_points_are_drawn_with_their_values(key):
         (lambda: dirichlet(0.0, LINE, sampler="halton"), "sampler='halton'"),
         (lambda: periodic(DISK, 0), "needs a box"),
         (lambda: periodic(TIMED, 0), "an axis of it in space, but got axis 0"),
+        (lambda: dirichlet(0.0, SQUARE, where=lambda x: 0 < x[0] < 1), "a condition decides with .* write & for and"),
         (lambda: dirichlet(0.0, LINE, where=lambda x: x[0] > 5), "the part of the boundary that dirichlet selects"),
         (lambda: known(lambda u, x: u(x), [[0.0], [3.0]], domain=LINE), "1 of 2 points outside the domain"),
         (lambda: known(lambda u, x, v: u(x) - v, [[0.0]], [1.0, 2.0]), "a value for each of its 1 points"),
