@@ -32,7 +32,8 @@ ALLOWED = {
     "fit": ("_types progress recipes step tiles", f"{ARRAYS} flax optax"),
     "refine": ("_types fit progress recipes tiles", f"{ARRAYS} flax optax"),
     "equations": (
-        "equations.coefficients equations.domains equations.problem equations.regions equations.terms",
+        "equations.coefficients equations.domains equations.problem equations.regions equations.solution "
+        "equations.terms",
         "",
     ),
     "equations.regions": ("equations.tracing errors", ARRAYS),
@@ -42,8 +43,12 @@ ALLOWED = {
         "_types equations.domains equations.problem equations.terms operators references",
         f"{ARRAYS} scipy",
     ),
-    "equations.coefficients": ("_types errors", f"{ARRAYS} flax"),
-    "equations.comparison": ("_types equations.catalogue signals.grid tiles", ARRAYS),
+    "equations.coefficients": ("_types errors operators", f"{ARRAYS} flax"),
+    "equations.comparison": ("_types equations.catalogue equations.solution tiles", ARRAYS),
+    "equations.solution": (
+        "equations.coefficients equations.domains errors network neural_field signals.grid",
+        "flax numpy",
+    ),
     "equations.tracing": ("errors", ARRAYS),
     "equations.problem": (
         "_types equations.terms equations.tracing errors expansion fit refine",
