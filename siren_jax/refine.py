@@ -52,19 +52,25 @@ def refine(
         memory: pairs of steps and gradients that stand for the curvature.
         double: in float64, beyond the loss of some 1e-9 where float32 ends; the network that is returned is float32.
         tile: points whose gradient is taken at once; by default as in `fit`.
-        watch: as in `fit`.
+        watch: as in `fit`; always in the caller's own mode, float32 as a rule.
 
     Returns:
-        `Fit`, whose history has the loss alone, stopped by "steps", "seconds", "watch", "interrupt", "non-finite", then
-        with the last network whose loss and gradient are finite, or "converged" once ten steps have not lowered the
-        loss.
+        `Fit`, whose history has the loss alone, that before each step as in `fit`; of the network returned it is known
+        that loss and gradient are finite. Stopped by "steps", "seconds", "watch", "interrupt", "non-finite", then with
+        the last network of which that is so, or "converged" once ten steps have not lowered the loss.
 
     Raises:
         ValueError: no budget, or a weight for no term.
     """
+    usual = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def heard(progress: Progress) -> Any:
+        with jax.enable_x64(usual):
+            return watch is not None and watch(progress)
+
     with jax.enable_x64(double):
         dtype = jnp.float64 if double else jnp.float32
-        return _refine(network, objective, batch, Budget(steps, seconds), weights or {}, memory, dtype, tile, watch)
+        return _refine(network, objective, batch, Budget(steps, seconds), weights or {}, memory, dtype, tile, heard)
 
 
 def _refine(network, objective, batch, budget, weights, memory, dtype, tile, watch) -> Fit:
@@ -73,7 +79,8 @@ def _refine(network, objective, batch, budget, weights, memory, dtype, tile, wat
     params, batch = jax.tree.map(partial(_as_precise, dtype), (params, batch))
 
     def merged(params: Any) -> nnx.Module:
-        return nnx.merge(graphdef, jax.tree.map(lambda leaf, kind: jnp.array(leaf, kind), params, given), rest)
+        with jax.enable_x64(dtype == jnp.float64):  # `watch` may call it outside
+            return nnx.merge(graphdef, jax.tree.map(lambda leaf, kind: jnp.array(leaf, kind), params, given), rest)
 
     terms = jax.eval_shape(lambda params: objective(nnx.merge(graphdef, params, rest), batch), params)
     if unknown := set(weights) - set(terms):
@@ -136,7 +143,7 @@ def _refine(network, objective, batch, budget, weights, memory, dtype, tile, wat
             if stopped_by == "non-finite":
                 break
             stopped_by = stopped_by or budget.reached(log)
-            if watch is not None and watch(log.progress(budget, partial(merged, params))):
+            if watch(log.progress(budget, partial(merged, params))):
                 stopped_by = stopped_by or "watch"
             if interrupted():
                 stopped_by = "interrupt"

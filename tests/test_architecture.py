@@ -32,21 +32,26 @@ ALLOWED = {
     "fit": ("_types progress recipes step tiles", f"{ARRAYS} flax optax"),
     "refine": ("_types fit progress recipes tiles", f"{ARRAYS} flax optax"),
     "equations": (
-        "equations.coefficients equations.domains equations.problem equations.regions equations.terms",
+        "equations.coefficients equations.domains equations.problem equations.regions equations.solution "
+        "equations.terms",
         "",
     ),
-    "equations.regions": ("errors", ARRAYS),
+    "equations.regions": ("equations.tracing errors", ARRAYS),
     "equations.domains": ("equations.regions errors", ARRAYS),
     "equations.terms": ("_types equations.domains equations.regions errors operators", f"{ARRAYS} scipy"),
     "equations.catalogue": (
         "_types equations.domains equations.problem equations.terms operators references",
         f"{ARRAYS} scipy",
     ),
-    "equations.coefficients": ("_types errors", f"{ARRAYS} flax"),
-    "equations.comparison": ("_types equations.catalogue signals.grid tiles", ARRAYS),
-    "equations.indices": ("errors", ARRAYS),
+    "equations.coefficients": ("_types errors operators", f"{ARRAYS} flax"),
+    "equations.comparison": ("_types equations.catalogue equations.solution tiles", ARRAYS),
+    "equations.solution": (
+        "equations.coefficients equations.domains errors network neural_field signals.grid",
+        "flax numpy",
+    ),
+    "equations.tracing": ("errors", ARRAYS),
     "equations.problem": (
-        "_types equations.indices equations.terms errors expansion fit refine",
+        "_types equations.terms equations.tracing errors expansion fit refine",
         f"{ARRAYS} flax",
     ),
     "signals": (

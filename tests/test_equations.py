@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from siren_jax import SIREN, InputError, jacobian, laplacian
+from siren_jax import SIREN, InputError, ReLUMLP, jacobian, laplacian, load, second_derivatives
 from siren_jax.equations import (
     Box,
     Disk,
@@ -23,6 +23,7 @@ from siren_jax.equations import (
     neumann,
     periodic,
     robin,
+    solution,
 )
 from siren_jax.equations.terms import Term
 from siren_jax.recipes import TUNED
@@ -41,7 +42,7 @@ def means(terms, field, step=0):
 
 
 @pytest.mark.parametrize(
-    ("term", "solution"),
+    ("term", "exact"),
     [
         (equation(lambda u, x: laplacian(u)(x), SQUARE), HARMONIC),
         (equation(WAVE, TIMED), SWING),
@@ -57,9 +58,9 @@ def means(terms, field, step=0):
         (known(lambda u, x, value: u(x) - value, [[1, 2], [3, 4]], [[2], [12]]), lambda x: x[:1] * x[1:]),
     ],
 )
-def test_a_term_vanishes_on_a_solution_and_not_beside_it(term, solution):
-    assert means([term], solution)[term.name] < 1e-9  # squares of float32 rounding
-    tilted = lambda x: solution(x) + 0.1 * x[-1:] ** 2 * (1 + x[:1])
+def test_a_term_vanishes_on_a_solution_and_not_beside_it(term, exact):
+    assert means([term], exact)[term.name] < 1e-9  # squares of float32 rounding
+    tilted = lambda x: exact(x) + 0.1 * x[-1:] ** 2 * (1 + x[:1])
     assert means([term], tilted)[term.name] > 1e-3
 
 
@@ -194,6 +195,7 @@ def test_residuals_of_two_axes_are_refused():
         (lambda u, x: u(x)[1], r"'equation' asks for entry 1, from zero on, of an axis of 1 .* too few channels"),
         (lambda u, x: jacobian(u)(x)[:, 2], r"asks for entry 2, from zero on, of an axis of 2 .*\(1, 2\)"),
         (lambda u, x: u(x)[-2], "asks for entry -1"),
+        (lambda u, x: u(x) if x[0] > 0 else -u(x), "residual of 'equation' decides with if, .* jnp.where"),
         (lambda u, x: u["speed"] * u(x), "'speed' is asked of a network without coefficients"),
     ],
 )
@@ -244,6 +246,36 @@ def test_coefficients_leave_the_recipe_as_it_is_for_the_network():
         beside["spede"]
 
 
+@pytest.mark.parametrize("activation", [jnp.tanh, jnp.sin])
+def test_any_network_has_coefficients_beside_it(activation, key):
+    plain = nnx.Sequential(nnx.Linear(2, 6, rngs=nnx.Rngs(0)), activation, nnx.Linear(6, 1, rngs=nnx.Rngs(1)))
+    residual = lambda u, x: second_derivatives(u)(x)[:, 0] + u(x) * jacobian(u)(x)[:, 1] + laplacian(u)(x)
+    beside = WithCoefficients(plain, speed=3.0)
+    scaled = means([equation(lambda u, x: u["speed"] * residual(u, x), SQUARE, points=8)], beside)["equation"]
+    assert scaled == pytest.approx(9 * means([equation(residual, SQUARE, points=8)], plain)["equation"], rel=1e-5)
+
+
+def test_a_solution_is_kept_with_its_domain_and_coefficients(tmp_path):
+    network = SIREN(2, 1, width=4, depth=0, rngs=nnx.Rngs(0))
+    domain = Interval(-1, 3).during(0, 2)
+    solution(WithCoefficients(network, speed=0.5), domain, record={"axes": ["t", "x"]}).save(tmp_path / "u.siren")
+    kept = load(tmp_path / "u.siren")
+    assert (kept.kind, kept.frame.low, kept.frame.high) == ("solution", domain.low, domain.high)
+    assert kept.frame.shape == (100, 200)
+    assert kept.record == {"axes": ["t", "x"], "coefficients": {"speed": 0.5}}
+    assert np.array_equal(kept(jnp.ones(2)), network(jnp.ones(2)))
+
+
+def test_a_network_that_no_file_can_hold_is_no_solution():
+    class Other(ReLUMLP):
+        """With layers of another kind."""
+
+    with pytest.raises(InputError, match=r"a SIREN or a ReLUMLP, but this network is of .*Other"):
+        solution(Other(2, 1, width=1, depth=0, rngs=nnx.Rngs(0)), SQUARE)
+    with pytest.raises(InputError, match="takes 1 coordinates, but the domain has 2"):
+        solution(SIREN(1, 1, width=1, depth=0, rngs=nnx.Rngs(0)), SQUARE)
+
+
 def test_conditions_for_more_channels_than_there_are_are_refused():
     with pytest.raises(InputError, match=r"values of the shape \(2,\), but the field has 1 channels"):
         means([dirichlet(jnp.zeros(2), SQUARE)], lambda x: x[:1])
@@ -289,6 +321,7 @@ def test_known_points_are_drawn_with_their_values(key):
         (lambda: dirichlet(0.0, LINE, sampler="halton"), "sampler='halton'"),
         (lambda: periodic(DISK, 0), "needs a box"),
         (lambda: periodic(TIMED, 0), "an axis of it in space, but got axis 0"),
+        (lambda: dirichlet(0.0, SQUARE, where=lambda x: 0 < x[0] < 1), "a condition decides with .* write & for and"),
         (lambda: dirichlet(0.0, LINE, where=lambda x: x[0] > 5), "the part of the boundary that dirichlet selects"),
         (lambda: known(lambda u, x: u(x), [[0.0], [3.0]], domain=LINE), "1 of 2 points outside the domain"),
         (lambda: known(lambda u, x, v: u(x) - v, [[0.0]], [1.0, 2.0]), "a value for each of its 1 points"),

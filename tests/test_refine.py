@@ -66,6 +66,17 @@ def test_a_true_answer_of_watch_ends_it():
     assert refine(Line(), VALUE, LINE, steps=50, watch=lambda progress: True).stopped_by == "watch"
 
 
+def test_watch_sees_a_network_of_float32_in_the_usual_mode():
+    seen = []
+
+    def watch(progress):
+        network = progress.network()
+        seen.append((jnp.ones(1) / 3, network.a[...], jax.jit(network)(jnp.ones(1))))
+
+    refine(Line(), VALUE, LINE, steps=1, double=True, watch=watch)
+    assert {array.dtype for arrays in seen for array in arrays} == {jnp.dtype("float32")}
+
+
 def test_a_weight_for_no_term_is_refused():
     with pytest.raises(ValueError, match=r"weights for \['velue'\]"):
         refine(Line(), VALUE, LINE, steps=1, weights={"velue": 2.0})

@@ -12,6 +12,7 @@ from numpy import ndarray
 from siren_jax.cli.subject import Measure
 from siren_jax.equations.catalogue import Case
 from siren_jax.equations.comparison import Comparison
+from siren_jax.equations.solution import solution
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField
 from siren_jax.signals import Grid, OmegaChoice
@@ -46,8 +47,7 @@ class Solution:
 
     def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
         names = {"axes": list(self._case.axes), "channels": list(self._case.channels)}
-        grid = self._comparison.grid
-        return NeuralField(network, grid, (-1.0, 1.0), "solution", record={**record, **names})  # pyright: ignore
+        return solution(network, self._case.domain, record={**record, **names})
 
     def estimate(self, network: nnx.Module) -> float:
         return self._comparison.sketch(network)  # pyright: ignore[reportArgumentType]

@@ -20,6 +20,7 @@ from siren_jax.equations.domains import Interval as Interval
 from siren_jax.equations.domains import SpaceTime as SpaceTime
 from siren_jax.equations.problem import Problem as Problem
 from siren_jax.equations.regions import Region as Region
+from siren_jax.equations.solution import solution as solution
 from siren_jax.equations.terms import Term as Term
 from siren_jax.equations.terms import boundary as boundary
 from siren_jax.equations.terms import dirichlet as dirichlet

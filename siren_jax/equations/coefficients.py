@@ -7,17 +7,18 @@ from jaxtyping import Float
 
 from siren_jax._types import KnowsDerivatives
 from siren_jax.errors import InputError
+from siren_jax.operators import laplacian, value_jacobian
 
 
 class WithCoefficients(nnx.Module):
     """A network and numbers beside it, which a residual has as `u["name"]`.
 
     Args:
-        network: the unknown function, a SIREN.
+        network: the unknown function, of any kind.
         **coefficients: where each number begins.
 
     Raises:
-        InputError: a network of another kind, or a name that is asked for and not there.
+        InputError: a name that is asked for and not there.
 
     >>> from siren_jax import SIREN
     >>> u = WithCoefficients(SIREN(2, 1, width=8, rngs=nnx.Rngs(0)), speed=1.0)
@@ -26,10 +27,6 @@ class WithCoefficients(nnx.Module):
     """
 
     def __init__(self, network: nnx.Module, **coefficients: float):
-        if not isinstance(network, KnowsDerivatives):
-            raise InputError(
-                f"WithCoefficients needs a network that knows its derivatives, as SIREN does, but got {type(network)}."
-            )
         self.network = network
         self.coefficients = nnx.Dict({name: nnx.Param(jnp.float32(x)) for name, x in coefficients.items()})
 
@@ -54,5 +51,8 @@ class WithCoefficients(nnx.Module):
     def derivatives(
         self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]
     ) -> tuple[Float[Array, "c"], Float[Array, "c d"], list[Float[Array, "c"]]]:
-        """Those of the network."""
-        return self.network.derivatives(x, weights)
+        """Those of the network, by autodiff where it does not know them."""
+        if isinstance(self.network, KnowsDerivatives):
+            return self.network.derivatives(x, weights)
+        value, jacobian = value_jacobian(self.network)(x)
+        return value, jacobian, [laplacian(self.network, weights=row)(x) for row in weights]

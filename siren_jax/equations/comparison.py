@@ -10,11 +10,9 @@ from numpy import ndarray
 
 from siren_jax._types import Field
 from siren_jax.equations.catalogue import Case
-from siren_jax.signals.grid import Grid
+from siren_jax.equations.solution import grid_over
 from siren_jax.tiles import map_over_tiles
 
-CELLS = {1: 1024, 2: 200, 3: 64}  # along the longest side of the grid, by the number of coordinates
-FEWEST = 16  # along any other
 SKETCHED = 4096  # points of an error that is wanted soon
 LATE = 0.75  # of the time: when a solution in the plane is looked at
 
@@ -28,11 +26,8 @@ class Comparison:
 
     def __init__(self, case: Case):
         self.case = case
-        low, high = case.domain.low, case.domain.high
-        size = np.array(high) - np.array(low)
-        cells = CELLS[len(low)]
-        self.grid = Grid(tuple(max(FEWEST, round(cells * s / size.max())) for s in size), low, high)
-        self._points = self.grid.coordinates(np.indices(self.grid.shape).reshape(len(low), -1).T)
+        self.grid = grid_over(case.domain)
+        self._points = self.grid.coordinates(np.indices(self.grid.shape).reshape(len(self.grid.shape), -1).T)
         self._judged = case.judged(self._points)
         chosen = np.random.default_rng(0).permutation(np.flatnonzero(self._judged))[:SKETCHED]
         self._sketch, self._sketched = self._points[chosen], case.truth(self._points[chosen])

@@ -12,8 +12,8 @@ from jax import Array
 from jax.tree_util import Partial
 
 from siren_jax._types import Batch, Field, Objective
-from siren_jax.equations.indices import refuse_indices_beyond
 from siren_jax.equations.terms import AtPoint, Term
+from siren_jax.equations.tracing import decisions_refused, refuse_indices_beyond
 from siren_jax.errors import InputError
 from siren_jax.expansion import in_one_pass
 from siren_jax.fit import Fit, fit
@@ -140,7 +140,8 @@ def _score(term: Term) -> Callable[[Field, Any], Array]:
     evaluate = in_one_pass(term.residual)
 
     def size(field: Field, at: tuple[Array, ...]) -> Array:
-        residual = _numbers(term.name, evaluate(field, *at))
+        with decisions_refused(f"the residual of {term.name!r}"):
+            residual = _numbers(term.name, evaluate(field, *at))
         size = jnp.abs(residual)  # of a complex number too
         return jnp.sum(size**2 if term.power == 2 else size)
 

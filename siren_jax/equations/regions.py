@@ -12,6 +12,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from siren_jax.equations.tracing import decisions_refused
 from siren_jax.errors import InputError
 
 TRIED = 4096  # numbers that tell how much of a region a condition leaves
@@ -51,7 +52,8 @@ class Region:
     def located_where(self, condition: Callable[[Located], Bool[Array, ""]], what: str = "this") -> "Region":
         """The same by a condition that may ask for the normal too."""
         numbers = np.random.default_rng(0).random((TRIED, self.numbers), np.float32)
-        located, holds = jax.jit(jax.vmap(lambda u: (at := self.place(u), condition(at))))(numbers)
+        with decisions_refused("a condition"):
+            located, holds = jax.jit(jax.vmap(lambda u: (at := self.place(u), condition(at))))(numbers)
         holds = np.asarray(holds)
         if holds.shape != (TRIED,) or holds.dtype != bool:
             raise InputError(

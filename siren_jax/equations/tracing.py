@@ -1,10 +1,12 @@
-"""Indices beyond the end of an array, which JAX moves to the last entry without a word.
+"""What a residual or a condition must not do while JAX traces it: ask for indices beyond an array, or decide.
 
-A residual that asks for `u(x)[1]` of a field of one channel would be solved with `u(x)[0]`.
+JAX moves an index beyond the end to the last entry without a word: a residual that asks for `u(x)[1]` of a field of one
+channel would be solved with `u(x)[0]`.
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -45,3 +47,22 @@ def refuse_indices_beyond(what: str, function: Callable[..., Any], *args: Any) -
                         f"shape {shape}: the field has too few channels or the domain too few coordinates, or the "
                         "index is wrong."
                     )
+
+
+@contextmanager
+def decisions_refused(what: str) -> Iterator[None]:
+    """Around the tracing of a function: Python's `if` and `and` are refused in words.
+
+    Args:
+        what: names the function in the message.
+
+    Raises:
+        InputError: it decides by a value that is not known while it is traced.
+    """
+    try:
+        yield
+    except jax.errors.TracerBoolConversionError as error:
+        raise InputError(
+            f"{what} decides with if, and, or, not or a < b < c, but is plain JAX, traced before values are known: "
+            "write & for and, | for or, ~ for not, and jnp.where(condition, a, b) for if."
+        ) from error
