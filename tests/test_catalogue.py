@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
 from siren_jax import laplacian
 from siren_jax.equations import Interval, Problem, equation
@@ -58,7 +59,7 @@ def test_a_solution_on_an_interval_is_drawn_as_a_curve():
         steps=1,
         axes=("x",),
     )
-    rows, where, moment = Comparison(case).panels({"field": lambda x: x**2 + 1})
+    rows, where, moment = Comparison(case).panels({"field": Partial(lambda x: x**2 + 1)})
     figure = solution(rows, **where, title=moment)
     reference, found, error = (axis.lines[0] for axis in figure.axes)
     assert np.allclose(reference.get_ydata(), reference.get_xdata() ** 2, atol=1e-6)  # float32
