@@ -3,8 +3,13 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
-from siren_jax.equations.catalogue import CASES
+from siren_jax import laplacian
+from siren_jax.equations import Interval, Problem, equation
+from siren_jax.equations.catalogue import CASES, Case
+from siren_jax.equations.comparison import Comparison
+from siren_jax.plot import solution
 
 PLACES = {
     "poisson": (0.3, 0.2),
@@ -39,3 +44,25 @@ def test_the_reference_satisfies_the_equation(name):
     size = float(np.abs(residual(other, x, None)).max())
     assert float(np.abs(residual(truth, x, None)).max()) < size / 20
     assert size > 1e-4
+
+
+def test_a_solution_on_an_interval_is_drawn_as_a_curve():
+    line = Interval(-1, 3)
+    case = Case(
+        about="a parabola",
+        problem=Problem([equation(lambda u, x: laplacian(u)(x) - 2, line)]),
+        domain=line,
+        channels=("u",),
+        truth=lambda points: points**2,
+        first_omega=1.0,
+        learning_rate=1e-3,
+        steps=1,
+        axes=("x",),
+    )
+    rows, where, moment = Comparison(case).panels({"field": Partial(lambda x: x**2 + 1)})
+    figure = solution(rows, **where, title=moment)
+    reference, found, error = (axis.lines[0] for axis in figure.axes)
+    assert np.allclose(reference.get_ydata(), reference.get_xdata() ** 2, atol=1e-6)  # float32
+    assert np.allclose(found.get_ydata(), reference.get_xdata() ** 2 + 1, atol=1e-6)
+    assert np.allclose(error.get_ydata(), 1, atol=1e-6)
+    assert where == {"extent": (-1.0, 3.0), "axes": ("x",)}

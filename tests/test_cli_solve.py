@@ -5,10 +5,12 @@ import os
 
 import numpy as np
 import pytest
+from flax import nnx
 from PIL import Image
 
-from siren_jax import load
+from siren_jax import SIREN, load
 from siren_jax.cli import main
+from siren_jax.equations import Interval, solution
 
 QUICK = ["--width", "8", "--depth", "0", "--steps", "5"]
 
@@ -73,6 +75,13 @@ def test_a_moment_of_a_solution_in_time_is_rendered(wave, monkeypatch, capsys):
     assert "tell which with --at" in capsys.readouterr().err
     assert main(["render", "out/wave.siren", "--at", "0.5", "--out", "u.png"]) == 2
     assert "a time from 0 to 0.4, but is 0.5" in capsys.readouterr().err
+
+
+def test_a_solution_on_an_interval_is_not_rendered(tmp_path, capsys):
+    line = solution(SIREN(1, 1, width=4, depth=0, rngs=nnx.Rngs(0)), Interval(0, 1))
+    line.save(tmp_path / "u.siren")
+    assert main(["render", str(tmp_path / "u.siren"), "--out", str(tmp_path / "u.png")]) == 2
+    assert "solutions of two or three coordinates are drawn" in capsys.readouterr().err
 
 
 def test_a_target_ends_the_fit(tmp_path):

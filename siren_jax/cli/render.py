@@ -150,8 +150,14 @@ class Render:
 
     def _write_solution(self, field: NeuralField, suffix: str) -> None:
         """An NPY, or a figure with axes; of a solution in time and the plane at one moment."""
-        frame, sides = field.frame, self._sides(field)
+        frame = field.frame
         assert isinstance(frame, Grid)
+        if len(frame.shape) not in (2, 3):
+            raise InputError(
+                f"solutions of two or three coordinates are drawn, but {self.file!r} has {len(frame.shape)}; "
+                "in Python, siren_jax.load(file).render() has its values."
+            )
+        sides = self._sides(field)
         timed, before = len(frame.shape) == 3, frame.shape[:-2]
         region = [(0.0, float(n)) for n in before] + [(0.0, float(n)) for n in frame.shape[-2:]]
         if self.at is not None:

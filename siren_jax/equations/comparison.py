@@ -65,7 +65,8 @@ class Comparison:
             for name, values in found.items():
                 error = np.abs(values - truth)[..., number]
                 rows[unknown] += [(name, values[..., number]), (f"error of {name}", error)]
-        where = {"extent": (low[-2], high[-2], low[-1], high[-1]), "axes": self.case.axes[-2:]}
+        extent = tuple(end for ends in zip(low[-2:], high[-2:], strict=True) for end in ends)
+        where = {"extent": extent, "axes": self.case.axes[-2:]}
         return rows, where, moment
 
 

@@ -11,25 +11,25 @@ WIDTH = 3.6  # inches of a panel
 
 
 def solution(
-    rows: Mapping[str, Sequence[tuple[str, Float[ndarray, "h w"]]]],
-    extent: tuple[float, float, float, float],
+    rows: Mapping[str, Sequence[tuple[str, Float[ndarray, "..."]]]],
+    extent: tuple[float, ...],
     axes: Sequence[str],
     *,
     title: str = "",
 ) -> Figure:
-    """Fields over a rectangle, a row for each unknown, with their values beside them.
+    """Fields over a rectangle, or over an interval as curves; a row for each unknown.
 
     Panels whose name begins with "error" have a scale of their own from zero. The others of a row share one, that of
     the panel "reference" if there is one, symmetric about zero where values of both signs occur. Cells that are not
     finite are grey.
 
     Args:
-        rows: for each unknown its panels: a name, and values whose first axis is drawn upwards.
-        extent: least and greatest coordinate along the first axis, then along the second.
-        axes: names of the two; one that is time, "t", has a scale of its own.
+        rows: for each unknown its panels: a name, and values `(h, w)` whose first axis is drawn upwards, or `(n,)`.
+        extent: least and greatest coordinate along the first axis, then along the second if there is one.
+        axes: names of the coordinates; one that is time, "t", has a scale of its own.
         title: one line above.
     """
-    bottom, top, left, right = extent
+    (bottom, top), (left, right) = extent[:2], extent[-2:]
     count = max(map(len, rows.values()))
     aspect = "auto" if "t" in axes else "equal"
     height = float(np.clip(0.85 * WIDTH * (top - bottom) / (right - left), 0.6 * WIDTH, WIDTH))
@@ -42,9 +42,14 @@ def solution(
             style = {"cmap": colors, "vmin": low, "vmax": high}
             if name.startswith("error"):
                 style = {"cmap": "magma", "vmin": 0.0, "vmax": float(np.nanmax(values)) or 1.0}
+            axis.set(title=f"{unknown}, {name}" if name else unknown, xlabel=axes[-1])
+            if len(axes) == 1:
+                axis.plot(left + (np.arange(len(values)) + 0.5) * (right - left) / len(values), values)
+                axis.set_ylim(style["vmin"], style["vmax"])
+                continue
             axis.set_facecolor("0.7")
             shown = axis.imshow(values, extent=(left, right, bottom, top), origin="lower", aspect=aspect, **style)
-            axis.set(title=f"{unknown}, {name}" if name else unknown, xlabel=axes[1], ylabel=axes[0])
+            axis.set_ylabel(axes[0])
             figure.colorbar(shown, ax=axis)
     figure.suptitle(title)
     return figure
