@@ -356,7 +356,7 @@ def kovasznay() -> Case:
     )
 
 
-CASES: dict[str, Callable[[], Case]] = {
+CASES: dict[str, Callable[..., Case]] = {
     "poisson": poisson,
     "eikonal": eikonal,
     "helmholtz": helmholtz,
