@@ -39,7 +39,7 @@ def write(
         overwrite: replace a file that exists.
 
     Raises:
-        InputError: the file exists, or cannot be written.
+        InputError: the file exists or cannot be written, or the network is of another type.
     """
     from safetensors.numpy import save
 
@@ -116,7 +116,10 @@ def umask() -> int:
 
 
 def _architecture(network: Network) -> dict[str, Any]:
-    kind = "siren" if isinstance(network, SIREN) else "relu"
+    kinds = {SIREN: "siren", ReLUMLP: "relu"}
+    if type(network) not in kinds:  # a subclass computes something else
+        raise InputError(f"a .siren file holds a SIREN or a ReLUMLP, but this network is of the type {type(network).__name__}.")
+    kind = kinds[type(network)]
     return {"type": kind, **{name: getattr(network, name) for name in (*LIMITS, *EXTRA[kind])}}
 
 

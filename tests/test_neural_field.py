@@ -122,6 +122,16 @@ def test_a_network_without_biases_is_kept(tmp_path):
     np.testing.assert_array_equal(again(jnp.ones(2)), network(jnp.ones(2)))
 
 
+def test_a_network_that_would_be_read_as_another_one_is_not_written(tmp_path):
+    class Other(ReLUMLP):
+        def __call__(self, x):
+            return -super().__call__(x)
+
+    with pytest.raises(InputError, match="a SIREN or a ReLUMLP, but this network is of the type Other"):
+        make(Other).save(tmp_path / "a.siren")
+    assert not os.listdir(tmp_path)
+
+
 def test_a_file_is_never_replaced_unasked_and_never_left_half_written(tmp_path, monkeypatch):
     path = tmp_path / "a.siren"
     make().save(path)

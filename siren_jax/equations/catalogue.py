@@ -287,8 +287,9 @@ def burgers() -> Case:
         first_omega=5.0,
         learning_rate=1e-3,
         width=64,
-        steps=3000,
-        refined=1500,
+        steps=1000,
+        refined=2500,
+        batches=4,
         axes=("t", "x"),
     )
 
