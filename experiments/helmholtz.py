@@ -26,7 +26,7 @@ class Config(solving.Config):
 
 
 QUICK = Config(share=0.1, cases=("helmholtz", "helmholtz-lens"), wavenumber=8.0, width=48, quick=True)
-SMOKE = Config(share=0.002, width=16, networks=("siren",), cases=("helmholtz-lens",), smoke=True)
+SMOKE = Config(share=0.0001, width=16, networks=("siren",), cases=("helmholtz-lens",), smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, dict[str, float]]]:

@@ -70,5 +70,7 @@ def solve(case: Case, name: str, config: Config) -> Fit:
         steps=int(np.ceil(config.share * case.steps)),
         optimizer=recipe.optimizer(network) if name == "siren" else BASELINE,
     )
-    steps = int(np.ceil(config.share * case.refined))
+    steps = round(config.share * case.refined)
+    if not steps:
+        return first
     return first.followed_by(problem.refine(first.network, key=key, batches=case.batches, steps=steps))

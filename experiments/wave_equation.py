@@ -23,7 +23,7 @@ class Config(solving.Config):
 
 
 QUICK = Config(share=0.1, width=64, quick=True)
-SMOKE = Config(share=0.002, width=16, networks=("siren",), growing=False, smoke=True)
+SMOKE = Config(share=0.0001, width=16, networks=("siren",), growing=False, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, dict[str, float]]]:

@@ -118,7 +118,9 @@ def umask() -> int:
 def _architecture(network: Network) -> dict[str, Any]:
     kinds = {SIREN: "siren", ReLUMLP: "relu"}
     if type(network) not in kinds:  # a subclass computes something else
-        raise InputError(f"a .siren file holds a SIREN or a ReLUMLP, but this network is of the type {type(network).__name__}.")
+        raise InputError(
+            f"a .siren file holds a SIREN or a ReLUMLP, but this network is of the type {type(network).__name__}."
+        )
     kind = kinds[type(network)]
     return {"type": kind, **{name: getattr(network, name) for name in (*LIMITS, *EXTRA[kind])}}
 
