@@ -36,6 +36,7 @@ from siren_jax.signals.poisson import divergence_of, solve_poisson
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     out: Path = Path("out/experiments/poisson_reconstruction")  # folder of the figures and of numbers.json
+    pictures: tuple[str, ...] = ("camera", "astronaut")  # in grey, in colour
     size: int = 256  # pixels along each side of the pictures
     width: int = 256  # units of a hidden layer
     steps: tuple[int, int] = (1000, 500)  # from the gradient, from the Laplacian
@@ -58,13 +59,15 @@ def solve(dataset: PixelDataset, target: str) -> Float[ndarray, "h w c"]:
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
-    """Fits both pictures to both targets; writes a figure and `numbers.json`; the numbers of every fit."""
+    """Fits the pictures to both targets; writes a figure and `numbers.json`; the numbers of every fit."""
     if min(config.width, *config.steps) < 1:
         raise InputError("width and steps must be at least 1; correct the settings.")
+    if unknown := set(config.pictures) - set(PICTURES):
+        raise InputError(f"{', '.join(PICTURES)} are the pictures, not {', '.join(sorted(unknown))}.")
     make_folder(config)
     rows, numbers = {}, {}
-    for picture, load in PICTURES.items():
-        image = np.atleast_3d(load()) / 255
+    for picture in config.pictures:
+        image = np.atleast_3d(PICTURES[picture]()) / 255
         dataset = PixelDataset(shrink(image.astype(np.float32), size=config.size), value_range=(0.0, 1.0))
         for target, steps in zip(("gradient", "laplacian"), config.steps, strict=True):
             recipe, quantities = TUNED[target], TARGETS[target]
@@ -108,8 +111,8 @@ def draw(rows: dict[str, list[ndarray]], numbers: dict[str, dict[str, float]], p
         shown = row[3].imshow(error, cmap="magma", vmin=0, vmax=max(1 / 255, float(np.percentile(error, 99.5))))
         figure.colorbar(shown, ax=row[3], shrink=0.9, label="mean |error|, of 1")
         row[0].set_ylabel(name)
-        row[2].set_xlabel(f"{numbers[name]['psnr_of_solve']:.1f} dB of the solve")
-        row[1].set_xlabel(f"{numbers[name]['solve_psnr_of_picture']:.3g} dB of the picture")
+        row[2].set_xlabel(f"{numbers[name]['psnr_of_solve']:.1f} dB to the solve")
+        row[1].set_xlabel(f"{numbers[name]['solve_psnr_of_picture']:.3g} dB to the picture")
     for axis, title in zip(axes[0], ("picture", "direct solve", "SIREN", "SIREN against solve"), strict=True):
         axis.set_title(title)
     for axis in axes.flat:
