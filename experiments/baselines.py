@@ -1,4 +1,6 @@
-"""Networks that a SIREN is compared with, beside `ReLUMLP`."""
+"""Networks that a SIREN is compared with: the layers of a `ReLUMLP` with other activations, or with derivatives."""
+
+from abc import abstractmethod
 
 import jax
 import jax.numpy as jnp
@@ -6,11 +8,47 @@ import jax.numpy as jnp
 from siren_jax import ReLUMLP
 
 
-class TanhMLP(ReLUMLP):
-    """The same layers with a tanh after each."""
+class _MLP(ReLUMLP):
+    """Knows its derivatives as a SIREN does, from one pass, so that a step on an equation costs as much."""
+
+    @staticmethod
+    @abstractmethod
+    def activation(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The function and its first two derivatives."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
         *hidden, output = self.layers
         for layer in hidden:
-            x = jnp.tanh(layer(x))
+            x = self.activation(layer(x))[0]
         return output(x)
+
+    def derivatives(
+        self, x: jax.Array, weights: tuple[tuple[float, ...], ...] = ()
+    ) -> tuple[jax.Array, jax.Array, list[jax.Array]]:
+        """As `SIREN.derivatives`, at one point `(d,)`."""
+        *hidden, output = self.layers
+        slopes, curvatures = jnp.eye(len(x)), [jnp.zeros(len(x))] * len(weights)
+        for layer in hidden:
+            x, first, second = self.activation(layer(x))
+            slopes = slopes @ layer.kernel[...]
+            curvatures = [
+                first * (curvature @ layer.kernel[...]) + second * (jnp.array(row) @ slopes**2)
+                for curvature, row in zip(curvatures, weights, strict=True)
+            ]
+            slopes = first * slopes
+        kernel = output.kernel[...]
+        return output(x), (slopes @ kernel).T, [curvature @ kernel for curvature in curvatures]
+
+
+class TanhMLP(_MLP):
+    @staticmethod
+    def activation(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        tanh = jnp.tanh(x)
+        first = 1 - tanh**2
+        return tanh, first, -2 * tanh * first
+
+
+class FastReLUMLP(_MLP):
+    @staticmethod
+    def activation(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return jax.nn.relu(x), (x > 0).astype(x.dtype), jnp.zeros_like(x)

@@ -10,9 +10,9 @@ import numpy as np
 import optax
 from flax import nnx
 
-from experiments.baselines import TanhMLP
+from experiments.baselines import FastReLUMLP, TanhMLP
 from experiments.run import Settings, make_folder, save_numbers
-from siren_jax import SIREN, Fit, InputError, ReLUMLP
+from siren_jax import SIREN, Fit, InputError
 from siren_jax.equations.catalogue import Case
 from siren_jax.equations.comparison import Comparison
 from siren_jax.plot import solution
@@ -59,7 +59,7 @@ def compare(cases: Mapping[str, Case], config: Config) -> dict[str, dict[str, di
 
 def solve(case: Case, name: str, config: Config) -> Fit:
     """A network of a kind fitted to a case: Adam on fresh points, then L-BFGS on fixed ones."""
-    kinds = {"siren": partial(SIREN, first_omega=case.first_omega), "tanh": TanhMLP, "relu": ReLUMLP}
+    kinds = {"siren": partial(SIREN, first_omega=case.first_omega), "tanh": TanhMLP, "relu": FastReLUMLP}
     sizes = {"width": config.width or case.width, "depth": case.depth}
     network: nnx.Module = kinds[name](len(case.domain.low), len(case.channels), **sizes, rngs=nnx.Rngs(config.seed))
     recipe = TUNED["values"]._replace(learning_rate=case.learning_rate)

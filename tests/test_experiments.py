@@ -7,15 +7,18 @@ import json
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.io
+from flax import nnx
 
 from experiments import (
     activation_spectra,
     activation_statistics,
     audio_fit,
+    baselines,
     full_waveform_inversion,
     higher_derivatives,
     image_fit,
@@ -446,3 +449,16 @@ def test_records_are_read_with_time_turned_round(tmp_path):
         scipy.io.savemat(path, {**content, **wrong})
         with pytest.raises(InputError, match=r"a\.mat"):
             full_waveform_inversion.read(path)
+
+
+@pytest.mark.parametrize("kind", [baselines.TanhMLP, baselines.FastReLUMLP])
+def test_the_derivatives_of_a_baseline_are_those_of_autodiff(kind, key):
+    network = kind(3, 2, width=8, depth=1, rngs=nnx.Rngs(0))
+    x = jax.random.normal(key, (3,))
+    value, slope, (wave, first) = jax.jit(lambda x: network.derivatives(x, ((1.0, -1.0, 2.0), (1.0, 0.0, 0.0))))(x)
+    hessian = jax.hessian(network)(x)
+    assert np.allclose(value, network(x), atol=1e-6)  # float32, as all below
+    assert np.allclose(slope, jax.jacfwd(network)(x), atol=1e-6)
+    assert np.allclose(wave, hessian[:, 0, 0] - hessian[:, 1, 1] + 2 * hessian[:, 2, 2], atol=1e-6)
+    assert np.allclose(first, hessian[:, 0, 0], atol=1e-6)
+    assert np.any(hessian) == (kind is baselines.TanhMLP)
