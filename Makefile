@@ -27,8 +27,8 @@ pictures: demo
 	for name in image_fit activation_spectra outside_the_range; do $(BIN)/python -m experiments.$$name --overwrite || exit 1; done
 	$(BIN)/python -m experiments.shape_fit --solids knot --overwrite
 	$(BIN)/python -m experiments.poisson_editing --modes paste --overwrite
-	cp out/demo/comparison.png docs/images/demo.png
-	cp out/experiments/image_fit/image_fit.png docs/images/image_fit.png
+	$(AS_JPEG) out/demo/comparison.png docs/images/demo.jpg
+	$(AS_JPEG) out/experiments/image_fit/image_fit.png docs/images/image_fit.jpg
 	$(AS_JPEG) out/experiments/shape_fit/knot_siren.png docs/images/shape_fit.jpg
 	$(AS_JPEG) out/experiments/poisson_editing/paste.png docs/images/poisson_editing.jpg
 	cp out/experiments/activation_spectra/by_layer.png docs/images/activation_spectra.png

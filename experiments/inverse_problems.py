@@ -121,7 +121,7 @@ def denoising(config: Config, image: Float[ndarray, "h w 1"]) -> Case:
     last = learn(config, supervise("value"), picture.sampler(config.batch_size), omega, picture.frame, watch=best)
     results = {"SIREN, stopped early": best.rendered, "SIREN, last": last}
     results["total variation"] = skimage.restoration.denoise_tv_chambolle(noisy, config.noise)
-    return Case(noisy, {"noisy": noisy, **results})
+    return Case(noisy, {"given": noisy, **results})
 
 
 def super_resolution(config: Config, image: Float[ndarray, "h w 1"]) -> Case:

@@ -2,7 +2,9 @@
 
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
@@ -37,16 +39,22 @@ class Reporter:
             self._bar.stop()
 
     def update(
-        self, done: float, step: int, loss: float, quality: float, steps_per_second: float, seconds_left: float
+        self, done: float, step: int, loss: float, quality: float, steps_per_second: float, seconds_left: float | None
     ) -> None:
         """Shows the share of the budget that is spent, and the state of the fit."""
         state = f"step {step:,}  loss {loss:.3g}  {self._measure.tell(quality)}"
-        line = f"{state}  {steps_per_second:.3g} steps/s  {_duration(seconds_left)} left"
+        left = "" if seconds_left is None else f"  {_duration(seconds_left)} left"
+        line = f"{state}  {steps_per_second:.3g} steps/s{left}"
         if self._bar is not None:
             self._bar.update(self._task, completed=min(done, 1.0), description=line)
         elif time.monotonic() - self._last >= PLAIN_SECONDS:
             self._last = time.monotonic()
             print(line, file=sys.stderr, flush=True)
+
+
+def status(doing: str) -> AbstractContextManager[Any]:
+    """A context that says on a terminal what takes a while."""
+    return Console(stderr=True).status(doing) if sys.stderr.isatty() else nullcontext()
 
 
 def _duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
+from siren_jax.cli.console import status
 from siren_jax.cli.options import optional
 from siren_jax.cli.picture import write_picture
 from siren_jax.cli.shape import RESOLUTION, write_mesh, write_view
@@ -90,17 +91,21 @@ class Render:
             raise InputError(f"{self.out!r} exists; choose another name, or allow it to be replaced with --overwrite.")
         field = load(self.file)
         self._check(field, suffix)
+        with status(f"rendering {self.out}"):
+            written = self._write(field, suffix)
+        print(f"{written}: {self.out}")
+        return 0
+
+    def _write(self, field: NeuralField, suffix: str) -> str:
+        """What the file that was written holds."""
         if field.kind == "sound":
             sound = excerpt(field, self.between, self.rate)
             write_sound(self.out, sound, overwrite=self.overwrite)
-            print(f"{sound.seconds:.4g} s of {self.file} at {sound.rate} Hz: {self.out}")
-            return 0
+            return f"{sound.seconds:.4g} s of {self.file} at {sound.rate} Hz"
         if field.kind == "shape":
-            self._write_shape(field, suffix)
-            return 0
+            return self._write_shape(field, suffix)
         if field.kind == "solution":
-            self._write_solution(field, suffix)
-            return 0
+            return self._write_solution(field, suffix)
         area, sides = self._area(field), self._sides(field)
         moments = self._moments(field, suffix, sides) if field.kind == "video" else None
         shape, region = (sides, area) if moments is None else ((moments.count, *sides), (moments.region, *area))
@@ -110,8 +115,7 @@ class Render:
             self._write_picture(field, shape, region)
         elif moments is not None:
             self._write_video(field, moments, sides, area)
-        print(f"{self.of} of {self.file} at {' x '.join(map(str, shape))}: {self.out}")
-        return 0
+        return f"{self.of} of {self.file} at {' x '.join(map(str, shape))}"
 
     def _check(self, field: NeuralField, suffix: str) -> None:
         """Refuses formats and options of another kind of signal."""
@@ -130,15 +134,14 @@ class Render:
         if self.at is not None and suffix not in (".png", ".npy"):
             raise InputError(f"--at takes one frame, written as .png or .npy, but --out is {self.out!r}.")
 
-    def _write_shape(self, field: NeuralField, suffix: str) -> None:
+    def _write_shape(self, field: NeuralField, suffix: str) -> str:
         resolution = RESOLUTION if self.resolution is None else self.resolution
         check_resolution(resolution)
         if self.view is not None and (suffix != ".png" or not np.isfinite(self.view).all()):
             raise InputError("--view takes two angles in degrees, for a .png.")
         if suffix == ".npy":
             self._write_array(field, (resolution,) * 3, None)
-            print(f"signed distance of {self.file} at {' x '.join([str(resolution)] * 3)}: {self.out}")
-            return
+            return f"signed distance of {self.file} at {' x '.join([str(resolution)] * 3)}"
         mesh = field.mesh(resolution)
         if not len(mesh.faces):
             raise InputError(f"{self.file!r} has no surface: its field has one sign throughout the cube.")
@@ -146,9 +149,9 @@ class Render:
             write_view(self.out, mesh, self.view, overwrite=self.overwrite)
         else:
             write_mesh(self.out, mesh, overwrite=self.overwrite)
-        print(f"surface of {self.file} at resolution {resolution}, {len(mesh.faces):,} triangles: {self.out}")
+        return f"surface of {self.file} at resolution {resolution}, {len(mesh.faces):,} triangles"
 
-    def _write_solution(self, field: NeuralField, suffix: str) -> None:
+    def _write_solution(self, field: NeuralField, suffix: str) -> str:
         """An NPY, or a figure with axes; of a solution in time and the plane at one moment."""
         frame = field.frame
         assert isinstance(frame, Grid)
@@ -176,7 +179,7 @@ class Render:
             self._check_memory(field, sides)
             values = field.render(shape, region=tuple(region)).reshape(*sides, -1)
             write_solution(self.out, field, values, self.at, overwrite=self.overwrite)
-        print(f"solution of {self.file} at {' x '.join(map(str, shape))}: {self.out}")
+        return f"solution of {self.file} at {' x '.join(map(str, shape))}"
 
     def _moments(self, field: NeuralField, suffix: str, sides: tuple[int, int]) -> Timeline:
         """The frames of a video that are asked for."""

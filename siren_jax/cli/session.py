@@ -21,6 +21,8 @@ from siren_jax.network import count_parameters
 from siren_jax.progress import Progress
 from siren_jax.storage import write_atomically
 
+FORESEEN = 0.02  # share of the budget after which it is said how long the rest takes
+
 
 class Session:
     """The outputs of one fit in one directory, and its progress on the terminal.
@@ -66,7 +68,7 @@ class Session:
         network = progress.network()
         fresh = self._estimate(network, progress.step)
         estimate = self._curve[-1][1]
-        left = progress.seconds * (1 / progress.spent - 1) if progress.spent else math.inf
+        left = progress.seconds * (1 / progress.spent - 1) if progress.spent > FORESEEN else None
         self.reporter.update(
             progress.spent, progress.step, progress.terms["loss"], estimate, 1 / progress.seconds_per_step, left
         )

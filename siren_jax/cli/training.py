@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import jax
 from flax import nnx
 
+from siren_jax.cli.console import status
 from siren_jax.cli.options import optional
 from siren_jax.cli.session import Session
 from siren_jax.cli.subject import Subject
@@ -219,7 +220,8 @@ def train(
             later = then(fitted, lambda progress: session.watch(progress._replace(step=before + progress.step)))
             fitted = fitted.followed_by(later)
     about = {"omega_from": omega_from, "learning_rate": recipe.rate(network), "seed": training.seed}
-    summary = session.finish(fitted, {**record, **about})
+    with status("measuring the result and writing it"):
+        summary = session.finish(fitted, {**record, **about})
     tell(subject, summary, fitted.message)
     if output.json:
         print(json.dumps(summary))

@@ -69,10 +69,13 @@ def _spectrogram(wave: Float[ndarray, "n"], rate: int) -> tuple[tuple[float, flo
     import scipy.signal
 
     window = int(min(len(wave), max(16, WINDOW * rate)))
-    hop = max(window // 2, len(wave) // COLUMNS)
+    hop = max(1, window // 2, len(wave) // COLUMNS)
+    before = window // 2  # so that the first window is about the first sample, and the last one about the last
+    wave = np.pad(wave, (before, window + (-len(wave)) % hop), mode="symmetric")
     frequencies, times, power = scipy.signal.spectrogram(
         wave, rate, nperseg=window, noverlap=max(0, window - hop), mode="psd", scaling="spectrum"
     )
+    times = times - before / rate
     if hop > window:  # windows lie side by side; every so many-th is shown
         times, power = times[:: hop // window], power[:, :: hop // window]
     half = (times[1] - times[0] if len(times) > 1 else window / rate) / 2

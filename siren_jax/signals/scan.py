@@ -153,6 +153,7 @@ def _usable(points: Float[ndarray, "n 3"]) -> Bool[ndarray, "n"]:
 
 
 def _warn_or_refuse(path: str, dropped: int, total: int, what: str) -> None:
+    found = f"{dropped:,} of {total:,} {what}"
     if dropped == total:
-        raise InputError(f"{path!r} cannot be used: all {total:,} {what}.")
-    warnings.warn(f"{dropped:,} of {total:,} {what}: they are left out of {path!r}.", stacklevel=5)
+        raise InputError(f"{path!r} cannot be used: {found}.")
+    warnings.warn(f"{found}: they are left out of {path!r}.", stacklevel=5)
