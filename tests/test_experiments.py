@@ -327,7 +327,7 @@ def test_every_method_of_an_inverse_problem_is_judged(run):
     assert list(numbers) == ["inpainting", "denoising", "super_resolution"]
     for methods in numbers.values():
         assert all(10 < row["psnr"] < 40 and -1 <= row["ssim"] <= 1 for row in methods.values())
-    noise = numbers["denoising"]["noisy"]["psnr"]
+    noise = numbers["denoising"]["given"]["psnr"]
     assert abs(noise - 20) < 10 / np.log(10) * 5 * np.sqrt(2 / 32**2)  # five standard errors of a mean of squares
 
 
