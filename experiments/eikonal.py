@@ -20,7 +20,7 @@ class Config(solving.Config):
     out: Path = Path("out/experiments/eikonal")  # folder of the figures and of numbers.json
 
 
-QUICK = Config(share=0.6, quick=True)
+QUICK = Config(share=0.6, networks=("siren", "tanh"), quick=True)
 SMOKE = Config(share=0.0001, width=16, networks=("siren",), smoke=True)
 
 

@@ -25,7 +25,14 @@ class Config(solving.Config):
     wavenumber: float = 20.0  # k, in radians for each unit of the square from -1 to 1
 
 
-QUICK = Config(share=0.1, cases=("helmholtz", "helmholtz-lens"), wavenumber=8.0, width=48, quick=True)
+QUICK = Config(
+    share=0.2,
+    networks=("siren", "tanh"),
+    cases=("helmholtz", "helmholtz-lens"),
+    wavenumber=8.0,
+    width=48,
+    quick=True,
+)
 SMOKE = Config(share=0.0001, width=16, networks=("siren",), cases=("helmholtz-lens",), smoke=True)
 
 

@@ -24,7 +24,7 @@ class Config(solving.Config):
     networks: tuple[str, ...] = ("siren", "tanh")  # those of the first case; the others are of the first alone
 
 
-QUICK = Config(share=0.1, quick=True)
+QUICK = Config(share=0.1, networks=("siren",), quick=True)
 SMOKE = Config(share=0.0001, width=16, networks=("siren",), cases=("kovasznay",), smoke=True)
 
 

@@ -61,7 +61,8 @@ def solve(case: Case, name: str, config: Config) -> Fit:
     """A network of a kind fitted to a case: Adam on fresh points, then L-BFGS on fixed ones."""
     kinds = {"siren": partial(SIREN, first_omega=case.first_omega), "tanh": TanhMLP, "relu": FastReLUMLP}
     sizes = {"width": config.width or case.width, "depth": case.depth}
-    network: nnx.Module = kinds[name](len(case.domain.low), len(case.channels), **sizes, rngs=nnx.Rngs(config.seed))
+    plain = kinds[name](len(case.domain.low), len(case.channels), **sizes, rngs=nnx.Rngs(config.seed))
+    network = case.ansatz(plain) if case.ansatz else plain
     recipe = TUNED["values"]._replace(learning_rate=case.learning_rate)
     problem, key = case.problem, jax.random.key(config.seed)
     first = problem.fit(

@@ -22,7 +22,7 @@ class Config(solving.Config):
     growing: bool = True  # whether a network is fitted to a growing span of time as well
 
 
-QUICK = Config(share=0.1, width=64, quick=True)
+QUICK = Config(share=0.3, width=64, networks=("siren", "tanh"), growing=False, quick=True)
 SMOKE = Config(share=0.0001, width=16, networks=("siren",), growing=False, smoke=True)
 
 

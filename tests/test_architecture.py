@@ -32,21 +32,22 @@ ALLOWED = {
     "fit": ("_types progress recipes step tiles", f"{ARRAYS} flax optax"),
     "refine": ("_types fit progress recipes tiles", f"{ARRAYS} flax optax"),
     "equations": (
-        "equations.coefficients equations.domains equations.problem equations.regions equations.solution "
-        "equations.terms",
+        "equations.distillation equations.domains equations.problem equations.regions equations.solution "
+        "equations.terms equations.unknowns",
         "",
     ),
     "equations.regions": ("equations.tracing errors", ARRAYS),
     "equations.domains": ("equations.regions errors", ARRAYS),
     "equations.terms": ("_types equations.domains equations.regions errors operators", f"{ARRAYS} scipy"),
     "equations.catalogue": (
-        "_types equations.domains equations.problem equations.terms operators references",
-        f"{ARRAYS} scipy",
+        "_types equations.domains equations.problem equations.terms equations.unknowns operators references",
+        f"{ARRAYS} flax scipy",
     ),
-    "equations.coefficients": ("_types errors operators", f"{ARRAYS} flax"),
+    "equations.unknowns": ("_types errors operators", f"{ARRAYS} flax"),
+    "equations.distillation": ("_types equations.domains equations.problem equations.terms fit", "flax jax"),
     "equations.comparison": ("_types equations.catalogue equations.solution tiles", ARRAYS),
     "equations.solution": (
-        "equations.coefficients equations.domains errors network neural_field signals.grid",
+        "equations.domains equations.unknowns errors network neural_field signals.grid",
         "flax numpy",
     ),
     "equations.tracing": ("errors", ARRAYS),

@@ -5,11 +5,13 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
 from siren_jax import SIREN, InputError, ReLUMLP, jacobian, laplacian, load, second_derivatives
 from siren_jax.equations import (
+    Ansatz,
     Box,
     Disk,
     Interval,
@@ -17,6 +19,7 @@ from siren_jax.equations import (
     WithCoefficients,
     boundary,
     dirichlet,
+    distil,
     equation,
     initial,
     known,
@@ -253,6 +256,61 @@ def test_any_network_has_coefficients_beside_it(activation, key):
     beside = WithCoefficients(plain, speed=3.0)
     scaled = means([equation(lambda u, x: u["speed"] * residual(u, x), SQUARE, points=8)], beside)["equation"]
     assert scaled == pytest.approx(9 * means([equation(residual, SQUARE, points=8)], plain)["equation"], rel=1e-5)
+
+
+def wavy(size):
+    """A field of two channels that is neither polynomial nor separable, and a factor of the same kind."""
+    field = lambda x: jnp.stack([jnp.sin(size * x[0] * x[1]), jnp.exp(x[0] - x[1] ** 2)])
+    return field, lambda x: jnp.cos(x[0] + size * x[1]) * x[1]
+
+
+@pytest.mark.parametrize("kind", [SIREN, ReLUMLP])
+def test_an_ansatz_has_the_derivatives_of_what_it_says(kind, key, float64):
+    offset, factor = wavy(3.0)
+    network = float64(kind(2, 2, width=6, depth=1, rngs=nnx.Rngs(0)))
+    ansatz = Ansatz(network, offset=offset, factor=factor)
+    said = lambda x: offset(x) + factor(x) * network(x)
+    rows = ((1.0, -2.0), (0.0, 3.0))
+
+    @jax.jit
+    @jax.vmap
+    def both(x):
+        curvatures = jnp.einsum("cii,ri->rc", jax.hessian(said)(x), jnp.array(rows))
+        return ansatz.derivatives(x, rows), (said(x), jax.jacobian(said)(x), list(curvatures))
+
+    points = jax.random.normal(key, (4, 2), jnp.float64)
+    found, expected = both(points)
+    for ours, exact in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        assert np.allclose(ours, exact, rtol=1e-10)
+    assert np.allclose(ansatz(points.reshape(2, 2, 2)).reshape(4, 2), expected[0], rtol=1e-12)
+
+
+def test_conditions_of_an_ansatz_hold_before_a_fit_and_after(key):
+    # Heat in a rod of cold ends: they and its start by construction.
+    warm = lambda x: jnp.cos(math.pi * x[1:] / 2)
+    ansatz = Ansatz(
+        SIREN(2, 1, width=16, depth=1, first_omega=2.0, rngs=nnx.Rngs(0)),
+        offset=warm,
+        factor=lambda x: x[0] * (1 - x[1] ** 2),
+    )
+    heat = lambda u, x: jacobian(u)(x)[:, 0] - 0.2 * second_derivatives(u)(x)[:, 1]
+    problem = Problem([equation(heat, TIMED, points=256)])
+    fitted = problem.fit(ansatz, key=key, steps=300, optimizer=optax.adam(3e-3)).network
+    line = jnp.linspace(-1, 1, 33)
+    for u in (ansatz, fitted):
+        start, end = jnp.stack([0 * line, line], axis=-1), jnp.stack([line + 1, 0 * line - 1], axis=-1)
+        assert np.allclose(u(start), jax.vmap(warm)(start), atol=1e-6)  # float32
+        assert np.abs(u(end)).max() < 1e-6
+    points = jax.random.uniform(key, (200, 2), minval=jnp.array([0.0, -1.0]), maxval=jnp.array([2.0, 1.0]))
+    exact = jax.vmap(lambda x: warm(x) * jnp.exp(-0.2 * (math.pi / 2) ** 2 * x[0]))(points)
+    error = lambda u: float(jnp.linalg.norm(u(points) - exact) / jnp.linalg.norm(exact))
+    assert error(ansatz) > 0.3
+    assert error(fitted) < 0.01
+    kept = distil(fitted, fitted.network, TIMED, key=key, steps=300, refined=100).network
+    assert isinstance(kept, SIREN)
+    assert np.linalg.norm(kept(points) - fitted(points)) < 0.02 * np.linalg.norm(exact)
+    with pytest.raises(InputError, match="keep a SIREN that `distil` has fitted"):
+        solution(fitted, TIMED)
 
 
 def test_a_solution_is_kept_with_its_domain_and_coefficients(tmp_path):

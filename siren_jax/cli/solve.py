@@ -10,6 +10,7 @@ import tyro
 from siren_jax.cli.options import optional
 from siren_jax.cli.solution import Solution
 from siren_jax.cli.training import Output, Training, check_positive, train
+from siren_jax.equations import Ansatz, distil
 from siren_jax.equations.catalogue import CASES
 from siren_jax.errors import InputError
 from siren_jax.fit import Fit
@@ -64,6 +65,14 @@ class Solve:
                 watch=watch,
             )
 
+        def plain(fitted: Fit) -> Fit:
+            """That of a plain network with the same values."""
+            assert isinstance(fitted.network, Ansatz)
+            start, key = fitted.network.network, jax.random.key(training.seed)
+            optimizer = training.recipe(base).optimizer(start)
+            same = distil(fitted.network, start, case.domain, key=key, optimizer=optimizer)
+            return replace(fitted, network=same.network)
+
         return train(
             Solution(case),
             self.name,
@@ -74,5 +83,7 @@ class Solve:
             width=case.width,
             depth=case.depth,
             target=self.target_error,
+            unknown=case.ansatz or (lambda network: network),
             then=polish if refined or seconds else None,
+            kept=plain if case.ansatz else None,
         )

@@ -175,7 +175,9 @@ def train(
     width: int = 256,
     depth: int = DEPTH,
     target: float | None = None,
+    unknown: Callable[[Network], nnx.Module] = lambda network: network,
     then: Callable[[Fit, Callable[[Progress], Any]], Fit] | None = None,
+    kept: Callable[[Fit], Fit] | None = None,
 ) -> int:
     """Fits a network to a subject, writes and tells what came of it; the command's exit code.
 
@@ -189,7 +191,9 @@ def train(
         width: units of a hidden layer, unless the options have another number.
         depth: hidden layers after the first, likewise.
         target: of the subject's measure, at which the fit stops.
+        unknown: what is fitted, made of the network.
         then: a second phase, of the fit so far and what it shall be watched with.
+        kept: the fit of a network that a file can hold, where the unknown is none.
     """
     sample = subject.sampler(training.batch(subject.points, recipe))
     network, omega_from = training.network(subject, recipe, *training.sizes(width, depth))
@@ -204,7 +208,7 @@ def train(
     )
     with session.reporter:
         fitted = fit(
-            network,
+            unknown(network),
             subject.objective,
             sample,
             key=jax.random.key(training.seed),
@@ -221,6 +225,8 @@ def train(
             fitted = fitted.followed_by(later)
     about = {"omega_from": omega_from, "learning_rate": recipe.rate(network), "seed": training.seed}
     with status("measuring the result and writing it"):
+        if kept is not None:
+            fitted = kept(fitted)
         summary = session.finish(fitted, {**record, **about})
     tell(subject, summary, fitted.message)
     if output.json:

@@ -10,7 +10,7 @@ A problem is its terms, the equation and its conditions, each a residual of a fi
     solution = problem.fit(network, key=key, steps=2000).network
 """
 
-from siren_jax.equations.coefficients import WithCoefficients as WithCoefficients
+from siren_jax.equations.distillation import distil as distil
 from siren_jax.equations.domains import Ball as Ball
 from siren_jax.equations.domains import Box as Box
 from siren_jax.equations.domains import Difference as Difference
@@ -30,3 +30,5 @@ from siren_jax.equations.terms import known as known
 from siren_jax.equations.terms import neumann as neumann
 from siren_jax.equations.terms import periodic as periodic
 from siren_jax.equations.terms import robin as robin
+from siren_jax.equations.unknowns import Ansatz as Ansatz
+from siren_jax.equations.unknowns import WithCoefficients as WithCoefficients

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from siren_jax.equations.coefficients import WithCoefficients
 from siren_jax.equations.domains import Domain
+from siren_jax.equations.unknowns import WithCoefficients
 from siren_jax.errors import InputError
 from siren_jax.network import SIREN, ReLUMLP
 from siren_jax.neural_field import NeuralField
@@ -44,7 +44,8 @@ def solution(network: nnx.Module, domain: Domain, *, record: Mapping[str, Any] |
         network = network.network
     if type(network) not in (SIREN, ReLUMLP):
         raise InputError(
-            f"a solution is kept as a SIREN or a ReLUMLP, but this network is of {type(network)}; evaluate it as it is."
+            f"a solution is kept as a SIREN or a ReLUMLP, but this network is of {type(network)}; evaluate it as it "
+            "is, or keep a SIREN that `distil` has fitted to its values."
         )
     assert isinstance(network, SIREN | ReLUMLP)
     if network.in_features != len(domain.low):
