@@ -19,7 +19,7 @@ PLACES = {
     "helmholtz-lens": (0.0625, 0.3125),
     "wave": (0.2, 0.1, 0.18),
     "burgers": (0.2, 0.3),
-    "allen-cahn": (0.3, 0.1),
+    "allen-cahn": (0.3, 0.6),
     "kovasznay": (0.2, 0.3),
 }
 SPACING = {"helmholtz-lens": 1 / 128}  # that of the grid of its reference
