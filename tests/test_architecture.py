@@ -29,7 +29,7 @@ ALLOWED = {
     "step": ("_types tiles", f"{ARRAYS} flax optax"),
     "progress": ("", "flax numpy"),
     "recipes": ("", "jax optax"),
-    "fit": ("_types progress recipes step tiles", f"{ARRAYS} flax optax"),
+    "fit": ("_types checkpoints errors progress recipes step tiles", f"{ARRAYS} flax optax"),
     "refine": ("_types fit progress recipes tiles", f"{ARRAYS} flax optax"),
     "equations": (
         "equations.distillation equations.domains equations.problem equations.regions equations.solution "
@@ -93,6 +93,7 @@ ALLOWED = {
     "references.helmholtz": ("", "jaxtyping numpy scipy"),
     "references.kovasznay": ("", "jaxtyping numpy"),
     "references.wave": ("", "jaxtyping numpy scipy"),
+    "checkpoints": ("errors storage", "filelock orbax"),
     "storage": ("errors network", f"{ARRAYS} flax safetensors"),
     "neural_field": (
         "_types errors level_set network operators signals.grid signals.mesh signals.placement storage tiles",
@@ -114,7 +115,7 @@ ALLOWED = {
     "plot.video": ("", "*"),
 }
 FRONT = set(ALLOWED) - {"_types"}  # the command and the package itself may import everything public
-HEAVY = {"PIL", "skimage", "soundfile", "av", "trimesh", "tensorboardX", "torch"}  # only inside a function
+HEAVY = {"PIL", "skimage", "soundfile", "av", "trimesh", "tensorboardX", "torch", "orbax"}  # only inside a function
 
 
 def modules(package: Path) -> dict[str, ast.Module]:

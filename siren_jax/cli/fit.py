@@ -86,11 +86,11 @@ class Fit:
         }
         record = {"target": self.target, "recipe": self.recipe}
         return train(
+            self,
+            {"file": path},
             subject,
             name,
             recipe,
-            self.training,
-            self.output,
             record,
             width=width,
             target=targets[subject.measure.name],

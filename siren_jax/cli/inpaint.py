@@ -66,7 +66,8 @@ class Inpaint:
         subject = Gaps(picture, self.prior if weight else "none", weight, judged_everywhere=kept is not None)
         record = {"prior": self.prior, "prior_weight": weight, "known": float(known.mean())}
         recipe, target = self.training.recipe(TUNED_INPAINTING), self.training.target_psnr
-        return train(subject, name, recipe, self.training, self.output, record, target=target)
+        files = {"file": self.file, **({} if self.mask is None else {"mask": self.mask})}
+        return train(self, files, subject, name, recipe, record, target=target)
 
     def _known(self, shape: tuple[int, ...], kept: float | None) -> Bool[ndarray, "h w"]:
         if kept is not None:
