@@ -185,6 +185,10 @@ def test_a_truncated_wav_is_refused_by_scipy_too(monkeypatch, tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF\x00\x00\x00\x00WAVEfmt ")
     with pytest.raises(InputError, match="damaged"):
         load_sound(tmp_path / "a.wav")
+    scipy.io.wavfile.write(tmp_path / "a.wav", RATE, np.zeros((9, 2), np.int16))
+    (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:-2])
+    with pytest.raises(InputError, match="damaged"), pytest.warns(UserWarning, match="80 bytes are promised, 78"):
+        load_sound(tmp_path / "a.wav")
 
 
 def test_another_format_without_the_extra_names_it(monkeypatch, tmp_path):

@@ -55,13 +55,13 @@ def load_sound(
     check_file(path, "a sound file")
     if downsample < 1:
         raise InputError(f"downsample must be at least 1, but is {downsample}.")
+    if (promised := _promised_bytes(path)) > (size := os.path.getsize(path)) + 1:  # an odd last chunk may lack its pad
+        warnings.warn(f"{path!r} is cut short: {promised:,} bytes are promised, {size:,} are there.", stacklevel=2)
     samples, rate = (_read if _has_soundfile() or not _is_wav(path) else _read_wav)(path, between)
     if len(samples) < 2:
         raise InputError(f"a sound has at least 2 samples, but {path!r} has {len(samples)}.")
     if not np.isfinite(samples).all():
         raise InputError(f"{path!r} is damaged: it holds samples that are NaN or infinite.")
-    if (promised := _promised_bytes(path)) > (size := os.path.getsize(path)) + 1:  # an odd last chunk may lack its pad
-        warnings.warn(f"{path!r} is cut short: {promised:,} bytes are promised, {size:,} are there.", stacklevel=2)
     loud = np.abs(samples)
     if (share := np.mean((loud >= FULL_SCALE) & (loud <= 1))) > 1e-3:
         warnings.warn(f"{path!r} is clipped: {100 * share:.2g} % of its samples are at full scale.", stacklevel=2)
