@@ -17,7 +17,7 @@ from siren_jax.errors import InputError
 from siren_jax.signals.files import check_file
 from siren_jax.signals.image import MAX_PIXELS, shrunk_sides
 
-MAX_BYTES = 2**30  # of decoded frames; decoding and fitting need as much again
+MAX_BYTES = 2**30  # of decoded frames; decoding and fitting need as much again, each
 MAX_FRAMES = 2**24
 GIF = b"GIF8"
 GIF_MILLISECONDS = 100  # of a frame of a GIF that has no duration, as browsers show it
