@@ -41,7 +41,8 @@ class Fit:
 
     file: Annotated[tyro.conf.Positional[str | None], optional("[FILE]", "scikit-image's photograph camera")] = None
     """Picture: grey, RGB or RGBA, 8 or 16 bits. Sound: WAV, FLAC or OGG, any channels and rate. Video: MP4, GIF
-    and what else FFmpeg reads. Shape: PLY, OBJ, STL or XYZ, a mesh or a cloud of points."""
+    and what else FFmpeg reads, up to 1 GiB of frames, which memory holds three times. Shape: PLY, OBJ, STL or XYZ, a
+    mesh or a cloud of points."""
     target: Literal["values", "gradient", "laplacian", "mixed"] = "values"
     """What the network is trained on, of a picture. `mixed` is all three, weighed by --weights."""
     weights: Annotated[tuple[float, float, float], tyro.conf.arg(metavar="VALUE GRADIENT LAPLACIAN")] = (1.0, 0.1, 0.01)

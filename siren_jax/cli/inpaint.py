@@ -121,7 +121,8 @@ class Gaps(Sampled):
         known = float(self._picture.known.mean())
         omega, reason = choose_omega(self._picture.filled(), self.dataset.frame)
         # Samples at random, a part p of all, resolve frequencies lower by √p.
-        return OmegaChoice(float(f"{omega * known**0.5:.2g}"), f"{reason}; {100 * known:.3g} % of the pixels are known")
+        text = f"√{known:.3g} times {reason}; {100 * known:.3g} % of the pixels are known"
+        return OmegaChoice(float(f"{omega * known**0.5:.2g}"), text)
 
     def sampler(self, batch_size: int) -> Partial:
         return self.dataset.sampler(batch_size)
