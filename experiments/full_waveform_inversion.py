@@ -33,7 +33,7 @@ from numpy import ndarray
 
 from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, fit, jacobian, references, second_derivatives
-from siren_jax.equations import Box, Problem, WithCoefficients, equation, known
+from siren_jax.equations import Box, ComplexField, Problem, WithCoefficients, equation, known
 from siren_jax.equations.catalogue import absorbing_layer
 from siren_jax.recipes import TUNED
 from siren_jax.refine import refine
@@ -144,7 +144,8 @@ def invert(records: Records, config: Config) -> tuple[WithCoefficients, float]:
     joined = lambda channels: channels[:count] + 1j * channels[count : 2 * count]
 
     def wave(u: Any, x: Array, free: Array) -> Array:
-        value, slope, second = (SIZE * joined(part) for part in (u(x), jacobian(u)(x), second_derivatives(u)(x)))
+        v = ComplexField(u, count)
+        value, slope, second = (SIZE * part for part in (v(x), jacobian(v)(x), second_derivatives(v)(x)))
         e, e_slope = absorbing_layer(x)
         ratio = jnp.stack([e[1] / e[0], e[0] / e[1]])
         flow = jnp.sum(ratio * second - ratio * e_slope / e * slope, axis=1)
@@ -155,7 +156,7 @@ def invert(records: Records, config: Config) -> tuple[WithCoefficients, float]:
     def record(u: Any, x: Array, both: Array) -> Array:
         free, field = both
         factor = u["real"] + 1j * u["imaginary"] if config.records else 1.0
-        return (SIZE * joined(u(x)) + joined(free) - factor * joined(field)) / SIZE
+        return (SIZE * ComplexField(u, count)(x) + joined(free) - factor * joined(field)) / SIZE
 
     def variation(u: Any, x: Array) -> Array:
         return jnp.sqrt(jnp.sum(jacobian(u)(x)[-1] ** 2) + 1e-4)

@@ -31,4 +31,5 @@ from siren_jax.equations.terms import neumann as neumann
 from siren_jax.equations.terms import periodic as periodic
 from siren_jax.equations.terms import robin as robin
 from siren_jax.equations.unknowns import Ansatz as Ansatz
+from siren_jax.equations.unknowns import ComplexField as ComplexField
 from siren_jax.equations.unknowns import WithCoefficients as WithCoefficients
