@@ -32,15 +32,21 @@ ALLOWED = {
     "fit": ("_types progress recipes step tiles", f"{ARRAYS} flax optax"),
     "refine": ("_types fit progress recipes tiles", f"{ARRAYS} flax optax"),
     "equations": (
-        "equations.distillation equations.domains equations.problem equations.regions equations.solution "
-        "equations.terms equations.unknowns",
+        "equations.conditions equations.distillation equations.domains equations.problem equations.regions "
+        "equations.solution equations.terms equations.unknowns",
         "",
     ),
     "equations.regions": ("equations.tracing errors", ARRAYS),
     "equations.domains": ("equations.regions errors", ARRAYS),
-    "equations.terms": ("_types equations.domains equations.regions errors operators", f"{ARRAYS} scipy"),
+    "equations.sampling": ("equations.regions errors", f"{ARRAYS} scipy"),
+    "equations.terms": ("_types equations.domains equations.sampling errors", ARRAYS),
+    "equations.conditions": (
+        "_types equations.domains equations.sampling equations.terms errors operators",
+        ARRAYS,
+    ),
     "equations.catalogue": (
-        "_types equations.domains equations.problem equations.terms equations.unknowns operators references",
+        "_types equations.conditions equations.domains equations.problem equations.terms equations.unknowns operators "
+        "references",
         f"{ARRAYS} flax scipy",
     ),
     "equations.unknowns": ("_types errors operators", f"{ARRAYS} flax"),

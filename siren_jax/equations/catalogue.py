@@ -14,9 +14,10 @@ from numpy import ndarray
 
 from siren_jax import references
 from siren_jax._types import Field
+from siren_jax.equations.conditions import boundary, dirichlet, initial, neumann
 from siren_jax.equations.domains import Box, Disk, Domain, Interval
 from siren_jax.equations.problem import Problem
-from siren_jax.equations.terms import boundary, dirichlet, equation, initial, neumann
+from siren_jax.equations.terms import equation
 from siren_jax.equations.unknowns import Ansatz, ComplexField
 from siren_jax.operators import gradient, jacobian, laplacian, second_derivatives
 
