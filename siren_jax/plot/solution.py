@@ -50,7 +50,7 @@ def solution(
             axis.set_facecolor("0.7")
             shown = axis.imshow(values, extent=(left, right, bottom, top), origin="lower", aspect=aspect, **style)
             axis.set_ylabel(axes[0])
-            figure.colorbar(shown, ax=axis)
+            figure.colorbar(shown, cax=axis.inset_axes((1.04, 0, 0.05, 1)))  # as high as the panel
     figure.suptitle(title)
     return figure
 
