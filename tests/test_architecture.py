@@ -51,7 +51,7 @@ ALLOWED = {
     ),
     "equations.unknowns": ("_types errors operators", f"{ARRAYS} flax"),
     "equations.distillation": ("_types equations.domains equations.problem equations.terms fit", "flax jax"),
-    "equations.comparison": ("_types equations.catalogue equations.solution tiles", ARRAYS),
+    "equations.comparison": ("_types equations.catalogue equations.solution signals.grid tiles", ARRAYS),
     "equations.solution": (
         "equations.domains equations.unknowns errors network neural_field signals.grid",
         "flax numpy",

@@ -73,6 +73,8 @@ def test_a_moment_of_a_solution_in_time_is_rendered(wave, monkeypatch, capsys):
     found = np.load("u.npy")
     assert found.shape == (1, 4, 6, 1)
     assert np.allclose(found, load("out/wave.siren")(points.astype(np.float32)), atol=1e-5)  # float32
+    assert main(["render", "out/wave.siren", "--at", "0.1", "--out", "whole.npy"]) == 0
+    assert np.load("whole.npy").shape == (1, 200, 200, 1)  # as fine as a solution in the plane
     assert main(["render", "out/wave.siren", "--out", "u.png"]) == 2
     assert "tell which with --at" in capsys.readouterr().err
     assert main(["render", "out/wave.siren", "--at", "0.5", "--out", "u.png"]) == 2

@@ -18,6 +18,7 @@ from siren_jax.cli.solution import write_solution
 from siren_jax.cli.sound import excerpt, write_sound
 from siren_jax.cli.timeline import Timeline, timeline
 from siren_jax.cli.video import as_bytes, frame_at, write_video
+from siren_jax.equations.solution import moment_of
 from siren_jax.errors import InputError
 from siren_jax.level_set import check_resolution
 from siren_jax.neural_field import NeuralField, load
@@ -160,24 +161,23 @@ class Render:
                 f"solutions of two or three coordinates are drawn, but {self.file!r} has {len(frame.shape)}; "
                 "in Python, siren_jax.load(file).render() has its values."
             )
-        sides = self._sides(field)
-        timed, before = len(frame.shape) == 3, frame.shape[:-2]
-        region = [(0.0, float(n)) for n in before] + [(0.0, float(n)) for n in frame.shape[-2:]]
+        timed = len(frame.shape) == 3
         if self.at is not None:
             if not timed:
                 raise InputError(f"--at takes a moment of a solution in time and the plane; {self.file!r} is none.")
             if not frame.low[0] <= self.at <= frame.high[0]:
                 raise InputError(f"--at takes a time from {frame.low[0]:g} to {frame.high[0]:g}, but is {self.at:g}.")
-            moment = float(frame.indices(np.array([self.at, *frame.low[1:]]))[0])
-            region[0], before = (moment, moment + 1), (1,)
+            frame = moment_of(frame, self.at)
+            field = replace(field, frame=frame)
         elif timed and suffix == ".png":
             raise InputError("a PNG holds one moment of a solution in time: tell which with --at.")
-        shape = (*before, *sides)
+        sides = self._sides(field)
+        shape = (*frame.shape[:-2], *sides)
         if suffix == ".npy":
-            self._write_array(field, shape, tuple(region))
+            self._write_array(field, shape, None)
         else:
             self._check_memory(field, sides)
-            values = field.render(shape, region=tuple(region)).reshape(*sides, -1)
+            values = field.render(shape).reshape(*sides, -1)
             write_solution(self.out, field, values, self.at, overwrite=self.overwrite)
         return f"solution of {self.file} at {' x '.join(map(str, shape))}"
 
