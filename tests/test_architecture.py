@@ -189,6 +189,13 @@ def test_every_row_of_the_table_is_a_module():
     assert set(ALLOWED) <= set(modules(PACKAGE))
 
 
+def test_the_contributor_is_told_of_every_room():
+    told = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    rooms = {f"`{name}/`" if (PACKAGE / name).is_dir() else f"`{name}`" for name in {n.split(".")[0] for n in FRONT}}
+    parts = {f"`{name.split('.')[1]}`" for name in FRONT if name.startswith(("signals.", "equations."))}
+    assert {name for name in rooms | parts if name not in told} == set()
+
+
 def test_the_table_has_no_circles():
     # A package folder may import its parts; its parts import each other, never the folder.
     graphlib.TopologicalSorter({name: ours.split() for name, (ours, _) in ALLOWED.items()}).prepare()
