@@ -41,7 +41,7 @@ ALLOWED = {
     "equations.sampling": ("equations.regions errors", f"{ARRAYS} scipy"),
     "equations.terms": ("_types equations.domains equations.sampling errors", ARRAYS),
     "equations.conditions": (
-        "_types equations.domains equations.sampling equations.terms errors operators",
+        "_types equations.domains equations.sampling equations.terms equations.unknowns errors operators",
         ARRAYS,
     ),
     "equations.catalogue": (

@@ -36,6 +36,8 @@ SQUARE, DISK, LINE = Box((-1, -1), (1, 1)), Disk((0, 0), 2), Interval(-1, 1)
 TIMED = LINE.during(0, 2)
 HARMONIC = lambda x: (x[0] ** 2 - x[1] ** 2)[None]
 SWING = lambda x: (jnp.sin(math.pi * x[1]) * jnp.cos(math.pi * x[0]))[None]  # of u_tt = u_xx
+OUTGOING_VALUE = lambda x: jnp.exp(3j * x[0])
+OUTGOING = lambda x: jnp.stack([jnp.cos(3 * x[0]), jnp.sin(3 * x[0])])
 WAVE = lambda u, x: laplacian(u, weights=(1, -1))(x)
 
 
@@ -54,6 +56,9 @@ def means(terms, field, step=0):
         (dirichlet(1.0, SQUARE, where=lambda x: x[0] == 1), lambda x: x[:1] ** 3),
         (neumann(lambda x: 2 * HARMONIC(x) / 2, DISK), HARMONIC),  # of degree 2, on radius 2: r ∂u/∂r = 2u
         (robin(lambda x: 3 * HARMONIC(x), 2.0, DISK), HARMONIC),
+        (dirichlet(OUTGOING_VALUE, SQUARE), OUTGOING),
+        (neumann(lambda x: 3j * x[0] / 2 * OUTGOING_VALUE(x), DISK), OUTGOING),
+        (robin(0.0, -3j, SQUARE, where=lambda x: x[0] == 1), OUTGOING),
         (periodic(TIMED, 1), SWING),
         (initial(lambda x: jnp.sin(math.pi * x[1:]), TIMED, velocity=0.0), SWING),
         (initial(0.0, TIMED), lambda x: x[:1] * x[1:]),

@@ -11,11 +11,12 @@ from siren_jax._types import Field
 from siren_jax.equations.domains import Box, Domain, SpaceTime
 from siren_jax.equations.sampling import draws
 from siren_jax.equations.terms import Residual, Term
+from siren_jax.equations.unknowns import ComplexField
 from siren_jax.errors import InputError
 from siren_jax.operators import jacobian, value_jacobian
 
 Value = Callable[[Float[Array, "d"]], Any] | Any
-"""What is asked for at a point: a number, or a function of the point."""
+"""What is asked for at a point: a number, or a function of the point; a complex one is of a `ComplexField`."""
 Condition = Callable[[Float[Array, "d"]], Any]
 """On a point: whether it is meant."""
 
@@ -68,11 +69,16 @@ def dirichlet(
     """u = value on the boundary.
 
     Args:
-        value: a number for all channels, several, or a function of the point.
+        value: a number for all channels, several, or a function of the point; a complex one is of `ComplexField(u)`.
         domain: as in `boundary`, with all that follow.
     """
+
+    def residual(u: Field, x: Array, normal: Array) -> Array:
+        v, wanted = _asked(u, x, value)
+        return v(x) - wanted
+
     return boundary(
-        lambda u, x, normal: u(x) - _at(value, x, u(x)),
+        residual,
         domain,
         where=where,
         points=points,
@@ -95,8 +101,13 @@ def neumann(
     sampler: str = "uniform",
 ) -> Term:
     """∂u/∂n = value on the boundary, n outwards. Arguments as in `dirichlet`."""
+
+    def residual(u: Field, x: Array, normal: Array) -> Array:
+        v, wanted = _asked(u, x, value)
+        return _along(normal, v, x) - wanted
+
     return boundary(
-        lambda u, x, normal: _along(normal, u, x) - _at(value, x, u(x)),
+        residual,
         domain,
         where=where,
         points=points,
@@ -119,9 +130,17 @@ def robin(
     power: Literal[1, 2] = 2,
     sampler: str = "uniform",
 ) -> Term:
-    """∂u/∂n + factor·u = value on the boundary, n outwards. Arguments as in `dirichlet`."""
+    """∂u/∂n + factor·u = value on the boundary, n outwards. Arguments as in `dirichlet`.
+
+    With value=0 and factor=-1j * k a wave exp(ikx - iωt) leaves at a right angle: Sommerfeld's condition.
+    """
+
+    def residual(u: Field, x: Array, normal: Array) -> Array:
+        v, wanted, share = _asked(u, x, value, factor)
+        return _along(normal, v, x) + share * v(x) - wanted
+
     return boundary(
-        lambda u, x, normal: _along(normal, u, x) + _at(factor, x, u(x)) * u(x) - _at(value, x, u(x)),
+        residual,
         domain,
         where=where,
         points=points,
@@ -197,9 +216,13 @@ def initial(
         raise InputError("an initial condition asks for a value or a velocity, but got neither; give one.")
 
     def residual(u: Field, x: Array, normal: Array) -> Array:
-        errors = [] if value is None else [u(x) - _at(value, x, u(x))]
+        errors = []
+        if value is not None:
+            v, wanted = _asked(u, x, value)
+            errors.append(v(x) - wanted)
         if velocity is not None:
-            errors.append(jacobian(u)(x)[:, 0] - _at(velocity, x, u(x)))
+            v, wanted = _asked(u, x, velocity)
+            errors.append(jacobian(v)(x)[:, 0] - wanted)
         return jnp.concatenate(errors)
 
     name = name or ("initial velocity" if value is None else "initial")
@@ -211,12 +234,18 @@ def _along(normal: Array, u: Field, x: Array) -> Array:
     return jnp.sum(jacobian(u)(x) * normal, axis=-1)
 
 
-def _at(value: Value, x: Array, channels: Array) -> Array:
-    """A value at a point, one number for all channels or as many as they are."""
-    found = jnp.asarray(value(x) if callable(value) else value)
-    if found.shape not in ((), (1,), channels.shape):
-        raise InputError(
-            f"a condition asks for values of the shape {found.shape}, but the field has {channels.size} channels; "
-            "give one number or as many as there are channels, or a network with more of them."
-        )
-    return found
+def _asked(u: Field, x: Array, *values: Value) -> tuple[Any, ...]:
+    """The field, as a `ComplexField` if a value is complex, and the values at a point.
+
+    Each is one number for all channels or as many as there are.
+    """
+    found = [jnp.asarray(value(x) if callable(value) else value) for value in values]
+    v = ComplexField(u) if any(map(jnp.iscomplexobj, found)) else u
+    channels = v(x)
+    for numbers in found:
+        if numbers.shape not in ((), (1,), channels.shape):
+            raise InputError(
+                f"a condition asks for values of the shape {numbers.shape}, but the field has {channels.size} "
+                "channels; give one number or as many as there are channels, or a network with more of them."
+            )
+    return v, *found
