@@ -44,7 +44,9 @@ class Training:
     omega: Annotated[
         str | None,
         optional(
-            "auto|OMEGA", "auto for values of pictures and sounds, else 30; with --recipe paper 30, of sounds 3000"
+            "auto|OMEGA",
+            "auto for values of pictures and sounds, of equations 3 to 20, else 30; "
+            "with --recipe paper 30, of sounds 3000",
         ),
     ] = None
     """Frequency factor of the first layer: higher for finer detail. `auto` goes by the signal's own frequencies."""
@@ -55,7 +57,10 @@ class Training:
     ] = None
     """Factor on the initial weights of the sine layers after the first."""
     steps: Annotated[
-        int | None, optional("N", "2000 for values, 4000 for a video, else 1000; no limit with --seconds")
+        int | None,
+        optional(
+            "N", "2000 for values, 4000 for a video, 500 to 1500 for an equation, else 1000; no limit with --seconds"
+        ),
     ] = None
     """Stop after so many steps. Repeatable to the last bit from the seed."""
     seconds: Annotated[float | None, optional("S", "no limit")] = None
@@ -67,7 +72,8 @@ class Training:
     ] = None
     """Points of a step, or `full` for the whole signal."""
     learning_rate: Annotated[
-        float | None, optional("RATE", "0.00025 for values, else 0.0003; 0.0001 with --recipe paper")
+        float | None,
+        optional("RATE", "0.00025 for values, 0.001 for equations, else 0.0003; 0.0001 with --recipe paper"),
     ] = None
     """Of Adam. Unless given, for up to 256 units a layer and lower for more. In the first layer at most 0.015 / omega,
     but with --recipe paper."""
