@@ -24,6 +24,7 @@ from siren_jax.recipes import (
     TARGETS,
     TUNED,
     TUNED_SHAPE,
+    TUNED_SOUND,
     TUNED_VIDEO,
     Recipe,
 )
@@ -99,7 +100,7 @@ class Fit:
 
     def _recipe(self, kind: str) -> Recipe:
         """The recipe for a kind of signal, with what the options replace."""
-        recipe = {"video": TUNED_VIDEO, "shape": TUNED_SHAPE}.get(kind, TUNED[self.target])
+        recipe = {"sound": TUNED_SOUND, "video": TUNED_VIDEO, "shape": TUNED_SHAPE}.get(kind, TUNED[self.target])
         if self.recipe == "paper":
             recipe = {"sound": PAPER_SOUND, "video": PAPER_VIDEO, "shape": PAPER_SHAPE}.get(kind, PAPER)
         if self.integral_weight is not None:

@@ -59,7 +59,8 @@ class Training:
     steps: Annotated[
         int | None,
         optional(
-            "N", "2000 for values, 4000 for a video, 500 to 1500 for an equation, else 1000; no limit with --seconds"
+            "N",
+            "2000 for values, 4000 for sounds and videos, 500 to 1500 for equations, else 1000; none with --seconds",
         ),
     ] = None
     """Stop after so many steps. Repeatable to the last bit from the seed."""
