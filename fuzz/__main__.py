@@ -1,0 +1,60 @@
+"""Coverage-guided fuzzing of one target: `python -m fuzz siren --seconds 60`. Needs atheris (the extra `fuzz`).
+
+It ends with an error at the first input that crashes, hangs for ten seconds or takes over a gigabyte, and keeps that
+input and the corpus in out/fuzz/TARGET.
+"""
+
+import sys
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import atheris
+import tyro
+
+with atheris.instrument_imports(include=["siren_jax", "trimesh", "PIL", "safetensors", "soundfile", "scipy.io"]):
+    from fuzz.targets import TARGETS
+    from siren_jax import InputError
+
+
+@dataclass(frozen=True)
+class Config:
+    target: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="|".join(TARGETS))]
+    """What is fuzzed."""
+    seconds: int = 60
+    """How long."""
+    seed: int = 1
+    """Of the changes; 0 for another each time."""
+
+
+def main(config: Config) -> None:
+    if config.target not in TARGETS:
+        sys.exit(f"{config.target!r} is no target; there are {', '.join(TARGETS)}.")
+    target, folder = TARGETS[config.target], Path("out/fuzz") / config.target
+    (folder / "corpus").mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(target.seeds()):
+        (folder / "corpus" / f"seed{number}").write_bytes(seed)
+    warnings.simplefilter("ignore")
+
+    def run(data: bytes) -> None:
+        with suppress(InputError):
+            target.run(data)
+
+    options = {
+        "max_total_time": config.seconds,
+        "seed": config.seed,
+        "timeout": 10,
+        "rss_limit_mb": 1024,
+        "max_len": 4096,
+        "artifact_prefix": f"{folder}/",
+        "print_final_stats": 1,
+    }
+    arguments = [f"-{name}={value}" for name, value in options.items()]
+    atheris.Setup([sys.argv[0], *arguments, str(folder / "corpus")], run)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))

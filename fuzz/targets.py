@@ -1,0 +1,149 @@
+"""What is fuzzed: readers of files from strangers, and the command's arguments. Each may raise `InputError` alone.
+
+A seed is a small valid file; the fuzzer changes it.
+"""
+
+import io
+import shlex
+import sys
+import tempfile
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from flax import nnx
+from PIL import Image
+
+from siren_jax import SIREN, Frame, NeuralField, load, load_image, load_sound, load_surface
+from siren_jax.signals.placement import Placement
+
+
+@dataclass(frozen=True)
+class Target:
+    """Code that meets bytes from outside."""
+
+    run: Callable[[bytes], object]
+    seeds: Callable[[], Iterator[bytes]]
+
+
+@cache
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="fuzz-"))
+
+
+def _file(data: bytes, suffix: str) -> Path:
+    path = _folder() / f"input{suffix}"
+    path.write_bytes(data)
+    return path
+
+
+def _with_suffix(read: Callable[[Path], object], suffixes: tuple[str, ...]) -> Callable[[bytes], object]:
+    """A reader that goes by names as well: the first byte chooses one."""
+    return lambda data: read(_file(data[1:], suffixes[data[0] % len(suffixes)])) if data else None
+
+
+def _networks() -> Iterator[bytes]:
+    path = _folder() / "seed.siren"
+    small = {"width": 2, "depth": 1, "rngs": nnx.Rngs(0)}
+    fields = [
+        NeuralField(SIREN(2, 3, **small), Frame((4, 5)), (0.0, 255.0)),
+        NeuralField(SIREN(1, 1, **small), Frame((9,)), kind="sound", rate=8000.0),
+        NeuralField(
+            SIREN(3, 1, **small), Frame((8, 8, 8)), (-2.0, 2.0), kind="shape", placement=Placement((0.0, 1.0, 2.0), 2.0)
+        ),
+    ]
+    for field in fields:
+        for precision in ("float32", "float16", "bfloat16", "int8"):
+            field.save(path, precision=precision, overwrite=True)
+            yield path.read_bytes()
+
+
+def _pictures() -> Iterator[bytes]:
+    colours = Image.fromarray(np.arange(5 * 6 * 4, dtype=np.uint8).reshape(5, 6, 4))
+    for mode, form in (
+        ("RGB", "PNG"), ("RGBA", "PNG"), ("L", "TIFF"), ("P", "GIF"), ("RGB", "JPEG"), ("RGB", "WEBP"), ("1", "BMP")
+    ):  # fmt: skip
+        file = io.BytesIO()
+        colours.convert(mode).save(file, form)
+        yield file.getvalue()
+
+
+def _sounds() -> Iterator[bytes]:
+    import soundfile
+
+    samples = np.sin(np.arange(64))[:, None] * [0.5, 0.25]
+    for number, form in enumerate(("WAV", "FLAC", "OGG")):
+        file = io.BytesIO()
+        soundfile.write(file, samples, 8000, format=form)
+        yield bytes([number]) + file.getvalue()
+    file = io.BytesIO()
+    with wave.open(file, "wb") as plain:
+        plain.setparams((1, 1, 8000, 0, "NONE", "not compressed"))
+        plain.writeframes(bytes(range(1, 65)))
+    yield b"\0" + file.getvalue()
+
+
+def _meshes() -> Iterator[bytes]:
+    import trimesh
+
+    mesh = trimesh.creation.icosphere(subdivisions=0)
+    for number, form in enumerate(("ply", "obj", "stl")):
+        data = mesh.export(file_type=form)
+        yield bytes([number]) + (data.encode() if isinstance(data, str) else data)
+    yield b"\0" + mesh.export(file_type="ply", encoding="ascii")
+    yield b"\3" + "\n".join(" ".join(map(str, (*p, *p))) for p in mesh.vertices).encode()
+
+
+def _arguments() -> Iterator[bytes]:
+    yield from (
+        b"fit photo.png --steps 3 --width 4 --out x --json",
+        b"fit --target gradient --seconds 1 --batch-size full --omega auto",
+        b"fit clip.mp4 --between 0 1 --size 320 --resume x",
+        b"blend a.png b.png --mask m.png --mode max",
+        b"inpaint a.png --keep 10% --prior hessian --prior-weight 1e-5",
+        b"solve burgers --refine 0 --target-error 5",
+        b"render a.siren --region 0 1 2 3 --shape 4 5 --of laplacian --out b.npy",
+        b"render a.siren --rate 8000 --between 1 2 --at 3 --scale 2",
+        b"info a.siren",
+    )
+
+
+def _command(data: bytes) -> None:
+    """Runs the command, up to the first step of a fit, in a folder without files."""
+    from siren_jax import cli
+
+    try:
+        words = shlex.split(data.decode())
+    except ValueError:  # no text, or a quote that is not closed
+        return
+    silent = io.StringIO()
+    with chdir(_folder()), redirect_stdout(silent), redirect_stderr(silent):
+        try:
+            code = _without_fits(cli).main(words)
+        except SystemExit as stop:  # an argument that is not known, or --help
+            code = stop.code
+    if code not in (0, 2):
+        raise AssertionError(f"exit code {code} of {words}")
+
+
+@cache
+def _without_fits(cli: ModuleType) -> ModuleType:
+    for name in ("fit", "blend", "inpaint", "solve"):
+        vars(sys.modules[f"{cli.__name__}.{name}"])["train"] = lambda *_, **__: 2
+    return cli
+
+
+TARGETS = {
+    "siren": Target(lambda data: load(_file(data, ".siren")), _networks),
+    "image": Target(lambda data: load_image(_file(data, ".png")), _pictures),
+    "sound": Target(_with_suffix(load_sound, (".wav", ".flac", ".ogg")), _sounds),
+    "mesh": Target(
+        _with_suffix(lambda path: load_surface(path, samples=16), (".ply", ".obj", ".stl", ".xyz")), _meshes
+    ),
+    "arguments": Target(_command, _arguments),
+}
