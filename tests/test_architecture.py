@@ -94,6 +94,7 @@ ALLOWED = {
     "references.kovasznay": ("", "jaxtyping numpy"),
     "references.wave": ("", "jaxtyping numpy scipy"),
     "storage": ("errors network", f"{ARRAYS} flax safetensors"),
+    "torch": ("errors network storage", f"{ARRAYS} flax safetensors torch"),
     "neural_field": (
         "_types errors level_set network operators signals.grid signals.mesh signals.placement storage tiles",
         f"{ARRAYS} flax",
