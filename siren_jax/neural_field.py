@@ -199,7 +199,7 @@ def _valid(header: Mapping[str, Any], network: storage.Network) -> bool:
             and all(type(value) in (int, float) for value in (low, high))
             and 0 < float(high) - float(low) < np.inf
             and isinstance(header["kind"], str)
-            and _valid_rate(header["kind"], header.get("rate"))
+            and valid_rate(header["kind"], header.get("rate"))
             and _valid_placement(header, network)
             and _valid_box(header)
             and isinstance(header.get("record", {}), dict)
@@ -208,7 +208,8 @@ def _valid(header: Mapping[str, Any], network: storage.Network) -> bool:
         return False
 
 
-def _valid_rate(kind: str, rate: Any) -> bool:
+def valid_rate(kind: str, rate: Any) -> bool:
+    """Whether a signal of this kind has such a rate; of others than sounds and videos none."""
     if kind in ("sound", "video"):
         return type(rate) in (int, float) and 0 < rate <= LARGEST and (kind == "video" or rate == int(rate))
     return rate is None
