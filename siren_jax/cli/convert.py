@@ -20,7 +20,7 @@ from siren_jax.tiles import map_over_tiles
 
 COMPARED = 65536  # points of the grid that the cost of a precision is measured at
 USUAL = {"image": (256, 256), "shape": (256, 256, 256)}  # samples, of signals whose size is no part of what they are
-PLACES = {"ends": "2i/(n - 1) - 1", "edges": "2i/n - 1", "centres": "(2i + 1 - n)/max n"}
+PLACES = {"ends": "2i/(n - 1) - 1", "edges": "2i/n - 1", "centres": "(2i + 1 - n)/max n"}  # of sample i of n
 
 # Options that say something of some conversions alone.
 READING = {"kind", "shape", "rate", "outermost", "values"}
@@ -145,7 +145,8 @@ class Convert:
         """Scale and shift from our coordinates to PyTorch's."""
         if kind in ("image", "sound", "video"):
             grid, extent = self.grid or "ends", 1.0 if self.extent is None else self.extent
-            print(f"sample i of n lies at {extent:g}·({PLACES[grid]}) of each axis in PyTorch")
+            factor = "" if extent == 1 else f"{extent:g}·"
+            print(f"sample i of n lies at {factor}({PLACES[grid]}) of each axis in PyTorch")
             return torch.points_of(grid, shape, extent)
         if self.grid is not None or self.extent is not None:
             raise InputError(f"the coordinates of a {kind} are the same in PyTorch; leave out --grid and --extent.")
