@@ -95,15 +95,22 @@ def test_the_values_of_black_and_white_become_zero_and_one(options, black, white
     np.testing.assert_allclose(load(tmp_path / "a.siren").render(), (given - black) / (white - black), atol=2e-5)
 
 
-@pytest.mark.parametrize("layout", ["paper", "pip", "tutorial"])
-def test_there_and_back_the_signal_is_the_same(layout, tmp_path):
+@pytest.mark.parametrize(
+    ("layout", "grid", "of_axis"),
+    [
+        ("paper", "ends", lambda n: np.linspace(-1, 1, n)),
+        ("pip", "ends", lambda n: np.linspace(-1, 1, n)),
+        ("tutorial", "edges", lambda n: 2 * np.arange(n) / n - 1),
+    ],
+)
+def test_there_and_back_the_signal_is_the_same(layout, grid, of_axis, tmp_path):
     network = SIREN(2, 3, width=16, depth=1, first_omega=43.0, omega=12.0, rngs=nnx.Rngs(0))
     NeuralField(network, Frame((6, 9)), (0.0, 1.0)).save(tmp_path / "a.siren")
-    assert convert(tmp_path / "a.siren", tmp_path / "b.safetensors", "--layout", layout) == 0
-    assert convert(tmp_path / "b.safetensors", tmp_path / "c.siren", "--shape", 6, 9) == 0
+    assert convert(tmp_path / "a.siren", tmp_path / "b.safetensors", "--layout", layout, "--grid", grid) == 0
+    assert convert(tmp_path / "b.safetensors", tmp_path / "c.siren", "--shape", 6, 9, "--grid", grid) == 0
     original = load(tmp_path / "a.siren").render()
     np.testing.assert_allclose(load(tmp_path / "c.siren").render(), original, atol=2e-5)  # float32 at phases of 43
-    there = (values(tmp_path / "b.safetensors", np.linspace(-1, 1, 6), np.linspace(-1, 1, 9)) + 1) / 2
+    there = (values(tmp_path / "b.safetensors", of_axis(6), of_axis(9)) + 1) / 2
     np.testing.assert_allclose(there, original, atol=2e-5)
 
 

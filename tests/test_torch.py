@@ -59,6 +59,19 @@ def test_each_layout_is_equation_5_with_its_own_omegas(hidden, last, omega, end,
 
 
 @pytest.mark.parametrize(
+    ("layout", "outermost"),
+    [("paper", "linear"), ("paper", "sine"), ("pip", "linear"), ("pip", "sine"), ("pip", "tanh"), ("tutorial", "sine")],
+)
+def test_omegas_are_exchanged_for_those_of_the_layout(layout, outermost, tmp_path, key):
+    settings = dict(width=8, depth=1, first_omega=43.0, omega=12.0, outermost=outermost)
+    network, x = SIREN(2, 3, **settings, rngs=nnx.Rngs(0)), jax.random.uniform(key, (20, 2), minval=-1)
+    siren_jax.torch.save(network, tmp_path / "a.safetensors", layout=layout)
+    again = siren_jax.torch.load(tmp_path / "a.safetensors", outermost=outermost)
+    assert (again.first_omega, again.omega) == (30.0, 1.0 if layout == "pip" else 30.0)
+    np.testing.assert_allclose(again(x), network(x), atol=2e-5)  # float32 at phases up to 43
+
+
+@pytest.mark.parametrize(
     "source",
     [
         state((8, 2), (8, 8), (1, 8), prefix="module."),
