@@ -95,6 +95,8 @@ class SIREN(nnx.Module):
         depth: sine layers after the first.
         first_omega: omega of the first layer: the frequencies that the network begins with.
         omega: omega of the later ones.
+        outermost: what follows the last linear map y = Wh + b: nothing ("linear", as in the paper), sin(omega·y)
+            ("sine"), 1/(1 + exp(-y)) ("sigmoid") or "tanh".
         weight_scale: factor on the initial weights of the sine layers after the first; the paper has 1. At 2 their
             sines begin further from linear, and the network learns detail sooner; see `docs/performance.md`.
         use_bias: whether the layers have biases. Without them the network is an odd function.
@@ -216,9 +218,14 @@ class SIREN(nnx.Module):
 
     def _ending(self, y: Array) -> Array:
         """What follows the last linear map."""
-        if self.outermost == "sine":
-            return sine(self.omega * y)
-        return {"linear": lambda y: y, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh}[self.outermost](y)
+        match self.outermost:
+            case "sine":
+                return sine(self.omega * y)
+            case "sigmoid":
+                return jax.nn.sigmoid(y)
+            case "tanh":
+                return jnp.tanh(y)
+        return y
 
 
 class ReLUMLP(nnx.Module):

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import IO, Any
 
@@ -63,10 +63,11 @@ def write(
 
     if precision not in PRECISIONS:
         raise InputError(f"a precision is one of {', '.join(PRECISIONS)}, but is {precision!r}.")
-    architecture = _architecture(network)
+    architecture, arrays = _architecture(network), _arrays(network)
     _check_architecture("the network", architecture, FORMAT_VERSION)
+    _check_count("the network", [array.shape for array in arrays.values()])
     header = {"format": FORMAT_VERSION, "network": architecture, "precision": precision, **header}
-    data = save(_encoded(_arrays(network), precision), metadata={"siren": json.dumps(header)})
+    data = save(_encoded(arrays, precision), metadata={"siren": json.dumps(header)})
     if (length := _header_length(data)) > MAX_HEADER:
         raise InputError(f"the record of {os.fspath(path)!r} is too long: {length:,} bytes of {MAX_HEADER:,}.")
     write_atomically(path, lambda file: file.write(data), overwrite=overwrite)
@@ -101,8 +102,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
                     f"{path!r} contradicts itself: its header promises {name} to be {wanted.get(name, 'absent')}, "
                     f"but the file holds {found.get(name, 'none')}."
                 )
-            if (weights := sum(map(math.prod, shapes.values()))) > MAX_WEIGHTS:
-                raise InputError(f"{path!r} holds {weights:,} weights; up to {MAX_WEIGHTS:,} are accepted.")
+            _check_count(repr(path), shapes.values())
             arrays = {name: jnp.asarray(file.get_tensor(name), jnp.float32) for name in wanted}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path!r} is not a .siren file, or is truncated: {error}.") from None
@@ -175,7 +175,7 @@ def _arrays(network: Network) -> dict[str, np.ndarray]:
 
 
 def _has_precision(name: str) -> bool:
-    """Whether an array is stored in the precision of the file, which all others are not: a kernel after the first."""
+    """Whether an array has the precision of its file, as kernels after the first layer's have; others are float32."""
     return name.endswith("kernel") and not name.startswith("layers.0.")
 
 
@@ -220,8 +220,9 @@ def _checked_header(path: str, text: str | None) -> dict[str, Any]:
         raise InputError(f"{path!r} is a safetensors file, but not a .siren file: it has no header named 'siren'.")
     try:
         header = json.loads(text)
-        version, architecture = header["format"], dict(header["network"])
+        version, architecture = header["format"], {**header["network"]}
         too_deep = _nesting(header) > MAX_NESTING
+        json.dumps(header, ensure_ascii=False).encode()  # half a surrogate pair, which nothing can print, fails here
     except (ValueError, TypeError, KeyError, RecursionError):
         raise InputError(f"the header of {path!r} is not JSON with the fields format and network.") from None
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
@@ -270,3 +271,8 @@ def _check_architecture(owner: str, architecture: Mapping[str, Any], version: in
             accepted = f"numbers above 0 and below {MAX_OMEGA:g}"
         if not sound:
             raise InputError(f"{owner} asks for {name} = {value!r}; {accepted} are accepted.")
+
+
+def _check_count(owner: str, shapes: Iterable[tuple[int, ...]]) -> None:
+    if (count := sum(map(math.prod, shapes))) > MAX_WEIGHTS:
+        raise InputError(f"{owner} holds {count:,} weights; up to {MAX_WEIGHTS:,} are accepted.")

@@ -78,11 +78,13 @@ def load(
     if outermost not in (None, *OUTERMOST):
         raise InputError(f"outermost is one of {', '.join(OUTERMOST)}, but is {outermost!r}.")
 
+    if (count := sum(math.prod(getattr(value, "shape", ())) for value in state.values())) > MAX_WEIGHTS:
+        raise InputError(f"this state dict holds {count:,} weights; up to {MAX_WEIGHTS:,} are accepted.")
     arrays = {name: _array(name, value) for name, value in state.items()}
     first, last = (arrays.get(f"{name}.weight", np.zeros(0)) for name in (names[0], names[-1]))
     (width, d), c = first.shape if first.ndim == 2 else (0, 0), len(last)
     if min(width, d, c) < 1:
-        raise InputError(f"{names[0]}.weight has the shape {first.shape}; (units, coordinates) is needed.")
+        raise InputError(f"{names[0] + '.weight'!r} has the shape {first.shape}; (units, coordinates) is needed.")
     use_bias, depth = any(name.endswith(".bias") for name in arrays), len(names) - 2
     for size, value in {"in_features": d, "out_features": c, "width": width, "depth": depth}.items():
         if value > LIMITS[size]:
@@ -274,7 +276,7 @@ def _layout(names: set[str]) -> tuple[Layout, list[str]]:
         relative = _relative(layout.layers(len(names)))
         if len(names) > 1 and set(relative) == set(full):
             return layout, [full[name] for name in relative]
-    shown = ", ".join(ordered[:6]) + (", …" if len(ordered) > 6 else "")
+    shown = ", ".join(map(repr, ordered[:6])) + (", …" if len(ordered) > 6 else "")
     known = "; ".join(f"{form.layers(2)[0]}, {form.layers(2)[1]}" for form in LAYOUTS)
     raise InputError(f"a SIREN with layers named as one of {known} is needed, but these are {shown}; rename them.")
 
@@ -288,15 +290,15 @@ def _relative(names: list[str]) -> list[str]:
 
 def _array(name: str, value: Any) -> ndarray:
     """A tensor or array in float64."""
-    if (size := math.prod(getattr(value, "shape", ()))) > MAX_WEIGHTS:
-        raise InputError(f"{name} has {size:,} values; up to {MAX_WEIGHTS:,} are accepted.")
     try:
         dense = value.detach().cpu().double().numpy() if hasattr(value, "detach") else value
         array = np.asarray(dense, np.float64)
     except (TypeError, ValueError, RuntimeError):
-        raise InputError(f"{name} is of the type {type(value).__name__}; a dense array of numbers is needed.") from None
+        raise InputError(
+            f"{name!r} is of the type {type(value).__name__}; a dense array of numbers is needed."
+        ) from None
     if not np.isfinite(array).all():
-        raise InputError(f"{name} holds values that are not finite.")
+        raise InputError(f"{name!r} holds values that are not finite.")
     return array
 
 
@@ -304,7 +306,7 @@ def _part(arrays: Mapping[str, ndarray], name: str, shape: tuple[int, ...]) -> n
     found = arrays[name].shape if name in arrays else "none"
     if found != shape:
         raise InputError(
-            f"{name} has the shape {shape} where all hidden layers are as wide as the first, but has {found}."
+            f"{name!r} has the shape {shape} where all hidden layers are as wide as the first, but has {found}."
         )
     return arrays[name]
 

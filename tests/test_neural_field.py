@@ -189,7 +189,7 @@ def changed(*keys, to):
         (changed("network", "type", to="transformer"), "transformer"),
         (changed("network", "type", to=["siren"]), "names a network"),
         (changed("network", "surprise", to=1), "does not describe a network"),
-        (changed("network", to=[]), "does not describe a network|fields format and network|names a network"),
+        (changed("network", to={}), "names a network"),
         (changed("format", to=99), "version 99"),
         (changed("format", to=True), "version True"),
         (changed("format", to=1), "does not describe a network"),  # whose networks have no outermost
@@ -208,6 +208,8 @@ def changed(*keys, to):
         (changed("value_range", to=[-1e308, 1.7e308]), "value_range"),
         (changed("kind", to=7), "kind"),
         (lambda header: {**header, "kind": "video", "rate": 10**400}, "rate"),
+        (changed("network", to=[["type", "siren"], [1, 2]]), "not JSON with the fields"),
+        (changed("record", "name", to="\ud800"), "not JSON with the fields"),
         (lambda header: [], "not JSON with the fields"),
     ],
 )

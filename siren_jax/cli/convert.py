@@ -87,7 +87,7 @@ class Convert:
         field = load(self.source) if source else self._read()
         if target:
             field.save(self.target, precision=self.precision or "float32", overwrite=self.overwrite)
-            print(f"{_agreement(load(self.target), field)} from {self.source} at points of its grid")
+            print(f"against {self.source}: {_agreement(load(self.target), field)} at points of its grid")
         else:
             self._write(field)
         before, after = (os.path.getsize(path) for path in (self.source, self.target))
@@ -165,4 +165,4 @@ def _agreement(one: NeuralField, other: NeuralField) -> str:
     return "no difference" if np.array_equal(a, b) else f"PSNR {metrics.psnr(a, b):.2f} dB"
 
 
-_values = jax.jit(lambda network, points: map_over_tiles(network, points))
+_values = jax.jit(map_over_tiles)
