@@ -23,7 +23,7 @@ from siren_jax import SIREN
 from siren_jax.equations import Problem, known
 from siren_jax.equations.catalogue import helmholtz
 from siren_jax.recipes import constant
-from siren_jax.step import Given, Span, State, Steps, Term
+from siren_jax.step import Given, Span, Steps, Term, initial_state
 from siren_jax.tiles import points_per_tile
 
 RATE, WAVENUMBER, VARIANCE = 1e-4, 20.0, 1e-4
@@ -65,7 +65,7 @@ def ours(points: ndarray, *, autodiff: bool = False) -> Callable[[], float]:
     steps = Steps(graphdef, optimizer, constant, (Term("known", len(points)),), points_per_tile(), 1)
     given = Given(rest, problem.objective, problem.sample, jax.random.key(0), jnp.ones(1))
     span = Span(jnp.int32(0), jnp.int32(1), jnp.float32(0), jnp.int32(0), jnp.float32(0))
-    state = State(params, optimizer.init(params), jax.tree.map(jnp.copy, params), jnp.ones(1))
+    state = initial_state(params, optimizer, 1)
     take = jax.jit(steps, donate_argnums=0).lower(state, given, span).compile()
 
     def step() -> float:

@@ -19,7 +19,7 @@ from flax import nnx
 from siren_jax import SIREN, PixelDataset, supervise
 from siren_jax.recipes import constant
 from siren_jax.signals import shrink
-from siren_jax.step import Given, Span, State, Steps, Term
+from siren_jax.step import Given, Span, Steps, Term, initial_state
 from siren_jax.tiles import points_per_tile
 
 Step = Callable[[], float]
@@ -51,7 +51,7 @@ def ours(data: PixelDataset, target: str, net: SIREN | None = None) -> Step:
     objective = supervise(*quantities, mean_square=data.mean_square)
     given = Given(rest, objective, data.sampler(quantities=quantities), jax.random.key(0), jnp.ones(len(quantities)))
     span = Span(jnp.int32(0), jnp.int32(1), jnp.float32(0), jnp.int32(0), jnp.float32(0))
-    state = State(params, optimizer.init(params), jax.tree.map(jnp.copy, params), jnp.ones(len(terms)))
+    state = initial_state(params, optimizer, len(terms))
     take = jax.jit(steps, donate_argnums=0).lower(state, given, span).compile()
 
     def step() -> float:

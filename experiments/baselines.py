@@ -4,8 +4,13 @@ from abc import abstractmethod
 
 import jax
 import jax.numpy as jnp
+import optax
+from flax import nnx
 
-from siren_jax import ReLUMLP
+from siren_jax import SIREN, ReLUMLP
+from siren_jax.recipes import TUNED
+
+KINDS = ("siren", "tanh", "relu")
 
 
 class _MLP(ReLUMLP):
@@ -52,3 +57,18 @@ class FastReLUMLP(_MLP):
     @staticmethod
     def activation(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         return jax.nn.relu(x), (x > 0).astype(x.dtype), jnp.zeros_like(x)
+
+
+def network(kind: str, *features: int, width: int, depth: int, first_omega: float, seed: int) -> nnx.Module:
+    """One of the kinds, of the same size."""
+    sizes = {"width": width, "depth": depth, "rngs": nnx.Rngs(seed)}
+    if kind == "siren":
+        return SIREN(*features, first_omega=first_omega, **sizes)
+    return {"tanh": TanhMLP, "relu": FastReLUMLP}[kind](*features, **sizes)
+
+
+def optimizer(kind: str, network: nnx.Module, learning_rate: float) -> optax.GradientTransformation:
+    """What suits the kind on an equation."""
+    if kind == "siren":
+        return TUNED["values"]._replace(learning_rate=learning_rate).optimizer(network)
+    return optax.adam(1e-3, b2=0.99)

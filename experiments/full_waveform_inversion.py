@@ -4,6 +4,8 @@ Claim (Sitzmann et al. 2020, Section 4.3 and supplement): the slowness, a furthe
 wave fields, is recovered from 30 receivers and 5 sources. It is learned where the receivers enclose it, |x| and |y|
 below 0.4; outside the waves travel at a speed of 1 and are absorbed.
 
+Networks of tanh and ReLU, of the same size, are fitted beside it.
+
 Here the network holds the scattered fields: what is left of the Helmholtz equation's solution without the waves of the
 sources in an even medium, which are known in closed form. So nothing is as sharp as a source.
 
@@ -26,17 +28,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import scipy.interpolate
 import scipy.io
-from flax import nnx
 from jax import Array
 from jaxtyping import Complex128, Float
 from numpy import ndarray
 
+from experiments import baselines
 from experiments.run import Settings, make_folder, run, save_numbers
-from siren_jax import SIREN, InputError, fit, jacobian, references, second_derivatives
-from siren_jax.equations import Box, Problem, WithCoefficients, equation, known
+from siren_jax import InputError, jacobian, references, second_derivatives
+from siren_jax.equations import Box, ComplexField, Problem, WithCoefficients, equation, known
 from siren_jax.equations.catalogue import absorbing_layer
-from siren_jax.recipes import TUNED
-from siren_jax.refine import refine
 
 WAVENUMBER = 20.0
 VARIANCE = 1e-4  # of the sources
@@ -53,6 +53,7 @@ class Config(Settings):
     centre: tuple[float, float] = (0.08, -0.06)  # of that disc, y and x
     radius: float = 0.12  # of the disc
     squared_slowness: float = 0.5  # within the disc; 1 outside
+    networks: tuple[str, ...] = baselines.KINDS  # of the same size
     width: int = 80  # units of a hidden layer
     depth: int = 2  # hidden layers after the first
     pool: int = 65_536  # points where the waves of the sources are computed
@@ -66,8 +67,8 @@ class Config(Settings):
     seed: int = 0  # of weights and points
 
 
-QUICK = Config(steps=200, refined=400, points=1024, quick=True)
-SMOKE = Config(width=16, pool=256, points=64, steps=3, refined=2, grid=65, smoke=True)
+QUICK = Config(networks=("siren",), steps=200, refined=400, points=1024, quick=True)
+SMOKE = Config(networks=("siren",), width=16, pool=256, points=64, steps=3, refined=2, grid=65, smoke=True)
 
 
 class Records(NamedTuple):
@@ -81,17 +82,19 @@ def main(config: Config) -> dict[str, dict[str, float]]:
     if min(config.width, config.steps, config.refined, config.points, config.pool, config.grid - 32) < 1:
         raise InputError("width, steps, refined, points and pool are at least 1 and grid at least 33; correct them.")
     truth = None if config.records else partial(disc, centre=config.centre, radius=config.radius)
+    if not set(config.networks) <= set(baselines.KINDS) or not config.networks:
+        raise InputError(f"networks are {', '.join(baselines.KINDS)}, but got {', '.join(config.networks) or 'none'}.")
     make_folder(config)
     records = read(config.records) if config.records else simulate(config)
-    network, seconds = invert(records, config)
     axis = np.linspace(-INNER, INNER, CELLS)
     points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
-    found = 1 + np.asarray(_evaluate(network, jnp.asarray(points, jnp.float32)))[..., -1]
-    numbers = {"inversion": judge(found, points, config, truth) | {"seconds": seconds}}
-    print("  ".join(f"{key} {value:.4g}" for key, value in numbers["inversion"].items()), flush=True)
-    panels = {"found": found}
-    if truth is not None:
-        panels = {"true": 1 + (config.squared_slowness - 1) * truth(points), **panels}
+    panels = {} if truth is None else {"true": 1 + (config.squared_slowness - 1) * truth(points)}
+    numbers = {}
+    for kind in config.networks:
+        network, seconds = invert(records, kind, config)
+        panels[kind] = 1 + np.asarray(_evaluate(network, jnp.asarray(points, jnp.float32)))[..., -1]
+        numbers[kind] = judge(panels[kind], points, config, truth) | {"seconds": seconds}
+        print(kind, *(f"{key} {value:.4g}" for key, value in numbers[kind].items()), sep="  ", flush=True)
     draw(panels, records, config.out / "full_waveform_inversion.png")
     save_numbers(config, numbers)
     return numbers
@@ -137,14 +140,15 @@ def incoming(points: Float[ndarray, "n 2"], sources: Float[ndarray, "s 2"]) -> C
     return np.stack(each, axis=1)
 
 
-def invert(records: Records, config: Config) -> tuple[WithCoefficients, float]:
+def invert(records: Records, kind: str, config: Config) -> tuple[WithCoefficients, float]:
     """A network of the scattered fields, real and imaginary parts, and of the squared slowness less 1; and seconds."""
     count = len(records.sources)
     split = lambda fields: np.concatenate([fields.real, fields.imag], axis=1).astype(np.float32)
     joined = lambda channels: channels[:count] + 1j * channels[count : 2 * count]
 
     def wave(u: Any, x: Array, free: Array) -> Array:
-        value, slope, second = (SIZE * joined(part) for part in (u(x), jacobian(u)(x), second_derivatives(u)(x)))
+        v = ComplexField(u, count)
+        value, slope, second = (SIZE * part for part in (v(x), jacobian(v)(x), second_derivatives(v)(x)))
         e, e_slope = absorbing_layer(x)
         ratio = jnp.stack([e[1] / e[0], e[0] / e[1]])
         flow = jnp.sum(ratio * second - ratio * e_slope / e * slope, axis=1)
@@ -155,7 +159,7 @@ def invert(records: Records, config: Config) -> tuple[WithCoefficients, float]:
     def record(u: Any, x: Array, both: Array) -> Array:
         free, field = both
         factor = u["real"] + 1j * u["imaginary"] if config.records else 1.0
-        return (SIZE * joined(u(x)) + joined(free) - factor * joined(field)) / SIZE
+        return (SIZE * ComplexField(u, count)(x) + joined(free) - factor * joined(field)) / SIZE
 
     def variation(u: Any, x: Array) -> Array:
         return jnp.sqrt(jnp.sum(jacobian(u)(x)[-1] ** 2) + 1e-4)
@@ -173,22 +177,12 @@ def invert(records: Records, config: Config) -> tuple[WithCoefficients, float]:
             equation(variation, INSIDE, points=512, name="variation", weight=config.smooth, power=1),
         ]
     )
-    siren = SIREN(
-        2, 2 * count + 1, width=config.width, depth=config.depth, first_omega=15.0, rngs=nnx.Rngs(config.seed)
-    )
-    network = WithCoefficients(siren, real=float(factor.real), imaginary=float(factor.imag))
+    sizes = {"width": config.width, "depth": config.depth, "seed": config.seed}
+    plain = baselines.network(kind, 2, 2 * count + 1, first_omega=15.0, **sizes)
+    network = WithCoefficients(plain, real=float(factor.real), imaginary=float(factor.imag))
     key = jax.random.key(config.seed)
-    first = fit(
-        network,
-        problem.objective,
-        problem.sample,
-        key=key,
-        steps=config.steps,
-        optimizer=TUNED["values"]._replace(learning_rate=1e-3).optimizer(network),
-        weights=problem.weights,
-    )
-    fixed = problem.fixed(key, config.batches)
-    second = refine(first.network, *fixed, steps=config.refined, weights=problem.weights)
+    first = problem.fit(network, key=key, steps=config.steps, optimizer=baselines.optimizer(kind, network, 1e-3))
+    second = problem.refine(first.network, key=key, batches=config.batches, steps=config.refined)
     return second.network, first.seconds + second.seconds  # pyright: ignore[reportReturnType]
 
 
@@ -201,7 +195,8 @@ def judge(
     inside = excess / extreme > 0.5
     centre = np.average(points[inside], axis=0, weights=np.abs(excess[inside]))
     radius = float(np.sqrt(np.mean(inside)) * 2 * INNER / np.sqrt(np.pi))
-    middle = np.linalg.norm(points - centre, axis=-1) < radius / 2
+    distance = np.linalg.norm(points - centre, axis=-1)
+    middle = distance <= max(radius / 2, distance.min())
     slowness = float(np.sqrt(np.maximum(found[middle], 0)).mean())
     numbers = {"y": float(centre[0]), "x": float(centre[1]), "radius": radius, "slowness": slowness}
     if truth is None:
@@ -213,7 +208,7 @@ def judge(
 
 def draw(panels: dict[str, Float[ndarray, "h w"]], records: Records, path: Path) -> None:
     figure, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 4), layout="constrained", squeeze=False)
-    reach = max(float(np.abs(values - 1).max()) for values in panels.values())
+    reach = float(np.abs(next(iter(panels.values())) - 1).max())  # of the truth, if it is known
     style = {"cmap": "RdBu_r", "vmin": 1 - reach, "vmax": 1 + reach}
     for axis, (name, values) in zip(axes[0], panels.items(), strict=True):
         axis.imshow(values, extent=(-INNER, INNER, -INNER, INNER), origin="lower", **style)

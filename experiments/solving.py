@@ -2,29 +2,23 @@
 
 import dataclasses
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
-import optax
-from flax import nnx
 
-from experiments.baselines import FastReLUMLP, TanhMLP
+from experiments import baselines
 from experiments.run import Settings, make_folder, save_numbers
-from siren_jax import SIREN, Fit, InputError
+from siren_jax import Fit, InputError
 from siren_jax.equations.catalogue import Case
 from siren_jax.equations.comparison import Comparison
 from siren_jax.plot import solution
-from siren_jax.recipes import TUNED
-
-BASELINE = optax.adam(1e-3, b2=0.99)  # for tanh and ReLU
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     out: Path = Path("out/experiments/solving")  # folder of the figures and of numbers.json
-    networks: tuple[str, ...] = ("siren", "tanh", "relu")  # those of the first case; the others are of the first alone
+    networks: tuple[str, ...] = baselines.KINDS  # those of the first case; the others are of the first alone
     width: int | None = None  # units of a hidden layer; by default those of the equation
     share: float = 1.0  # of the steps that the equation has, for a shorter run
     seed: int = 0  # of weights and points
@@ -37,8 +31,8 @@ def compare(cases: Mapping[str, Case], config: Config) -> dict[str, dict[str, di
     """
     if not 0 < config.share <= 1 or (config.width is not None and config.width < 1):
         raise InputError("share lies between 0 and 1, and width is at least 1; correct the settings.")
-    if not set(config.networks) <= {"siren", "tanh", "relu"} or not config.networks:
-        raise InputError(f"networks are siren, tanh and relu, but got {', '.join(config.networks) or 'none'}.")
+    if not set(config.networks) <= set(baselines.KINDS) or not config.networks:
+        raise InputError(f"networks are {', '.join(baselines.KINDS)}, but got {', '.join(config.networks) or 'none'}.")
     make_folder(config)
     numbers = {}
     for number, (title, case) in enumerate(cases.items()):
@@ -59,17 +53,22 @@ def compare(cases: Mapping[str, Case], config: Config) -> dict[str, dict[str, di
 
 def solve(case: Case, name: str, config: Config) -> Fit:
     """A network of a kind fitted to a case: Adam on fresh points, then L-BFGS on fixed ones."""
-    kinds = {"siren": partial(SIREN, first_omega=case.first_omega), "tanh": TanhMLP, "relu": FastReLUMLP}
-    sizes = {"width": config.width or case.width, "depth": case.depth}
-    plain = kinds[name](len(case.domain.low), len(case.channels), **sizes, rngs=nnx.Rngs(config.seed))
+    plain = baselines.network(
+        name,
+        len(case.domain.low),
+        len(case.channels),
+        width=config.width or case.width,
+        depth=case.depth,
+        first_omega=case.first_omega,
+        seed=config.seed,
+    )
     network = case.ansatz(plain) if case.ansatz else plain
-    recipe = TUNED["values"]._replace(learning_rate=case.learning_rate)
     problem, key = case.problem, jax.random.key(config.seed)
     first = problem.fit(
         network,
         key=key,
         steps=int(np.ceil(config.share * case.steps)),
-        optimizer=recipe.optimizer(network) if name == "siren" else BASELINE,
+        optimizer=baselines.optimizer(name, network, case.learning_rate),
     )
     steps = round(config.share * case.refined)
     if not steps:

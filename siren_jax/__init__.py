@@ -3,6 +3,7 @@
 from siren_jax import initializers as initializers
 from siren_jax import metrics as metrics
 from siren_jax import recipes as recipes
+from siren_jax.checkpoints import Checkpoints as Checkpoints
 from siren_jax.errors import InputError as InputError
 from siren_jax.fit import Fit as Fit
 from siren_jax.fit import fit as fit

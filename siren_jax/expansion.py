@@ -42,9 +42,9 @@ def in_one_pass(function: Callable[Concatenate[Field, Array, P], R]) -> Callable
             return function(field, x, *args, **kwargs)
         asked = _Asked(field)
 
-        def ask(x: Array) -> Any:
+        def ask(x: Array) -> None:
             asked.point = x
-            return function(asked, x, *args, **kwargs)
+            function(asked, x, *args, **kwargs)
 
         jax.eval_shape(ask, x)
         return function(_expand(field, x, asked), x, *args, **kwargs)

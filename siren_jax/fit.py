@@ -1,7 +1,7 @@
 """Fitting: any network, any objective, any `sample(key, step)`; one jitted step, many steps a call.
 
-`fit` prints nothing and writes nothing. The host sees the state between chunks of about half a second: there it reads
-the clock, heeds Ctrl-C and calls `watch`.
+`fit` prints nothing, and writes nothing but the checkpoints that it is asked for. The host sees the state between
+chunks of about half a second: there it reads the clock, heeds Ctrl-C, calls `watch` and offers a checkpoint.
 """
 
 import time
@@ -20,9 +20,11 @@ from jax.tree_util import Partial
 from numpy import ndarray
 
 from siren_jax._types import Batch, Objective
+from siren_jax.checkpoints import Checkpoint, Checkpoints
+from siren_jax.errors import InputError
 from siren_jax.progress import Budget, Log, Progress, interrupts
 from siren_jax.recipes import TUNED, Schedule, cosine_decay
-from siren_jax.step import Given, Span, State, Steps, Term, batch_of
+from siren_jax.step import Given, Span, State, Steps, Term, batch_of, initial_state
 from siren_jax.tiles import points_per_tile
 
 Sample = Callable[..., Batch]
@@ -38,13 +40,21 @@ class Fit:
     history: dict[str, ndarray]
     """For every step: `loss`, every term (unweighted means over the batch, before the step), and `seconds` at its
     end."""
+    best: nnx.Module
+    """The network where the running loss, a moving average of some ten steps, was lowest; for losses that may jump. It
+    says nothing where weights change with the steps."""
+    best_step: int
+    worse: float
+    """The running loss at the end, in units of its lowest; one where it is that."""
     stopped_by: str
-    """"steps", "seconds", "watch", "interrupt" or "non-finite"."""
+    """"steps", "seconds", "watch", "interrupt" (Ctrl-C), "terminate" (SIGTERM) or "non-finite"."""
     compile_seconds: float
     seconds_per_step: float
     """Median over chunks."""
     weights: dict[str, float]
     """Of every term, for a second phase: those given, of a schedule the end, times the balance that was found."""
+    skipped: int = 0
+    """Steps whose loss or gradient was not finite, which changed nothing."""
     message: str = ""
     """Of a non-finite stop: which step, which term."""
 
@@ -82,7 +92,9 @@ def fit(
     weights: Mapping[str, float | Schedule] | None = None,
     balance_every: int | None = None,
     tile: int | None = None,
+    skip: int = 0,
     watch: Callable[[Progress], Any] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Fit:
     """A network fitted to an objective: minimises Σ_k weight_k · mean over points of term_k.
 
@@ -108,15 +120,21 @@ def fit(
             average that makes the terms' gradients equally long where weights are equal, and else as the weights are to
             each other (Wang et al. 2023 on training PINNs). By default never.
         tile: points whose gradient is taken at once; by default 2,048 on a CPU and 65,536 elsewhere.
+        skip: how many steps in a row may have a loss or gradient that is not finite. They change nothing, and are
+            counted; one more ends the fit. By default the first does.
         watch: called between chunks with `Progress`; a true answer ends the fit. A target of 40 dB on values in
             [-1, 1]: `watch=lambda progress: progress.terms["value"] < 4e-4`.
+        checkpoints: where the fit is kept while it runs and at its end. What they hold already is continued, to the
+            same bits as without the interruption where `steps` alone bound it. With more steps than then a schedule
+            goes by the new number.
 
     Returns:
         `Fit`, also after Ctrl-C (once; twice raises) and after a non-finite loss, then with the last good network.
 
     Raises:
         ValueError: no budget, one that is not positive, a weight for no term, a term without a value at each point, or
-            one with the name "loss" or "seconds".
+            one with the name "loss" or "seconds"; a checkpoint of another network, optimiser, objective or key, or of a
+            later step.
     """
     budget = Budget(steps, seconds)
     if tile is not None and tile < 1:
@@ -132,8 +150,12 @@ def fit(
     names = tuple(points)
     weighted = [weights.get(name, 1.0) for name in names]
     term_weights = jnp.array([1.0 if callable(weight) else weight for weight in weighted], jnp.float32)
-    params = jax.tree.map(jnp.copy, params)  # donated below; the caller's network stays
-    state = State(params, optimizer.init(params), jax.tree.map(jnp.copy, params), jnp.ones(len(points), jnp.float32))
+    state, log = initial_state(params, optimizer, len(names)), Log(("loss", *names))  # the caller's network stays
+    if checkpoints is not None and (kept := checkpoints.latest()) is not None:
+        state = _restored(kept, state, log, key)
+        if steps is not None and log.steps > steps:
+            raise InputError(f"{log.steps} steps are taken already, but the budget is {steps}; give as many or more.")
+    snapshot = lambda: _arrays(state, log, key)
 
     began = time.perf_counter()
     given = Given(rest, objective, sample, key, term_weights)
@@ -141,12 +163,13 @@ def fit(
         Term(name, points[name], weight if callable(weight) else None)
         for name, weight in zip(names, weighted, strict=True)
     )
-    program = Steps(graphdef, optimizer, schedule, terms, tile or points_per_tile(), budget.longest, balance_every)
+    program = Steps(
+        graphdef, optimizer, schedule, terms, tile or points_per_tile(), budget.longest, balance_every, skip
+    )
     take = jax.jit(program, donate_argnums=0).lower(state, given, _span(0, 1, (0.0, 0, 0.0))).compile()
     compile_seconds = time.perf_counter() - began
 
-    log = Log(("loss", *names))
-    stopped_by = message = ""
+    stopped_by, message = budget.reached(log), ""
     with interrupts() as interrupted:
         while not stopped_by:
             length = budget.length(log)
@@ -165,20 +188,54 @@ def fit(
                 stopped_by = budget.reached(log)
                 if watch is not None and watch(log.progress(budget, partial(_copy, graphdef, state.params, rest))):
                     stopped_by = stopped_by or "watch"
-                if interrupted():
-                    stopped_by = "interrupt"
+                stopped_by = interrupted() or stopped_by
+                if checkpoints is not None and not stopped_by:
+                    checkpoints.offer(log.steps, snapshot)
 
+    if checkpoints is not None and stopped_by != "non-finite":
+        checkpoints.save(log.steps, snapshot())
     params = state.good if stopped_by == "non-finite" else state.params
     balance = dict(zip(names, np.asarray(state.balance).tolist(), strict=True))
     return Fit(
         network=nnx.merge(graphdef, params, rest),
         history=log.history(),
+        best=nnx.merge(graphdef, state.best.params, rest),
+        best_step=int(state.best.step),
+        worse=float(state.running / state.best.loss) if jnp.isfinite(state.running) else 1.0,
         stopped_by=stopped_by,
         compile_seconds=compile_seconds,
-        seconds_per_step=float(np.median(log.rates)),
+        seconds_per_step=log.seconds_per_step(),
         weights={name: weight * balance[name] for name, weight in last_weights(names, weights).items()},
+        skipped=int(state.failed[1]) - (stopped_by == "non-finite"),
         message=message,
     )
+
+
+def _arrays(state: State, log: Log, key: Array) -> dict[str, Any]:
+    """Copies of all that a later process needs to go on."""
+    rows, ends = log.arrays()
+    leaves = [np.array(leaf) for leaf in jax.tree.leaves(state)]  # the state's own are donated to the next step
+    return {"state": leaves, "rows": rows, "ends": ends, "key": np.array(jax.random.key_data(key))}
+
+
+def _restored(kept: Checkpoint, state: State, log: Log, key: Array) -> State:
+    """The state of a checkpoint, in place of the initial one, after checking that it is of the same fit."""
+    found, wanted = kept.arrays["state"], jax.tree_util.tree_leaves_with_path(state)
+    other = [] if len(found) == len(wanted) else [f"it has {len(found)} arrays, not {len(wanted)}"]
+    other += [
+        f"{jax.tree_util.keystr(path)} has the shape {array.shape}, not {leaf.shape}"
+        for array, (path, leaf) in zip(found, wanted, strict=False)
+        if (array.shape, array.dtype) != (leaf.shape, leaf.dtype)
+    ]
+    if kept.arrays["rows"].shape[1] != len(log.names):
+        other.append(f"it has {kept.arrays['rows'].shape[1] - 1} terms, not {len(log.names) - 1}")
+    if not np.array_equal(kept.arrays["key"], jax.random.key_data(key)):
+        other.append("its key is another one")
+    if other:
+        raise InputError(f"the checkpoint of step {kept.step} is of another fit: {other[0]}. Give it what it had then.")
+    log.restore(np.asarray(kept.arrays["rows"]), np.asarray(kept.arrays["ends"]))
+    leaves = [jnp.array(array) for array in found]
+    return jax.tree.unflatten(jax.tree.structure(state), leaves)
 
 
 def _span(start: int, length: int, clock: tuple[float, int, float]) -> Span:

@@ -2,7 +2,7 @@
 
 Derivatives with respect to the point are compositions of `jax.grad`, `jax.jacfwd` and `jax.hessian`, so they nest to
 any order: `divergence(gradient(f))` is `laplacian(f)`. Every operator follows the dtype of the point. A field that
-knows its own derivatives (`KnowsDerivatives`) is asked for them where that is cheaper.
+knows its own derivatives (`KnowsDerivatives`) is asked for them where that is cheaper. Values may be complex.
 """
 
 from collections.abc import Callable, Sequence
@@ -73,7 +73,7 @@ def value_jacobian(field: Field) -> Callable[[Float[Array, "d"]], tuple[Float[Ar
         x = _one_point(x, "jacobian")
         if isinstance(field, KnowsJacobian):
             return field.value_jacobian(x)
-        if jax.eval_shape(field, x).size == 1:
+        if jax.eval_shape(field, x).size == 1 and not _is_complex(field, x):
             y, pullback = jax.vjp(field, x)
             return y, pullback(jnp.ones_like(y))[0].reshape(*y.shape, x.size)
         y, pushforward = jax.linearize(field, x)
@@ -97,7 +97,7 @@ def hessian(field: Field) -> Callable[[Float[Array, "d"]], Float[Array, "c d d"]
     Array([[[2., 2.],
             [2., 0.]]], dtype=float32)
     """
-    return lambda x: jax.hessian(field)(_one_point(x, "hessian"))
+    return lambda x: _hessian(field, _one_point(x, "hessian"))
 
 
 def divergence(field: Field) -> Field:
@@ -222,8 +222,18 @@ def _weighted_laplacians(field: Field, x: Array, rows: tuple[tuple[float, ...], 
     """Σ_i a_i ∂²f/∂x_i² for each row a."""
     if isinstance(field, KnowsDerivatives):
         return field.derivatives(x, rows)[2]
-    diagonal = jnp.diagonal(jax.hessian(field)(x), axis1=-2, axis2=-1)
+    diagonal = jnp.diagonal(_hessian(field, x), axis1=-2, axis2=-1)
     return [diagonal @ jnp.array(row, diagonal.dtype) for row in rows]
+
+
+def _hessian(field: Field, x: Array) -> Array:
+    inner = jax.jacfwd if _is_complex(field, x) else jax.jacrev
+    return jax.jacfwd(inner(field))(x)
+
+
+def _is_complex(field: Field, x: Array) -> bool:
+    """Whether values are complex, whose derivatives reverse mode would take for those of their real parts."""
+    return bool(jnp.issubdtype(jax.eval_shape(field, x).dtype, jnp.complexfloating))
 
 
 def _row(weights: Sequence[SupportsFloat]) -> tuple[float, ...]:

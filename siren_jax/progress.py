@@ -50,13 +50,29 @@ class Log:
         self.steps += len(rows)
         self.seconds += elapsed
 
+    def restore(self, rows: ndarray, ends: ndarray) -> None:
+        """What an earlier process had of it."""
+        self._rows, self._ends = [rows], [ends]
+        self.steps, self.seconds = len(rows), float(ends[-1]) if len(ends) else 0.0
+
+    def arrays(self) -> tuple[ndarray, ndarray]:
+        """All rows, and the seconds at the end of each."""
+        none = (np.zeros((0, len(self.names)), np.float32), np.zeros(0))
+        return np.concatenate([none[0], *self._rows]), np.concatenate([none[1], *self._ends])
+
     def progress(self, budget: "Budget", network: Callable[[], nnx.Module]) -> Progress:
-        means = dict(zip(self.names, self._rows[-1].mean(axis=0).tolist(), strict=True))
+        rows = self._rows[-1]
+        sound = rows[np.isfinite(rows).all(axis=1)]  # without steps that were skipped
+        means = dict(zip(self.names, (sound if len(sound) else rows).mean(axis=0).tolist(), strict=True))
         return Progress(self.steps, self.seconds, budget.share(self), self.rates[-1], means, network)
 
     def history(self) -> dict[str, ndarray]:
-        columns = np.concatenate(self._rows).T
-        return {**dict(zip(self.names, columns, strict=True)), "seconds": np.concatenate(self._ends)}
+        rows, ends = self.arrays()
+        return {**dict(zip(self.names, rows.T, strict=True)), "seconds": ends}
+
+    def seconds_per_step(self) -> float:
+        """Median over the chunks of this process; without any the mean over all steps."""
+        return float(np.median(self.rates)) if self.rates else self.seconds / max(1, self.steps)
 
 
 @dataclass(frozen=True)
@@ -101,26 +117,34 @@ class Budget:
         """Which budget is spent, or nothing."""
         if self.steps is not None and log.steps >= self.steps:
             return "steps"
-        if self.seconds is not None and log.seconds + log.rates[-1] / 2 >= self.seconds:
+        if self.seconds is not None and log.seconds + (log.rates[-1] / 2 if log.rates else 0.0) >= self.seconds:
             return "seconds"
         return ""
 
 
 @contextmanager
-def interrupts() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C into a flag that is read between chunks; a second one raises as ever."""
+def interrupts() -> Iterator[Callable[[], str]]:
+    """Turns the first Ctrl-C or SIGTERM into the word "interrupt" or "terminate", read between chunks.
+
+    A second one does what it always does.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield lambda: ""
         return
-    event = threading.Event()
-    previous = signal.getsignal(signal.SIGINT)
+    words, came = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate"}, []
+    previous = {number: signal.getsignal(number) for number in words}
 
     def heed(number, frame):
-        event.set()
-        signal.signal(signal.SIGINT, previous)
+        came.append(words[number])
+        restore()
 
-    signal.signal(signal.SIGINT, heed)
+    def restore():
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    for number in words:
+        signal.signal(number, heed)
     try:
-        yield event.is_set
+        yield lambda: came[0] if came else ""
     finally:
-        signal.signal(signal.SIGINT, previous)
+        restore()

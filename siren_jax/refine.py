@@ -56,8 +56,8 @@ def refine(
 
     Returns:
         `Fit`, whose history has the loss alone, that before each step as in `fit`; of the network returned it is known
-        that loss and gradient are finite. Stopped by "steps", "seconds", "watch", "interrupt", "non-finite", then with
-        the last network of which that is so, or "converged" once ten steps have not lowered the loss.
+        that loss and gradient are finite. Stopped as `fit` is, by "non-finite" with the last network of which that is
+        so, or by "converged" once ten steps have not lowered the loss.
 
     Raises:
         ValueError: no budget, or a weight for no term.
@@ -145,14 +145,17 @@ def _refine(network, objective, batch, budget, weights, memory, dtype, tile, wat
             stopped_by = stopped_by or budget.reached(log)
             if watch(log.progress(budget, partial(merged, params))):
                 stopped_by = stopped_by or "watch"
-            if interrupted():
-                stopped_by = "interrupt"
+            stopped_by = interrupted() or stopped_by
+    last = merged(params)
     return Fit(
-        network=merged(params),
+        network=last,
         history=log.history(),
+        best=last,  # a line search does not go up
+        best_step=log.steps,
+        worse=1.0,
         stopped_by=stopped_by,
         compile_seconds=compile_seconds,
-        seconds_per_step=float(np.median(log.rates)),
+        seconds_per_step=log.seconds_per_step(),
         weights=weights,
         message=message,
     )

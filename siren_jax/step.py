@@ -12,23 +12,45 @@ import optax
 from flax import nnx
 from jax import Array
 from jax.tree_util import Partial
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from siren_jax._types import Batch
 from siren_jax.tiles import sum_over_tiles
 
-REMEMBERED = 0.9  # of the balance, when it is looked at again
+REMEMBERED = 0.9  # of the balance, when it is looked at again, and of the running loss
+
+
+class Best(NamedTuple):
+    """Where the running loss was lowest."""
+
+    params: Any
+    loss: Float[Array, ""]
+    step: Int[Array, ""]
 
 
 class State(NamedTuple):
-    """What a step changes."""
+    """What a step changes: all that a fit needs to go on."""
 
     params: Any
     optimizer: Any
     good: Any
     """The last parameters whose loss was finite."""
+    best: Best
+    running: Float[Array, ""]
+    """Moving average of the loss, infinite before the first step: a batch's own loss may be low by luck."""
     balance: Float[Array, "terms"]
     """Factors on the weights."""
+    failed: Int[Array, "2"]
+    """Steps whose loss or gradient was not finite: the last in a row, and all."""
+
+
+def initial_state(params: Any, optimizer: optax.GradientTransformation, terms: int) -> State:
+    """The state before the first step; its arrays are its own, so that they can be donated."""
+    copy = lambda: jax.tree.map(jnp.copy, params)
+    params, infinite = copy(), lambda: jnp.array(jnp.inf, jnp.float32)
+    best = Best(copy(), infinite(), jnp.int32(0))
+    balance, failed = jnp.ones(terms, jnp.float32), jnp.zeros(2, jnp.int32)
+    return State(params, optimizer.init(params), copy(), best, infinite(), balance, failed)
 
 
 class Given(NamedTuple):
@@ -77,15 +99,17 @@ class Steps:
     """Rows of the log: the most steps of a call."""
     balance_every: int | None = None
     """Steps between two looks at the length of each term's gradient."""
+    skip: int = 0
+    """Steps in a row that may be not finite, and change nothing."""
 
     def __call__(self, state: State, given: Given, span: Span) -> tuple[State, Array, Array]:
-        """Takes the steps of a span, or fewer if a loss or gradient is not finite: the state, the log and their number.
+        """Takes the steps of a span, or fewer if losses or gradients are not finite: the state, the log, their number.
 
-        A row of the log is the loss and the terms; that of the step that failed follows those taken.
+        A row of the log is the loss and the terms; that of the step that ended it follows those taken.
         """
 
         def step(carry):
-            state, log, index, _ = carry
+            state, log, index = carry
             share = span.share + (index - span.since) * span.rate
             batch = batch_of(given.sample, given.key, index, share)
             factors = [term.schedule(share) if term.schedule else 1.0 for term in self.terms]
@@ -97,18 +121,28 @@ class Steps:
             updates, moments = self.optimizer.update(gradient, state.optimizer, state.params)
             factor = self.schedule(share)
             params = optax.apply_updates(state.params, jax.tree.map(lambda u: factor.astype(u.dtype) * u, updates))
+            known = jnp.isfinite(state.running)
+            running = jnp.where(known, REMEMBERED * state.running + (1 - REMEMBERED) * value, value)
+            better = sound & (running < state.best.loss)
+            failed = jnp.where(sound, state.failed.at[0].set(0), state.failed + 1)
             new = State(
                 _select(sound, params, state.params),
                 _select(sound, moments, state.optimizer),
                 _select(finite, state.params, state.good),
+                _select(better, Best(state.params, running, index), state.best),
+                _select(sound, running, state.running),
                 _select(sound, balance, state.balance),
+                failed,
             )
             log = log.at[index - span.start].set(jnp.concatenate([value[None], means]).astype(log.dtype))
-            return new, log, index + sound, sound
+            return new, log, index + (failed[0] <= self.skip)
+
+        def goes_on(carry):
+            state, _, index = carry
+            return (state.failed[0] <= self.skip) & (index < span.stop)
 
         log = jnp.full((self.capacity, 1 + len(self.terms)), jnp.nan, jnp.float32)
-        carry = (state, log, span.start, jnp.array(True))
-        state, log, index, _ = jax.lax.while_loop(lambda carry: carry[3] & (carry[2] < span.stop), step, carry)
+        state, log, index = jax.lax.while_loop(goes_on, step, (state, log, span.start))
         return state, log, index - span.start
 
     def _gradient(self, params: Any, given: Given, weights: Array, batch: Batch) -> Any:

@@ -29,23 +29,29 @@ ALLOWED = {
     "step": ("_types tiles", f"{ARRAYS} flax optax"),
     "progress": ("", "flax numpy"),
     "recipes": ("", "jax optax"),
-    "fit": ("_types progress recipes step tiles", f"{ARRAYS} flax optax"),
+    "fit": ("_types checkpoints errors progress recipes step tiles", f"{ARRAYS} flax optax"),
     "refine": ("_types fit progress recipes tiles", f"{ARRAYS} flax optax"),
     "equations": (
-        "equations.distillation equations.domains equations.problem equations.regions equations.solution "
-        "equations.terms equations.unknowns",
+        "equations.conditions equations.distillation equations.domains equations.problem equations.regions "
+        "equations.solution equations.terms equations.unknowns",
         "",
     ),
     "equations.regions": ("equations.tracing errors", ARRAYS),
     "equations.domains": ("equations.regions errors", ARRAYS),
-    "equations.terms": ("_types equations.domains equations.regions errors operators", f"{ARRAYS} scipy"),
+    "equations.sampling": ("equations.regions errors", f"{ARRAYS} scipy"),
+    "equations.terms": ("_types equations.domains equations.sampling errors", ARRAYS),
+    "equations.conditions": (
+        "_types equations.domains equations.sampling equations.terms equations.unknowns errors operators",
+        ARRAYS,
+    ),
     "equations.catalogue": (
-        "_types equations.domains equations.problem equations.terms equations.unknowns operators references",
+        "_types equations.conditions equations.domains equations.problem equations.terms equations.unknowns operators "
+        "references",
         f"{ARRAYS} flax scipy",
     ),
     "equations.unknowns": ("_types errors operators", f"{ARRAYS} flax"),
     "equations.distillation": ("_types equations.domains equations.problem equations.terms fit", "flax jax"),
-    "equations.comparison": ("_types equations.catalogue equations.solution tiles", ARRAYS),
+    "equations.comparison": ("_types equations.catalogue equations.solution signals.grid tiles", ARRAYS),
     "equations.solution": (
         "equations.domains equations.unknowns errors network neural_field signals.grid",
         "flax numpy",
@@ -93,6 +99,7 @@ ALLOWED = {
     "references.helmholtz": ("", "jaxtyping numpy scipy"),
     "references.kovasznay": ("", "jaxtyping numpy"),
     "references.wave": ("", "jaxtyping numpy scipy"),
+    "checkpoints": ("errors storage", "filelock orbax"),
     "storage": ("errors network", f"{ARRAYS} flax safetensors"),
     "torch": ("errors network storage", f"{ARRAYS} flax safetensors torch"),
     "neural_field": (
@@ -115,7 +122,7 @@ ALLOWED = {
     "plot.video": ("", "*"),
 }
 FRONT = set(ALLOWED) - {"_types"}  # the command and the package itself may import everything public
-HEAVY = {"PIL", "skimage", "soundfile", "av", "trimesh", "tensorboardX", "torch"}  # only inside a function
+HEAVY = {"PIL", "skimage", "soundfile", "av", "trimesh", "tensorboardX", "torch", "orbax"}  # only inside a function
 
 
 def modules(package: Path) -> dict[str, ast.Module]:
@@ -182,6 +189,13 @@ def test_every_import_of_the_package_is_allowed():
 
 def test_every_row_of_the_table_is_a_module():
     assert set(ALLOWED) <= set(modules(PACKAGE))
+
+
+def test_the_contributor_is_told_of_every_room():
+    told = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    rooms = {f"`{name}/`" if (PACKAGE / name).is_dir() else f"`{name}`" for name in {n.split(".")[0] for n in FRONT}}
+    parts = {f"`{name.split('.')[1]}`" for name in FRONT if name.startswith(("signals.", "equations."))}
+    assert {name for name in rooms | parts if name not in told} == set()
 
 
 def test_the_table_has_no_circles():

@@ -73,17 +73,25 @@ def test_a_moment_of_a_solution_in_time_is_rendered(wave, monkeypatch, capsys):
     found = np.load("u.npy")
     assert found.shape == (1, 4, 6, 1)
     assert np.allclose(found, load("out/wave.siren")(points.astype(np.float32)), atol=1e-5)  # float32
+    assert main(["render", "out/wave.siren", "--at", "0.1", "--out", "whole.npy"]) == 0
+    assert np.load("whole.npy").shape == (1, 200, 200, 1)  # as fine as a solution in the plane
     assert main(["render", "out/wave.siren", "--out", "u.png"]) == 2
     assert "tell which with --at" in capsys.readouterr().err
     assert main(["render", "out/wave.siren", "--at", "0.5", "--out", "u.png"]) == 2
     assert "a time from 0 to 0.4, but is 0.5" in capsys.readouterr().err
 
 
-def test_a_solution_on_an_interval_is_not_rendered(tmp_path, capsys):
-    line = solution(SIREN(1, 1, width=4, depth=0, rngs=nnx.Rngs(0)), Interval(0, 1))
-    line.save(tmp_path / "u.siren")
-    assert main(["render", str(tmp_path / "u.siren"), "--out", str(tmp_path / "u.png")]) == 2
-    assert "solutions of two or three coordinates are drawn" in capsys.readouterr().err
+def test_a_solution_on_an_interval_is_rendered_as_a_curve(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = solution(SIREN(1, 2, width=4, depth=0, rngs=nnx.Rngs(0)), Interval(0, 1))
+    line.save("u.siren")
+    assert main(["render", "u.siren", "--scale", "0.5", "--out", "u.npy"]) == 0
+    assert np.array_equal(np.load("u.npy"), line.render((512,)))
+    assert main(["render", "u.siren", "--out", "u.png"]) == 0
+    with Image.open("u.png") as picture:
+        assert min(picture.size) > 300
+    assert main(["render", "u.siren", "--shape", "4", "4", "--out", "v.png"]) == 2
+    assert "has one coordinate; give --scale" in capsys.readouterr().err
 
 
 def test_a_condition_by_construction_leaves_a_plain_network(tmp_path, monkeypatch):

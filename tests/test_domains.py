@@ -28,6 +28,13 @@ each = pytest.mark.parametrize(("domain", "volume", "surface"), DOMAINS.values()
 
 
 @each
+def test_a_domain_is_written_as_it_is_made(domain, volume, surface):
+    again = eval(repr(domain))
+    assert repr(again) == repr(domain)
+    assert (type(again), again.low, again.high) == (type(domain), domain.low, domain.high)
+
+
+@each
 def test_points_lie_inside_and_measures_are_those_of_geometry(domain, volume, surface, key):
     region = domain.interior()
     located = jax.jit(lambda key: region.sample(key, N))(key)

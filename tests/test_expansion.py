@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from siren_jax import SIREN, curl, divergence, gradient, hessian, jacobian, laplacian, second_derivatives
+from siren_jax.equations import ComplexField
 from siren_jax.expansion import in_one_pass
 
 FUNCTIONS = {
@@ -21,6 +22,7 @@ FUNCTIONS = {
     "elsewhere": lambda u, x: u(x) - u(-x) + laplacian(u)(x) - laplacian(u)(x / 2),
     "by hand": lambda u, x: jax.grad(lambda x: u(x)[0])(x) * u(x),
     "a channel": lambda u, x: gradient(lambda x: u(x)[:1])(x) + jacobian(u)(x)[0],
+    "complex": lambda u, x: jnp.abs(laplacian(ComplexField(u))(x) + (3 + 1j) * ComplexField(u)(x)),
     "along a direction": lambda u, x: jacobian(u)(x) @ jnp.array([0.6, 0.8]),
 }
 
@@ -56,6 +58,7 @@ def test_results_and_parameter_gradients_stay_the_same(name, key, float64):
     [
         ("value", lambda u, x: u(x)),
         ("value and Laplacian", lambda u, x: u.derivatives(x, ((1.0, 1.0),))),
+        ("complex", lambda u, x: u.derivatives(x, ((1.0, 1.0),))),
         ("wave", lambda u, x: u.derivatives(x, ((1.0, -4.0),))),
         ("Burgers", lambda u, x: u.derivatives(x, ((1.0, 0.0), (0.0, 1.0)))),
         ("two sums", lambda u, x: u.derivatives(x, ((1.0, 1.0), (0.5, -2.0)))),

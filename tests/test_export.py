@@ -12,7 +12,7 @@ from jax import export
 
 from siren_jax import SIREN, PixelDataset, curl, divergence, gradient, hessian, jacobian, laplacian, supervise
 from siren_jax.recipes import cosine_decay
-from siren_jax.step import Given, Span, State, Steps, Term
+from siren_jax.step import Given, Span, Steps, Term, initial_state
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 DEPTH = 2
@@ -36,9 +36,7 @@ def exported_step(quantities: tuple[str, ...], platforms: tuple[str, ...] = PLAT
         rest, objective, data.sampler(50, quantities=quantities), jax.random.key(0), jnp.ones(len(quantities))
     )
     span = Span(jnp.int32(0), jnp.int32(3), jnp.float32(0), jnp.int32(0), jnp.float32(0.1))
-    return export.export(jax.jit(steps), platforms=platforms)(
-        State(params, optimizer.init(params), params, jnp.ones(len(terms))), given, span
-    )
+    return export.export(jax.jit(steps), platforms=platforms)(initial_state(params, optimizer, len(terms)), given, span)
 
 
 @pytest.mark.parametrize("quantities", TARGETS, ids="-".join)

@@ -106,6 +106,14 @@ def test_derivatives_of_monomials_are_exact_at_whole_numbers(coordinates_and_pow
     assert ours[1].item() == sum(derivative(i, 2) for i in range(len(x)))
 
 
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("act", [gradient, jacobian, hessian, laplacian, second_derivatives])
+@KINDS
+def test_operators_on_complex_fields_act_on_both_parts(kind, act, d):
+    f, g = field_of(kind, d, 1), lambda x: jnp.exp(x[:1]) * x[-1]
+    assert equal(point(d), (act(lambda x: f(x) + 1j * g(x)), lambda x: act(f)(x) + 1j * act(g)(x)))
+
+
 @DIMENSIONS
 @KINDS
 def test_divergence_of_the_gradient_is_the_laplacian_is_the_trace_of_the_hessian(kind, d):

@@ -77,7 +77,7 @@ def test_a_cloud_with_normals_is_taken_as_it_is(tmp_path):
         load_surface(tmp_path / "a.xyz")  # normals of the length 3 could be colours
     said = [str(w.message) for w in caught]
     assert "6 numbers a line: x y z are taken" in said[0]
-    assert "no normals" in said[1]
+    assert "without normals" in said[1]
     np.savetxt(tmp_path / "b.xyz", np.hstack([truth.points, truth.normals]), delimiter=",")
     surface = load_surface(tmp_path / "b.xyz")
     assert np.allclose(surface.points, truth.points)
@@ -88,7 +88,7 @@ def test_a_cloud_with_normals_is_taken_as_it_is(tmp_path):
 def test_a_cloud_without_normals_gets_estimated_ones_said(tmp_path):
     truth = sample(SOLIDS["sphere"], 500)
     np.savetxt(tmp_path / "a.xyz", np.repeat(truth.points, 2, axis=0))  # twice each, as scans have
-    with pytest.warns(UserWarning, match="no normals: they are estimated"):
+    with pytest.warns(UserWarning, match="a cloud of points without normals: they are estimated"):
         surface = load_surface(tmp_path / "a.xyz")
     assert len(surface.points) == 500
     assert np.sum(surface.normals * surface.points, axis=1).min() > 0.8 * 0.95
@@ -156,6 +156,38 @@ def test_objects_of_an_obj_are_one_surface(tmp_path):
     assert np.isclose(surface.mesh.volume, 1 / 3)
 
 
+QUADS = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
+CUBES = (QUADS.tolist(), [[0, 1, 3], [0, 3, 2], *QUADS[1:].tolist()])  # a face as two triangles, the others as squares
+
+
+@pytest.mark.parametrize("faces", CUBES, ids=["squares", "squares and triangles"])
+@pytest.mark.parametrize("suffix", [".ply", ".obj"])
+def test_a_cube_of_squares_has_its_volume(suffix, faces, tmp_path):
+    pytest.importorskip("trimesh")
+    corners = "\n".join(f"{i >> 2} {i >> 1 & 1} {i & 1}" for i in range(8))
+    if suffix == ".ply":
+        rows = "\n".join(" ".join(map(str, [len(face), *face])) for face in faces)
+        content = HEADER.format(8) + FACES.format(len(faces)) + corners + "\n" + rows + "\n"
+    else:
+        rows = "\n".join(" ".join(["f", *(str(i + 1) for i in face)]) for face in faces)
+        content = "v " + corners.replace("\n", "\nv ") + "\n" + rows + "\n"
+    surface = load_surface(text(tmp_path / f"a{suffix}", content), samples=10)
+    assert surface.mesh.is_closed
+    assert np.isclose(surface.mesh.volume, 1)
+
+
+def test_a_binary_ply_of_squares_is_read_and_one_of_squares_and_triangles_is_refused_in_words(tmp_path):
+    pytest.importorskip("trimesh")
+    corners = np.indices((2, 2, 2)).reshape(3, -1).T.astype("<f4").tobytes()
+    for faces, path in zip(CUBES, (tmp_path / "a.ply", tmp_path / "b.ply"), strict=True):
+        header = (HEADER.format(8) + FACES.format(len(faces))).replace("ascii", "binary_little_endian")
+        rows = b"".join(bytes([len(face)]) + np.array(face, "<i4").tobytes() for face in faces)
+        path.write_bytes(header.encode() + corners + rows)
+    assert np.isclose(load_surface(tmp_path / "a.ply", samples=10).mesh.volume, 1)
+    with pytest.raises(InputError, match="mixes triangles and larger polygons"):
+        load_surface(tmp_path / "b.ply")
+
+
 TETRAHEDRON = "0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 2 1\n3 0 1 3\n3 0 3 2\n3 1 2 3\n"
 CLOUD = "\n".join(f"{i} {i * i % 7} {i * i * i % 11}" for i in range(40))
 
@@ -167,6 +199,7 @@ CLOUD = "\n".join(f"{i} {i * i % 7} {i * i * i % 11}" for i in range(40))
         ("a.ply", "ply\n", "damaged, cut short or no PLY"),
         ("a.ply", "hello", "damaged, cut short or no PLY"),
         ("a.obj", "hello\n", "holds no points"),
+        ("a.obj", "v 1 2 3\nv 4 5", "holds no points in space: it is damaged, cut short"),
         ("a.stl", "hello", "cut short or not an STL"),
         ("a.stl", "solid a\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\n", "cut short or not an STL"),
         ("a.stl", "x" * 80 + "\0\0\0\0", "holds no points|damaged"),
@@ -185,7 +218,7 @@ CLOUD = "\n".join(f"{i} {i * i % 7} {i * i * i % 11}" for i in range(40))
         (
             "a.ply",
             HEADER.format(4) + FACES.format(1) + TETRAHEDRON[:24] + "3 0 1 9\n",
-            "vertices up to 9, but it has 4",
+            "vertices 0 to 9, but it has those from 0 to 3",
         ),
         ("a.ply", HEADER.format(4) + FACES.format(1) + TETRAHEDRON[:24] + "3 0 1 1\n", "1 of 1 triangles have no area"),
         ("a.ply", HEADER.format(4) + FACES.format(1) + TETRAHEDRON[:32], "in one plane"),

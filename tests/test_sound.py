@@ -9,6 +9,7 @@ import scipy.io.wavfile
 
 from siren_jax import InputError, load_sound
 from siren_jax.metrics import snr
+from siren_jax.plot import sound_comparison
 from siren_jax.signals import Sound, encode_sound, kind_of, resample
 
 RATE = 8000
@@ -77,6 +78,8 @@ def test_a_long_ogg_is_written(tmp_path):
     assert len(load_sound(tmp_path / "a.ogg").samples) == 2**22
     with open(tmp_path / "b.ogg", "wb") as file, pytest.raises(InputError, match="up to 200,000 samples a second"):
         encode_sound(file, Sound(wave().astype(np.float32), 384_000), ".ogg")
+    with open(tmp_path / "b.flac", "wb") as file, pytest.raises(InputError, match="up to 8 channels"):
+        encode_sound(file, Sound(wave(9).astype(np.float32), RATE), ".flac")
 
 
 def test_a_written_wav_is_clipped_at_full_scale_and_does_not_wrap(tmp_path):
@@ -185,6 +188,10 @@ def test_a_truncated_wav_is_refused_by_scipy_too(monkeypatch, tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF\x00\x00\x00\x00WAVEfmt ")
     with pytest.raises(InputError, match="damaged"):
         load_sound(tmp_path / "a.wav")
+    scipy.io.wavfile.write(tmp_path / "a.wav", RATE, np.zeros((9, 2), np.int16))
+    (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:-2])
+    with pytest.raises(InputError, match="damaged"), pytest.warns(UserWarning, match="80 bytes are promised, 78"):
+        load_sound(tmp_path / "a.wav")
 
 
 def test_another_format_without_the_extra_names_it(monkeypatch, tmp_path):
@@ -204,3 +211,9 @@ def test_no_file_and_an_empty_one_are_refused(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"")
     with pytest.raises(InputError, match="is empty"):
         kind_of(tmp_path / "a.wav")
+
+
+def test_the_figure_of_a_sound_names_the_channel_that_it_shows():
+    sound = np.hstack([wave(), 2 * wave(), wave()])
+    assert sound_comparison(sound, sound, rate=RATE).axes[0].get_ylabel() == "amplitude, channel 2 of 3"
+    assert sound_comparison(sound[:, :1], sound[:, :1], rate=RATE).axes[0].get_ylabel() == "amplitude"

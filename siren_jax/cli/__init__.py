@@ -1,5 +1,6 @@
 """The command `siren-jax`: `fit`, `blend`, `inpaint`, `solve`, `render`, `convert` and `info`."""
 
+import logging
 import os
 import sys
 import warnings
@@ -26,8 +27,8 @@ ABOUT = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code.
 
-    0: done; 1: the fit stopped at a value that is not finite; 2: the input or an argument cannot be used; 130: Ctrl-C.
-    After 0, 1 and a first Ctrl-C what was learned is written; after 2 nothing is.
+    0: done; 1: the fit stopped at a value that is not finite; 2: the input or an argument cannot be used; 130: Ctrl-C;
+    143: SIGTERM. What was learned is written but after 2, and a second signal.
     """
     command = tyro.cli(
         Fit | Blend | Inpaint | Solve | Render | Convert | Info,  # pyright: ignore[reportArgumentType]
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     try:
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # what Orbax cannot write is told in a warning
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = lambda message, *_, **__: print(f"siren-jax: {message}", file=sys.stderr)

@@ -64,7 +64,10 @@ class Blend:
         name = "-".join(os.path.splitext(os.path.basename(path))[0] for path in (self.foreground, self.background))
         subject = Composition(composite)
         recipe, target = self.training.recipe(TUNED["values"]), self.training.target_psnr
-        return train(subject, name, recipe, self.training, self.output, {"mode": mode}, target=target)
+        files = {"foreground": self.foreground, "background": self.background}
+        if self.mask is not None:
+            files["mask"] = self.mask
+        return train(self, files, subject, name, recipe, {"mode": mode}, target=target)
 
     def _pictures(self) -> tuple[Float[ndarray, "h w a"], Float[ndarray, "h w b"]]:
         front = load_image(self.foreground, keep_alpha=self.mask is None)

@@ -24,6 +24,7 @@ from siren_jax.recipes import (
     TARGETS,
     TUNED,
     TUNED_SHAPE,
+    TUNED_SOUND,
     TUNED_VIDEO,
     Recipe,
 )
@@ -41,7 +42,8 @@ class Fit:
 
     file: Annotated[tyro.conf.Positional[str | None], optional("[FILE]", "scikit-image's photograph camera")] = None
     """Picture: grey, RGB or RGBA, 8 or 16 bits. Sound: WAV, FLAC or OGG, any channels and rate. Video: MP4, GIF
-    and what else FFmpeg reads. Shape: PLY, OBJ, STL or XYZ, a mesh or a cloud of points."""
+    and what else FFmpeg reads, up to 1 GiB of frames, which memory holds three times. Shape: PLY, OBJ, STL or XYZ, a
+    mesh or a cloud of points."""
     target: Literal["values", "gradient", "laplacian", "mixed"] = "values"
     """What the network is trained on, of a picture. `mixed` is all three, weighed by --weights."""
     weights: Annotated[tuple[float, float, float], tyro.conf.arg(metavar="VALUE GRADIENT LAPLACIAN")] = (1.0, 0.1, 0.01)
@@ -86,11 +88,11 @@ class Fit:
         }
         record = {"target": self.target, "recipe": self.recipe}
         return train(
+            self,
+            {"file": path},
             subject,
             name,
             recipe,
-            self.training,
-            self.output,
             record,
             width=width,
             target=targets[subject.measure.name],
@@ -98,7 +100,7 @@ class Fit:
 
     def _recipe(self, kind: str) -> Recipe:
         """The recipe for a kind of signal, with what the options replace."""
-        recipe = {"video": TUNED_VIDEO, "shape": TUNED_SHAPE}.get(kind, TUNED[self.target])
+        recipe = {"sound": TUNED_SOUND, "video": TUNED_VIDEO, "shape": TUNED_SHAPE}.get(kind, TUNED[self.target])
         if self.recipe == "paper":
             recipe = {"sound": PAPER_SOUND, "video": PAPER_VIDEO, "shape": PAPER_SHAPE}.get(kind, PAPER)
         if self.integral_weight is not None:

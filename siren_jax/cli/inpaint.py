@@ -66,7 +66,8 @@ class Inpaint:
         subject = Gaps(picture, self.prior if weight else "none", weight, judged_everywhere=kept is not None)
         record = {"prior": self.prior, "prior_weight": weight, "known": float(known.mean())}
         recipe, target = self.training.recipe(TUNED_INPAINTING), self.training.target_psnr
-        return train(subject, name, recipe, self.training, self.output, record, target=target)
+        files = {"file": self.file, **({} if self.mask is None else {"mask": self.mask})}
+        return train(self, files, subject, name, recipe, record, target=target)
 
     def _known(self, shape: tuple[int, ...], kept: float | None) -> Bool[ndarray, "h w"]:
         if kept is not None:
@@ -120,7 +121,8 @@ class Gaps(Sampled):
         known = float(self._picture.known.mean())
         omega, reason = choose_omega(self._picture.filled(), self.dataset.frame)
         # Samples at random, a part p of all, resolve frequencies lower by √p.
-        return OmegaChoice(float(f"{omega * known**0.5:.2g}"), f"{reason}; {100 * known:.3g} % of the pixels are known")
+        text = f"√{known:.3g} times {reason}; {100 * known:.3g} % of the pixels are known"
+        return OmegaChoice(float(f"{omega * known**0.5:.2g}"), text)
 
     def sampler(self, batch_size: int) -> Partial:
         return self.dataset.sampler(batch_size)

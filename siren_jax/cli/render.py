@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ from siren_jax.cli.solution import write_solution
 from siren_jax.cli.sound import excerpt, write_sound
 from siren_jax.cli.timeline import Timeline, timeline
 from siren_jax.cli.video import as_bytes, frame_at, write_video
+from siren_jax.equations.solution import moment_of
 from siren_jax.errors import InputError
 from siren_jax.level_set import check_resolution
 from siren_jax.neural_field import NeuralField, load
@@ -152,32 +154,33 @@ class Render:
         return f"surface of {self.file} at resolution {resolution}, {len(mesh.faces):,} triangles"
 
     def _write_solution(self, field: NeuralField, suffix: str) -> str:
-        """An NPY, or a figure with axes; of a solution in time and the plane at one moment."""
+        """An NPY, or a figure with axes, of an interval a curve; of time and the plane at one moment."""
         frame = field.frame
         assert isinstance(frame, Grid)
-        if len(frame.shape) not in (2, 3):
+        if len(frame.shape) > 3:
             raise InputError(
-                f"solutions of two or three coordinates are drawn, but {self.file!r} has {len(frame.shape)}; "
+                f"solutions of up to three coordinates are drawn, but {self.file!r} has {len(frame.shape)}; "
                 "in Python, siren_jax.load(file).render() has its values."
             )
-        sides = self._sides(field)
-        timed, before = len(frame.shape) == 3, frame.shape[:-2]
-        region = [(0.0, float(n)) for n in before] + [(0.0, float(n)) for n in frame.shape[-2:]]
+        if len(frame.shape) == 1 and self.shape is not None:
+            raise InputError(f"--shape is of two sides, but {self.file!r} has one coordinate; give --scale.")
+        timed = len(frame.shape) == 3
         if self.at is not None:
             if not timed:
                 raise InputError(f"--at takes a moment of a solution in time and the plane; {self.file!r} is none.")
             if not frame.low[0] <= self.at <= frame.high[0]:
                 raise InputError(f"--at takes a time from {frame.low[0]:g} to {frame.high[0]:g}, but is {self.at:g}.")
-            moment = float(frame.indices(np.array([self.at, *frame.low[1:]]))[0])
-            region[0], before = (moment, moment + 1), (1,)
+            frame = moment_of(frame, self.at)
+            field = replace(field, frame=frame)
         elif timed and suffix == ".png":
             raise InputError("a PNG holds one moment of a solution in time: tell which with --at.")
-        shape = (*before, *sides)
+        sides = self._scaled(frame.shape) if len(frame.shape) == 1 else self._sides(field)
+        shape = (*frame.shape[:-2], *sides)
         if suffix == ".npy":
-            self._write_array(field, shape, tuple(region))
+            self._write_array(field, shape, None)
         else:
             self._check_memory(field, sides)
-            values = field.render(shape, region=tuple(region)).reshape(*sides, -1)
+            values = field.render(shape).reshape(*sides, -1)
             write_solution(self.out, field, values, self.at, overwrite=self.overwrite)
         return f"solution of {self.file} at {' x '.join(map(str, shape))}"
 
@@ -209,9 +212,9 @@ class Render:
         frames = (as_bytes(frame_at(field, number, sides, area), field.value_range) for number in moments.indices)
         write_video(self.out, frames, moments.rate, overwrite=self.overwrite)
 
-    def _check_memory(self, field: NeuralField, sides: tuple[int, ...]) -> None:
-        if math.prod(field.rendered_shape(sides, self.of)) > MAX_PICTURE:
-            raise InputError(f"{sides[0]} x {sides[1]} pixels are too many to be held in memory; write an .npy.")
+    def _check_memory(self, field: NeuralField, sides: Sequence[int]) -> None:
+        if math.prod(field.rendered_shape(tuple(sides), self.of)) > MAX_PICTURE:
+            raise InputError(f"{' x '.join(map(str, sides))} pixels are too many to be held in memory; write an .npy.")
 
     def _area(self, field: NeuralField) -> Area:
         """The rows and columns that are asked for."""
@@ -229,16 +232,19 @@ class Render:
                     f"--shape takes two numbers from 1 to {MAX_SIDE}, but is {self.shape[0]} {self.shape[1]}."
                 )
             return self.shape
+        h, w = self._scaled([stop - start for start, stop in self._area(field)])
+        return h, w
+
+    def _scaled(self, sides: Sequence[int | float]) -> list[int]:
+        """Samples along sides, by --scale."""
         scale = 1.0 if self.scale is None else self.scale
         if not 0 < scale < np.inf:
             raise InputError(f"--scale takes a positive number, but is {scale:g}.")
-        sides = [stop - start for start, stop in self._area(field)]
         if not all(0 < side * scale < MAX_SIDE for side in sides):
             raise InputError(
                 f"--region and --scale ask for {' x '.join(f'{side * scale:g}' for side in sides)} samples."
             )
-        h, w = (max(1, round(side * scale)) for side in sides)
-        return h, w
+        return [max(1, round(side * scale)) for side in sides]
 
     def _write_array(self, field: NeuralField, shape: tuple[int, ...], region) -> None:
         """Straight to the disk: memory does not grow with the shape."""

@@ -8,10 +8,12 @@ import shutil
 import sys
 import tempfile
 import time
+from types import TracebackType
 from typing import Any
 
 from flax import nnx
 
+from siren_jax.checkpoints import Checkpoints
 from siren_jax.cli.console import Reporter
 from siren_jax.cli.subject import Subject
 from siren_jax.cli.tensorboard import TensorBoard
@@ -21,6 +23,8 @@ from siren_jax.network import count_parameters
 from siren_jax.progress import Progress
 from siren_jax.storage import write_atomically
 
+CHECKPOINTS = "checkpoints"
+WORSE = 1.26  # a decibel of squared error: by how much the loss at the end may exceed its lowest
 FORESEEN = 0.02  # share of the budget after which it is said how long the rest takes
 
 
@@ -35,9 +39,15 @@ class Session:
         preview_every: steps between figures during the fit.
         tensorboard: whether to log for TensorBoard.
         overwrite: replace what an earlier fit left in the directory.
+        resume: continue it.
+        config: what the fit is of and how it proceeds.
+        checkpoint_every: seconds.
+
+    A context, which at its end leaves the directory to others.
 
     Raises:
-        InputError: the directory cannot be written, or holds an earlier fit.
+        InputError: the directory cannot be written, or is in use, or holds an earlier fit, or none where one is
+            resumed.
     """
 
     def __init__(
@@ -50,18 +60,39 @@ class Session:
         preview_every: int | None,
         tensorboard: bool,
         overwrite: bool,
+        resume: bool,
+        config: dict[str, Any],
+        checkpoint_every: float,
     ):
-        self._directory, self._name, self._overwrite = directory, name, overwrite
+        self._directory, self._name, self._overwrite = directory, name, overwrite or resume
         self._subject, self._target, self._preview_every = subject, target, preview_every
         self._files: list[str] = []
         if tensorboard:
             TensorBoard.check()
-        self._prepare(("preview",) * bool(preview_every) + ("tensorboard",) * tensorboard)
+        self._prepare(("preview",) * bool(preview_every) + ("tensorboard",) * tensorboard, resume)
+        self.checkpoints = Checkpoints(
+            os.path.join(directory, CHECKPOINTS), config=config, every=checkpoint_every, overwrite=overwrite
+        )
+        if resume:
+            step = max(self.checkpoints.steps(), default=0)
+            print(f"continuing at step {step:,}", file=sys.stderr)
         self._tensorboard = TensorBoard(os.path.join(directory, "tensorboard")) if tensorboard else None
         self._previewed = 0
-        self._curve: list[tuple[int, float]] = []
         self._rest_until = -math.inf
         self.reporter = Reporter(subject.measure)
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.checkpoints.close()
+
+    @property
+    def _curve(self) -> list[list[int | float]]:
+        """Steps and the quality at them, with those before an interruption."""
+        return self.checkpoints.notes.setdefault("curve", [])
 
     def watch(self, progress: Progress) -> bool:
         """Shows and logs the state of a fit; true once the target is reached."""
@@ -87,7 +118,7 @@ class Session:
         began = time.monotonic()
         if began < self._rest_until:
             return False
-        self._curve.append((step, self._subject.estimate(network)))
+        self._curve.append([step, self._subject.estimate(network)])
         ended = time.monotonic()
         if sum(map(math.isfinite, (quality for _, quality in self._curve))) > 1:  # the first that finds one compiles
             self._rest_until = ended + 19 * (ended - began)
@@ -102,8 +133,10 @@ class Session:
         """
         from siren_jax import plot
 
-        subject, network = self._subject, fitted.network
-        made = {**record, "steps": fitted.steps}
+        subject, network, kept_step = self._subject, fitted.network, fitted.steps
+        if subject.comparable_losses and fitted.worse > WORSE and fitted.stopped_by != "watch":
+            network, kept_step = fitted.best, fitted.best_step
+        made = {**record, "steps": kept_step}
         network_file = self._path(f"{self._name}.siren")
         subject.field(network, made).save(network_file, overwrite=self._overwrite)  # before all that may yet fail
         quality = subject.write(network, self._path, overwrite=self._overwrite)
@@ -113,6 +146,8 @@ class Session:
             **quality,
             "loss": loss,
             "steps": fitted.steps,
+            "kept_step": kept_step,
+            "skipped": fitted.skipped,
             "seconds": fitted.seconds,
             "compile_seconds": fitted.compile_seconds,
             "seconds_per_step": fitted.seconds_per_step,
@@ -120,22 +155,21 @@ class Session:
             "stopped_by": fitted.stopped_by,
         }
         measure, note = subject.measure, f" ({subject.note})" if subject.note else ""
-        title = f"{self._name}: {measure.tell(quality[measure.name])}{note} after {fitted.steps:,} steps"
+        title = f"{self._name}: {measure.tell(quality[measure.name])}{note} after {kept_step:,} steps"
         comparison = subject.figure(network, title)
         self._write_figure("comparison.png", comparison)
-        self._curve = [(step, known) for step, known in self._curve if step < fitted.steps]
-        self._curve.append((fitted.steps, quality[measure.name]))
+        known = [(int(step), quality) for step, quality in self._curve if step < kept_step]
         curve = plot.learning_curve(
             fitted.history,
-            self._curve,
+            [*known, (kept_step, quality[measure.name])],
             title=title,
             label=f"{measure.label} ({measure.unit}){note}",
             logarithmic=measure.less_is_better,
         )
         self._write_figure("curve.png", curve)
         if self._tensorboard is not None:
-            self._tensorboard.figure("comparison", comparison, fitted.steps)
-            self._tensorboard.weights(fitted.network, fitted.steps)
+            self._tensorboard.figure("comparison", comparison, kept_step)
+            self._tensorboard.weights(network, kept_step)
             self._tensorboard.close()
         summary["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
             2**20 if sys.platform == "darwin" else 2**10
@@ -147,7 +181,7 @@ class Session:
         write_atomically(path, lambda file: file.write(text.encode()), overwrite=self._overwrite)
         return summary
 
-    def _prepare(self, folders: tuple[str, ...]) -> None:
+    def _prepare(self, folders: tuple[str, ...], resume: bool) -> None:
         """Makes the directory and its folders; refuses what cannot be written before hours of fitting, not after."""
         files = ("comparison.png", "curve.png", *self._subject.files, "metrics.json", f"{self._name}.siren")
         there = [name for name in (*files, *folders) if os.path.lexists(os.path.join(self._directory, name))]
@@ -155,8 +189,21 @@ class Session:
             raise InputError(
                 f"{self._directory!r} already holds {there[0]}; choose another --out, or allow --overwrite."
             )
+        begun = os.path.isdir(os.path.join(self._directory, CHECKPOINTS))
+        if resume and not begun:
+            raise InputError(f"there is no fit to resume in {self._directory!r}; begin one with --out.")
+        if begun and not self._overwrite:
+            raise InputError(
+                f"{self._directory!r} holds a fit that has not ended; continue it with --resume, choose another --out, "
+                "or allow --overwrite."
+            )
+        for folder in (*folders, CHECKPOINTS):
+            if os.path.islink(os.path.join(self._directory, folder)):
+                raise InputError(
+                    f"{os.path.join(self._directory, folder)!r} is a link, which is not followed; remove it first."
+                )
         try:
-            os.makedirs(self._directory, exist_ok=True)
+            os.makedirs(os.path.join(self._directory, CHECKPOINTS), exist_ok=True)
             tempfile.TemporaryFile(dir=self._directory).close()
             for folder in folders:  # those of an earlier fit would mix with this one's
                 shutil.rmtree(os.path.join(self._directory, folder), ignore_errors=True)

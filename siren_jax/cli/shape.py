@@ -38,6 +38,7 @@ class Scan:
     """
 
     measure = Measure("chamfer", "Chamfer distance", "% of the diagonal", decimals=3, less_is_better=True)
+    comparable_losses = True
     note = ""
     files = ("reconstruction.ply",)
     features = (3, 1)

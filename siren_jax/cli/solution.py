@@ -27,6 +27,7 @@ class Solution:
     """
 
     measure = Measure("error", "relative L2 error", "%", decimals=3, less_is_better=True)
+    comparable_losses = False  # times grow, and weights with them
     note = ""
     files = ("solution.npy",)
 
@@ -73,7 +74,7 @@ def write_solution(path: str, field: NeuralField, values: ndarray, at: float | N
     Args:
         path: the file.
         field: a solution, whose record may name its coordinates and unknowns.
-        values: `(h, w, c)` over its last two coordinates.
+        values: `(h, w, c)` over its last two coordinates, or `(n, c)` over its only one.
         at: the time, if it has one more.
         overwrite: replace a file that exists.
     """
@@ -85,7 +86,7 @@ def write_solution(path: str, field: NeuralField, values: ndarray, at: float | N
     channels = _names(field.record.get("channels"), [f"u{i}" for i in range(count)])
     axes = _names(field.record.get("axes"), [f"x{i}" for i in range(len(frame.shape))])
     rows = {name: [("", values[..., i])] for i, name in enumerate(channels)}
-    extent = (frame.low[-2], frame.high[-2], frame.low[-1], frame.high[-1])
+    extent = tuple(end for ends in zip(frame.low[-2:], frame.high[-2:], strict=True) for end in ends)
     title = "" if at is None else f"{axes[0]} = {at:g}"
     figure = plot.solution(rows, extent, axes[-2:], title=title)
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150), overwrite=overwrite)

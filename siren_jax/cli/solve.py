@@ -74,11 +74,11 @@ class Solve:
             return replace(fitted, network=same.network)
 
         return train(
+            replace(self, training=training),
+            {},
             Solution(case),
             self.name,
             training.recipe(base),
-            training,
-            self.output,
             {"equation": self.name},
             width=case.width,
             depth=case.depth,

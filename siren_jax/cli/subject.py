@@ -63,6 +63,11 @@ class Subject(Protocol):
         ...
 
     @property
+    def comparable_losses(self) -> bool:
+        """Whether a loss that is lower, at whichever step, is better."""
+        ...
+
+    @property
     def note(self) -> str:
         """What has to be said of the quality: "mean aligned", or nothing."""
         ...
@@ -108,6 +113,7 @@ class Sampled:
     """What subjects share that are arrays of samples."""
 
     dataset: SampleDataset
+    comparable_losses = True
 
     @property
     def points(self) -> int:

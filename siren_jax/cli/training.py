@@ -1,12 +1,13 @@
 """Options of a fit that every command with one shares: the network, how it learns, and where the results go."""
 
+import hashlib
 import json
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import jax
 from flax import nnx
@@ -24,6 +25,9 @@ from siren_jax.storage import LIMITS, MAX_OMEGA, Network
 
 SCHEDULES = {"cosine": cosine_decay, "constant": constant}
 DEPTH = 3
+EXITS = {"non-finite": 1, "interrupt": 130, "terminate": 143}
+# Options that may change when a fit is resumed.
+RESUMABLE = ("steps", "seconds", "refine", "target_psnr", "target_snr", "target_chamfer", "target_error")
 MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which Adam and the last good state keep four
 
 
@@ -40,7 +44,9 @@ class Training:
     omega: Annotated[
         str | None,
         optional(
-            "auto|OMEGA", "auto for values of pictures and sounds, else 30; with --recipe paper 30, of sounds 3000"
+            "auto|OMEGA",
+            "auto for values of pictures and sounds, of equations 3 to 20, else 30; "
+            "with --recipe paper 30, of sounds 3000",
         ),
     ] = None
     """Frequency factor of the first layer: higher for finer detail. `auto` goes by the signal's own frequencies."""
@@ -51,7 +57,11 @@ class Training:
     ] = None
     """Factor on the initial weights of the sine layers after the first."""
     steps: Annotated[
-        int | None, optional("N", "2000 for values, 4000 for a video, else 1000; no limit with --seconds")
+        int | None,
+        optional(
+            "N",
+            "2000 for values, 4000 for sounds and videos, 500 to 1500 for equations, else 1000; none with --seconds",
+        ),
     ] = None
     """Stop after so many steps. Repeatable to the last bit from the seed."""
     seconds: Annotated[float | None, optional("S", "no limit")] = None
@@ -63,7 +73,8 @@ class Training:
     ] = None
     """Points of a step, or `full` for the whole signal."""
     learning_rate: Annotated[
-        float | None, optional("RATE", "0.00025 for values, else 0.0003; 0.0001 with --recipe paper")
+        float | None,
+        optional("RATE", "0.00025 for values, 0.001 for equations, else 0.0003; 0.0001 with --recipe paper"),
     ] = None
     """Of Adam. Unless given, for up to 256 units a layer and lower for more. In the first layer at most 0.015 / omega,
     but with --recipe paper."""
@@ -73,6 +84,8 @@ class Training:
     """Of the learning rate: to zero over the budget along a cosine, or constant."""
     seed: int = 0
     """Of the initial weights and of every batch."""
+    skip_nonfinite: int = 0
+    """Steps in a row whose loss or gradient may be not finite; they change nothing, and are counted. One more stops."""
 
     def check(self) -> None:
         """Refuses settings that cannot be meant, before anything is read."""
@@ -84,6 +97,8 @@ class Training:
             raise InputError(f"--hidden-omega takes a number below {MAX_OMEGA:g}, but is {self.hidden_omega:g}.")
         if self.model == "relu" and (self.omega or self.weight_scale):
             raise InputError("--omega and --weight-scale are of sine networks; leave them out with --model relu.")
+        if self.skip_nonfinite < 0:
+            raise InputError(f"--skip-nonfinite takes a number of steps, 0 for none, but is {self.skip_nonfinite}.")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed takes a whole number from 0 to {2**32 - 1}, but is {self.seed}.")
         self.sizes(1)
@@ -152,6 +167,11 @@ class Output:
     """Directory to write to."""
     overwrite: bool = False
     """Replace what an earlier fit left in the directory."""
+    resume: Annotated[str | None, optional("DIR", "none")] = None
+    """Continue the fit that was interrupted in this directory. All else as it was, but for --steps, --seconds and
+    --target-..."""
+    checkpoint_every: float = 30.0
+    """Seconds between checkpoints, which --resume begins with; less often where writing them would hold up the fit."""
     preview_every: Annotated[int | None, optional("N", "never")] = None
     """Write the figure during the fit too, each time so many steps have passed."""
     tensorboard: bool = False
@@ -161,15 +181,32 @@ class Output:
 
     def check(self) -> None:
         """Refuses settings that cannot be meant."""
-        check_positive(self, ("preview_every",))
+        check_positive(self, ("preview_every", "checkpoint_every"))
+        if self.resume is not None and (self.out is not None or self.overwrite):
+            raise InputError("--resume continues in its own directory; leave out --out and --overwrite.")
+
+    def directory(self, name: str) -> str:
+        """Where a fit of so named a signal goes."""
+        return self.resume or self.out or os.path.join("out", name)
+
+
+@runtime_checkable
+class Command(Protocol):
+    """A command that fits a network."""
+
+    @property
+    def training(self) -> Training: ...
+
+    @property
+    def output(self) -> Output: ...
 
 
 def train(
+    command: Command,
+    files: Mapping[str, str],
     subject: Subject,
     name: str,
     recipe: Recipe,
-    training: Training,
-    output: Output,
     record: dict[str, Any],
     *,
     width: int = 256,
@@ -182,11 +219,11 @@ def train(
     """Fits a network to a subject, writes and tells what came of it; the command's exit code.
 
     Args:
+        command: with its options.
+        files: those of its options that are files, by name, and where they are.
         subject: what is fitted.
         name: of the `.siren` file and, unless `output` has one, of the directory.
         recipe: with what the options replaced.
-        training: options.
-        output: options.
         record: what the `.siren` file keeps of how it was made, beside what holds for every fit.
         width: units of a hidden layer, unless the options have another number.
         depth: hidden layers after the first, likewise.
@@ -195,51 +232,79 @@ def train(
         then: a second phase, of the fit so far and what it shall be watched with.
         kept: the fit of a network that a file can hold, where the unknown is none.
     """
+    training, output = command.training, command.output
     sample = subject.sampler(training.batch(subject.points, recipe))
     network, omega_from = training.network(subject, recipe, *training.sizes(width, depth))
     session = Session(
-        output.out or os.path.join("out", name),
+        output.directory(name),
         name,
         subject,
         target=target,
         preview_every=output.preview_every,
         tensorboard=output.tensorboard,
         overwrite=output.overwrite,
+        resume=output.resume is not None,
+        config=description(command, files),
+        checkpoint_every=output.checkpoint_every,
     )
-    with session.reporter:
-        fitted = fit(
-            unknown(network),
-            subject.objective,
-            sample,
-            key=jax.random.key(training.seed),
-            steps=recipe.steps if training.steps is None and training.seconds is None else training.steps,
-            seconds=training.seconds,
-            optimizer=recipe.optimizer(network),
-            schedule=recipe.schedule,
-            weights=subject.weights,
-            watch=session.watch,
-        )
-        if then is not None and fitted.stopped_by in ("steps", "seconds"):
-            before = fitted.steps
-            later = then(fitted, lambda progress: session.watch(progress._replace(step=before + progress.step)))
-            fitted = fitted.followed_by(later)
-    about = {"omega_from": omega_from, "learning_rate": recipe.rate(network), "seed": training.seed}
-    with status("measuring the result and writing it"):
-        if kept is not None:
-            fitted = kept(fitted)
-        summary = session.finish(fitted, {**record, **about})
-    tell(subject, summary, fitted.message)
+    with session:
+        with session.reporter:
+            fitted = fit(
+                unknown(network),
+                subject.objective,
+                sample,
+                key=jax.random.key(training.seed),
+                steps=recipe.steps if training.steps is None and training.seconds is None else training.steps,
+                seconds=training.seconds,
+                optimizer=recipe.optimizer(network),
+                schedule=recipe.schedule,
+                weights=subject.weights,
+                skip=training.skip_nonfinite,
+                watch=session.watch,
+                checkpoints=session.checkpoints,
+            )
+            if then is not None and fitted.stopped_by in ("steps", "seconds"):
+                before = fitted.steps
+                later = then(fitted, lambda progress: session.watch(progress._replace(step=before + progress.step)))
+                fitted = fitted.followed_by(later)
+        about = {"omega_from": omega_from, "learning_rate": recipe.rate(network), "seed": training.seed}
+        with status("measuring the result and writing it"):
+            if kept is not None:
+                fitted = kept(fitted)
+            summary = session.finish(fitted, {**record, **about})
+    tell(subject, summary, fitted)
     if output.json:
         print(json.dumps(summary))
-    return {"non-finite": 1, "interrupt": 130}.get(fitted.stopped_by, 0)
+    return EXITS.get(fitted.stopped_by, 0)
 
 
-def tell(subject: Subject, summary: dict[str, Any], message: str) -> None:
+def description(command: Any, files: Mapping[str, str]) -> dict[str, Any]:
+    """What a fit is of and how it proceeds: what a resumed one must have as it was."""
+    options = {**vars(command), **vars(command.training)}
+    left_out = {*RESUMABLE, "training", "output", *files}
+    named = {f"--{name.replace('_', '-')}": value for name, value in options.items() if name not in left_out}
+    return {**named, **{f"the contents of {name.upper()}": _digest(path) for name, path in files.items()}}
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def tell(subject: Subject, summary: dict[str, Any], fitted: Fit) -> None:
     """Says how a fit ended and what was written."""
-    if message:
-        print(f"siren-jax: stopped {message}; the last good network was written.", file=sys.stderr)
-    elif summary["stopped_by"] == "interrupt":
-        print("siren-jax: interrupted; what was learned was written.", file=sys.stderr)
+    if fitted.message:
+        print(f"siren-jax: stopped {fitted.message}; the last good network was written.", file=sys.stderr)
+    elif fitted.stopped_by in ("interrupt", "terminate"):
+        print("siren-jax: interrupted; what was learned was written, --resume continues.", file=sys.stderr)
+    if fitted.skipped:
+        print(f"siren-jax: {fitted.skipped:,} steps that were not finite were skipped.", file=sys.stderr)
+    if summary["kept_step"] < fitted.steps:
+        print(
+            f"siren-jax: at the end the loss was {fitted.worse:.3g} times that of step {fitted.best_step:,}; the "
+            "network of that step was written.",
+            file=sys.stderr,
+        )
     quality = subject.measure.tell(summary[subject.measure.name], further=1)
     note = f" ({subject.note})" if subject.note else ""
     print(f"{quality}{note} after {summary['steps']:,} steps in {summary['seconds']:.1f} s")

@@ -10,6 +10,12 @@ A problem is its terms, the equation and its conditions, each a residual of a fi
     solution = problem.fit(network, key=key, steps=2000).network
 """
 
+from siren_jax.equations.conditions import boundary as boundary
+from siren_jax.equations.conditions import dirichlet as dirichlet
+from siren_jax.equations.conditions import initial as initial
+from siren_jax.equations.conditions import neumann as neumann
+from siren_jax.equations.conditions import periodic as periodic
+from siren_jax.equations.conditions import robin as robin
 from siren_jax.equations.distillation import distil as distil
 from siren_jax.equations.domains import Ball as Ball
 from siren_jax.equations.domains import Box as Box
@@ -22,13 +28,8 @@ from siren_jax.equations.problem import Problem as Problem
 from siren_jax.equations.regions import Region as Region
 from siren_jax.equations.solution import solution as solution
 from siren_jax.equations.terms import Term as Term
-from siren_jax.equations.terms import boundary as boundary
-from siren_jax.equations.terms import dirichlet as dirichlet
 from siren_jax.equations.terms import equation as equation
-from siren_jax.equations.terms import initial as initial
 from siren_jax.equations.terms import known as known
-from siren_jax.equations.terms import neumann as neumann
-from siren_jax.equations.terms import periodic as periodic
-from siren_jax.equations.terms import robin as robin
 from siren_jax.equations.unknowns import Ansatz as Ansatz
+from siren_jax.equations.unknowns import ComplexField as ComplexField
 from siren_jax.equations.unknowns import WithCoefficients as WithCoefficients

@@ -10,7 +10,8 @@ from numpy import ndarray
 
 from siren_jax._types import Field
 from siren_jax.equations.catalogue import Case
-from siren_jax.equations.solution import grid_over
+from siren_jax.equations.solution import grid_over, moment_of
+from siren_jax.signals.grid import Grid
 from siren_jax.tiles import map_over_tiles
 
 SKETCHED = 4096  # points of an error that is wanted soon
@@ -27,7 +28,7 @@ class Comparison:
     def __init__(self, case: Case):
         self.case = case
         self.grid = grid_over(case.domain)
-        self._points = self.grid.coordinates(np.indices(self.grid.shape).reshape(len(self.grid.shape), -1).T)
+        self._points = _centres(self.grid)
         self._judged = case.judged(self._points)
         chosen = np.random.default_rng(0).permutation(np.flatnonzero(self._judged))[:SKETCHED]
         self._sketch, self._sketched = self._points[chosen], case.truth(self._points[chosen])
@@ -50,15 +51,15 @@ class Comparison:
 
         A row for each unknown: every field with its error, and the reference last, where the case is judged.
         """
-        shape = (*self.grid.shape, -1)
-        truth = np.where(self._judged[:, None], self.truth, np.nan).reshape(shape)
-        found = {name: _evaluated(field, self._points).reshape(shape) for name, field in fields.items()}
-        low, high, moment = self.grid.low, self.grid.high, ""
+        low, high, shape, moment = self.grid.low, self.grid.high, self.grid.shape, ""
+        points, judged, truth = self._points, self._judged, self.truth
         if len(low) == 3:
-            index = round(LATE * shape[0])
-            truth, found = truth[index], {name: values[index] for name, values in found.items()}
-            time = low[0] + (index + 0.5) / shape[0] * (high[0] - low[0])
-            moment = f"{self.case.axes[0]} = {time:.3g}"
+            time = low[0] + LATE * (high[0] - low[0])
+            plane, moment = moment_of(self.grid, time), f"{self.case.axes[0]} = {time:.3g}"
+            shape, points = plane.shape[1:], _centres(plane)
+            judged, truth = self.case.judged(points), self.case.truth(points)
+        truth = np.where(judged[:, None], truth, np.nan).reshape(*shape, -1)
+        found = {name: _evaluated(field, points).reshape(truth.shape) for name, field in fields.items()}
         rows = {}
         for number, unknown in enumerate(self.case.channels):
             rows[unknown] = [("reference", truth[..., number])]
@@ -68,6 +69,10 @@ class Comparison:
         extent = tuple(end for ends in zip(low[-2:], high[-2:], strict=True) for end in ends)
         where = {"extent": extent, "axes": self.case.axes[-2:]}
         return rows, where, moment
+
+
+def _centres(grid: Grid) -> Float[ndarray, "n d"]:
+    return grid.coordinates(np.indices(grid.shape).reshape(len(grid.shape), -1).T)
 
 
 def _relative(found: ndarray, truth: ndarray) -> float:

@@ -94,6 +94,9 @@ class Box(_Shape):
         self._size = self._high - self._low
         self._slack = _slack(self.low, self.high)
 
+    def __repr__(self) -> str:
+        return f"Box({self.low}, {self.high})"
+
     def contains(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
         return jnp.all((x >= self._low - self._slack) & (x <= self._high + self._slack))
 
@@ -128,6 +131,9 @@ class Interval(Box):
     def __init__(self, low: Number, high: Number):
         super().__init__((low,), (high,))
 
+    def __repr__(self) -> str:
+        return f"Interval({self.low[0]}, {self.high[0]})"
+
 
 class _Round(_Shape):
     """Points at most a radius away from a centre."""
@@ -147,6 +153,9 @@ class _Round(_Shape):
                 f"{centre}, {radius}."
             )
         self._slack = float(np.max(_slack(self.low, self.high)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.centre}, {self.radius})"
 
     def contains(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
         return jnp.linalg.norm(x - jnp.array(self.centre)) <= self.radius + self._slack
@@ -238,6 +247,9 @@ class Difference(_Shape):
         self.low, self.high = domain.low, domain.high
         self.interior()  # refuses a domain that is all hole
 
+    def __repr__(self) -> str:
+        return f"({self.domain} - {self.hole})"
+
     def contains(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
         return self.domain.contains(x) & ~self.hole.encloses(x)
 
@@ -286,6 +298,9 @@ class SpaceTime:
         self.space, self.start, self.stop = space, float(start), float(stop)
         self.low, self.high = (self.start, *space.low), (self.stop, *space.high)
         self._span = Interval(start, stop)
+
+    def __repr__(self) -> str:
+        return f"{self.space}.during({self.start}, {self.stop})"
 
     def __sub__(self, hole: Domain) -> Difference:
         return Difference(self, hole)  # which says what to do instead

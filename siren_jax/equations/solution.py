@@ -58,6 +58,16 @@ def solution(network: nnx.Module, domain: Domain, *, record: Mapping[str, Any] |
 
 def grid_over(domain: Domain) -> Grid:
     """A grid over a domain's box, of cells about as long as wide."""
-    size = np.array(domain.high) - np.array(domain.low)
+    return Grid(_cells(domain.low, domain.high), domain.low, domain.high)
+
+
+def moment_of(grid: Grid, time: float) -> Grid:
+    """One moment of a grid over time and space, as fine as a grid over the space alone."""
+    low, high = grid.low[1:], grid.high[1:]
+    return Grid((1, *_cells(low, high)), (time, *low), (time, *high))
+
+
+def _cells(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[int, ...]:
+    size = np.array(high) - np.array(low)
     cells = CELLS.get(len(size), MORE)
-    return Grid(tuple(max(FEWEST, round(cells * s / size.max())) for s in size), domain.low, domain.high)
+    return tuple(max(FEWEST, round(cells * s / size.max())) for s in size)

@@ -1,13 +1,14 @@
-"""What is solved for, made of a network: numbers beside it, and conditions that it fulfils by construction."""
+"""What is solved for, made of a network: numbers beside it, conditions by construction, and complex values."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 
-from siren_jax._types import KnowsDerivatives
+from siren_jax._types import Field, KnowsDerivatives
 from siren_jax.errors import InputError
 from siren_jax.operators import laplacian, value_jacobian
 
@@ -108,6 +109,56 @@ class Ansatz(_Unknown):
 
     def _at(self, x: Float[Array, "d"]) -> Float[Array, "c"]:
         return self.offset(x) + self.factor(x) * self.network(x)
+
+
+@dataclass(frozen=True, eq=False)
+class ComplexField:
+    """A field of real channels as one of complex values: the first half are their real parts, the second the imaginary.
+
+    v_k(x) = u_k(x) + i·u_{n+k}(x)  for u: R^d -> R^2n. Operators act on it as on u, at no further evaluation:
+
+        def residual(u, x):
+            v = ComplexField(u)
+            return laplacian(v)(x) + k**2 * v(x) - source(x)
+
+    Args:
+        field: with an even number of channels.
+        count: n; channels beyond 2n, a further unknown, are left aside. By default there are none.
+
+    Raises:
+        InputError: an odd number of channels, or fewer than twice the count.
+
+    >>> from siren_jax import gradient
+    >>> v = ComplexField(lambda x: jnp.array([x[0], 3 * x[0]]))
+    >>> v(jnp.ones(1)).tolist(), gradient(v)(jnp.ones(1)).tolist()
+    ([(1+3j)], [(1+3j)])
+    """
+
+    field: Field
+    count: int | None = None
+
+    def __call__(self, x: Float[Array, "... d"]) -> Complex[Array, "... n"]:
+        return self._joined(self.field(x))
+
+    def value_jacobian(self, x: Float[Array, "d"]) -> tuple[Complex[Array, "n"], Complex[Array, "n d"]]:
+        """Those of the field, joined."""
+        value, slope = value_jacobian(self.field)(x)
+        return self._joined(value), self._joined(slope.T).T
+
+    def derivatives(
+        self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]
+    ) -> tuple[Complex[Array, "n"], Complex[Array, "n d"], list[Complex[Array, "n"]]]:
+        """Likewise."""
+        value, slope, sums = _derivatives(self.field, x, weights)
+        return self._joined(value), self._joined(slope.T).T, [self._joined(each) for each in sums]
+
+    def _joined(self, parts: Float[Array, "... c"]) -> Complex[Array, "... n"]:
+        c = parts.shape[-1]
+        n = c // 2 if self.count is None else self.count
+        if not 0 < 2 * n <= c or (self.count is None and c % 2):
+            wanted = "an even number" if self.count is None else f"at least {2 * n}"
+            raise InputError(f"a complex value takes two channels, so {wanted} in all, but the field has {c}.")
+        return parts[..., :n] + 1j * parts[..., n : 2 * n]
 
 
 def _derivatives(field: Callable[[Array], Array], x: Array, weights: tuple[tuple[float, ...], ...]) -> Derivatives:

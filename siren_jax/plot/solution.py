@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 
 WIDTH = 3.6  # inches of a panel
+SLIGHT = 0.05  # of the greatest size: values of the other sign that may be an error
 
 
 def solution(
@@ -20,8 +21,8 @@ def solution(
     """Fields over a rectangle, or over an interval as curves; a row for each unknown.
 
     Panels whose name begins with "error" have a scale of their own from zero. The others of a row share one, that of
-    the panel "reference" if there is one, symmetric about zero where values of both signs occur. Cells that are not
-    finite are grey.
+    the panel "reference" if there is one, symmetric about zero where values of both signs occur, more than slightly.
+    Cells that are not finite are grey.
 
     Args:
         rows: for each unknown its panels: a name, and values `(h, w)` whose first axis is drawn upwards, or `(n,)`.
@@ -50,14 +51,14 @@ def solution(
             axis.set_facecolor("0.7")
             shown = axis.imshow(values, extent=(left, right, bottom, top), origin="lower", aspect=aspect, **style)
             axis.set_ylabel(axes[0])
-            figure.colorbar(shown, ax=axis)
+            figure.colorbar(shown, cax=axis.inset_axes((1.04, 0, 0.05, 1)))  # as high as the panel
     figure.suptitle(title)
     return figure
 
 
 def _scale(fields: Sequence[ndarray]) -> tuple[float, float, str]:
     low, high = min(float(np.nanmin(f)) for f in fields), max(float(np.nanmax(f)) for f in fields)
-    if low < 0 < high:
-        most = max(-low, high)
+    most = max(-low, high)
+    if min(-low, high) > SLIGHT * most:
         return -most, most, "RdBu_r"
     return low, high, "viridis"

@@ -18,19 +18,20 @@ def sound_comparison(
     """Waveforms, their difference, and the spectrograms of a sound and of its prediction.
 
     Args:
-        truth: samples; of several channels the loudest is shown.
+        truth: samples; of several channels the loudest is shown, and named.
         prediction: the same of a network.
         rate: samples a second.
         title: one line above.
     """
     loudest_channel = int(np.argmax(np.mean(np.square(truth, dtype=np.float64), axis=0)))
+    which = f", channel {loudest_channel + 1} of {truth.shape[1]}" if truth.shape[1] > 1 else ""
     truth, prediction = (np.asarray(sound[:, loudest_channel], np.float64) for sound in (truth, prediction))
     figure = Figure(figsize=(9, 9.5), layout="constrained")
     waves = figure.subplots(4, 1, height_ratios=(1, 0.8, 1.2, 1.2), sharex=True)
     peak = 1.05 * max(np.abs(truth).max(), 1e-9)
     for name, wave, color in (("ground truth", truth, COLORS[5]), ("prediction", prediction, COLORS[0])):
         _waveform(waves[0], wave, rate, color, name, overlaid=name == "prediction")
-    waves[0].set(ylim=(-peak, peak), ylabel="amplitude")
+    waves[0].set(ylim=(-peak, peak), ylabel="amplitude" + which)
     waves[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)  # above: sounds fill their panel
     _waveform(waves[1], prediction - truth, rate, COLORS[1], "error")
     waves[1].set_ylabel("prediction - truth")

@@ -75,7 +75,10 @@ class Composite:
         if mode not in MODES:
             raise InputError(f"a mode is one of {', '.join(MODES)}, but this is {mode!r}.")
         if mode == "paste" and self.free.all():
-            raise InputError("paste keeps the background outside a mask; with no pixel outside, nothing of it is left.")
+            raise InputError(
+                "paste keeps the background outside a mask; with no pixel outside, nothing of it is left. Take another "
+                "mode: max or mean."
+            )
         self.foreground, self.background = foreground, background
         self.value_range = value_range or value_range_of(background)
         low, high = self.value_range

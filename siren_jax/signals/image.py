@@ -100,7 +100,7 @@ def _read(path: str, keep_alpha: bool) -> Float[ndarray, "h w c"]:
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path!r} is too large to be decoded safely: {error}") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except Exception as error:  # whatever Pillow's parsers trip over: IndexError, struct.error
         raise InputError(f"{path!r} is damaged or cannot be read: {error}.") from None
 
 

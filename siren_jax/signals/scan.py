@@ -63,7 +63,9 @@ def _cloud(path: str, geometry: Geometry, seed: int) -> Surface:
         points, normals = points[taken], None if normals is None else normals[taken]
     check_extent(points, repr(path))
     if normals is None:
-        warnings.warn(f"{path!r} has no normals: they are estimated, and turned outwards.", stacklevel=3)
+        warnings.warn(
+            f"{path!r} is a cloud of points without normals: they are estimated, and turned outwards.", stacklevel=3
+        )
         points = np.unique(points, axis=0)
         points = points[np.random.default_rng(seed).permutation(len(points))]
         return Surface(points, estimated_normals(points))
@@ -101,7 +103,8 @@ def _clean(path: str, geometry: Geometry) -> Mesh:
     assert faces is not None
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise InputError(
-            f"{path!r} is damaged: its triangles name vertices up to {faces.max()}, but it has {len(vertices)}."
+            f"{path!r} is damaged: its triangles name vertices {faces.min()} to {faces.max()}, but it has those from 0 "
+            f"to {len(vertices) - 1}."
         )
     usable = _usable(vertices)[faces].all(axis=1)
     if dropped := int(np.sum(~usable)):

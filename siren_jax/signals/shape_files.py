@@ -42,8 +42,10 @@ def read_geometry(path: str) -> Geometry:
             raise InputError(f"{path!r} is not a shape that can be read: {', '.join(READ)} are.")
         file.seek(0)
         geometry = _read_xyz(path) if suffix == ".xyz" else _read_with_trimesh(path, file, suffix)
-    if geometry is None or not len(geometry.vertices):
-        raise InputError(f"{path!r} holds no points: it is damaged, cut short or no {suffix[1:].upper()} file.")
+    if geometry is None or geometry.vertices.shape[1:] != (3,) or not len(geometry.vertices):
+        raise InputError(
+            f"{path!r} holds no points in space: it is damaged, cut short or no {suffix[1:].upper()} file."
+        )
     return geometry
 
 
@@ -102,6 +104,7 @@ def _read_xyz(path: str) -> Geometry | None:
 def _read_with_trimesh(path: str, file: IO[bytes], suffix: str) -> Geometry | None:
     try:
         from trimesh.exchange import obj, ply, stl
+        from trimesh.geometry import triangulate_quads
     except ImportError:
         name = os.path.basename(path)
         raise InputError(f"{name!r} needs the extra: pip install 'siren-jax[shape]'. XYZ does not.") from None
@@ -117,7 +120,8 @@ def _read_with_trimesh(path: str, file: IO[bytes], suffix: str) -> Geometry | No
     except Exception as error:  # whatever the parsers trip over
         if isinstance(error, MemoryError):
             raise
-        raise InputError(f"{path!r} is damaged, cut short or no {suffix[1:].upper()} file.") from None
+        mixed = "; or it is binary and mixes triangles and larger polygons: triangulate it" * (suffix == ".ply")
+        raise InputError(f"{path!r} is damaged, cut short or no {suffix[1:].upper()} file{mixed}.") from None
     if suffix == ".ply":
         _check_ply(path, loaded)
     parts = list(loaded["geometry"].values()) if "geometry" in loaded else [loaded]
@@ -126,7 +130,7 @@ def _read_with_trimesh(path: str, file: IO[bytes], suffix: str) -> Geometry | No
         return None
     offsets = np.cumsum([0] + [len(part["vertices"]) for part in parts])
     faces = [
-        np.asarray(part["faces"], np.int64).reshape(-1, 3) + offset
+        triangulate_quads(part["faces"]).reshape(-1, 3) + offset
         for part, offset in zip(parts, offsets, strict=False)
         if part.get("faces") is not None
     ]

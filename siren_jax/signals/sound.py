@@ -13,6 +13,7 @@ from siren_jax.signals.files import check_file
 
 MAX_LENGTH = 2**23  # samples of a channel, three minutes at 44.1 kHz: beyond, float32 no longer tells neighbours apart
 MAX_SAMPLES = 2**27  # of all channels
+MAX_FLAC_CHANNELS = 8
 MAX_OGG_RATE = 200_000  # beyond, libsndfile's encoder crashes, as it does on long arrays
 BLOCK = 2**16
 UNKNOWN = 2**31 - 2**16  # bytes: from here on a header says that the file was written to a pipe, length unknown
@@ -55,13 +56,13 @@ def load_sound(
     check_file(path, "a sound file")
     if downsample < 1:
         raise InputError(f"downsample must be at least 1, but is {downsample}.")
+    if (promised := _promised_bytes(path)) > (size := os.path.getsize(path)) + 1:  # an odd last chunk may lack its pad
+        warnings.warn(f"{path!r} is cut short: {promised:,} bytes are promised, {size:,} are there.", stacklevel=2)
     samples, rate = (_read if _has_soundfile() or not _is_wav(path) else _read_wav)(path, between)
     if len(samples) < 2:
         raise InputError(f"a sound has at least 2 samples, but {path!r} has {len(samples)}.")
     if not np.isfinite(samples).all():
         raise InputError(f"{path!r} is damaged: it holds samples that are NaN or infinite.")
-    if (promised := _promised_bytes(path)) > (size := os.path.getsize(path)) + 1:  # an odd last chunk may lack its pad
-        warnings.warn(f"{path!r} is cut short: {promised:,} bytes are promised, {size:,} are there.", stacklevel=2)
     loud = np.abs(samples)
     if (share := np.mean((loud >= FULL_SCALE) & (loud <= 1))) > 1e-3:
         warnings.warn(f"{path!r} is clipped: {100 * share:.2g} % of its samples are at full scale.", stacklevel=2)
@@ -94,8 +95,8 @@ def encode_sound(file: IO[bytes], sound: Sound, suffix: str = ".wav") -> None:
     It warns if more than a thousandth of the samples lies beyond full scale.
 
     Raises:
-        InputError: another format than WAV without the extra `audio`, or one that is not known; a rate that the format
-            does not have.
+        InputError: another format than WAV without the extra `audio`, or one that is not known; a rate or a number of
+            channels that the format does not have.
     """
     if (share := np.mean(np.abs(sound.samples) > 1)) > 1e-3:
         warnings.warn(f"{100 * share:.2g} % of the samples are beyond full scale and are clipped.", stacklevel=2)
@@ -108,8 +109,10 @@ def encode_sound(file: IO[bytes], sound: Sound, suffix: str = ".wav") -> None:
     soundfile = _soundfile(suffix)
     if suffix == ".ogg" and sound.rate > MAX_OGG_RATE:
         raise InputError(f"an OGG has up to {MAX_OGG_RATE:,} samples a second, but this sound has {sound.rate:,}.")
+    channels = clipped.shape[1]
+    if suffix == ".flac" and channels > MAX_FLAC_CHANNELS:
+        raise InputError(f"a FLAC has up to {MAX_FLAC_CHANNELS} channels, but this sound has {channels}; write a .wav.")
     try:
-        channels = clipped.shape[1]
         with soundfile.SoundFile(file, "w", sound.rate, channels, format=suffix.removeprefix(".").upper()) as writer:
             for start in range(0, len(clipped), BLOCK):
                 writer.write(clipped[start : start + BLOCK])

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Generator, Iterable
 from contextlib import closing
@@ -16,7 +17,7 @@ from siren_jax.errors import InputError
 from siren_jax.signals.files import check_file
 from siren_jax.signals.image import MAX_PIXELS, shrunk_sides
 
-MAX_BYTES = 2**30  # of decoded frames; decoding and fitting need as much again
+MAX_BYTES = 2**30  # of decoded frames; decoding and fitting need as much again, each
 MAX_FRAMES = 2**24
 GIF = b"GIF8"
 GIF_MILLISECONDS = 100  # of a frame of a GIF that has no duration, as browsers show it
@@ -102,8 +103,9 @@ def load_video(
 def encode_video(file: IO[bytes], frames: Iterable[UInt8[ndarray, "h w c"]], rate: float, suffix: str) -> None:
     """Writes frames in the format of a suffix: ".mp4" (H.264), ".gif".
 
-    An MP4 is written frame by frame, and has even sides: the last row or column is repeated where they are odd. A GIF
-    is held in memory until its end, a byte a pixel; it has 256 colours, and durations of hundredths of a second.
+    An MP4 is written frame by frame, and has even sides: the last row or column is repeated where they are odd, with a
+    warning. A GIF is held in memory until its end, a byte a pixel; it has 256 colours, and durations of hundredths of a
+    second.
 
     Args:
         file: opened for writing, seekable.
@@ -134,12 +136,13 @@ def _decode(file: IO[bytes], path: str, start: float, stop: float) -> Generator[
     """The rate, then the frames of a part, decoded with FFmpeg."""
     av = _av(os.path.basename(path))
     number = damaged = promised = 0
+    ended = lasting = 0.0  # seconds: when the last frame ends, and how long all last by the header
     try:
         # An open file, not its name: FFmpeg takes a name with a colon for a protocol, and would follow a playlist.
         with av.open(file, options={"protocol_whitelist": "file"}) as container:
             stream = container.streams.best("video")
             if stream is None:
-                raise InputError(f"{path!r} holds no video.")
+                raise InputError(f"{path!r} holds no video, or is cut short.")
             if stream.codec_context is None:
                 raise InputError(f"{path!r} is in a format that this FFmpeg does not decode.")
             if stream.width * stream.height > MAX_PIXELS:
@@ -147,7 +150,7 @@ def _decode(file: IO[bytes], path: str, start: float, stop: float) -> Generator[
                     f"{path!r} has frames of {stream.height} x {stream.width} pixels; up to {MAX_PIXELS:,} are taken."
                 )
             stream.thread_type = "AUTO"
-            promised = stream.frames
+            promised, lasting = stream.frames, _lasting(stream)
             aspect = float(stream.sample_aspect_ratio or 1)
             rate = float(stream.average_rate or stream.guessed_rate or 25)
             yield rate
@@ -158,7 +161,7 @@ def _decode(file: IO[bytes], path: str, start: float, stop: float) -> Generator[
                     damaged += 1
                     continue
                 for frame in decoded:
-                    number += 1
+                    number, ended = number + 1, (frame.time or 0.0) + 1 / rate
                     if number > _number(stop, rate):
                         return
                     if number > _number(start, rate):
@@ -170,8 +173,15 @@ def _decode(file: IO[bytes], path: str, start: float, stop: float) -> Generator[
             reason = getattr(error, "strerror", None) or error  # without FFmpeg's number and the path
             raise InputError(f"{path!r} is not a video that FFmpeg reads, or is damaged: {reason}.") from None
         damaged += 1
-    if damaged or number < 0.9 * promised:  # a header may count frames that an edit list leaves out
+    # A header may count frames that an edit list leaves out.
+    if damaged or number < max(1, 0.9 * promised) or ended < 0.9 * lasting:
         warnings.warn(f"{path!r} is damaged or cut short: {number} frames could be decoded.", stacklevel=3)
+
+
+def _lasting(stream) -> float:
+    """Seconds that a video lasts by a Matroska file or a WebM, which count no frames; 0 where a file does not say."""
+    said = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
+    return sum(float(part) * unit for part, unit in zip(said.groups(), (3600, 60, 1), strict=True)) if said else 0.0
 
 
 def _upright(frame, aspect: float) -> _Frame:
@@ -192,10 +202,12 @@ def _decode_gif(file: IO[bytes], path: str, start: float, stop: float) -> Genera
     try:
         with Image.open(file) as picture:
             try:
-                for number in range(getattr(picture, "n_frames", 1)):
-                    picture.seek(number)
+                while True:  # to the end of the file, or to where it breaks off: `n_frames` would not get beyond that
+                    picture.seek(len(durations))
                     picture.load()
                     durations.append(int(picture.info.get("duration", 0)) or GIF_MILLISECONDS)
+            except EOFError:
+                pass
             except Exception as error:
                 if not durations:
                     raise
@@ -233,6 +245,10 @@ def _encode_mp4(file: IO[bytes], frames: Iterable[UInt8[ndarray, "h w 3"]], rate
             for frame in frames:
                 values = np.pad(frame, [(0, n % 2) for n in frame.shape[:2]] + [(0, 0)], mode="edge")
                 if stream is None:
+                    if values.shape != frame.shape:
+                        odd, even = (f"{h} x {w}" for h, w, _ in (frame.shape, values.shape))
+                        text = f"an MP4 has even sides: {odd} pixels become {even}, the last row or column twice."
+                        warnings.warn(text, stacklevel=3)
                     if max(values.shape) > H264_SIDE:
                         raise InputError(
                             f"an MP4 has up to {H264_SIDE:,} pixels a side, but {values.shape[0]} x {values.shape[1]} "

@@ -1,0 +1,251 @@
+"""Conditions: terms at the boundary of a domain, and at the start of its time."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from siren_jax._types import Field
+from siren_jax.equations.domains import Box, Domain, SpaceTime
+from siren_jax.equations.sampling import draws
+from siren_jax.equations.terms import Residual, Term
+from siren_jax.equations.unknowns import ComplexField
+from siren_jax.errors import InputError
+from siren_jax.operators import jacobian, value_jacobian
+
+Value = Callable[[Float[Array, "d"]], Any] | Any
+"""What is asked for at a point: a number, or a function of the point; a complex one is of a `ComplexField`."""
+Condition = Callable[[Float[Array, "d"]], Any]
+"""On a point: whether it is meant."""
+
+
+def boundary(
+    residual: Residual,
+    domain: Domain,
+    *,
+    where: Condition | None = None,
+    points: int = 512,
+    name: str = "boundary",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+    sampler: str = "uniform",
+) -> Term:
+    """A condition of your own on the boundary; those that have a name are `dirichlet`, `neumann` and `robin`.
+
+    Args:
+        residual: `(u, x, normal) -> numbers`, zero where the condition holds; the normal `(d,)` has length 1 and points
+            outwards, in a domain with time with 0 along the time.
+        domain: whose boundary is meant, at any time.
+        where: a condition on points that selects a part of the boundary, `lambda x: x[0] == 1`; in a domain with time
+            `x[0]` is the time.
+        points: drawn afresh in every step.
+        name: of the term.
+        weight: as in `equation`.
+        power: as in `equation`.
+        sampler: as in `equation`.
+
+    Raises:
+        InputError: a setting that cannot be meant, or a part that is empty.
+    """
+    region = domain.boundary()
+    if where is not None:
+        region = region.where(where, f"the part of the boundary that {name} selects")
+    return Term(name, residual, draws(region, points, sampler), power, weight)
+
+
+def dirichlet(
+    value: Value,
+    domain: Domain,
+    *,
+    where: Condition | None = None,
+    points: int = 512,
+    name: str = "dirichlet",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+    sampler: str = "uniform",
+) -> Term:
+    """u = value on the boundary.
+
+    Args:
+        value: a number for all channels, several, or a function of the point; a complex one is of `ComplexField(u)`.
+        domain: as in `boundary`, with all that follow.
+    """
+
+    def residual(u: Field, x: Array, normal: Array) -> Array:
+        v, wanted = _asked(u, x, value)
+        return v(x) - wanted
+
+    return boundary(
+        residual,
+        domain,
+        where=where,
+        points=points,
+        name=name,
+        weight=weight,
+        power=power,
+        sampler=sampler,
+    )
+
+
+def neumann(
+    value: Value,
+    domain: Domain,
+    *,
+    where: Condition | None = None,
+    points: int = 512,
+    name: str = "neumann",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+    sampler: str = "uniform",
+) -> Term:
+    """∂u/∂n = value on the boundary, n outwards. Arguments as in `dirichlet`."""
+
+    def residual(u: Field, x: Array, normal: Array) -> Array:
+        v, wanted = _asked(u, x, value)
+        return _along(normal, v, x) - wanted
+
+    return boundary(
+        residual,
+        domain,
+        where=where,
+        points=points,
+        name=name,
+        weight=weight,
+        power=power,
+        sampler=sampler,
+    )
+
+
+def robin(
+    value: Value,
+    factor: Value,
+    domain: Domain,
+    *,
+    where: Condition | None = None,
+    points: int = 512,
+    name: str = "robin",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+    sampler: str = "uniform",
+) -> Term:
+    """∂u/∂n + factor·u = value on the boundary, n outwards. Arguments as in `dirichlet`.
+
+    With value=0 and factor=-1j * k a wave exp(ikx - iωt) leaves at a right angle: Sommerfeld's condition.
+    """
+
+    def residual(u: Field, x: Array, normal: Array) -> Array:
+        v, wanted, share = _asked(u, x, value, factor)
+        return _along(normal, v, x) + share * v(x) - wanted
+
+    return boundary(
+        residual,
+        domain,
+        where=where,
+        points=points,
+        name=name,
+        weight=weight,
+        power=power,
+        sampler=sampler,
+    )
+
+
+def periodic(
+    domain: Domain,
+    axis: int,
+    *,
+    points: int = 256,
+    name: str = "periodic",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+    sampler: str = "uniform",
+) -> Term:
+    """u and ∂u/∂x_axis are the same at both ends of a coordinate.
+
+    Args:
+        domain: a box, or one with time.
+        axis: the coordinate; of a domain with time, 1 is the first in space.
+        points: pairs in a step.
+        name: of the term.
+        weight: as in `equation`.
+        power: as in `equation`.
+        sampler: as in `equation`.
+    """
+    space = domain.space if isinstance(domain, SpaceTime) else domain
+    if not isinstance(space, Box) or not len(domain.low) - len(space.low) <= axis < len(domain.low):
+        raise InputError(f"periodic needs a box and an axis of it in space, but got axis {axis} of {domain!r}.")
+    low, high = domain.low[axis], domain.high[axis]
+
+    def residual(u: Field, x: Array, normal: Array) -> Array:
+        (a, a_slope), (b, b_slope) = (value_jacobian(u)(x.at[axis].set(end)) for end in (low, high))
+        return jnp.concatenate([a - b, a_slope[:, axis] - b_slope[:, axis]])
+
+    return Term(name, residual, draws(domain.interior(), points, sampler), power, weight)
+
+
+def initial(
+    value: Value | None,
+    domain: Domain,
+    *,
+    velocity: Value | None = None,
+    points: int = 1024,
+    name: str = "",
+    weight: Any = 1.0,
+    power: Literal[1, 2] = 2,
+    sampler: str = "uniform",
+) -> Term:
+    """u = value and, with a velocity, ∂u/∂t = velocity at the start of the time.
+
+    Args:
+        value: as in `dirichlet`; None asks for the velocity alone, in a term with a weight of its own.
+        domain: one with time. That of a smaller place with the same start asks only there.
+        velocity: likewise.
+        points: drawn afresh in every step.
+        name: of the term; "initial", or "initial velocity" of one for that alone.
+        weight: as in `equation`.
+        power: as in `equation`.
+        sampler: as in `equation`.
+
+    Raises:
+        InputError: neither value nor velocity, a domain without time, or a setting that cannot be meant.
+    """
+    if not isinstance(domain, SpaceTime):
+        raise InputError(f"an initial condition needs a domain with time, domain.during(0, 1), but got {domain!r}.")
+    if value is None and velocity is None:
+        raise InputError("an initial condition asks for a value or a velocity, but got neither; give one.")
+
+    def residual(u: Field, x: Array, normal: Array) -> Array:
+        errors = []
+        if value is not None:
+            v, wanted = _asked(u, x, value)
+            errors.append(v(x) - wanted)
+        if velocity is not None:
+            v, wanted = _asked(u, x, velocity)
+            errors.append(jacobian(v)(x)[:, 0] - wanted)
+        return jnp.concatenate(errors)
+
+    name = name or ("initial velocity" if value is None else "initial")
+    return Term(name, residual, draws(domain.initial(), points, sampler), power, weight)
+
+
+def _along(normal: Array, u: Field, x: Array) -> Array:
+    """∂u/∂n, as a sum because a product may be of low precision on a GPU."""
+    return jnp.sum(jacobian(u)(x) * normal, axis=-1)
+
+
+def _asked(u: Field, x: Array, *values: Value) -> tuple[Any, ...]:
+    """The field, as a `ComplexField` if a value is complex, and the values at a point.
+
+    Each is one number for all channels or as many as there are.
+    """
+    found = [jnp.asarray(value(x) if callable(value) else value) for value in values]
+    v = ComplexField(u) if any(map(jnp.iscomplexobj, found)) else u
+    channels = v(x)
+    for numbers in found:
+        if numbers.shape not in ((), (1,), channels.shape):
+            raise InputError(
+                f"a condition asks for values of the shape {numbers.shape}, but the field has {channels.size} "
+                "channels; give one number or as many as there are channels, or a network with more of them."
+            )
+    return v, *found

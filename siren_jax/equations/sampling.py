@@ -1,0 +1,71 @@
+"""How the points of a term are drawn: each by itself or spread evenly, of growing times, several to choose among."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+from jaxtyping import Float
+
+from siren_jax.equations.regions import Region
+from siren_jax.errors import InputError
+
+Draw = Callable[[Array, Any], Any]
+"""Of a key and the share of the budget that is spent, 0 to 1."""
+
+
+def draws(
+    region: Region,
+    points: int,
+    sampler: str,
+    candidates: int = 1,
+    growing: tuple[float, float] | None = None,
+) -> Draw:
+    """Points of a region, others for every key.
+
+    Args:
+        region: where.
+        points: how many.
+        sampler: as in `equation`.
+        candidates: for each point, with noise that chooses among them.
+        growing: the start of the time, and the share of the budget in which the times drawn grow from it to all.
+    """
+    if points < 1 or candidates < 1 or sampler not in ("uniform", "sobol"):
+        raise InputError(
+            f"a term needs at least one point and one candidate, drawn uniform or sobol, but got points={points}, "
+            f"candidates={candidates}, sampler={sampler!r}."
+        )
+    count = points * candidates
+    spread = jnp.asarray(_sobol(count, region.numbers)) if sampler == "sobol" else None
+
+    def draw(spread: Array | None, key: Array, share: Any) -> tuple[Array, ...]:
+        if spread is None:
+            located = region.sample(key, count)
+        else:
+            located = region.at((spread + jax.random.uniform(key, spread.shape[1:])) % 1)
+        if growing is not None:
+            start, whole = growing
+            reach = jnp.minimum(share / whole, 1.0)
+            located = located._replace(x=located.x.at[:, 0].set(start + reach * (located.x[:, 0] - start)))
+        if candidates == 1:
+            return tuple(located)
+        choices = (*located, jax.random.gumbel(jax.random.fold_in(key, 1), (count,)))
+        return tuple(leaf.reshape(points, candidates, *leaf.shape[1:]) for leaf in choices)
+
+    return Partial(draw, spread)
+
+
+def _sobol(count: int, numbers: int) -> Float[np.ndarray, "n numbers"]:
+    from scipy.stats import qmc
+
+    if numbers > qmc.Sobol.MAXDIM:
+        raise InputError(
+            f"a point of this region takes {numbers:,} numbers, more than a Sobol sequence has: the part that is "
+            "selected is small. Draw it with sampler='uniform'."
+        )
+    most = 2 ** math.ceil(math.log2(count))
+    return qmc.Sobol(numbers, rng=0).random(most)[:count].astype(np.float32)

@@ -1,0 +1,252 @@
+"""A fit that is interrupted and continued is the fit that was not, to the last bit; whatever else is refused."""
+
+import itertools
+import json
+import math
+import shutil
+import signal
+import warnings
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from siren_jax import SIREN, Checkpoints, InputError, fit, progress
+from siren_jax import checkpoints as store
+from siren_jax.recipes import constant
+
+KEY = jax.random.key(0)
+
+
+def network(width: int = 8) -> SIREN:
+    return SIREN(1, 1, width=width, depth=1, rngs=nnx.Rngs(0))
+
+
+def sample(key, step):
+    return {"x": jax.random.uniform(key, (32, 1), minval=-1.0, maxval=1.0)}
+
+
+def parabola(field, batch):
+    return {"value": jnp.sum((field(batch["x"]) - batch["x"] ** 2) ** 2, axis=1)}
+
+
+def bits(fitted) -> list[bytes]:
+    """All that the steps decide of a fit."""
+    history = [column for name, column in fitted.history.items() if name != "seconds"]
+    leaves = jax.tree.leaves([nnx.state(fitted.network), nnx.state(fitted.best)])
+    return [np.asarray(leaf).tobytes() for leaf in (*leaves, *history, np.array(fitted.best_step))]
+
+
+def kept(directory: Path) -> list[int]:
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal())
+
+
+@pytest.fixture
+def two_step_chunks(monkeypatch):
+    """Chunks of one step, then of two, however slow the machine, and time for a checkpoint after each."""
+    monkeypatch.setattr(store, "SHARE", math.inf)
+    monkeypatch.setattr(progress, "CHUNK_SECONDS", 1e6)
+    monkeypatch.setattr(progress.Budget, "longest", 2)
+
+
+def fitted_until(step: int | None, directory: Path, **settings):
+    """A fit of 12 steps that is kept after every chunk; `watch` ends it at a step, as an interruption would."""
+    checkpoints = Checkpoints(directory, every=0.0)
+    watch = None if step is None else lambda progress: progress.step >= step
+    settings = {"steps": 12, "watch": watch, "key": KEY, "objective": parabola, "network": network(), **settings}
+    try:
+        return fit(settings.pop("network"), settings.pop("objective"), sample, checkpoints=checkpoints, **settings)
+    finally:
+        checkpoints.close()
+
+
+@pytest.mark.usefixtures("two_step_chunks")
+@pytest.mark.parametrize("settings", [{}, {"balance_every": 2}, {"optimizer": optax.sgd(1e-2, momentum=0.9)}], ids=str)
+def test_a_fit_that_is_continued_is_the_one_that_was_not_interrupted(settings, tmp_path):
+    whole = fit(network(), parabola, sample, key=KEY, steps=12, **settings)
+    parts = [fitted_until(step, tmp_path / "run", **settings) for step in (3, 7, None)]
+    assert [part.steps for part in parts] == [3, 8, 12]
+    assert bits(parts[-1]) == bits(whole)
+    assert bits(fitted_until(None, tmp_path / "run", **settings)) == bits(whole)  # nothing was left to do
+
+
+@pytest.mark.usefixtures("two_step_chunks")
+def test_the_newest_checkpoint_that_can_be_read_is_continued(tmp_path):
+    whole = fit(network(), parabola, sample, key=KEY, steps=12)
+    fitted_until(7, tmp_path)
+    before, newest = kept(tmp_path)[-2:]
+    assert newest == 7
+    for file in (tmp_path / str(newest)).rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    with pytest.warns(UserWarning, match="checkpoint of step 7 cannot be read"):
+        resumed = fitted_until(None, tmp_path)
+    assert bits(resumed) == bits(whole)
+    assert before < 7
+
+
+@pytest.mark.usefixtures("two_step_chunks")
+def test_the_last_checkpoints_are_kept(tmp_path):
+    fitted_until(None, tmp_path)
+    assert len(kept(tmp_path)) == 2
+    assert kept(tmp_path)[-1] == 12
+
+
+@pytest.mark.usefixtures("two_step_chunks")
+def test_steps_can_be_raised_and_not_taken_back(tmp_path):
+    fitted_until(None, tmp_path)
+    longer = fitted_until(None, tmp_path, steps=20)
+    assert longer.steps == 20
+    assert longer.history["loss"].shape == (20,)
+    with pytest.raises(InputError, match="20 steps are taken already, but the budget is 19"):
+        fitted_until(None, tmp_path, steps=19)
+
+
+def two_terms(field, batch):
+    return parabola(field, batch) | {"size": jnp.sum(field(batch["x"]) ** 2, axis=1)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"network": network(9)}, r"has the shape \(8,\), not \(9,\)"),
+        ({"network": SIREN(1, 1, width=8, depth=2, rngs=nnx.Rngs(0))}, "it has .* arrays, not"),
+        ({"optimizer": optax.sgd(1e-2)}, "it has .* arrays, not"),
+        ({"key": jax.random.key(1)}, "its key is another one"),
+        ({"objective": two_terms}, r"has the shape \(1,\), not \(2,\)"),  # of the balance
+    ],
+    ids=["width", "depth", "optimizer", "key", "objective"],
+)
+def test_a_checkpoint_of_another_fit_is_refused(change, message, tmp_path):
+    fitted_until(3, tmp_path)
+    with pytest.raises(InputError, match=message):
+        fitted_until(None, tmp_path, **change)
+
+
+def test_another_configuration_is_refused_and_the_difference_named(tmp_path):
+    Checkpoints(tmp_path, config={"width": 8, "picture": "a"}).close()
+    Checkpoints(tmp_path, config={"picture": "a", "width": 8}).close()
+    with pytest.raises(InputError, match="width was 8 and is now 9"):
+        Checkpoints(tmp_path, config={"width": 9, "picture": "a"})
+    with pytest.raises(InputError, match="width was 8 and is now not given"):
+        Checkpoints(tmp_path, config={"picture": "a"})
+    Checkpoints(tmp_path, config={"width": 9}, overwrite=True).close()
+    assert json.loads((tmp_path / "fit.json").read_text()) == {"width": 9}
+
+
+def test_a_damaged_configuration_is_told(tmp_path):
+    (tmp_path / "fit.json").write_text("{")
+    with pytest.raises(InputError, match=r"fit\.json' is damaged"):
+        Checkpoints(tmp_path)
+
+
+def test_a_directory_belongs_to_one_fit_at_a_time(tmp_path):
+    first = Checkpoints(tmp_path)
+    with pytest.raises(InputError, match="another fit writes to"):
+        Checkpoints(tmp_path, overwrite=True)
+    first.close()
+    Checkpoints(tmp_path).close()
+
+
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        Checkpoints(tmp_path / "file" / "run")
+
+
+@pytest.mark.usefixtures("two_step_chunks")
+def test_a_fit_outlives_its_directory(tmp_path):
+    whole = fit(network(), parabola, sample, key=KEY, steps=12)
+
+    def gone(progress):
+        while (tmp_path / "run").is_dir():  # Orbax may be writing
+            shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        (tmp_path / "run").write_text("")  # nor can it be made again
+
+    with pytest.warns(UserWarning, match="no checkpoint could be written") as told:
+        assert bits(fitted_until(None, tmp_path / "run", watch=gone)) == bits(whole)
+    assert len(told) == 1
+
+
+@pytest.mark.usefixtures("two_step_chunks")
+def test_notes_are_kept_with_the_checkpoints(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.notes["curve"] = [[1, math.nan], [2, 30.5]]
+    fit(network(), parabola, sample, key=KEY, steps=3, checkpoints=checkpoints)
+    checkpoints.close()
+    again = Checkpoints(tmp_path)
+    assert again.latest().step == 3
+    assert again.notes["curve"][1] == [2, 30.5]
+    again.close()
+
+
+@pytest.mark.usefixtures("two_step_chunks")
+@pytest.mark.parametrize(("number", "word"), [(signal.SIGINT, "interrupt"), (signal.SIGTERM, "terminate")])
+def test_a_signal_ends_the_fit_with_a_checkpoint(number, word, tmp_path):
+    before = signal.getsignal(number)
+
+    def watch(progress):
+        if progress.step == 3:
+            signal.raise_signal(number)
+
+    assert fitted_until(None, tmp_path, watch=watch).stopped_by == word
+    assert kept(tmp_path)[-1] == 3
+    assert signal.getsignal(number) is before
+
+
+# Losses that jump, and losses that are no numbers
+
+
+class Number(nnx.Module):
+    """A field of one parameter, the same at every point."""
+
+    def __init__(self):
+        self.a = nnx.Param(jnp.float32(0))
+
+    def __call__(self, x):
+        return self.a[...][None]
+
+
+DOWN = {"optimizer": optax.sgd(1.0), "schedule": constant, "key": KEY}  # each step lowers the number by one
+
+
+def fall(penalty):
+    """The number itself as the loss, and what `penalty` adds at a step."""
+
+    def drawn(key, step):
+        return {"x": jnp.zeros((4, 1)), "extra": jnp.broadcast_to(jnp.asarray(penalty(step), jnp.float32), (4,))}
+
+    return lambda field, batch: {"level": jax.vmap(field)(batch["x"])[:, 0] + batch["extra"]}, drawn
+
+
+def test_the_best_network_is_that_of_the_lowest_running_loss():
+    # Losses 0, -1, …, -9, and from step 7 on 100 more: the running loss is lowest at step 6.
+    fitted = fit(Number(), *fall(lambda step: 100.0 * (step >= 7)), steps=10, **DOWN)
+    assert (fitted.best_step, float(fitted.best.a[...]), float(fitted.network.a[...])) == (6, -6, -10)
+    running = list(itertools.accumulate(fitted.history["loss"], lambda old, new: 0.9 * old + 0.1 * new))
+    assert fitted.worse == pytest.approx(running[-1] / min(running), rel=1e-5)
+
+
+def test_steps_that_are_not_finite_are_skipped_and_counted():
+    poison = lambda step: jnp.where((step == 2) | (step == 3) | (step == 6), jnp.nan, 0.0)
+    fitted = fit(Number(), *fall(poison), steps=10, skip=2, **DOWN)
+    assert (fitted.stopped_by, fitted.steps, fitted.skipped) == ("steps", 10, 3)
+    assert fitted.network.a[...] == -7
+    assert np.flatnonzero(np.isnan(fitted.history["loss"])).tolist() == [2, 3, 6]
+
+
+def test_one_more_than_may_be_skipped_ends_the_fit():
+    poison = lambda step: jnp.where(step >= 4, jnp.inf, 0.0)
+    fitted = fit(Number(), *fall(poison), steps=10, skip=2, **DOWN)
+    assert (fitted.stopped_by, fitted.steps, fitted.skipped) == ("non-finite", 6, 2)
+    assert fitted.network.a[...] == -3  # the last whose loss is known to be finite
+
+
+def test_a_fit_without_a_warning_writes_no_warning(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted_until(None, tmp_path)

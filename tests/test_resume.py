@@ -1,0 +1,145 @@
+"""A fit that is killed at any moment and resumed writes the files that an uninterrupted one writes, byte for byte."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from siren_jax.cli import main
+
+TINY = ["--width", "16", "--depth", "1", "--steps", "60"]
+LONG = ["--width", "32", "--steps", "4000", "--checkpoint-every", "0.1"]
+NOTHING_YET = "there is no fit to resume"
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("photo") / "gradient.png"
+    Image.radial_gradient("L").resize((24, 16)).save(path)
+    return path
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """The command as a process of its own."""
+    command = [sys.executable, "-c", "from siren_jax.cli import run; run()", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def results(directory: Path) -> dict[str, bytes]:
+    """What the steps decide of the files that are written."""
+    return {name: (directory / name).read_bytes() for name in ("gradient.siren", "reconstruction.png")}
+
+
+def survive(photo: Path, directory: Path, seed: int, kills: int) -> None:
+    """Runs a fit to its end, killing its process so many times, each time after a random part of its life."""
+    moments, began = random.Random(seed), False
+    while True:
+        process = start("fit", photo, *LONG, *(("--resume", directory) if began else ("--out", directory)))
+        life = 6 * moments.random() if kills else 600.0
+        try:
+            errors = process.communicate(timeout=life)[1]
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            kills -= 1
+            began = (directory / "checkpoints").exists()
+            continue
+        assert process.returncode == 0, errors
+        if kills <= 0:
+            return
+        kills -= 1  # it ended before its time, and is resumed all the same
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(photo, tmp_path_factory) -> dict[str, bytes]:
+    directory = tmp_path_factory.mktemp("whole") / "run"
+    process = start("fit", photo, *LONG, "--out", directory)
+    assert process.wait() == 0, process.stderr.read()
+    process.stderr.close()
+    return results(directory)
+
+
+def test_a_fit_that_is_killed_and_resumed_writes_the_same_bytes(photo, uninterrupted, tmp_path):
+    survive(photo, tmp_path / "run", seed=0, kills=2)
+    assert results(tmp_path / "run") == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 14))
+def test_fits_that_are_killed_four_times_each_write_the_same_bytes(seed, photo, uninterrupted, tmp_path):
+    survive(photo, tmp_path / "run", seed, kills=4)
+    assert results(tmp_path / "run") == uninterrupted
+
+
+def test_sigterm_keeps_what_was_learned(photo, uninterrupted, tmp_path):
+    process = start("fit", photo, *LONG, "--out", tmp_path / "run")
+    while not any(path.name.isdecimal() for path in (tmp_path / "run").glob("checkpoints/*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.terminate()
+    assert "--resume continues" in process.communicate()[1]
+    assert process.returncode == 143
+    assert set(results(tmp_path / "run")) == set(uninterrupted)
+    assert main(["fit", str(photo), *LONG, "--resume", str(tmp_path / "run")]) == 0
+    assert results(tmp_path / "run") == uninterrupted
+
+
+def test_steps_can_be_raised_and_all_else_stays(photo, tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert main(["fit", str(photo), *TINY, "--out", run]) == 0
+    assert main(["fit", str(photo), *TINY[:-1], "70", "--resume", run, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "continuing at step 60" in captured.err
+    assert '"steps": 70' in captured.out
+    before = results(tmp_path / "run")
+    for options, message in [
+        (["--seed", "1"], "--seed was 0 and is now 1"),
+        (["--width", "17"], "--width was 16 and is now 17"),
+        (["--target", "gradient"], "--target was 'values' and is now 'gradient'"),
+        (["--steps", "50"], "70 steps are taken already, but the budget is 50"),
+        (["--overwrite"], "leave out --out and --overwrite"),
+    ]:
+        assert main(["fit", str(photo), *TINY, *options, "--resume", run]) == 2
+        assert message in capsys.readouterr().err
+    assert results(tmp_path / "run") == before
+
+
+def test_another_picture_is_not_taken_for_the_one_that_was_begun(photo, tmp_path, capsys):
+    run, other = str(tmp_path / "run"), tmp_path / "gradient.png"
+    assert main(["fit", str(photo), *TINY, "--out", run]) == 0
+    Image.linear_gradient("L").resize((24, 16)).save(other)
+    assert main(["fit", str(other), *TINY, "--resume", run]) == 2
+    assert "the contents of FILE was" in capsys.readouterr().err
+
+
+def test_what_was_not_begun_is_not_resumed(photo, tmp_path, capsys):
+    assert main(["fit", str(photo), *TINY, "--resume", str(tmp_path / "typo")]) == 2
+    assert NOTHING_YET in capsys.readouterr().err
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_fit_that_has_not_ended_is_not_lost_by_another(photo, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["fit", str(photo), *TINY, "--out", str(run)]) == 0
+    for path in run.iterdir():
+        if path.name != "checkpoints":
+            path.unlink()
+    assert main(["fit", str(photo), *TINY, "--out", str(run)]) == 2
+    assert "continue it with --resume" in capsys.readouterr().err
+    assert main(["fit", str(photo), *TINY, "--out", str(run), "--overwrite"]) == 0
+
+
+def test_nothing_is_written_through_a_link(photo, tmp_path, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "preview").symlink_to(tmp_path / "elsewhere")
+    arguments = ["--preview-every", "10", "--out", str(tmp_path / "run"), "--overwrite"]
+    assert main(["fit", str(photo), *TINY, *arguments]) == 2
+    assert "is a link, which is not followed" in capsys.readouterr().err
+    assert not list((tmp_path / "elsewhere").iterdir())
