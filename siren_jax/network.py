@@ -4,7 +4,7 @@
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -19,6 +19,8 @@ from siren_jax.sine import sine, sine_and_cosine
 
 # TF32 and bfloat16 products ruin derivatives.
 FULL_PRECISION = "highest"
+
+OUTERMOST = ("linear", "sine", "sigmoid", "tanh")
 
 
 class Activation(NamedTuple):
@@ -83,8 +85,8 @@ class SineLayer(nnx.Module):
 class SIREN(nnx.Module):
     """A sine network Φ: R^d -> R^c, which is a field: it maps one point to its values, and a batch to a batch.
 
-    A first sine layer, `depth` sine layers from width to width, a linear output. Width 256 and depth 3 have 198,401
-    parameters from 2 to 1. Sitzmann et al. 2020, Eq. 5.
+    A first sine layer, `depth` sine layers from width to width, a linear output, which a function may follow. Width 256
+    and depth 3 have 198,401 parameters from 2 to 1. Sitzmann et al. 2020, Eq. 5.
 
     Args:
         in_features: d, coordinates of a point, each in [-1, 1].
@@ -93,6 +95,8 @@ class SIREN(nnx.Module):
         depth: sine layers after the first.
         first_omega: omega of the first layer: the frequencies that the network begins with.
         omega: omega of the later ones.
+        outermost: what follows the last linear map y = Wh + b: nothing ("linear", as in the paper), sin(omega·y)
+            ("sine"), 1/(1 + exp(-y)) ("sigmoid") or "tanh".
         weight_scale: factor on the initial weights of the sine layers after the first; the paper has 1. At 2 their
             sines begin further from linear, and the network learns detail sooner; see `docs/performance.md`.
         use_bias: whether the layers have biases. Without them the network is an odd function.
@@ -101,7 +105,7 @@ class SIREN(nnx.Module):
         rngs: Flax random streams; uses `params`.
 
     Raises:
-        ValueError: a size is not positive, or a point has other than d coordinates.
+        ValueError: a size is not positive, a point has other than d coordinates, or another `outermost`.
 
     >>> network = SIREN(2, 3, width=16, depth=1, rngs=nnx.Rngs(0))
     >>> network(jnp.zeros(2)).shape, network(jnp.zeros((5, 4, 2))).shape
@@ -117,6 +121,7 @@ class SIREN(nnx.Module):
         depth: int = 3,
         first_omega: float = 30.0,
         omega: float = 30.0,
+        outermost: str = "linear",
         weight_scale: float = 1.0,
         use_bias: bool = True,
         kernel_init: Initializer | None = None,
@@ -124,6 +129,8 @@ class SIREN(nnx.Module):
         rngs: nnx.Rngs,
     ):
         _check_sizes(in_features, out_features, width, depth)
+        if outermost not in OUTERMOST:
+            raise ValueError(f"outermost is one of {', '.join(OUTERMOST)}, but is {outermost!r}.")
         hidden = initializers.siren_hidden(omega) if kernel_init is None else kernel_init
         sizes = [in_features] + [width] * (depth + 1)
         self.layers = nnx.List(
@@ -149,13 +156,13 @@ class SIREN(nnx.Module):
             rngs=rngs,
         )
         self.in_features, self.out_features, self.width, self.depth = in_features, out_features, width, depth
-        self.first_omega, self.omega, self.use_bias = first_omega, omega, use_bias
+        self.first_omega, self.omega, self.outermost, self.use_bias = first_omega, omega, outermost, use_bias
 
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... c"]:
         return self.activations(x)[-1].after
 
     def activations(self, x: Float[Array, "... d"]) -> list[Activation]:
-        """Every layer's values before and after its sine, first layer first; the linear output is last, twice the same.
+        """Every layer's values before and after its sine, first layer first; last Wh + b and the network's value.
 
         Memory is that of all layers at all points at once.
         """
@@ -165,7 +172,7 @@ class SIREN(nnx.Module):
             values.append(layer.activation(x))
             x = values[-1].after
         y = self.output(x)
-        return [*values, Activation(y, y)]
+        return [*values, Activation(y, self._ending(y))]
 
     def value_jacobian_laplacian(
         self, x: Float[Array, "... d"]
@@ -182,6 +189,7 @@ class SIREN(nnx.Module):
         Each layer carries the streams h, J = ∂h/∂x and ℓ = Σ_i a_i ∂²h/∂x_i². With z = omega·(Wh + b), and J_z, ℓ_z
         likewise linear, h' = sin z,  J' = cos z·J_z,  ℓ' = cos z·ℓ_z - sin z·Σ_i a_i J_z,i². Two sines a unit; 1 + d
         matrix products a layer and one for each row, after the first layer, whose J_z is omega·W and ℓ_z is zero.
+        An outermost g does as the sine: g(y),  g'(y)·J_y,  g'(y)·ℓ_y + g''(y)·Σ_i a_i J_y,i².
         """
         _check_points(x, self.in_features)
         first, *later = self.layers
@@ -197,8 +205,27 @@ class SIREN(nnx.Module):
                 c * curvature - s * _squares(jacobian, row) for curvature, row in zip(curvatures, weights, strict=True)
             ]
             h, jacobian = s, [c * j for j in jacobian]
-        jacobian = jnp.stack([_product(self.output, j) for j in jacobian], axis=-1)
-        return self.output(h), jacobian, [_product(self.output, curvature) for curvature in curvatures]
+        y, jacobian = self.output(h), [_product(self.output, j) for j in jacobian]
+        curvatures = [_product(self.output, curvature) for curvature in curvatures]
+        if self.outermost != "linear":
+            y, slope, bend = _derivatives(self._ending, y)
+            curvatures = [
+                slope * curvature + bend * _squares(jacobian, row)
+                for curvature, row in zip(curvatures, weights, strict=True)
+            ]
+            jacobian = [slope * j for j in jacobian]
+        return y, jnp.stack(jacobian, axis=-1), curvatures
+
+    def _ending(self, y: Array) -> Array:
+        """What follows the last linear map."""
+        match self.outermost:
+            case "sine":
+                return sine(self.omega * y)
+            case "sigmoid":
+                return jax.nn.sigmoid(y)
+            case "tanh":
+                return jnp.tanh(y)
+        return y
 
 
 class ReLUMLP(nnx.Module):
@@ -260,6 +287,13 @@ def count_parameters(network: nnx.Module) -> int:
     198401
     """
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network, nnx.Param)))
+
+
+def _derivatives(g: Callable[[Array], Array], y: Array) -> tuple[Array, Array, Array]:
+    """g, g' and g'' of a function of one number, at every element."""
+    one = jnp.ones_like(y)
+    (value, slope), (_, bend) = jax.jvp(lambda y: jax.jvp(g, (y,), (one,)), (y,), (one,))
+    return value, slope, bend
 
 
 def _product(linear: nnx.Linear, x: Array) -> Array:

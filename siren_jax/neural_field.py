@@ -26,7 +26,7 @@ BLOCK = 65536  # points that a render holds at a time
 RENDERED = ("value", "gradient", "laplacian")
 MAX_SAMPLES = 2**31  # of a header's frame
 AXES = {"sound": 1, "image": 2, "video": 3, "shape": 3}
-LARGEST = 1e18  # of a placement
+LARGEST = 1e18  # of a placement, a box and a rate
 
 
 @dataclass(frozen=True, eq=False)  # a field is hashable, for jax.jit, by its identity
@@ -142,11 +142,17 @@ class NeuralField:
         mesh = extract(lambda points: np.asarray(_evaluate(graphdef, state, points, "value")), resolution=resolution)
         return Mesh(self.placement.units(mesh.vertices), mesh.faces)
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    def save(self, path: str | os.PathLike[str], *, precision: str = "float32", overwrite: bool = False) -> None:
         """Writes a `.siren` file, whole or not at all.
 
+        Args:
+            path: the file.
+            precision: of the weights after the first layer: "float32", "float16" or "bfloat16" for half of the size,
+                "int8" for a quarter. The network that `load` gives is float32 again.
+            overwrite: replace a file that exists.
+
         Raises:
-            InputError: the file exists, or cannot be written.
+            InputError: the file exists, or cannot be written, or another precision.
         """
         header = {
             "kind": self.kind,
@@ -156,7 +162,7 @@ class NeuralField:
             **({} if self.placement is None else {"placement": asdict(self.placement)}),
             "record": dict(self.record),
         }
-        storage.write(path, self.network, header, overwrite=overwrite)
+        storage.write(path, self.network, header, precision=precision, overwrite=overwrite)
 
 
 def load(path: str | os.PathLike[str]) -> NeuralField:
@@ -190,9 +196,10 @@ def _valid(header: Mapping[str, Any], network: storage.Network) -> bool:
         return (
             len(shape) == network.in_features == AXES.get(header["kind"], network.in_features)
             and all(type(n) is int and 1 <= n <= MAX_SAMPLES for n in shape)
+            and all(type(value) in (int, float) for value in (low, high))
             and 0 < float(high) - float(low) < np.inf
             and isinstance(header["kind"], str)
-            and _valid_rate(header["kind"], header.get("rate"))
+            and valid_rate(header["kind"], header.get("rate"))
             and _valid_placement(header, network)
             and _valid_box(header)
             and isinstance(header.get("record", {}), dict)
@@ -201,9 +208,10 @@ def _valid(header: Mapping[str, Any], network: storage.Network) -> bool:
         return False
 
 
-def _valid_rate(kind: str, rate: Any) -> bool:
+def valid_rate(kind: str, rate: Any) -> bool:
+    """Whether a signal of this kind has such a rate; of others than sounds and videos none."""
     if kind in ("sound", "video"):
-        return type(rate) in (int, float) and 0 < rate < np.inf and (kind == "video" or rate == int(rate))
+        return type(rate) in (int, float) and 0 < rate <= LARGEST and (kind == "video" or rate == int(rate))
     return rate is None
 
 

@@ -101,6 +101,7 @@ ALLOWED = {
     "references.wave": ("", "jaxtyping numpy scipy"),
     "checkpoints": ("errors storage", "filelock orbax"),
     "storage": ("errors network", f"{ARRAYS} flax safetensors"),
+    "torch": ("errors network storage", f"{ARRAYS} flax safetensors torch"),
     "neural_field": (
         "_types errors level_set network operators signals.grid signals.mesh signals.placement storage tiles",
         f"{ARRAYS} flax",

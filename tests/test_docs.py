@@ -34,7 +34,7 @@ def test_every_option_that_the_readme_shows_exists(capsys):
 
     shown = set(re.findall(r"(?<= )--[a-z-]+", (ROOT / "README.md").read_text()))
     known = set()
-    for command in ("fit", "blend", "inpaint", "solve", "render"):
+    for command in ("fit", "blend", "inpaint", "solve", "render", "convert"):
         with pytest.raises(SystemExit):
             main([command, "--help"])
         known |= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))

@@ -66,6 +66,21 @@ def test_siren_is_equation_5(key, float64):
     assert np.allclose(network(points), h @ kernel + bias, rtol=1e-12, atol=1e-12)  # float64: rounding only
 
 
+@pytest.mark.parametrize(
+    ("outermost", "g"),
+    [("sine", lambda y: np.sin(5 * y)), ("sigmoid", lambda y: 1 / (1 + np.exp(-y))), ("tanh", np.tanh)],
+)
+def test_an_outermost_function_follows_the_same_network(outermost, g, key, float64):
+    points = jax.random.uniform(key, (7, 2), minval=-1)
+    values = siren(2, 3, outermost=outermost)(points)
+    assert np.allclose(values, g(siren(2, 3)(points)), rtol=1e-12, atol=1e-12)  # float64: rounding only
+
+
+def test_another_outermost_function_is_refused():
+    with pytest.raises(ValueError, match="one of linear, sine, sigmoid, tanh, but is 'relu'"):
+        siren(2, 3, outermost="relu")
+
+
 def test_relu_network_is_an_alternation_of_affine_maps_and_relu(key, float64):
     network, points = ReLUMLP(2, 3, width=16, depth=2, rngs=nnx.Rngs(0)), jax.random.uniform(key, (7, 2), minval=-1)
     h = np.asarray(points)
@@ -169,7 +184,11 @@ def test_parameter_gradients_of_one_pass_derivatives_are_those_of_autodiff(d, c,
         assert np.abs(ours - exact).max() < 1e-11 * np.abs(exact).max()  # float64: rounding only
 
 
-@pytest.mark.parametrize("settings", [{"use_bias": False}, {"depth": 0}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{"use_bias": False}, {"depth": 0}, {"outermost": "sine"}, {"outermost": "sigmoid"}, {"outermost": "tanh"}],
+    ids=str,
+)
 def test_one_pass_derivatives_of_other_shapes_of_network(settings, key, float64):
     network, points = siren(2, 3, **settings), jax.random.uniform(key, (6, 2), minval=-1)
     exact = jax.jit(jax.vmap(functools.partial(by_autodiff, network)))(points)

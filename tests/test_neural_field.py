@@ -1,5 +1,6 @@
 """A neural field renders the same function at any resolution, and its file gives it back whole or is refused."""
 
+import functools
 import json
 import os
 import struct
@@ -183,19 +184,32 @@ def changed(*keys, to):
         (changed("network", "omega", to=10**400), "asks for omega"),
         (changed("network", "first_omega", to=True), "asks for first_omega"),
         (changed("network", "use_bias", to=1), "asks for use_bias"),
+        (changed("network", "outermost", to="relu"), "asks for outermost"),
+        (changed("network", "outermost", to=["tanh"]), "asks for outermost"),
         (changed("network", "type", to="transformer"), "transformer"),
         (changed("network", "type", to=["siren"]), "names a network"),
         (changed("network", "surprise", to=1), "does not describe a network"),
-        (changed("network", to=[]), "does not describe a network|fields format and network|names a network"),
+        (changed("network", to={}), "names a network"),
         (changed("format", to=99), "version 99"),
+        (changed("format", to=True), "version True"),
+        (changed("format", to=1), "does not describe a network"),  # whose networks have no outermost
+        (changed("precision", to="float16"), "layers.1.linear.kernel to be .'F16'.*holds .'F32'"),
+        (changed("precision", to="int8"), "layers.1.linear.kernel to be .'I8'"),
+        (changed("precision", to="float8"), "names the precision 'float8'"),
+        (changed("precision", to=None), "names the precision None"),
+        (changed("record", "deep", to=functools.reduce(lambda inner, _: [inner], range(40), 0)), "nested more than 32"),
         (changed("frame", to={"shape": [6]}), "frame"),
         (changed("frame", to={"shape": [6, -1]}), "frame"),
         (changed("frame", to={"shape": 6}), "frame"),
         (changed("value_range", to=[1, 1]), "value_range"),
         (changed("value_range", to=["a", "b"]), "value_range"),
+        (changed("value_range", to=["0", "1"]), "value_range"),
         (changed("value_range", to=[0, 10**400]), "value_range"),
         (changed("value_range", to=[-1e308, 1.7e308]), "value_range"),
         (changed("kind", to=7), "kind"),
+        (lambda header: {**header, "kind": "video", "rate": 10**400}, "rate"),
+        (changed("network", to=[["type", "siren"], [1, 2]]), "not JSON with the fields"),
+        (changed("record", "name", to="\ud800"), "not JSON with the fields"),
         (lambda header: [], "not JSON with the fields"),
     ],
 )

@@ -1,6 +1,7 @@
 """Operators are the differential operators: closed forms, and the identities of vector calculus, in float64.
 
-Identities hold for every field: each runs on a closed-form wave and on a SIREN, which takes the one-pass derivatives.
+Identities hold for every field: each runs on a closed-form wave and on a SIREN, which takes the one-pass derivatives,
+ending in its linear layer or in tanh.
 """
 
 import functools
@@ -19,7 +20,7 @@ from siren_jax.operators import second_derivatives, value_jacobian, value_jacobi
 
 pytestmark = pytest.mark.usefixtures("float64")
 DIMENSIONS = pytest.mark.parametrize("d", [1, 2, 3, 4])
-BOTH_KINDS = pytest.mark.parametrize("kind", ["wave", "siren"])
+KINDS = pytest.mark.parametrize("kind", ["wave", "linear", "tanh"])
 EVERY = [
     gradient,
     jacobian,
@@ -35,9 +36,9 @@ EVERY = [
 
 @functools.cache
 def field_of(kind, d, c):
-    if kind == "siren":
+    if kind != "wave":
         with jax.enable_x64(False):  # the weights are float32 either way; drawing them compiles once
-            return SIREN(d, c, width=8, depth=1, first_omega=2.0, omega=2.0, rngs=nnx.Rngs(0))
+            return SIREN(d, c, width=8, depth=1, first_omega=2.0, omega=2.0, outermost=kind, rngs=nnx.Rngs(0))
     directions, phases = np.random.default_rng(0).normal(size=(2, c, d))
     return lambda x: jnp.sin(directions @ x + phases[:, 0])
 
@@ -107,21 +108,21 @@ def test_derivatives_of_monomials_are_exact_at_whole_numbers(coordinates_and_pow
 
 @pytest.mark.parametrize("d", [1, 2])
 @pytest.mark.parametrize("act", [gradient, jacobian, hessian, laplacian, second_derivatives])
-@BOTH_KINDS
+@KINDS
 def test_operators_on_complex_fields_act_on_both_parts(kind, act, d):
     f, g = field_of(kind, d, 1), lambda x: jnp.exp(x[:1]) * x[-1]
     assert equal(point(d), (act(lambda x: f(x) + 1j * g(x)), lambda x: act(f)(x) + 1j * act(g)(x)))
 
 
 @DIMENSIONS
-@BOTH_KINDS
+@KINDS
 def test_divergence_of_the_gradient_is_the_laplacian_is_the_trace_of_the_hessian(kind, d):
     f = field_of(kind, d, 1)
     assert equal(point(d), (divergence(gradient(f)), laplacian(f)), (trace(hessian(f)), laplacian(f)))
 
 
 @pytest.mark.parametrize("d", [1, 3])
-@BOTH_KINDS
+@KINDS
 def test_channels_do_not_mix(kind, d):
     f = field_of(kind, d, 3)
 
@@ -132,7 +133,7 @@ def test_channels_do_not_mix(kind, d):
 
 
 @pytest.mark.parametrize("d", [1, 3])
-@BOTH_KINDS
+@KINDS
 def test_second_derivatives_and_weighted_laplacians_are_of_the_hessians_diagonal(kind, d):
     f, weights = field_of(kind, d, 2), [1.0, -2.5, 0.0][:d]
     diagonal = lambda x: jnp.diagonal(hessian(f)(x), axis1=1, axis2=2)
@@ -148,24 +149,24 @@ def test_a_laplacian_needs_a_weight_for_each_coordinate():
         laplacian(lambda x: x, weights=(1, 1, 1))(jnp.ones(2))
 
 
-@BOTH_KINDS
+@KINDS
 def test_curl_of_a_gradient_vanishes(kind):
     assert equal(point(2), (curl(gradient(field_of(kind, 2, 1))), lambda x: jnp.zeros(1)))
     assert equal(point(3), (curl(gradient(field_of(kind, 3, 1))), zero))
 
 
-@BOTH_KINDS
+@KINDS
 def test_divergence_of_a_curl_vanishes(kind):
     assert equal(point(3), (divergence(curl(field_of(kind, 3, 3))), lambda x: jnp.zeros(1)))
 
 
-@BOTH_KINDS
+@KINDS
 def test_in_the_plane_curl_is_the_divergence_of_the_field_turned_by_a_quarter(kind):
     f = field_of(kind, 2, 2)
     assert equal(point(2), (curl(f), divergence(lambda x: jnp.stack([f(x)[1], -f(x)[0]]))))
 
 
-@BOTH_KINDS
+@KINDS
 def test_curl_of_the_curl_is_gradient_of_divergence_minus_laplacian(kind):
     f = field_of(kind, 3, 3)
     assert equal(point(3), (curl(curl(f)), lambda x: gradient(divergence(f))(x) - laplacian(f)(x)))
@@ -177,7 +178,7 @@ def test_curl_of_a_rotation_is_twice_its_angular_velocity():
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])
-@BOTH_KINDS
+@KINDS
 def test_product_rules(kind, d):
     f, g, v = field_of(kind, d, 1), lambda x: jnp.exp(x.sum())[None], field_of(kind, d, d)
     mixed = lambda x: 2 * gradient(f)(x) @ gradient(g)(x)
@@ -189,21 +190,21 @@ def test_product_rules(kind, d):
 
 
 @pytest.mark.parametrize("d", [2, 3])
-@BOTH_KINDS
+@KINDS
 def test_laplacian_is_invariant_under_rotation(kind, d):
     f, rotation = field_of(kind, d, 2), np.linalg.qr(np.random.default_rng(2).normal(size=(d, d)))[0]
     assert equal(point(d), (laplacian(lambda x: f(rotation @ x)), lambda x: laplacian(f)(rotation @ x)))
 
 
 def test_a_siren_and_the_same_function_without_its_methods_have_the_same_derivatives():
-    siren = field_of("siren", 2, 3)
+    siren = field_of("tanh", 2, 3)
     generic = lambda x: siren(x)
     bilaplacian = lambda f: laplacian(laplacian(f))
     assert equal(point(2), *((act(siren), act(generic)) for act in (jacobian, hessian, laplacian, bilaplacian)))
 
 
 @pytest.mark.parametrize("c", [1, 3])
-@BOTH_KINDS
+@KINDS
 def test_joint_evaluation_is_separate_evaluation(kind, c):
     f = field_of(kind, 2, c)
     part = lambda joint, i: lambda x: joint(f)(x)[i]
@@ -213,7 +214,7 @@ def test_joint_evaluation_is_separate_evaluation(kind, c):
 
 
 @pytest.mark.parametrize("act", [jacobian, hessian, divergence, laplacian, curl])
-@BOTH_KINDS
+@KINDS
 def test_a_batch_is_its_points_one_by_one(kind, act):
     f, points = field_of(kind, 2, 2), jnp.asarray(np.random.default_rng(3).uniform(-1, 1, (3, 2)))
     assert equal(points, (jax.vmap(act(f)), lambda points: jnp.stack([act(f)(x) for x in points])))
@@ -221,11 +222,11 @@ def test_a_batch_is_its_points_one_by_one(kind, act):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("act", EVERY)
-@BOTH_KINDS
+@KINDS
 def test_results_have_the_dtype_of_the_point(kind, act, dtype):
     x = jnp.zeros(2, dtype)
     field = field_of(kind, 2, 1 if act is gradient else 2)
-    follows = field if kind == "siren" else lambda x: field(x).astype(x.dtype)
+    follows = field if kind != "wave" else lambda x: field(x).astype(x.dtype)
     assert {leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(act(follows), x))} == {jnp.dtype(dtype)}
 
 
@@ -233,7 +234,7 @@ def test_gradient_takes_a_field_without_a_channel_axis():
     assert gradient(lambda x: jnp.sum(x**2))(jnp.ones(3)).tolist() == [2, 2, 2]
 
 
-@BOTH_KINDS
+@KINDS
 def test_gradient_refuses_several_channels(kind):
     with pytest.raises(ValueError, match=r"one output channel, but this field returns 3\. Use jacobian\(field\)"):
         gradient(field_of(kind, 2, 3))(jnp.zeros(2))
@@ -241,14 +242,14 @@ def test_gradient_refuses_several_channels(kind):
 
 @pytest.mark.parametrize("act", [gradient, jacobian, hessian, divergence, laplacian])
 @pytest.mark.parametrize("shape", [(), (5, 2)])
-@BOTH_KINDS
+@KINDS
 def test_operators_refuse_what_is_not_one_point(kind, act, shape):
     with pytest.raises(ValueError, match=rf"{act.__name__} acts on one point .* jax\.vmap\({act.__name__}\(field\)\)"):
         act(field_of(kind, 2, 1))(jnp.zeros(shape))
 
 
 @pytest.mark.parametrize(("act", "d", "c"), [(divergence, 2, 3), (divergence, 3, 1), (curl, 2, 3), (curl, 3, 2)])
-@BOTH_KINDS
+@KINDS
 def test_operators_on_vector_fields_refuse_others(kind, act, d, c):
     message = rf"{act.__name__} needs a vector field.* maps {d} coordinates to values of the shape \({c},\)"
     with pytest.raises(ValueError, match=message):

@@ -8,7 +8,7 @@ from flax import nnx
 from siren_jax import SIREN, gradient, laplacian
 
 torch = pytest.importorskip(
-    "torch", reason="PyTorch is the other side of the comparison; it comes with the bench extra"
+    "torch", reason="PyTorch is the other side of the comparison; it comes with the torch extra"
 )
 
 

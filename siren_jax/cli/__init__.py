@@ -1,4 +1,4 @@
-"""The command `siren-jax`: `fit`, `blend`, `inpaint`, `solve`, `render` and `info`."""
+"""The command `siren-jax`: `fit`, `blend`, `inpaint`, `solve`, `render`, `convert` and `info`."""
 
 import logging
 import os
@@ -10,6 +10,7 @@ import tyro
 
 from siren_jax.cli.blend import Blend
 from siren_jax.cli.cache import keep_compiled_programs
+from siren_jax.cli.convert import Convert
 from siren_jax.cli.fit import Fit
 from siren_jax.cli.info import Info
 from siren_jax.cli.inpaint import Inpaint
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     143: SIGTERM. What was learned is written but after 2, and a second signal.
     """
     command = tyro.cli(
-        Fit | Blend | Inpaint | Solve | Render | Info,  # pyright: ignore[reportArgumentType]
+        Fit | Blend | Inpaint | Solve | Render | Convert | Info,  # pyright: ignore[reportArgumentType]
         prog="siren-jax",
         description=ABOUT,
         args=arguments,

@@ -46,6 +46,8 @@ class Info:
         rows["layers"] = f"{network.depth + 1} of {network.width} units"
         if isinstance(network, SIREN):
             rows["omega"] = f"{network.first_omega:g} in the first layer, {network.omega:g} after"
+            if network.outermost != "linear":
+                rows["outermost"] = network.outermost
         rows["parameters"] = f"{count_parameters(network):,}"
         rows |= {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in field.record.items()}
         wide = max(map(len, rows))

@@ -1,0 +1,168 @@
+"""`siren-jax convert`: from PyTorch to a `.siren` file and back, and from one precision to another."""
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from siren_jax import metrics, torch
+from siren_jax.cli.options import optional
+from siren_jax.errors import InputError
+from siren_jax.network import SIREN
+from siren_jax.neural_field import AXES, MAX_SAMPLES, NeuralField, load, valid_rate
+from siren_jax.signals import Frame, Placement
+from siren_jax.tiles import map_over_tiles
+
+COMPARED = 65536  # points of the grid that the cost of a precision is measured at
+USUAL = {"image": (256, 256), "shape": (256, 256, 256)}  # samples, of signals whose size is no part of what they are
+PLACES = {"ends": "2i/(n - 1) - 1", "edges": "2i/n - 1", "centres": "(2i + 1 - n)/max n"}  # of sample i of n
+
+# Options that say something of some conversions alone.
+READING = {"kind", "shape", "rate", "outermost", "values"}
+WRITING = {"layout"}
+EITHER = {"omega", "first_omega", "grid", "extent"}
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Make a .siren file of a PyTorch state dict, the other way round, or of a .siren file at another precision.
+
+    A state dict does not tell its omegas: 30 is assumed, and of siren-pytorch 1 after the first layer."""
+
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
+    """A .siren file, or a state dict as .safetensors, .pth or .pt."""
+    target: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TARGET")]
+    """The file to write, of the same kinds."""
+    precision: Annotated[
+        Literal["float32", "float16", "bfloat16", "int8"] | None, optional("float32|float16|bfloat16|int8", "float32")
+    ] = None
+    """Of the weights in a .siren file. What a lower one costs is printed."""
+    layout: Annotated[Literal["paper", "pip", "tutorial"] | None, optional("paper|pip|tutorial", "paper")] = None
+    """Of a state dict that is written: for the paper's SingleBVPNet, siren-pytorch's SirenNet, or ImageSiren and the
+    Siren of the paper's notebook. That of one that is read is found."""
+    omega: Annotated[float | None, optional("W", "30, of siren-pytorch 1")] = None
+    """Of the PyTorch layers after the first."""
+    first_omega: Annotated[float | None, optional("W", "30")] = None
+    """Of the first PyTorch layer."""
+    outermost: Annotated[
+        Literal["linear", "sine", "sigmoid", "tanh"] | None, optional("linear|sine|sigmoid|tanh", "linear")
+    ] = None
+    """What follows the last layer of a state dict that is read."""
+    kind: Annotated[
+        Literal["image", "sound", "video", "shape"] | None,
+        optional("image|sound|video|shape", "by its coordinates: 1 sound, 2 image"),
+    ] = None
+    """Of the signal in a state dict."""
+    shape: Annotated[tuple[int, ...] | None, optional("N ...", "256 256 of an image")] = None
+    """Samples of the signal along each axis: height and width; length; frames, height and width."""
+    rate: Annotated[float | None, optional("HZ", "none")] = None
+    """Samples a second of a sound, frames a second of a video."""
+    grid: Annotated[Literal["ends", "edges", "centres"] | None, optional("ends|edges|centres", "ends")] = None
+    """Where the samples lie in PyTorch's coordinates, along every axis: linspace(-1, 1, n), as in most code; 2i/n - 1,
+    as in the tutorial with ImageSiren; or as here. The first layer makes up for the difference."""
+    extent: Annotated[float | None, optional("E", "1")] = None
+    """PyTorch's coordinate where -1 to 1 ends; 100 of the sounds of the paper's code."""
+    values: Annotated[tuple[float, float] | None, optional("LOW HIGH", "-1 1, with a sigmoid 0 1")] = None
+    """The network's values for black and white. The last layer makes up for the difference."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+
+    def run(self) -> int:
+        source, target = (path.lower().endswith(".siren") for path in (self.source, self.target))
+        if not source and not target:
+            raise InputError(
+                f"one of SOURCE and TARGET is a .siren file, but they are {self.source!r}, {self.target!r}."
+            )
+        unused = (READING if source else set()) | (WRITING if target else {"precision"})
+        unused |= EITHER if source and target else set()
+        for name in sorted(unused):
+            if getattr(self, name) is not None:
+                raise InputError(f"--{name.replace('_', '-')} does not apply to this conversion; leave it out.")
+
+        field = load(self.source) if source else self._read()
+        if target:
+            field.save(self.target, precision=self.precision or "float32", overwrite=self.overwrite)
+            print(f"against {self.source}: {_agreement(load(self.target), field)} at points of its grid")
+        else:
+            self._write(field)
+        before, after = (os.path.getsize(path) for path in (self.source, self.target))
+        print(f"{after:,} bytes, of {before:,}: {self.target}")
+        return 0
+
+    def _read(self) -> NeuralField:
+        """The signal of a state dict."""
+        network = torch.load(self.source, omega=self.omega, first_omega=self.first_omega, outermost=self.outermost)
+        d, c = network.in_features, network.out_features
+        kind = self.kind or {1: "sound", 2: "image"}.get(d)
+        if kind is None or AXES[kind] != d or (kind == "shape" and c != 1):
+            raise InputError(
+                f"{self.source!r} has {d} coordinates and {c} channels; tell with --kind whether it is a sound (1 "
+                "coordinate), an image (2), a video (3) or a shape (3, and 1 channel)."
+            )
+        shape = self.shape or USUAL.get(kind)
+        if shape is None or len(shape) != d or not all(1 <= n <= MAX_SAMPLES for n in shape):
+            given = "none was given" if shape is None else f"it is {' '.join(map(str, shape))}"
+            raise InputError(f"--shape takes the samples of a {kind} along each of {d} axes, but {given}.")
+        if not valid_rate(kind, self.rate):
+            raise InputError(
+                "--rate is needed of a sound, a whole number of samples a second, and of a video, frames a second, and "
+                f"of nothing else, but it is {self.rate} and this is of the kind {kind!r}."
+            )
+        print(
+            f"{kind} of {' x '.join(map(str, shape))} samples, omega {network.first_omega:g} in the first layer, "
+            f"{network.omega:g} after, {network.outermost} at the end"
+        )
+        network = torch.with_points(network, *self._points(kind, shape))
+        if kind == "shape":
+            if self.values is not None:
+                raise InputError("the values of a shape are distances in its coordinates; leave out --values.")
+            return NeuralField(network, Frame(shape), (-1.0, 1.0), kind, placement=Placement((0.0, 0.0, 0.0), 1.0))
+        low, high = self.values or ((0.0, 1.0) if network.outermost == "sigmoid" else (-1.0, 1.0))
+        network = torch.with_values(network, low, high)
+        return NeuralField(network, Frame(shape), (-1.0 if kind == "sound" else 0.0, 1.0), kind, self.rate)
+
+    def _write(self, field: NeuralField) -> None:
+        """The state dict of a signal."""
+        network = field.network
+        if not isinstance(network, SIREN):
+            raise InputError(f"{self.source!r} holds a {type(network).__name__}; SIRENs are converted to PyTorch.")
+        scale, shift = self._points(field.kind, field.frame.shape)
+        torch.save(
+            torch.with_points(network, 1 / scale, -shift / scale),
+            self.target,
+            layout=self.layout or "paper",
+            omega=self.omega,
+            first_omega=self.first_omega,
+            overwrite=self.overwrite,
+        )
+
+    def _points(self, kind: str, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and shift from our coordinates to PyTorch's."""
+        if kind in ("image", "sound", "video"):
+            grid, extent = self.grid or "ends", 1.0 if self.extent is None else self.extent
+            factor = "" if extent == 1 else f"{extent:g}·"
+            print(f"sample i of n lies at {factor}({PLACES[grid]}) of each axis in PyTorch")
+            return torch.points_of(grid, shape, extent)
+        if self.grid is not None or self.extent is not None:
+            raise InputError(f"the coordinates of a {kind} are the same in PyTorch; leave out --grid and --extent.")
+        return np.ones(len(shape)), np.zeros(len(shape))
+
+
+def _agreement(one: NeuralField, other: NeuralField) -> str:
+    """PSNR between two networks of one grid, at all of it or at points drawn from it, with values from -1 to 1."""
+    shape = one.frame.shape
+    if math.prod(shape) <= COMPARED:
+        indices = np.indices(shape).reshape(len(shape), -1).T
+    else:
+        indices = np.random.default_rng(0).integers(shape, size=(COMPARED, len(shape)))
+    points = jnp.asarray(one.frame.coordinates(indices))
+    a, b = (np.asarray(_values(field.network, points)) for field in (one, other))
+    return "no difference" if np.array_equal(a, b) else f"PSNR {metrics.psnr(a, b):.2f} dB"
+
+
+_values = jax.jit(map_over_tiles)

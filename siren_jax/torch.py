@@ -1,0 +1,364 @@
+"""State dicts of PyTorch's SIRENs, in and out: of the paper's code, of the package siren-pytorch and of tutorials.
+
+A state dict tells neither omegas nor what follows the last layer: they are the layout's own unless they are given.
+PyTorch itself is needed for `.pth` and `.pt` files alone.
+"""
+
+import itertools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Float
+from numpy import ndarray
+
+from siren_jax.errors import InputError
+from siren_jax.network import OUTERMOST, SIREN
+from siren_jax.storage import LIMITS, MAX_OMEGA, MAX_WEIGHTS, write_atomically
+
+
+class Layout(NamedTuple):
+    """How a module names its linear layers, what may follow the last one (the usual first), and its omegas."""
+
+    name: str
+    hidden: str
+    last: str
+    outermost: tuple[str, ...]
+    first_omega: float = 30.0
+    omega: float = 30.0
+
+    def layers(self, count: int) -> list[str]:
+        """Names of so many linear layers, in order."""
+        return [self.hidden.format(i=i) for i in range(count - 1)] + [self.last.format(i=count - 1)]
+
+
+LAYOUTS = (
+    Layout("paper", "net.net.{i}.0", "net.net.{i}.0", ("linear", "sine")),  # SingleBVPNet; FCBlock has one "net." less
+    Layout("pip", "layers.{i}", "last_layer", OUTERMOST, omega=1.0),  # SirenNet
+    Layout("pip", "net.{i}", "last_layer", OUTERMOST, omega=1.0),  # its first versions
+    Layout("tutorial", "net.{i}.linear", "net.{i}", ("linear",)),  # ImageSiren; Siren of the paper's notebook
+    Layout("tutorial", "net.{i}.linear", "net.{i}.linear", ("sine",)),  # the latter with outermost_linear=False
+)
+NESTED = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "params")  # in a checkpoint
+IGNORED = {"grid"}  # the points of SirenWrapper
+SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+def load(
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    omega: float | None = None,
+    first_omega: float | None = None,
+    outermost: str | None = None,
+) -> SIREN:
+    """The SIREN of a PyTorch state dict: the same function of the same coordinates.
+
+    The layout is found by names and shapes, whatever precedes the names (`module.`) or surrounds the state dict.
+
+    Args:
+        source: a `.safetensors`, `.pth` or `.pt` file, or a state dict of tensors or NumPy arrays. Of a file only
+            tensors are read; nothing in it runs.
+        omega: of the layers after the first; by default 30, of siren-pytorch 1.
+        first_omega: of the first layer; by default 30.
+        outermost: what follows the last layer, as of `SIREN`; by default nothing.
+
+    Raises:
+        InputError: no such file, no state dict, no known layout, hidden layers of several widths, or values that are
+            not finite.
+
+    >>> load({"layers.0.weight": np.ones((4, 2)), "last_layer.weight": np.ones((1, 4))}).omega
+    1.0
+    """
+    state = _state_dict(source if isinstance(source, Mapping) else _read(os.fspath(source)))
+    layout, names = _layout({name.rpartition(".")[0] for name in state})
+    if outermost not in (None, *OUTERMOST):
+        raise InputError(f"outermost is one of {', '.join(OUTERMOST)}, but is {outermost!r}.")
+
+    if (count := sum(math.prod(getattr(value, "shape", ())) for value in state.values())) > MAX_WEIGHTS:
+        raise InputError(f"this state dict holds {count:,} weights; up to {MAX_WEIGHTS:,} are accepted.")
+    arrays = {name: _array(name, value) for name, value in state.items()}
+    first, last = (arrays.get(f"{name}.weight", np.zeros(0)) for name in (names[0], names[-1]))
+    (width, d), c = first.shape if first.ndim == 2 else (0, 0), len(last)
+    if min(width, d, c) < 1:
+        raise InputError(f"{names[0] + '.weight'!r} has the shape {first.shape}; (units, coordinates) is needed.")
+    use_bias, depth = any(name.endswith(".bias") for name in arrays), len(names) - 2
+    for size, value in {"in_features": d, "out_features": c, "width": width, "depth": depth}.items():
+        if value > LIMITS[size]:
+            raise InputError(f"this network has {size} = {value:,}; up to {LIMITS[size]:,} are accepted.")
+    network = nnx.eval_shape(
+        lambda: SIREN(
+            d,
+            c,
+            width=width,
+            depth=depth,
+            first_omega=_omega(first_omega, layout.first_omega),
+            omega=_omega(omega, layout.omega),
+            outermost=outermost or layout.outermost[0],
+            use_bias=use_bias,
+            rngs=nnx.Rngs(0),
+        )
+    )
+    shapes = [(width, d), *[(width, width)] * depth, (c, width)]
+    for name, linear, shape in zip(names, _linears(network), shapes, strict=True):
+        linear.kernel = nnx.Param(jnp.asarray(_part(arrays, f"{name}.weight", shape).T))
+        if use_bias:
+            arrays.setdefault(f"{name}.bias", np.zeros(shape[0]))
+            linear.bias = nnx.Param(jnp.asarray(_part(arrays, f"{name}.bias", shape[:1])))
+    return network
+
+
+def save(
+    network: nnx.Module,
+    path: str | os.PathLike[str],
+    *,
+    layout: str = "paper",
+    omega: float | None = None,
+    first_omega: float | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Writes a state dict that a PyTorch module loads strictly and computes the same function with.
+
+    The network's omegas are exchanged for the module's: sin(omega·(Wx + b)) = sin(v·(W'x + b')) with W' = W·omega/v and
+    b' = b·omega/v.
+
+    Args:
+        network: the SIREN; biases that it does not have are written as zeros.
+        path: a `.pth`, `.pt` or `.safetensors` file.
+        layout: "paper" for `SingleBVPNet`, whose omegas are 30; "pip" for `SirenNet` of siren-pytorch, by default with
+            `w0=1` and `w0_initial=30`; "tutorial" for `ImageSiren` and the `Siren` of the paper's notebook, by default
+            with 30.
+        omega: of the module's layers after the first.
+        first_omega: of the module's first layer.
+        overwrite: replace a file that exists.
+
+    Raises:
+        InputError: the file exists or cannot be written, PyTorch is missing, another layout, or one whose modules do
+            not end as the network.
+    """
+    if type(network) is not SIREN:
+        raise InputError(f"a SIREN is needed, but this network is of the type {type(network).__name__}.")
+    known = [form for form in LAYOUTS if form.name == layout and network.outermost in form.outermost]
+    if not known:
+        ends = {form.name: form.outermost for form in reversed(LAYOUTS)}
+        raise InputError(
+            f"a network that ends in {network.outermost!r} cannot be written in the layout {layout!r}; there are "
+            + ", ".join(f"{name} ({', '.join(outermost)})" for name, outermost in ends.items())
+        )
+    form = known[0]
+    later = network.omega / _omega(omega, form.omega)
+    factors = [network.first_omega / _omega(first_omega, form.first_omega), *[later] * network.depth]
+    factors.append(later if network.outermost == "sine" else 1.0)
+    state = {}
+    for name, linear, factor in zip(form.layers(network.depth + 2), _linears(network), factors, strict=True):
+        kernel = np.asarray(linear.kernel[...], np.float64)
+        bias = np.zeros(kernel.shape[1]) if linear.bias is None else np.asarray(linear.bias[...], np.float64)
+        state[f"{name}.weight"] = np.ascontiguousarray((factor * kernel).T.astype(np.float32))
+        state[f"{name}.bias"] = (factor * bias).astype(np.float32)
+    _write(os.fspath(path), state, overwrite=overwrite)
+
+
+def points_of(grid: str, shape: Sequence[int], extent: float = 1.0) -> tuple[Float[ndarray, "d"], Float[ndarray, "d"]]:
+    """Scale and shift from the coordinates of `Frame(shape)` to those that PyTorch code gives to the same samples.
+
+    Sample i of n lies at (2i + 1 - n)/N, N = max(shape), of a frame; here along every axis, whatever its length:
+
+        "ends"     extent·(2i/(n - 1) - 1)     torch.linspace(-1, 1, n): the paper's code, siren-pytorch
+        "edges"    extent·(2i/n - 1)           `ImageSiren`'s data
+        "centres"  extent·(2i + 1 - n)/N       as in the frame
+
+    Args:
+        grid: one of these.
+        shape: samples along each axis.
+        extent: 1, or 100 for the sounds of the paper's code.
+
+    Raises:
+        InputError: another grid or extent, or "ends" of an axis of one sample.
+
+    >>> scale, shift = points_of("ends", (2, 4))
+    >>> scale.tolist(), shift.tolist()
+    ([4.0, 1.3333333333333333], [0.0, 0.0])
+    """
+    n, longest = np.array(shape, np.float64), max(shape)
+    if not 0 < extent < np.inf:
+        raise InputError(f"an extent is a positive number, but is {extent:g}.")
+    if grid == "ends" and min(shape) < 2:
+        raise InputError(f"a grid with both ends has two samples along each axis, but the shape is {tuple(shape)}.")
+    known = {
+        "ends": lambda: (longest / (n - 1), 0 * n),
+        "edges": lambda: (longest / n, -1 / n),
+        "centres": lambda: (1 + 0 * n, 0 * n),
+    }
+    if grid not in known:
+        raise InputError(f"a grid is one of {', '.join(known)}, but is {grid!r}.")
+    scale, shift = known[grid]()
+    return extent * scale, extent * shift
+
+
+def with_points(network: SIREN, scale: Float[ndarray, "d"], shift: Float[ndarray, "d"]) -> SIREN:
+    """The network x ↦ Φ(scale·x + shift), by its first layer: W(scale·x + shift) + b.
+
+    Raises:
+        InputError: a shift of a network without biases.
+    """
+    changed = nnx.clone(network)
+    first = changed.layers[0].linear
+    kernel = np.asarray(first.kernel[...], np.float64)
+    _add_to_bias(first, shift @ kernel)
+    first.kernel[...] = jnp.asarray(scale[:, None] * kernel)
+    return changed
+
+
+def with_values(network: SIREN, low: float, high: float) -> SIREN:
+    """The network with the values -1 and 1 where the given one has low and high, by its last layer.
+
+    Raises:
+        InputError: high is not above low, or a function follows the last layer; but a sigmoid with the values 0 and 1
+            becomes 2/(1 + exp(-y)) - 1 = tanh(y/2).
+    """
+    if (low, high) == (-1, 1):
+        return network
+    if not -np.inf < low < high < np.inf:
+        raise InputError(f"values go from a lower to a higher number, but from {low:g} to {high:g}.")
+    changed = nnx.clone(network)
+    if network.outermost == "sigmoid" and (low, high) == (0, 1):
+        changed.outermost, factor, shift = "tanh", 0.5, 0.0
+    elif network.outermost == "linear":
+        factor, shift = 2 / (high - low), -(low + high) / (high - low)
+    else:
+        raise InputError(f"a network that ends in {network.outermost!r} does not take the values {low:g} to {high:g}.")
+    for part in [changed.output.kernel, *([changed.output.bias] if network.use_bias else [])]:
+        part[...] = factor * part[...]
+    _add_to_bias(changed.output, np.full(network.out_features, shift))
+    return changed
+
+
+def _add_to_bias(linear: nnx.Linear, shift: ndarray) -> None:
+    if linear.bias is not None:
+        linear.bias[...] = jnp.asarray(np.asarray(linear.bias[...], np.float64) + shift)
+    elif np.any(shift):
+        raise InputError("a network without biases cannot be shifted; choose other points or values.")
+
+
+def _linears(network: SIREN) -> list[nnx.Linear]:
+    return [*(layer.linear for layer in network.layers), network.output]
+
+
+def _omega(given: float | None, usual: float) -> float:
+    omega = usual if given is None else float(given)
+    if not 0 < omega < MAX_OMEGA:
+        raise InputError(f"an omega is a number above 0 and below {MAX_OMEGA:g}, but is {given}.")
+    return omega
+
+
+def _state_dict(source: Any) -> dict[str, Any]:
+    """The weights and biases by name, alone or in a checkpoint."""
+    inner = source
+    for _ in range(4):  # a hostile checkpoint may hold itself
+        if not isinstance(inner, Mapping):
+            break
+        state = {str(name): value for name, value in inner.items() if str(name).split(".")[-1] not in IGNORED}
+        if state and all(name.endswith((".weight", ".bias")) for name in state):
+            return state
+        inner = next((inner[name] for name in NESTED if isinstance(inner.get(name), Mapping)), None)
+    held = ", ".join(map(repr, list(source)[:5])) if isinstance(source, Mapping) else type(source).__name__
+    raise InputError(f"a state dict of weights and biases is needed, but this holds {held}; save model.state_dict().")
+
+
+def _layout(names: set[str]) -> tuple[Layout, list[str]]:
+    """The layout whose layers have these names, after what all of them begin with; and the names in order."""
+    ordered = sorted(names)
+    full = dict(zip(_relative(ordered), ordered, strict=True))
+    for layout in LAYOUTS:
+        relative = _relative(layout.layers(len(names)))
+        if len(names) > 1 and set(relative) == set(full):
+            return layout, [full[name] for name in relative]
+    shown = ", ".join(map(repr, ordered[:6])) + (", …" if len(ordered) > 6 else "")
+    known = "; ".join(f"{form.layers(2)[0]}, {form.layers(2)[1]}" for form in LAYOUTS)
+    raise InputError(f"a SIREN with layers named as one of {known} is needed, but these are {shown}; rename them.")
+
+
+def _relative(names: list[str]) -> list[str]:
+    """Dotted names without what all of them begin with."""
+    parts = [name.split(".") for name in names]
+    shared = len(list(itertools.takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))))
+    return [".".join(name[shared:]) for name in parts]
+
+
+def _array(name: str, value: Any) -> ndarray:
+    """A tensor or array in float64."""
+    try:
+        dense = value.detach().cpu().double().numpy() if hasattr(value, "detach") else value
+        array = np.asarray(dense, np.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"{name!r} is of the type {type(value).__name__}; a dense array of numbers is needed."
+        ) from None
+    if not np.isfinite(array).all():
+        raise InputError(f"{name!r} holds values that are not finite.")
+    return array
+
+
+def _part(arrays: Mapping[str, ndarray], name: str, shape: tuple[int, ...]) -> ndarray:
+    found = arrays[name].shape if name in arrays else "none"
+    if found != shape:
+        raise InputError(
+            f"{name!r} has the shape {shape} where all hidden layers are as wide as the first, but has {found}."
+        )
+    return arrays[name]
+
+
+def _read(path: str) -> Any:
+    """What a file of tensors holds."""
+    from safetensors import SafetensorError, safe_open
+
+    _check_suffix(path)
+    if not os.path.isfile(path):
+        raise InputError(f"there is no file {path!r}.")
+    if (size := os.path.getsize(path)) > 8 * MAX_WEIGHTS:
+        raise InputError(f"{path!r} has {size:,} bytes; up to {8 * MAX_WEIGHTS:,} are accepted.")
+    if path.lower().endswith(".safetensors"):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, TypeError) as error:
+            raise InputError(f"{path!r} is not a safetensors file of numbers, or is truncated: {error}.") from None
+    torch = _torch(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # whatever its unpickler trips over
+        raise InputError(
+            f"{path!r} is damaged or holds more than tensors, of which pickle might run code; write it with "
+            "torch.save(model.state_dict(), path)."
+        ) from None
+
+
+def _write(path: str, state: Mapping[str, ndarray], *, overwrite: bool) -> None:
+    from safetensors.numpy import save as encoded
+
+    _check_suffix(path)
+    if path.lower().endswith(".safetensors"):
+        write_atomically(path, lambda file: file.write(encoded(dict(state))), overwrite=overwrite)
+    else:
+        torch = _torch(path)
+        tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+        write_atomically(path, lambda file: torch.save(tensors, file), overwrite=overwrite)
+
+
+def _check_suffix(path: str) -> None:
+    if not path.lower().endswith(SUFFIXES):
+        raise InputError(f"a PyTorch file ends in one of {', '.join(SUFFIXES)}, but this is {path!r}.")
+
+
+def _torch(path: str) -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise InputError(
+            f"{path!r} needs PyTorch, which the extra torch brings: pip install 'siren-jax[torch]'. "
+            "A .safetensors file does without."
+        ) from None
+    return torch
