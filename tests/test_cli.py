@@ -308,6 +308,17 @@ def test_an_earlier_fit_is_replaced_only_when_asked(fitted, photo, tmp_path, cap
     assert (tmp_path / "a" / fitted.name).read_bytes() != fitted.read_bytes()
 
 
+@pytest.mark.parametrize("options", [("--width", "2000"), ("--target", "laplacian")])
+def test_a_fit_that_would_not_fit_in_memory_is_refused_with_an_estimate(options, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("siren_jax.cli.memory.memory_of_machine", lambda: 800 * 2**20)
+    assert main(["fit", *options, "--out", str(tmp_path / "a")]) == 2
+    # 12 million weights ten times; 830 bytes for each of 262,144 pixels.
+    assert re.search(
+        r"would take about (1\.07|0\.83\d) GiB of memory, and the machine has 0\.781", capsys.readouterr().err
+    )
+    assert not (tmp_path / "a").exists()
+
+
 def test_an_output_directory_that_cannot_be_made_is_refused(photo, capsys):
     assert main(["fit", str(photo), *TINY, "--out", str(photo / "a")]) == 2
     assert "cannot be written" in capsys.readouterr().err

@@ -17,6 +17,9 @@ from siren_jax.recipes import TARGETS
 from siren_jax.signals import PixelDataset
 from siren_jax.storage import write_atomically
 
+BYTES_OF_INTEGRAL = (
+    830  # of a pixel and channel, measured as in `subject`: the Fourier transform of the mirrored Laplacian
+)
 ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
 ALIGNMENTS = {None: "none", 0: "mean", 1: "mean and plane"}
 
@@ -46,6 +49,12 @@ class Picture(Sampled):
         self._alignment = {"gradient": 0, "laplacian": 0 if integral_weight else 1}.get(target)
         self.note = "" if self._alignment is None else f"{ALIGNMENTS[self._alignment]} aligned"
         self._estimate = Estimate(dataset, ESTIMATED)
+
+    @property
+    def memory(self) -> int:
+        return super().memory + BYTES_OF_INTEGRAL * self.dataset.signal.size * (
+            "laplacian_integral" in self._quantities
+        )
 
     def sampler(self, batch_size: int) -> Partial:
         return self._pixels.sampler(batch_size, quantities=self._quantities)

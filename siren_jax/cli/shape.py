@@ -42,6 +42,7 @@ class Scan:
     note = ""
     files = ("reconstruction.ply",)
     features = (3, 1)
+    memory = 2**30  # of the mesh that is extracted, and of its figure
 
     def __init__(self, surface: Surface, recipe: str):
         self._surface = surface

@@ -13,6 +13,7 @@ import jax
 from flax import nnx
 
 from siren_jax.cli.console import status
+from siren_jax.cli.memory import check_memory
 from siren_jax.cli.options import optional
 from siren_jax.cli.session import Session
 from siren_jax.cli.subject import Subject
@@ -233,8 +234,9 @@ def train(
         kept: the fit of a network that a file can hold, where the unknown is none.
     """
     training, output = command.training, command.output
-    sample = subject.sampler(training.batch(subject.points, recipe))
     network, omega_from = training.network(subject, recipe, *training.sizes(width, depth))
+    check_memory(subject, network)
+    sample = subject.sampler(training.batch(subject.points, recipe))
     session = Session(
         output.directory(name),
         name,

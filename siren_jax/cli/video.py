@@ -38,6 +38,10 @@ class Clip(Sampled):
         self._estimate = Estimate(self.dataset, ESTIMATED)
         self._judge = Estimate(self.dataset, JUDGED)
 
+    @property
+    def memory(self) -> int:
+        return 3 * self._video.frames.nbytes  # what was decoded, the array, the fit's copy
+
     def sampler(self, batch_size: int) -> Partial:
         return self.dataset.sampler(batch_size)
 

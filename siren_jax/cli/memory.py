@@ -1,0 +1,37 @@
+"""Memory that a fit takes, estimated before it begins."""
+
+import os
+from pathlib import Path
+
+from flax import nnx
+
+from siren_jax.cli.subject import Subject
+from siren_jax.errors import InputError
+from siren_jax.network import count_parameters
+
+PROGRAM = 600 * 2**20  # JAX, what it compiles, a tile's activations and the figures
+COPIES = 10  # of the parameters: Adam's moments, last good and best ones, the gradient, and what a step makes of them
+LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def check_memory(subject: Subject, network: nnx.Module) -> None:
+    """Refuses a fit that would not fit.
+
+    Raises:
+        InputError: the estimate exceeds the memory of the machine.
+    """
+    needed = PROGRAM + COPIES * 4 * count_parameters(network) + subject.memory
+    if needed > (there := memory_of_machine()):
+        raise InputError(
+            f"this fit would take about {needed / 2**30:.3g} GiB of memory, and the machine has {there / 2**30:.3g}; "
+            "make the signal smaller with --size, --downsample or --between, or the network with --width."
+        )
+
+
+def memory_of_machine() -> int:
+    """Bytes of memory, or of the part of it that this process may have."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(physical, int(LIMIT.read_text()))
+    except (OSError, ValueError):  # no such system, or "max"
+        return physical
