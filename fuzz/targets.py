@@ -5,15 +5,14 @@ A seed is a small valid file; the fuzzer changes it.
 
 import io
 import shlex
-import sys
 import tempfile
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from unittest.mock import patch
 
 import numpy as np
 from flax import nnx
@@ -96,7 +95,8 @@ def _meshes() -> Iterator[bytes]:
         data = mesh.export(file_type=form)
         yield bytes([number]) + (data.encode() if isinstance(data, str) else data)
     yield b"\0" + mesh.export(file_type="ply", encoding="ascii")
-    yield b"\3" + "\n".join(" ".join(map(str, (*p, *p))) for p in mesh.vertices).encode()
+    points = trimesh.creation.icosphere(subdivisions=1).vertices
+    yield b"\3" + "\n".join(" ".join(f"{x:.3f}" for x in (*point, *point)) for point in points).encode()
 
 
 def _arguments() -> Iterator[bytes]:
@@ -122,20 +122,21 @@ def _command(data: bytes) -> None:
     except ValueError:  # no text, or a quote that is not closed
         return
     silent = io.StringIO()
-    with chdir(_folder()), redirect_stdout(silent), redirect_stderr(silent):
+    with _without_fits(), chdir(_folder()), redirect_stdout(silent), redirect_stderr(silent):
         try:
-            code = _without_fits(cli).main(words)
+            code = cli.main(words)
         except SystemExit as stop:  # an argument that is not known, or --help
             code = stop.code
     if code not in (0, 2):
         raise AssertionError(f"exit code {code} of {words}")
 
 
-@cache
-def _without_fits(cli: ModuleType) -> ModuleType:
-    for name in ("fit", "blend", "inpaint", "solve"):
-        vars(sys.modules[f"{cli.__name__}.{name}"])["train"] = lambda *_, **__: 2
-    return cli
+@contextmanager
+def _without_fits() -> Iterator[None]:
+    with ExitStack() as stack:
+        for name in ("fit", "blend", "inpaint", "solve"):
+            stack.enter_context(patch(f"siren_jax.cli.{name}.train", return_value=2))
+        yield
 
 
 TARGETS = {

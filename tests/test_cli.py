@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache as cache
 from PIL import Image
 
-from siren_jax import load
+from siren_jax import Frame, NeuralField, load
 from siren_jax.cli import main
 from siren_jax.cli.session import Session
 
@@ -212,6 +213,18 @@ def test_a_reader_that_goes_away_means_no_traceback():
     assert process.communicate()[1] == b""
 
 
+def test_nothing_asks_the_network(photo, tmp_path, monkeypatch):
+    def refuse(*arguments, **more):
+        raise AssertionError(f"the network was asked: {arguments}")
+
+    for name in ("getaddrinfo", "gethostbyname", "create_connection"):
+        monkeypatch.setattr(socket, name, refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "sendto", refuse)
+    assert main(["fit", str(photo), *TINY, "--out", str(tmp_path / "a")]) == 0
+    assert main(["render", str(tmp_path / "a" / "my photo.siren"), "--out", str(tmp_path / "b.png")]) == 0
+
+
 def test_the_command_does_not_import_what_only_figures_and_filters_need():
     code = "import sys, siren_jax.cli; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
@@ -379,6 +392,13 @@ def test_info_tells_what_a_file_holds(fitted, capsys):
     told = capsys.readouterr().out
     for part in ("image", "20 x 28", "SIREN, 2 -> 3", "2 of 16 units", "in the first layer, 30 after", "371", "values"):
         assert part in told
+
+
+def test_info_shows_nothing_that_a_terminal_obeys(fitted, tmp_path, capsys):
+    NeuralField(load(fitted).network, Frame((4, 5)), record={"made\x1b[2J": "by\r\x07whom"}).save(tmp_path / "a.siren")
+    assert main(["info", str(tmp_path / "a.siren")]) == 0
+    assert "by\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}whom" in (told := capsys.readouterr().out)
+    assert not {"\x1b", "\r", "\x07"} & set(told)
 
 
 @pytest.mark.parametrize("command", ["info", "render"])

@@ -1,7 +1,7 @@
 """`siren-jax info`: what a `.siren` file holds."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -50,7 +50,13 @@ class Info:
                 rows["outermost"] = network.outermost
         rows["parameters"] = f"{count_parameters(network):,}"
         rows |= {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in field.record.items()}
+        rows = {_shown(name): _shown(value) for name, value in rows.items()}
         wide = max(map(len, rows))
         for name, value in rows.items():
             print(f"{name:{wide}} {value}")
         return 0
+
+
+def _shown(value: Any) -> str:
+    """As text without what a terminal would obey: a file's record may come from anywhere."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
