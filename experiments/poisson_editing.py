@@ -1,6 +1,6 @@
 """A SIREN blends two pictures without a seam: it is fitted to the differences between neighbours that they should have.
 
-Claim (Sitzmann et al. 2020, Section 4.2): a SIREN supervised on the mean of two pictures' gradients is a seamless
+Claim (Sitzmann et al. 2020, Section 4.1): a SIREN supervised on the mean of two pictures' gradients is a seamless
 composite of both. What that determines is, up to a constant, the mean of the two pictures ("mean" below). The useful
 forms of Poisson editing have a mask with the background's values around it, and a choice of gradients: the foreground's
 ("paste") or of each pair the greater ("max").

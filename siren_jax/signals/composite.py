@@ -24,7 +24,7 @@ class Composite:
 
     The picture u that minimises Σ |u_q - u_p - v_pq|² over all pairs of neighbours of which one is free; so the sum of
     the differences at a free pixel is that of the wanted ones, Lu = div v, a Poisson equation with the background on
-    its border (Perez, Gangnet and Blake 2003; Sitzmann et al. 2020, Section 4.2, without a border). v comes from both
+    its border (Perez, Gangnet and Blake 2003; Sitzmann et al. 2020, Section 4.1, without a border). v comes from both
     pictures:
 
     - `mean`: the mean of their differences;
