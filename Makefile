@@ -13,6 +13,13 @@ test: lint
 test-slow: $(READY)
 	$(BIN)/pytest -m slow
 
+# The suite with the lowest versions that pyproject.toml allows; old ones warn of newer neighbours.
+LOWEST = $(shell grep -oE '"[A-Za-z0-9-]+>=[0-9.]+"' pyproject.toml | tr -d '"' | sed 's/>=/==/' | grep -vE '^(torch|atheris|ruff|hatchling)=')
+test-lowest:
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/pip install --quiet --disable-pip-version-check $(LOWEST)
+	PYTHONPATH=. .venv-lowest/bin/python -m pytest -n 2 --dist loadfile -o filterwarnings=default
+
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -42,7 +49,7 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock out build dist .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-lock .venv-lowest out build dist .ruff_cache .pytest_cache .hypothesis
 
 # Built from the lock alone, and again whenever it or pyproject.toml is newer.
 $(READY): pyproject.toml requirements.lock
@@ -52,4 +59,4 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: demo test test-slow lint experiments pictures lock clean
+.PHONY: demo test test-slow test-lowest lint experiments pictures lock clean

@@ -11,6 +11,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
@@ -34,6 +35,8 @@ class Checkpoint(NamedTuple):
 
 class Checkpoints:
     """Checkpoints of one fit in one directory; see `fit`. The same call again continues what the directory holds.
+
+    A context, which at its end leaves the directory to others.
 
     Args:
         directory: made if it is not there.
@@ -77,16 +80,24 @@ class Checkpoints:
             self._lock.release()
             raise
 
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def steps(self) -> list[int]:
         """What the checkpoints begin with that are kept."""
         return [int(name) for name in os.listdir(self.directory) if name.isdecimal()]
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint that can be read, if there is one."""
-        import orbax.checkpoint as ocp
-
-        parts = {"arrays": ocp.args.StandardRestore(), "notes": ocp.args.JsonRestore()}
         for step in sorted(self.steps(), reverse=True):
+            import orbax.checkpoint as ocp
+
+            parts = {"arrays": ocp.args.StandardRestore(), "notes": ocp.args.JsonRestore()}
             try:
                 kept = self._opened().restore(step, args=ocp.args.Composite(**parts))
             except Exception as error:  # whatever a damaged file makes a reader say

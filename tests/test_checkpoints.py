@@ -55,13 +55,10 @@ def two_step_chunks(monkeypatch):
 
 def fitted_until(step: int | None, directory: Path, **settings):
     """A fit of 12 steps that is kept after every chunk; `watch` ends it at a step, as an interruption would."""
-    checkpoints = Checkpoints(directory, every=0.0)
     watch = None if step is None else lambda progress: progress.step >= step
     settings = {"steps": 12, "watch": watch, "key": KEY, "objective": parabola, "network": network(), **settings}
-    try:
+    with Checkpoints(directory, every=0.0) as checkpoints:
         return fit(settings.pop("network"), settings.pop("objective"), sample, checkpoints=checkpoints, **settings)
-    finally:
-        checkpoints.close()
 
 
 @pytest.mark.usefixtures("two_step_chunks")
@@ -145,10 +142,8 @@ def test_a_damaged_configuration_is_told(tmp_path):
 
 
 def test_a_directory_belongs_to_one_fit_at_a_time(tmp_path):
-    first = Checkpoints(tmp_path)
-    with pytest.raises(InputError, match="another fit writes to"):
+    with Checkpoints(tmp_path), pytest.raises(InputError, match="another fit writes to"):
         Checkpoints(tmp_path, overwrite=True)
-    first.close()
     Checkpoints(tmp_path).close()
 
 
@@ -174,14 +169,12 @@ def test_a_fit_outlives_its_directory(tmp_path):
 
 @pytest.mark.usefixtures("two_step_chunks")
 def test_notes_are_kept_with_the_checkpoints(tmp_path):
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.notes["curve"] = [[1, math.nan], [2, 30.5]]
-    fit(network(), parabola, sample, key=KEY, steps=3, checkpoints=checkpoints)
-    checkpoints.close()
-    again = Checkpoints(tmp_path)
-    assert again.latest().step == 3
-    assert again.notes["curve"][1] == [2, 30.5]
-    again.close()
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.notes["curve"] = [[1, math.nan], [2, 30.5]]
+        fit(network(), parabola, sample, key=KEY, steps=3, checkpoints=checkpoints)
+    with Checkpoints(tmp_path) as again:
+        assert again.latest().step == 3
+        assert again.notes["curve"][1] == [2, 30.5]
 
 
 @pytest.mark.usefixtures("two_step_chunks")

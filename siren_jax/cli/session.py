@@ -73,11 +73,11 @@ class Session:
         self.checkpoints = Checkpoints(
             os.path.join(directory, CHECKPOINTS), config=config, every=checkpoint_every, overwrite=overwrite
         )
+        begun = max(self.checkpoints.steps(), default=0)
         if resume:
-            step = max(self.checkpoints.steps(), default=0)
-            print(f"continuing at step {step:,}", file=sys.stderr)
+            print(f"continuing at step {begun:,}", file=sys.stderr)
         self._tensorboard = TensorBoard(os.path.join(directory, "tensorboard")) if tensorboard else None
-        self._previewed = 0
+        self._previewed = begun // preview_every if preview_every else 0
         self._rest_until = -math.inf
         self.reporter = Reporter(subject.measure)
 
@@ -205,8 +205,9 @@ class Session:
         try:
             os.makedirs(os.path.join(self._directory, CHECKPOINTS), exist_ok=True)
             tempfile.TemporaryFile(dir=self._directory).close()
-            for folder in folders:  # those of an earlier fit would mix with this one's
-                shutil.rmtree(os.path.join(self._directory, folder), ignore_errors=True)
+            for folder in folders:
+                if not resume:  # those of an earlier fit would mix with this one's
+                    shutil.rmtree(os.path.join(self._directory, folder), ignore_errors=True)
                 os.makedirs(os.path.join(self._directory, folder), exist_ok=True)
         except OSError as error:
             raise InputError(f"the output directory {self._directory!r} cannot be written: {error.strerror}.") from None

@@ -338,7 +338,7 @@ def allen_cahn() -> Case:
         learning_rate=1e-3,
         width=64,
         steps=1500,
-        refined=3000,
+        refined=4500,
         batches=4,
         axes=("t", "x"),
         ansatz=lambda network: Ansatz(network, offset=start, factor=lambda x: x[0]),
