@@ -38,22 +38,20 @@ def results(directory: Path) -> dict[str, bytes]:
 
 def survive(photo: Path, directory: Path, seed: int, kills: int) -> None:
     """Runs a fit to its end, killing its process so many times, each time after a random part of its life."""
-    moments, began = random.Random(seed), False
+    moments = random.Random(seed)
     while True:
-        process = start("fit", photo, *LONG, *(("--resume", directory) if began else ("--out", directory)))
-        life = 6 * moments.random() if kills else 600.0
+        begun = (directory / "checkpoints").exists()
+        process = start("fit", photo, *LONG, *(("--resume", directory) if begun else ("--out", directory)))
         try:
-            errors = process.communicate(timeout=life)[1]
+            errors = process.communicate(timeout=5 * moments.random() if kills > 0 else 600)[1]
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
             kills -= 1
-            began = (directory / "checkpoints").exists()
             continue
-        assert process.returncode == 0, errors
+        assert process.returncode == 0, errors  # it ended before its time, and is resumed all the same
         if kills <= 0:
             return
-        kills -= 1  # it ended before its time, and is resumed all the same
 
 
 @pytest.fixture(scope="module")

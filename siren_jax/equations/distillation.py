@@ -13,7 +13,14 @@ from siren_jax.fit import Fit
 
 
 def distil(
-    field: Field, network: nnx.Module, domain: Domain, *, key: Array, steps: int = 1000, refined: int = 2000, **more: Any
+    field: Field,
+    network: nnx.Module,
+    domain: Domain,
+    *,
+    key: Array,
+    steps: int = 1000,
+    refined: int = 2000,
+    **more: Any,
 ) -> Fit:
     """A network fitted to the values of a field in a domain: a plain SIREN, that a file can hold, to an `Ansatz`.
 

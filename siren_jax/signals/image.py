@@ -12,7 +12,8 @@ from siren_jax.signals.files import check_file, kind_of
 from siren_jax.signals.samples import value_range_of
 
 WHITE = 1.0
-MAX_PIXELS = 2**27
+MAX_PIXELS = 2**25  # 8K video has a hundredth less; decoding takes 20 bytes a pixel, a fit ten times as many
+STRIP = 2**20  # pixels that become floats at a time
 
 
 def load_image(
@@ -89,8 +90,11 @@ def _read(path: str, keep_alpha: bool) -> Float[ndarray, "h w c"]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
+                _check_sides(*file.size)
                 if (frames := getattr(file, "n_frames", 1)) > 1:
                     warnings.warn(f"{path!r} has {frames} frames: the first is taken.", stacklevel=3)
+                file.load()
+                _check_sides(*file.size)  # a frame of a GIF may reach beyond the sides that its header has
                 return _channels(ImageOps.exif_transpose(file), keep_alpha)
     except UnidentifiedImageError:
         if (kind := kind_of(path)) != "image":
@@ -116,11 +120,21 @@ def _channels(picture, keep_alpha: bool) -> Float[ndarray, "h w c"]:
         return ((values - low) / (high - low)).astype(np.float32)
     transparent = "A" in picture.getbands() or "transparency" in picture.info
     grey = picture.mode in ("1", "L", "LA")
-    values = np.asarray(picture.convert("RGBA" if transparent else "L" if grey else "RGB"), np.float32) / 255
-    if values.ndim == 2:
-        return values[..., None]
-    if transparent and not keep_alpha:
-        colour, alpha = values[..., :3], values[..., 3:]
-        values = alpha * colour + (1 - alpha) * WHITE
-        return values[..., :1] if grey else values
+    picture = picture.convert("RGBA" if transparent else "L" if grey else "RGB")
+    w, h = picture.size
+    rows, channels = max(1, STRIP // w), 4 if keep_alpha and transparent else 1 if grey else 3
+    values = np.empty((h, w, channels), np.float32)
+    for top in range(0, h, rows):  # 16 bytes a pixel at once are too many
+        strip = np.asarray(picture.crop((0, top, w, min(top + rows, h))), np.float32) / 255
+        if transparent and not keep_alpha:
+            colour, alpha = strip[..., :3], strip[..., 3:]
+            strip = alpha * colour + (1 - alpha) * WHITE
+        values[top : top + rows] = strip.reshape(*strip.shape[:2], -1)[..., :channels]
     return values
+
+
+def _check_sides(w: int, h: int) -> None:
+    from PIL import Image
+
+    if w * h > MAX_PIXELS:
+        raise Image.DecompressionBombError(f"it has {h} x {w} pixels, and up to {MAX_PIXELS:,} are taken.")
