@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from siren_jax.cli import main
+from siren_jax.cli.session import Session
 
 TINY = ["--width", "16", "--depth", "1", "--steps", "60"]
 LONG = ["--width", "32", "--steps", "4000", "--checkpoint-every", "0.1"]
@@ -131,6 +133,18 @@ def test_a_fit_that_has_not_ended_is_not_lost_by_another(photo, tmp_path, capsys
     assert main(["fit", str(photo), *TINY, "--out", str(run)]) == 2
     assert "continue it with --resume" in capsys.readouterr().err
     assert main(["fit", str(photo), *TINY, "--out", str(run), "--overwrite"]) == 0
+
+
+def test_results_outlive_their_directory(photo, tmp_path, monkeypatch):
+    watch = Session.watch
+
+    def gone(self, progress):
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        return watch(self, progress)
+
+    monkeypatch.setattr(Session, "watch", gone)
+    assert main(["fit", str(photo), *TINY, "--out", str(tmp_path / "run")]) == 0
+    assert len(results(tmp_path / "run")) == 2
 
 
 def test_nothing_is_written_through_a_link(photo, tmp_path, capsys):

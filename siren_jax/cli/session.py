@@ -137,6 +137,7 @@ class Session:
         if subject.comparable_losses and fitted.worse > WORSE and fitted.stopped_by != "watch":
             network, kept_step = fitted.best, fitted.best_step
         made = {**record, "steps": kept_step}
+        os.makedirs(self._directory, exist_ok=True)  # it may be gone by now
         network_file = self._path(f"{self._name}.siren")
         subject.field(network, made).save(network_file, overwrite=self._overwrite)  # before all that may yet fail
         quality = subject.write(network, self._path, overwrite=self._overwrite)
