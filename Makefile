@@ -29,15 +29,19 @@ lint: $(READY)
 experiments: $(READY)
 	$(BIN)/python -m experiments $(if $(QUICK),--quick)
 
-# The pictures of README and docs; three quarters of an hour.
+# The pictures of README and docs; an hour.
 pictures: demo
 	for name in image_fit activation_spectra outside_the_range; do $(BIN)/python -m experiments.$$name --overwrite || exit 1; done
 	$(BIN)/python -m experiments.shape_fit --solids knot --overwrite
 	$(BIN)/python -m experiments.poisson_editing --modes paste --overwrite
+	$(BIN)/python -m experiments.helmholtz --cases helmholtz --networks siren --overwrite
+	$(BIN)/python -m experiments.full_waveform_inversion --overwrite
 	$(AS_JPEG) out/demo/comparison.png docs/images/demo.jpg
 	$(AS_JPEG) out/experiments/image_fit/image_fit.png docs/images/image_fit.jpg
 	$(AS_JPEG) out/experiments/shape_fit/knot_siren.png docs/images/shape_fit.jpg
 	$(AS_JPEG) out/experiments/poisson_editing/paste.png docs/images/poisson_editing.jpg
+	$(AS_JPEG) out/experiments/helmholtz/helmholtz.png docs/images/helmholtz.jpg
+	cp out/experiments/full_waveform_inversion/full_waveform_inversion.png docs/images/
 	cp out/experiments/activation_spectra/by_layer.png docs/images/activation_spectra.png
 	cp out/experiments/outside_the_range/outside_the_range.png docs/images/outside_the_range.png
 

@@ -62,7 +62,11 @@ def fitted_until(step: int | None, directory: Path, **settings):
 
 
 @pytest.mark.usefixtures("two_step_chunks")
-@pytest.mark.parametrize("settings", [{}, {"balance_every": 2}, {"optimizer": optax.sgd(1e-2, momentum=0.9)}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"balance_every": 2}, {"optimizer": optax.sgd(1e-2, momentum=0.9)}],
+    ids=["default", "balanced", "sgd"],
+)
 def test_a_fit_that_is_continued_is_the_one_that_was_not_interrupted(settings, tmp_path):
     whole = fit(network(), parabola, sample, key=KEY, steps=12, **settings)
     parts = [fitted_until(step, tmp_path / "run", **settings) for step in (3, 7, None)]

@@ -73,8 +73,8 @@ def test_fit_writes_everything_and_says_so_in_its_last_line(target, model, photo
     out = tmp_path / "a"
     assert main(["fit", str(photo), "--target", target, "--model", model, *TINY, "--out", str(out), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert sorted(os.listdir(out)) == sorted([*FILES, "my photo.siren"])
-    assert sorted(summary["files"]) == sorted(str(out / name) for name in os.listdir(out))
+    assert sorted(os.listdir(out)) == sorted(["checkpoints", *FILES, "my photo.siren"])
+    assert sorted(summary["files"]) == sorted(str(out / name) for name in [*FILES, "my photo.siren"])
     assert summary["steps"] == 12
     assert summary["parameters"] == 3 * 16 + 17 * 16 + 17 * 3
     for name in ("psnr", "seconds", "compile_seconds", "seconds_per_step", "peak_rss_mb"):

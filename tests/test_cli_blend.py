@@ -58,6 +58,7 @@ def test_a_brighter_copy_that_is_pasted_vanishes(files, capsys):
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     out = files / "out" / "front-back"
     assert sorted(os.listdir(out)) == [
+        "checkpoints",
         "comparison.png",
         "composite.png",
         "curve.png",

@@ -35,7 +35,8 @@ def wave(tmp_path_factory):
 
 def test_a_solution_is_near_the_reference_and_everything_is_written(poisson):
     out = poisson / "out"
-    assert sorted(os.listdir(out)) == ["comparison.png", "curve.png", "metrics.json", "poisson.siren", "solution.npy"]
+    files = ["comparison.png", "curve.png", "metrics.json", "poisson.siren", "solution.npy"]
+    assert sorted(os.listdir(out)) == ["checkpoints", *files]
     summary = json.loads((out / "metrics.json").read_text())
     assert summary["steps"] == 360  # of both phases
     assert summary["error"] < 5  # percent; a field of zeros has 100

@@ -45,7 +45,7 @@ def test_a_sound_is_fitted_and_everything_is_written(recording, tmp_path, capsys
     assert main(["fit", str(recording), *TINY, "--out", str(out), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     files = ["comparison.png", "curve.png", "metrics.json", "my chord.siren", "reconstruction.wav"]
-    assert sorted(os.listdir(out)) == files
+    assert sorted(os.listdir(out)) == ["checkpoints", *files]
     assert sorted(summary["files"]) == sorted(str(out / name) for name in files)
     assert {"snr", "mse"} < set(summary)
     field = load(out / "my chord.siren")

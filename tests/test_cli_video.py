@@ -57,7 +57,7 @@ def test_a_video_is_fitted_and_everything_is_written(clip, tmp_path, capsys):
     assert main(["fit", str(clip), *arguments]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     files = ["comparison.png", "curve.png", "metrics.json", "my clip.siren", "reconstruction.mp4"]
-    assert sorted(os.listdir(out)) == files
+    assert sorted(os.listdir(out)) == ["checkpoints", *files]
     assert sorted(summary["files"]) == sorted(str(out / name) for name in files)
     field = load(out / "my clip.siren")
     assert (field.kind, field.rate, field.frame.shape) == ("video", 4.0, SHAPE[:3])

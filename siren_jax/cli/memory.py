@@ -3,24 +3,26 @@
 import os
 from pathlib import Path
 
-from flax import nnx
-
 from siren_jax.cli.subject import Subject
 from siren_jax.errors import InputError
-from siren_jax.network import count_parameters
 
 PROGRAM = 600 * 2**20  # JAX, what it compiles, a tile's activations and the figures
-COPIES = 10  # of the parameters: Adam's moments, last good and best ones, the gradient, and what a step makes of them
+COPIES = 10  # of the weights: Adam's moments, last good and best ones, the gradient, and what a step makes of them
 LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
-def check_memory(subject: Subject, network: nnx.Module) -> None:
+def check_memory(subject: Subject, width: int, depth: int) -> None:
     """Refuses a fit that would not fit.
+
+    Args:
+        subject: the signal.
+        width: units of a hidden layer of its network.
+        depth: hidden layers after the first.
 
     Raises:
         InputError: the estimate exceeds the memory of the machine.
     """
-    needed = PROGRAM + COPIES * 4 * count_parameters(network) + subject.memory
+    needed = PROGRAM + COPIES * 4 * depth * width**2 + subject.memory
     if needed > (there := memory_of_machine()):
         raise InputError(
             f"this fit would take about {needed / 2**30:.3g} GiB of memory, and the machine has {there / 2**30:.3g}; "

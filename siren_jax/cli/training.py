@@ -234,9 +234,10 @@ def train(
         kept: the fit of a network that a file can hold, where the unknown is none.
     """
     training, output = command.training, command.output
-    network, omega_from = training.network(subject, recipe, *training.sizes(width, depth))
-    check_memory(subject, network)
+    sizes = training.sizes(width, depth)
+    check_memory(subject, *sizes)
     sample = subject.sampler(training.batch(subject.points, recipe))
+    network, omega_from = training.network(subject, recipe, *sizes)
     session = Session(
         output.directory(name),
         name,
