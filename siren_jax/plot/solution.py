@@ -34,7 +34,9 @@ def solution(
     count = max(map(len, rows.values()))
     aspect = "auto" if "t" in axes else "equal"
     height = float(np.clip(0.85 * WIDTH * (top - bottom) / (right - left), 0.6 * WIDTH, WIDTH))
-    figure = Figure(figsize=(count * (WIDTH + 0.7), len(rows) * (height + 0.5) + 0.4), layout="constrained")
+    figure = Figure(
+        figsize=(count * (WIDTH + 0.7), len(rows) * (height + 0.5) + 0.4), layout="compressed"
+    )  # colour bars as high as their panels
     grid = figure.subplots(len(rows), count, squeeze=False)
     for line, (unknown, panels) in zip(grid, rows.items(), strict=True):
         fields = {name: values for name, values in panels if not name.startswith("error")}
@@ -51,7 +53,7 @@ def solution(
             axis.set_facecolor("0.7")
             shown = axis.imshow(values, extent=(left, right, bottom, top), origin="lower", aspect=aspect, **style)
             axis.set_ylabel(axes[0])
-            figure.colorbar(shown, cax=axis.inset_axes((1.04, 0, 0.05, 1)))  # as high as the panel
+            figure.colorbar(shown, ax=axis)
     figure.suptitle(title)
     return figure
 
