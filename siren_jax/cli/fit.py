@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-from siren_jax.cli.options import optional
+from siren_jax.cli.options import Output, Training, check_positive, optional
 from siren_jax.cli.picture import Picture
 from siren_jax.cli.shape import Scan
 from siren_jax.cli.sound import Recording
 from siren_jax.cli.subject import Subject
-from siren_jax.cli.training import Output, Training, check_positive, train
+from siren_jax.cli.training import train
 from siren_jax.cli.video import Clip
 from siren_jax.errors import InputError
 from siren_jax.recipes import (

@@ -14,10 +14,10 @@ from numpy import ndarray
 
 from siren_jax import metrics
 from siren_jax.cli.estimate import Estimate
-from siren_jax.cli.options import optional
+from siren_jax.cli.options import Output, Training, check_positive, number, optional
 from siren_jax.cli.picture import write_picture
 from siren_jax.cli.subject import PSNR, Sampled
-from siren_jax.cli.training import Output, Training, check_positive, number, train
+from siren_jax.cli.training import train
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField
 from siren_jax.objectives import supervise, with_prior

@@ -1,8 +1,200 @@
-"""What the commands' options share."""
+"""Options of a fit that every command with one shares: the network, how it learns, and where the results go."""
+
+import math
+import os
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import tyro
+from flax import nnx
+
+from siren_jax.cli.subject import Subject
+from siren_jax.errors import InputError
+from siren_jax.network import SIREN, ReLUMLP
+from siren_jax.recipes import Recipe, constant, cosine_decay
+from siren_jax.storage import LIMITS, MAX_OMEGA, Network
+
+SCHEDULES = {"cosine": cosine_decay, "constant": constant}
+DEPTH = 3
+MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which a fit keeps ten, see `memory`
 
 
 def optional(metavar: str, default: str):
     """How the help shows an option that may be left out."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+@dataclass(frozen=True)
+class Training:
+    """The network and how it learns; what is left out comes from the recipe."""
+
+    model: Literal["siren", "relu"] = "siren"
+    """The network: sines, or the ReLU baseline."""
+    width: Annotated[int | None, optional("N", "256; of videos 1024, of equations 64 to 256")] = None
+    """Units of a hidden layer."""
+    depth: Annotated[int | None, optional("N", "3; of some equations 2")] = None
+    """Hidden layers after the first."""
+    omega: Annotated[
+        str | None,
+        optional(
+            "auto|OMEGA",
+            "auto for values of pictures and sounds, of equations 3 to 20, else 30; "
+            "with --recipe paper 30, of sounds 3000",
+        ),
+    ] = None
+    """Frequency factor of the first layer: higher for finer detail. `auto` goes by the signal's own frequencies."""
+    hidden_omega: float = 30.0
+    """Frequency factor of the layers after the first."""
+    weight_scale: Annotated[
+        float | None, optional("FACTOR", "2 for values of pictures and sounds, else 1; 1 with --recipe paper")
+    ] = None
+    """Factor on the initial weights of the sine layers after the first."""
+    steps: Annotated[
+        int | None,
+        optional(
+            "N",
+            "2000 for values, 4000 for sounds and videos, 500 to 1500 for equations, else 1000; none with --seconds",
+        ),
+    ] = None
+    """Stop after so many steps. Repeatable to the last bit from the seed."""
+    seconds: Annotated[float | None, optional("S", "no limit")] = None
+    """Stop after so many seconds of fitting, compilation not counted."""
+    target_psnr: Annotated[float | None, optional("DB", "none")] = None
+    """Stop as soon as the PSNR over all pixels, or 65,536 of a video's, reaches so many dB."""
+    batch_size: Annotated[
+        str | None, optional("N|full", "1024 to 4096; all if there are fewer or with --recipe paper")
+    ] = None
+    """Points of a step, or `full` for the whole signal."""
+    learning_rate: Annotated[
+        float | None,
+        optional("RATE", "0.00025 for values, 0.001 for equations, else 0.0003; 0.0001 with --recipe paper"),
+    ] = None
+    """Of Adam. Unless given, for up to 256 units a layer and lower for more. In the first layer at most 0.015 / omega,
+    but with --recipe paper."""
+    schedule: Annotated[
+        Literal["cosine", "constant"] | None, optional("{cosine,constant}", "cosine, or constant with --recipe paper")
+    ] = None
+    """Of the learning rate: to zero over the budget along a cosine, or constant."""
+    seed: int = 0
+    """Of the initial weights and of every batch."""
+    skip_nonfinite: int = 0
+    """Steps in a row whose loss or gradient may be not finite; they change nothing, and are counted. One more stops."""
+
+    def check(self) -> None:
+        """Refuses settings that cannot be meant, before anything is read."""
+        positive = ("steps", "seconds", "target_psnr", "learning_rate", "hidden_omega", "weight_scale")
+        check_positive(self, positive)
+        if self.omega not in (None, "auto") and not 0 < number(self.omega) < MAX_OMEGA:
+            raise InputError(f"--omega takes a positive number below {MAX_OMEGA:g} or 'auto', but is {self.omega!r}.")
+        if not self.hidden_omega < MAX_OMEGA:
+            raise InputError(f"--hidden-omega takes a number below {MAX_OMEGA:g}, but is {self.hidden_omega:g}.")
+        if self.model == "relu" and (self.omega or self.weight_scale):
+            raise InputError("--omega and --weight-scale are of sine networks; leave them out with --model relu.")
+        if self.skip_nonfinite < 0:
+            raise InputError(f"--skip-nonfinite takes a number of steps, 0 for none, but is {self.skip_nonfinite}.")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed takes a whole number from 0 to {2**32 - 1}, but is {self.seed}.")
+        self.sizes(1)
+
+    def sizes(self, width: int, depth: int = DEPTH) -> tuple[int, int]:
+        """Width and depth, those given where they were left out; refuses networks that cannot be."""
+        width = width if self.width is None else self.width
+        depth = depth if self.depth is None else self.depth
+        for name, value, least in (("width", width, 1), ("depth", depth, 0)):
+            if not least <= value <= LIMITS[name]:
+                raise InputError(f"--{name} takes a whole number from {least} to {LIMITS[name]}, but is {value}.")
+        if depth * width**2 > MAX_WEIGHTS:
+            raise InputError(f"--width {width} and --depth {depth} make over {MAX_WEIGHTS:,} weights; take less.")
+        return width, depth
+
+    def recipe(self, base: Recipe) -> Recipe:
+        """A recipe with what the options replace."""
+        given = {
+            "learning_rate": self.learning_rate,
+            "schedule": SCHEDULES.get(self.schedule or ""),
+            "weight_scale": self.weight_scale,
+        }
+        recipe = base._replace(**{name: value for name, value in given.items() if value is not None})
+        if self.learning_rate is not None:
+            recipe = recipe._replace(for_width=None)
+        if self.omega is None:
+            return recipe
+        return recipe._replace(first_omega=None if self.omega == "auto" else float(self.omega))
+
+    def batch(self, points: int, recipe: Recipe) -> int:
+        """Points of a step."""
+        if self.batch_size is None:
+            return min(recipe.batch_size or points, points)
+        if self.batch_size == "full":
+            return points
+        if not self.batch_size.isdecimal():
+            raise InputError(f"--batch-size takes a number of samples or 'full', but is {self.batch_size!r}.")
+        return int(self.batch_size)
+
+    def network(self, subject: Subject, recipe: Recipe, width: int, depth: int) -> tuple[Network, str]:
+        """The network, and where its first omega comes from."""
+        rngs = nnx.Rngs(self.seed)
+        if self.model == "relu":
+            return ReLUMLP(*subject.features, width=width, depth=depth, rngs=rngs), "none"
+        first_omega, reason = recipe.first_omega, "option" if self.omega else "recipe"
+        if first_omega is None:
+            first_omega, reason = subject.choose_omega()
+            print(f"omega {first_omega:.4g}: {reason}", file=sys.stderr)
+        network = SIREN(
+            *subject.features,
+            width=width,
+            depth=depth,
+            first_omega=first_omega,
+            omega=self.hidden_omega,
+            weight_scale=recipe.weight_scale,
+            rngs=rngs,
+        )
+        return network, reason
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the results go."""
+
+    out: Annotated[str | None, optional("DIR", "out/NAME")] = None
+    """Directory to write to."""
+    overwrite: bool = False
+    """Replace what an earlier fit left in the directory."""
+    resume: Annotated[str | None, optional("DIR", "none")] = None
+    """Continue the fit that was interrupted in this directory. All else as it was, but for --steps, --seconds and
+    --target-..."""
+    checkpoint_every: float = 30.0
+    """Seconds between checkpoints, which --resume begins with; less often where writing them would hold up the fit."""
+    preview_every: Annotated[int | None, optional("N", "never")] = None
+    """Write the figure during the fit too, each time so many steps have passed."""
+    tensorboard: bool = False
+    """Log scalars, pictures and histograms of the weights to OUT/tensorboard; needs the extra `tensorboard`."""
+    json: bool = False
+    """Print the metrics as one JSON object, the last line of the output."""
+
+    def check(self) -> None:
+        """Refuses settings that cannot be meant."""
+        check_positive(self, ("preview_every", "checkpoint_every"))
+        if self.resume is not None and (self.out is not None or self.overwrite):
+            raise InputError("--resume continues in its own directory; leave out --out and --overwrite.")
+
+    def directory(self, name: str) -> str:
+        """Where a fit of so named a signal goes."""
+        return self.resume or self.out or os.path.join("out", name)
+
+
+def check_positive(options: Any, names: tuple[str, ...]) -> None:
+    """Refuses options that are given and not positive numbers."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"--{name.replace('_', '-')} takes a positive number, but is {value:g}.")
+
+
+def number(text: str) -> float:
+    """The text as a number, NaN if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

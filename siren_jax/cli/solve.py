@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from siren_jax.cli.options import optional
+from siren_jax.cli.options import Output, Training, check_positive, optional
 from siren_jax.cli.solution import Solution
-from siren_jax.cli.training import Output, Training, check_positive, train
+from siren_jax.cli.training import train
 from siren_jax.equations import Ansatz, distil
 from siren_jax.equations.catalogue import CASES
 from siren_jax.errors import InputError
