@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of one target: `python -m fuzz siren --seconds 60`. Needs atheris (the extra `fuzz`).
 
-It ends with an error at the first input that crashes, hangs for ten seconds or takes over a gigabyte, and keeps that
+It ends with an error at the first input that crashes, hangs for half a minute or takes over a gigabyte, and keeps that
 input and the corpus in out/fuzz/TARGET.
 """
 
@@ -45,7 +45,7 @@ def main(config: Config) -> None:
     options = {
         "max_total_time": config.seconds,
         "seed": config.seed,
-        "timeout": 10,
+        "timeout": 30,  # the largest picture takes 1 s, on a busy machine ten times as long
         "rss_limit_mb": 1024,
         "max_len": 4096,
         "artifact_prefix": f"{folder}/",

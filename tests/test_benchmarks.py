@@ -74,6 +74,7 @@ RECIPE = {"pictures": ("camera",), "budgets": ((12, 1.0),), "paper_steps": 3}
         ("omega", {"pictures": ("camera",), "sizes": (12,), "picture_omegas": (20.0,), "sounds": (), "passes": 1.0}),
         ("step", {"sizes": (12,), "targets": ("values",), "rounds": 1, "memory": False}),
         ("sine", {"elements": 64, "rounds": 1}),
+        ("checkpoints", {"size": 12, "steps": 2, "every": (1.0,), "rounds": 1}),
         ("helmholtz", {"points": (16,), "rounds": 1}),
         ("quality", {"size": 12, "budgets": (0.5,), "tutorial_steps": 3, "torch_rounds": 1}),
         ("scaling", {"sizes": (12,), "widths": (8,), "depths": (1,), "targets": ("values",), "rounds": 1}),
