@@ -4,7 +4,6 @@
 of its own and gives a checkpoint its name once it is complete, so a process may be killed at any moment.
 """
 
-import contextlib
 import json
 import os
 import shutil
@@ -58,27 +57,15 @@ class Checkpoints:
         keep: int = 2,
         overwrite: bool = False,
     ):
+        if keep < 1:
+            raise InputError(f"at least one checkpoint is kept, but got keep={keep}.")
         self.directory, self.every, self._keep = os.path.abspath(directory), every, keep
         self.notes: dict[str, Any] = {}
         """JSON values that are kept with every checkpoint; `latest` brings them back."""
+        self._config = json.loads(json.dumps(dict(config or {})))
         self._manager, self._next, self._warned = None, time.monotonic() + every, False
         self._lock = FileLock(os.path.join(self.directory, ".lock"))
-        try:
-            os.makedirs(self.directory, exist_ok=True)
-            self._lock.acquire(blocking=False)
-        except Timeout:
-            raise InputError(
-                f"another fit writes to {os.fspath(directory)!r}; wait for it, or choose another directory."
-            ) from None
-        except OSError as error:
-            raise InputError(f"the directory {os.fspath(directory)!r} cannot be written: {error.strerror}.") from None
-        try:
-            if overwrite:
-                self._forget()
-            self._begin(json.loads(json.dumps(dict(config or {}))))
-        except BaseException:
-            self._lock.release()
-            raise
+        self._claim(overwrite=overwrite)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -90,10 +77,11 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """What the checkpoints begin with that are kept."""
-        return [int(name) for name in os.listdir(self.directory) if name.isdecimal()]
+        with os.scandir(self.directory) as entries:
+            return [int(e.name) for e in entries if e.name.isdecimal() and e.is_dir(follow_symlinks=False)]
 
     def latest(self) -> Checkpoint | None:
-        """The newest checkpoint that can be read, if there is one."""
+        """The newest checkpoint that can be read, if there is one; those that cannot are renamed."""
         for step in sorted(self.steps(), reverse=True):
             import orbax.checkpoint as ocp
 
@@ -102,6 +90,10 @@ class Checkpoints:
                 kept = self._opened().restore(step, args=ocp.args.Composite(**parts))
             except Exception as error:  # whatever a damaged file makes a reader say
                 _warn(f"the checkpoint of step {step:,} cannot be read, and is passed over", error)
+                self._shut()
+                path = os.path.join(self.directory, str(step))
+                shutil.rmtree(f"{path}.unreadable", ignore_errors=True)
+                os.rename(path, f"{path}.unreadable")  # it would be the newest, and bar those that are older
                 continue
             self.notes = dict(kept["notes"])
             return Checkpoint(step, kept["arrays"], self.notes)
@@ -112,12 +104,10 @@ class Checkpoints:
 
         What cannot be written is told once, and tried again the next time.
         """
-        began = time.monotonic()
-        if began < self._next or (self._manager is not None and self._manager.is_saving_in_progress()):
+        if time.monotonic() < self._next or (self._manager is not None and self._manager.is_saving_in_progress()):
             return
-        self._save(step, make(), wait=False)
-        ended = time.monotonic()
-        self._next = ended + max(self.every, (ended - began) / SHARE)
+        held = self._save(step, make(), wait=False)
+        self._next = time.monotonic() + max(self.every, held / SHARE)
 
     def save(self, step: int, arrays: dict[str, Any]) -> None:
         """Keeps arrays, and returns once they are written."""
@@ -125,29 +115,45 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for what is being written, and leaves the directory to others."""
-        if self._manager is not None:
-            self._manager.close()
-            self._manager = None
+        self._shut()
         self._lock.release()
 
-    def _save(self, step: int, arrays: dict[str, Any], *, wait: bool) -> None:
+    def _shut(self) -> None:
+        manager, self._manager = self._manager, None
+        try:
+            if manager is not None:
+                manager.close()
+        except Exception as error:  # of the last write, in the background
+            self._told_once("the last checkpoint could not be written", error)
+
+    def _save(self, step: int, arrays: dict[str, Any], *, wait: bool) -> float:
+        """Seconds for which a fit was held up, without those of opening."""
         import orbax.checkpoint as ocp
 
-        parts = {
-            "arrays": ocp.args.StandardSave(arrays),
-            "notes": ocp.args.JsonSave(json.loads(json.dumps(self.notes))),
-        }
-        try:
-            manager = self._opened()
-            if step not in manager.all_steps():
-                manager.save(step, args=ocp.args.Composite(**parts))
-            if wait:
-                manager.wait_until_finished()
-        except Exception as error:  # a full disk, a directory that is gone: the fit goes on
-            self._manager = None
-            if not self._warned:
-                _warn(f"no checkpoint could be written at step {step:,}, and the fit goes on without", error)
-            self._warned = True
+        notes = json.loads(json.dumps(self.notes))
+        parts = {"arrays": ocp.args.StandardSave(arrays), "notes": ocp.args.JsonSave(notes)}
+        for attempt in range(2 if wait else 1):  # the first may tell of an earlier write that failed
+            try:
+                if not os.path.exists(os.path.join(self.directory, BEGUN)):
+                    self._shut()
+                    self._claim(ours=True)  # somebody has removed it, and Orbax may have made it anew
+                manager = self._opened()
+                began = time.monotonic()
+                if step not in manager.all_steps() and not manager.save(step, args=ocp.args.Composite(**parts)):
+                    raise OSError("there is one of a later step")
+                if wait:
+                    manager.wait_until_finished()
+                return time.monotonic() - began
+            except Exception as error:  # a full disk, a directory that is gone: the fit goes on
+                self._manager = None
+                if attempt == wait:
+                    self._told_once("a checkpoint could not be written, and the fit goes on without", error)
+        return 0.0
+
+    def _told_once(self, what: str, error: Exception) -> None:
+        if not self._warned:
+            _warn(what, error)
+        self._warned = True
 
     def _opened(self):
         import orbax.checkpoint as ocp
@@ -157,30 +163,54 @@ class Checkpoints:
             self._manager = ocp.CheckpointManager(self.directory, options=options)
         return self._manager
 
-    def _begin(self, config: dict[str, Any]) -> None:
+    def _claim(self, *, overwrite: bool = False, ours: bool = False) -> None:
+        """Makes the directory, and makes it that of this fit alone."""
+        self._lock.release()
+        try:
+            os.makedirs(self.directory, exist_ok=True)
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise InputError(
+                f"another fit writes to {self.directory!r}; wait for it, or choose another directory."
+            ) from None
+        except OSError as error:
+            raise InputError(f"the directory {self.directory!r} cannot be written: {error.strerror}.") from None
+        try:
+            self._begin(overwrite, ours)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _begin(self, overwrite: bool, ours: bool) -> None:
         """Writes what is fitted, or compares it with what was."""
         path = os.path.join(self.directory, BEGUN)
+        if overwrite and os.path.lexists(path):
+            try:
+                os.unlink(path)
+                for step in self.steps():
+                    shutil.rmtree(os.path.join(self.directory, str(step)))
+            except OSError as error:
+                raise InputError(f"{self.directory!r} cannot be cleared: {error.strerror}.") from None
         try:
             with open(path, encoding="utf-8") as file:
                 begun = json.load(file)
         except FileNotFoundError:
-            text = json.dumps(config, indent=2) + "\n"
+            if (steps := self.steps()) and not ours:
+                raise InputError(
+                    f"{self.directory!r} holds a folder {steps[0]}, but no {BEGUN} that says of which fit; choose "
+                    "another directory, or remove the folder."
+                ) from None
+            text = json.dumps(self._config, indent=2) + "\n"
             write_atomically(path, lambda file: file.write(text.encode()), overwrite=False)
             return
         except (OSError, ValueError):
             raise InputError(f"{path!r} is damaged; begin anew in another directory, or overwrite this one.") from None
-        for name in sorted({*begun, *config}):
-            if begun.get(name) != config.get(name):
+        for name in sorted({*begun, *self._config}):
+            if begun.get(name) != self._config.get(name):
                 raise InputError(
                     f"{self.directory!r} holds another fit: {name} was {_told(begun.get(name))} and is now "
-                    f"{_told(config.get(name))}. Begin as then, or choose another directory."
+                    f"{_told(self._config.get(name))}. Begin as then, or choose another directory."
                 )
-
-    def _forget(self) -> None:
-        for step in self.steps():
-            shutil.rmtree(os.path.join(self.directory, str(step)))
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self.directory, BEGUN))
 
 
 def _warn(what: str, error: Exception) -> None:

@@ -133,7 +133,8 @@ def write_atomically(path: str | os.PathLike[str], write_to: Callable[[IO[bytes]
         os.chmod(temporary, 0o666 & ~umask())
         os.replace(temporary, path)
     except BaseException as error:
-        os.unlink(temporary)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
         if isinstance(error, OSError):
             raise InputError(f"{path!r} cannot be written: {error.strerror}.") from None
         raise

@@ -82,7 +82,7 @@ def load(
         raise InputError(f"this state dict holds {count:,} weights; up to {MAX_WEIGHTS:,} are accepted.")
     arrays = {name: _array(name, value) for name, value in state.items()}
     first, last = (arrays.get(f"{name}.weight", np.zeros(0)) for name in (names[0], names[-1]))
-    (width, d), c = first.shape if first.ndim == 2 else (0, 0), len(last)
+    (width, d), c = first.shape if first.ndim == 2 else (0, 0), len(last) if last.ndim else 0
     if min(width, d, c) < 1:
         raise InputError(f"{names[0] + '.weight'!r} has the shape {first.shape}; (units, coordinates) is needed.")
     use_bias, depth = any(name.endswith(".bias") for name in arrays), len(names) - 2
@@ -156,8 +156,11 @@ def save(
     for name, linear, factor in zip(form.layers(network.depth + 2), _linears(network), factors, strict=True):
         kernel = np.asarray(linear.kernel[...], np.float64)
         bias = np.zeros(kernel.shape[1]) if linear.bias is None else np.asarray(linear.bias[...], np.float64)
-        state[f"{name}.weight"] = np.ascontiguousarray((factor * kernel).T.astype(np.float32))
-        state[f"{name}.bias"] = (factor * bias).astype(np.float32)
+        with np.errstate(over="ignore"):  # told below
+            state[f"{name}.weight"] = np.ascontiguousarray((factor * kernel).T.astype(np.float32))
+            state[f"{name}.bias"] = (factor * bias).astype(np.float32)
+    if not all(np.isfinite(array).all() for array in state.values()):
+        raise InputError("with these omegas the weights are too large for float32; give others.")
     _write(os.fspath(path), state, overwrite=overwrite)
 
 
@@ -291,14 +294,16 @@ def _relative(names: list[str]) -> list[str]:
 def _array(name: str, value: Any) -> ndarray:
     """A tensor or array in float64."""
     try:
+        if value.is_complex() if hasattr(value, "detach") else np.iscomplexobj(value):
+            raise TypeError
         dense = value.detach().cpu().double().numpy() if hasattr(value, "detach") else value
         array = np.asarray(dense, np.float64)
     except (TypeError, ValueError, RuntimeError):
         raise InputError(
             f"{name!r} is of the type {type(value).__name__}; a dense array of numbers is needed."
         ) from None
-    if not np.isfinite(array).all():
-        raise InputError(f"{name!r} holds values that are not finite.")
+    if not (np.abs(array) <= np.finfo(np.float32).max).all():
+        raise InputError(f"{name!r} holds values that are not finite in float32.")
     return array
 
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from siren_jax.cli import main
 from siren_jax.cli.session import Session
 
 TINY = ["--width", "16", "--depth", "1", "--steps", "60"]
-LONG = ["--width", "32", "--steps", "4000", "--checkpoint-every", "0.1"]
+LONG = ["--width", "32", "--steps", "20000", "--checkpoint-every", "0.1"]
 NOTHING_YET = "there is no fit to resume"
 
 
@@ -38,22 +39,26 @@ def results(directory: Path) -> dict[str, bytes]:
     return {name: (directory / name).read_bytes() for name in ("gradient.siren", "reconstruction.png")}
 
 
-def survive(photo: Path, directory: Path, seed: int, kills: int) -> None:
-    """Runs a fit to its end, killing its process so many times, each time after a random part of its life."""
-    moments = random.Random(seed)
+def survive(photo: Path, directory: Path, seed: int, kills: int) -> list[int]:
+    """Runs a fit to its end, killing its process so many times, each time after a random part of its life.
+
+    Returns the steps at which it went on.
+    """
+    moments, begins = random.Random(seed), []
     while True:
         begun = (directory / "checkpoints").exists()
         process = start("fit", photo, *LONG, *(("--resume", directory) if begun else ("--out", directory)))
+        life = 2 + 8 * moments.random() if kills > 0 else 600  # the first two seconds are imports
         try:
-            errors = process.communicate(timeout=5 * moments.random() if kills > 0 else 600)[1]
+            errors = process.communicate(timeout=life)[1]
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
-            process.communicate()
+            errors = process.communicate()[1]
             kills -= 1
-            continue
-        assert process.returncode == 0, errors  # it ended before its time, and is resumed all the same
-        if kills <= 0:
-            return
+        begins += [int(step.replace(",", "")) for step in re.findall(r"continuing at step ([\d,]+)", errors)]
+        if process.returncode != -signal.SIGKILL:
+            assert process.returncode == 0, errors
+            return begins
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +71,16 @@ def uninterrupted(photo, tmp_path_factory) -> dict[str, bytes]:
 
 
 def test_a_fit_that_is_killed_and_resumed_writes_the_same_bytes(photo, uninterrupted, tmp_path):
-    survive(photo, tmp_path / "run", seed=0, kills=2)
+    assert survive(photo, tmp_path / "run", seed=0, kills=2)
     assert results(tmp_path / "run") == uninterrupted
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 14))
 def test_fits_that_are_killed_four_times_each_write_the_same_bytes(seed, photo, uninterrupted, tmp_path):
-    survive(photo, tmp_path / "run", seed, kills=4)
+    begins = survive(photo, tmp_path / "run", seed, kills=4)
+    print(begins)
+    assert any(1 < step < 20000 for step in begins)
     assert results(tmp_path / "run") == uninterrupted
 
 

@@ -176,6 +176,8 @@ class Output:
     def check(self) -> None:
         """Refuses settings that cannot be meant."""
         check_positive(self, ("preview_every", "checkpoint_every"))
+        if self.resume == "":
+            raise InputError("--resume takes the directory of a fit, but is empty.")
         if self.resume is not None and (self.out is not None or self.overwrite):
             raise InputError("--resume continues in its own directory; leave out --out and --overwrite.")
 

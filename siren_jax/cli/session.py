@@ -8,6 +8,8 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -69,10 +71,13 @@ class Session:
         self._files: list[str] = []
         if tensorboard:
             TensorBoard.check()
-        self._prepare(("preview",) * bool(preview_every) + ("tensorboard",) * tensorboard, resume)
+        folders = ("preview",) * bool(preview_every) + ("tensorboard",) * tensorboard
+        self._check(folders, resume)
         self.checkpoints = Checkpoints(
             os.path.join(directory, CHECKPOINTS), config=config, every=checkpoint_every, overwrite=overwrite
         )
+        self._make(folders, resume)
+        self._overwrite = True  # from here on the directory is this fit's
         begun = max(self.checkpoints.steps(), default=0)
         if resume:
             print(f"continuing at step {begun:,}", file=sys.stderr)
@@ -94,6 +99,12 @@ class Session:
         """Steps and the quality at them, with those before an interruption."""
         return self.checkpoints.notes.setdefault("curve", [])
 
+    @property
+    def _heading(self) -> str:
+        """The name as Matplotlib writes it: dollars are no mathematics, and what cannot be shown is a question mark."""
+        shown = self._name.encode(errors="replace").decode()
+        return "".join(c if c.isprintable() else "?" for c in shown).replace("$", r"\$")
+
     def watch(self, progress: Progress) -> bool:
         """Shows and logs the state of a fit; true once the target is reached."""
         network = progress.network()
@@ -107,7 +118,10 @@ class Session:
             self._tensorboard.scalars({**progress.terms, self._subject.measure.name: estimate}, progress.step)
         if self._preview_every and progress.step // self._preview_every > self._previewed:
             self._previewed = progress.step // self._preview_every
-            self._preview(network, progress.step)
+            try:
+                self._preview(network, progress.step)
+            except (InputError, OSError) as error:  # no reason to end a fit
+                warnings.warn(f"a preview could not be written: {error}", stacklevel=2)
         reaches = self._subject.measure.reaches
         if self._target is None or not fresh or not reaches(estimate, self._target):
             return False
@@ -156,7 +170,7 @@ class Session:
             "stopped_by": fitted.stopped_by,
         }
         measure, note = subject.measure, f" ({subject.note})" if subject.note else ""
-        title = f"{self._name}: {measure.tell(quality[measure.name])}{note} after {kept_step:,} steps"
+        title = f"{self._heading}: {measure.tell(quality[measure.name])}{note} after {kept_step:,} steps"
         comparison = subject.figure(network, title)
         self._write_figure("comparison.png", comparison)
         known = [(int(step), quality) for step, quality in self._curve if step < kept_step]
@@ -182,15 +196,16 @@ class Session:
         write_atomically(path, lambda file: file.write(text.encode()), overwrite=self._overwrite)
         return summary
 
-    def _prepare(self, folders: tuple[str, ...], resume: bool) -> None:
-        """Makes the directory and its folders; refuses what cannot be written before hours of fitting, not after."""
+    def _check(self, folders: tuple[str, ...], resume: bool) -> None:
+        """Refuses what an earlier fit left, and what cannot be written: before hours of fitting, not after."""
+        at = lambda name: os.path.join(self._directory, name)
         files = ("comparison.png", "curve.png", *self._subject.files, "metrics.json", f"{self._name}.siren")
-        there = [name for name in (*files, *folders) if os.path.lexists(os.path.join(self._directory, name))]
+        there = [name for name in (*files, *folders) if os.path.lexists(at(name))]
         if there and not self._overwrite:
             raise InputError(
                 f"{self._directory!r} already holds {there[0]}; choose another --out, or allow --overwrite."
             )
-        begun = os.path.isdir(os.path.join(self._directory, CHECKPOINTS))
+        begun = os.path.isdir(at(CHECKPOINTS))
         if resume and not begun:
             raise InputError(f"there is no fit to resume in {self._directory!r}; begin one with --out.")
         if begun and not self._overwrite:
@@ -198,16 +213,25 @@ class Session:
                 f"{self._directory!r} holds a fit that has not ended; continue it with --resume, choose another --out, "
                 "or allow --overwrite."
             )
-        for folder in (*folders, CHECKPOINTS):
-            if os.path.islink(os.path.join(self._directory, folder)):
-                raise InputError(
-                    f"{os.path.join(self._directory, folder)!r} is a link, which is not followed; remove it first."
-                )
+        for name in (*folders, CHECKPOINTS):
+            if os.path.islink(at(name)):
+                raise InputError(f"{at(name)!r} is a link, which is not followed; remove it first.")
+        for name in files:
+            if os.path.isdir(at(name)) and not os.path.islink(at(name)):
+                raise InputError(f"{at(name)!r} is a directory, where a file is to be written; remove it first.")
         try:
-            os.makedirs(os.path.join(self._directory, CHECKPOINTS), exist_ok=True)
+            os.makedirs(self._directory, exist_ok=True)
             tempfile.TemporaryFile(dir=self._directory).close()
+            with suppress(FileNotFoundError):
+                os.lstat(at(files[-1]))  # whose name may be too long
+        except OSError as error:
+            raise InputError(f"{at(files[-1])!r} cannot be written: {error.strerror}.") from None
+
+    def _make(self, folders: tuple[str, ...], resume: bool) -> None:
+        """Makes the folders; what they held would mix with this fit's, unless it is the same one."""
+        try:
             for folder in folders:
-                if not resume:  # those of an earlier fit would mix with this one's
+                if not resume:
                     shutil.rmtree(os.path.join(self._directory, folder), ignore_errors=True)
                 os.makedirs(os.path.join(self._directory, folder), exist_ok=True)
         except OSError as error:
@@ -220,7 +244,7 @@ class Session:
 
     def _preview(self, network: nnx.Module, step: int) -> None:
         note = f", {self._subject.note}" if self._subject.note else ""
-        figure = self._subject.figure(network, f"{self._name}: step {step:,}{note}")
+        figure = self._subject.figure(network, f"{self._heading}: step {step:,}{note}")
         self._write_figure(os.path.join("preview", f"step_{step:07}.png"), figure)
         if self._tensorboard is not None:
             self._tensorboard.figure("comparison", figure, step)

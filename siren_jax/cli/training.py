@@ -21,7 +21,16 @@ from siren_jax.storage import Network
 
 EXITS = {"non-finite": 1, "interrupt": 130, "terminate": 143}
 # Options that may change when a fit is resumed.
-RESUMABLE = ("steps", "seconds", "refine", "target_psnr", "target_snr", "target_chamfer", "target_error")
+RESUMABLE = (
+    "steps",
+    "seconds",
+    "skip_nonfinite",
+    "refine",
+    "target_psnr",
+    "target_snr",
+    "target_chamfer",
+    "target_error",
+)
 
 
 @runtime_checkable
