@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code.
 
     0: done; 1: the fit stopped at a value that is not finite; 2: the input or an argument cannot be used; 130: Ctrl-C;
-    143: SIGTERM. What was learned is written but after 2, and a second signal.
+    143: SIGTERM. What was learned is written but after 2, a second signal, and one that comes while it is written;
+    `--resume` makes up for those.
     """
     command = tyro.cli(
         Fit | Blend | Inpaint | Solve | Render | Convert | Info,  # pyright: ignore[reportArgumentType]
