@@ -10,16 +10,25 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from filelock import FileLock, Timeout
+from numpy import ndarray
 
+from siren_jax.atomic import write_atomically
 from siren_jax.errors import InputError
-from siren_jax.storage import write_atomically
+from siren_jax.progress import Log
 
 BEGUN = "fit.json"
+DECIDING = ("siren-jax", "jax", "jaxlib", "flax", "optax")  # packages whose version decides the last bits
 SHARE = 0.01  # of the time of a fit that goes into holding it up for checkpoints, at most
+SPARE = 2**20  # bytes of a disk that a checkpoint leaves free at least, and needs for its own bookkeeping
 
 
 class Checkpoint(NamedTuple):
@@ -82,14 +91,17 @@ class Checkpoints:
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint that can be read, if there is one; those that cannot are renamed."""
-        for step in sorted(self.steps(), reverse=True):
-            import orbax.checkpoint as ocp
+        import orbax.checkpoint as ocp
 
+        steps = sorted(self.steps())
+        while steps:
+            step = steps.pop()
             parts = {"arrays": ocp.args.StandardRestore(), "notes": ocp.args.JsonRestore()}
             try:
                 kept = self._opened().restore(step, args=ocp.args.Composite(**parts))
             except Exception as error:  # whatever a damaged file makes a reader say
-                _warn(f"the checkpoint of step {step:,} cannot be read, and is passed over", error)
+                instead = f"that of step {steps[-1]:,} is taken" if steps else "the fit begins anew"
+                _warn(f"the checkpoint of step {step:,} cannot be read, and {instead}", error)
                 self._shut()
                 path = os.path.join(self.directory, str(step))
                 shutil.rmtree(f"{path}.unreadable", ignore_errors=True)
@@ -137,6 +149,7 @@ class Checkpoints:
                 if not os.path.exists(os.path.join(self.directory, BEGUN)):
                     self._shut()
                     self._claim(ours=True)  # somebody has removed it, and Orbax may have made it anew
+                self._check_space(arrays)
                 manager = self._opened()
                 began = time.monotonic()
                 if step not in manager.all_steps() and not manager.save(step, args=ocp.args.Composite(**parts)):
@@ -149,6 +162,12 @@ class Checkpoints:
                 if attempt == wait:
                     self._told_once("a checkpoint could not be written, and the fit goes on without", error)
         return 0.0
+
+    def _check_space(self, arrays: dict[str, Any]) -> None:
+        """Raises an OSError where the disk is too full: what Orbax cannot write, its threads tell in tracebacks."""
+        needed = SPARE + sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))
+        if (free := shutil.disk_usage(self.directory).free) < needed:
+            raise OSError(f"it takes {needed:,} bytes of the disk, of which {free:,} are free")
 
     def _told_once(self, what: str, error: Exception) -> None:
         if not self._warned:
@@ -166,6 +185,8 @@ class Checkpoints:
     def _claim(self, *, overwrite: bool = False, ours: bool = False) -> None:
         """Makes the directory, and makes it that of this fit alone."""
         self._lock.release()
+        if os.path.islink(self._lock.lock_file):
+            raise InputError(f"{self._lock.lock_file!r} is a link, which is not followed; remove it first.")
         try:
             os.makedirs(self.directory, exist_ok=True)
             self._lock.acquire(blocking=False)
@@ -185,36 +206,94 @@ class Checkpoints:
         """Writes what is fitted, or compares it with what was."""
         path = os.path.join(self.directory, BEGUN)
         if overwrite and os.path.lexists(path):
-            try:
-                os.unlink(path)
-                for step in self.steps():
-                    shutil.rmtree(os.path.join(self.directory, str(step)))
-            except OSError as error:
-                raise InputError(f"{self.directory!r} cannot be cleared: {error.strerror}.") from None
+            self._clear(path)
         try:
             with open(path, encoding="utf-8") as file:
-                begun = json.load(file)
+                content = json.load(file)
+            begun, versions = dict(content["fit"]), dict(content["versions"])
         except FileNotFoundError:
             if (steps := self.steps()) and not ours:
                 raise InputError(
                     f"{self.directory!r} holds a folder {steps[0]}, but no {BEGUN} that says of which fit; choose "
                     "another directory, or remove the folder."
                 ) from None
-            text = json.dumps(self._config, indent=2) + "\n"
+            text = json.dumps({"fit": self._config, "versions": _versions()}, indent=2) + "\n"
             write_atomically(path, lambda file: file.write(text.encode()), overwrite=False)
             return
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError, KeyError):
             raise InputError(f"{path!r} is damaged; begin anew in another directory, or overwrite this one.") from None
+        self._compare(begun, versions)
+
+    def _clear(self, path: str) -> None:
+        try:
+            for step in self.steps():
+                shutil.rmtree(os.path.join(self.directory, str(step)))
+            os.unlink(path)  # last: without it the rest would be another's
+        except OSError as error:
+            raise InputError(f"{self.directory!r} cannot be cleared: {error.strerror}.") from None
+
+    def _compare(self, begun: dict[str, Any], versions: dict[str, str]) -> None:
+        """Refuses another fit than the one that was begun, and tells of other versions."""
         for name in sorted({*begun, *self._config}):
             if begun.get(name) != self._config.get(name):
                 raise InputError(
                     f"{self.directory!r} holds another fit: {name} was {_told(begun.get(name))} and is now "
                     f"{_told(self._config.get(name))}. Begin as then, or choose another directory."
                 )
+        now = _versions()
+        if changed := [f"{name} {versions.get(name)}" for name in DECIDING if versions.get(name) != now.get(name)]:
+            _warn(
+                "the last bits may differ from those of an uninterrupted fit", f"it was begun with {', '.join(changed)}"
+            )
 
 
-def _warn(what: str, error: Exception) -> None:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+def arrays_of(state: Any, log: Log, origin: ndarray) -> dict[str, Any]:
+    """Copies of all that a later process needs to go on.
+
+    Args:
+        state: arrays of the method.
+        log: of the steps.
+        origin: what has to be the same when it goes on.
+    """
+    rows, ends = log.arrays()
+    leaves = [np.array(leaf) for leaf in jax.tree.leaves(state)]  # the state's own may be donated to the next step
+    return {"state": leaves, "rows": rows, "ends": ends, "origin": origin}
+
+
+def restored(kept: Checkpoint, state: Any, log: Log, origin: ndarray, otherwise: str) -> Any:
+    """The state of a checkpoint, in place of the initial one; the log gets its rows.
+
+    Raises:
+        InputError: its arrays have other shapes, or its origin is another one, which `otherwise` tells.
+    """
+    found, wanted = kept.arrays["state"], jax.tree_util.tree_leaves_with_path(state)
+    other = [] if len(found) == len(wanted) else [f"it has {len(found)} arrays, not {len(wanted)}"]
+    other += [
+        f"{jax.tree_util.keystr(path)} is {array.dtype}{array.shape}, not {leaf.dtype}{leaf.shape}"
+        for array, (path, leaf) in zip(found, wanted, strict=False)
+        if (array.shape, array.dtype) != (leaf.shape, leaf.dtype)
+    ]
+    if kept.arrays["rows"].shape[1] != len(log.names):
+        other.append(f"it has {kept.arrays['rows'].shape[1] - 1} terms, not {len(log.names) - 1}")
+    if not np.array_equal(kept.arrays["origin"], origin):
+        other.append(otherwise)
+    if other:
+        raise InputError(f"the checkpoint of step {kept.step} is of another fit: {other[0]}. Give it what it had then.")
+    log.restore(np.asarray(kept.arrays["rows"]), np.asarray(kept.arrays["ends"]))
+    leaves = [jnp.array(array) for array in found]
+    return jax.tree.unflatten(jax.tree.structure(state), leaves)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in DECIDING:
+        with suppress(PackageNotFoundError):  # siren_jax may run from its sources
+            found[name] = version(name)
+    return found
+
+
+def _warn(what: str, why: object) -> None:
+    reason = (str(why).splitlines() or [type(why).__name__])[0]
     warnings.warn(f"{what}: {reason}", stacklevel=4)
 
 

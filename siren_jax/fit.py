@@ -20,11 +20,10 @@ from jax.tree_util import Partial
 from numpy import ndarray
 
 from siren_jax._types import Batch, Objective
-from siren_jax.checkpoints import Checkpoint, Checkpoints
-from siren_jax.errors import InputError
+from siren_jax.checkpoints import Checkpoints, arrays_of, restored
 from siren_jax.progress import Budget, Log, Progress, interrupts
 from siren_jax.recipes import TUNED, Schedule, cosine_decay
-from siren_jax.step import Given, Span, State, Steps, Term, batch_of, initial_state
+from siren_jax.step import Given, Span, Steps, Term, batch_of, initial_state
 from siren_jax.tiles import points_per_tile
 
 Sample = Callable[..., Batch]
@@ -47,7 +46,7 @@ class Fit:
     worse: float
     """The running loss at the end, in units of its lowest; one where it is that."""
     stopped_by: str
-    """"steps", "seconds", "watch", "interrupt" (Ctrl-C), "terminate" (SIGTERM) or "non-finite"."""
+    """"steps", "seconds", "watch", "interrupt" (Ctrl-C), "terminate" (SIGTERM), "hangup" (SIGHUP) or "non-finite"."""
     compile_seconds: float
     seconds_per_step: float
     """Median over chunks."""
@@ -151,11 +150,11 @@ def fit(
     weighted = [weights.get(name, 1.0) for name in names]
     term_weights = jnp.array([1.0 if callable(weight) else weight for weight in weighted], jnp.float32)
     state, log = initial_state(params, optimizer, len(names)), Log(("loss", *names))  # the caller's network stays
+    origin = np.array(jax.random.key_data(key))
     if checkpoints is not None and (kept := checkpoints.latest()) is not None:
-        state = _restored(kept, state, log, key)
-        if steps is not None and log.steps > steps:
-            raise InputError(f"{log.steps} steps are taken already, but the budget is {steps}; give as many or more.")
-    snapshot = lambda: _arrays(state, log, key)
+        state = restored(kept, state, log, origin, "its key is another one")
+        budget.check(log)
+    snapshot = lambda: arrays_of(state, log, origin)
 
     began = time.perf_counter()
     given = Given(rest, objective, sample, key, term_weights)
@@ -209,33 +208,6 @@ def fit(
         skipped=int(state.failed[1]) - (stopped_by == "non-finite"),
         message=message,
     )
-
-
-def _arrays(state: State, log: Log, key: Array) -> dict[str, Any]:
-    """Copies of all that a later process needs to go on."""
-    rows, ends = log.arrays()
-    leaves = [np.array(leaf) for leaf in jax.tree.leaves(state)]  # the state's own are donated to the next step
-    return {"state": leaves, "rows": rows, "ends": ends, "key": np.array(jax.random.key_data(key))}
-
-
-def _restored(kept: Checkpoint, state: State, log: Log, key: Array) -> State:
-    """The state of a checkpoint, in place of the initial one, after checking that it is of the same fit."""
-    found, wanted = kept.arrays["state"], jax.tree_util.tree_leaves_with_path(state)
-    other = [] if len(found) == len(wanted) else [f"it has {len(found)} arrays, not {len(wanted)}"]
-    other += [
-        f"{jax.tree_util.keystr(path)} has the shape {array.shape}, not {leaf.shape}"
-        for array, (path, leaf) in zip(found, wanted, strict=False)
-        if (array.shape, array.dtype) != (leaf.shape, leaf.dtype)
-    ]
-    if kept.arrays["rows"].shape[1] != len(log.names):
-        other.append(f"it has {kept.arrays['rows'].shape[1] - 1} terms, not {len(log.names) - 1}")
-    if not np.array_equal(kept.arrays["key"], jax.random.key_data(key)):
-        other.append("its key is another one")
-    if other:
-        raise InputError(f"the checkpoint of step {kept.step} is of another fit: {other[0]}. Give it what it had then.")
-    log.restore(np.asarray(kept.arrays["rows"]), np.asarray(kept.arrays["ends"]))
-    leaves = [jnp.array(array) for array in found]
-    return jax.tree.unflatten(jax.tree.structure(state), leaves)
 
 
 def _span(start: int, length: int, clock: tuple[float, int, float]) -> Span:

@@ -11,7 +11,10 @@ import numpy as np
 from flax import nnx
 from numpy import ndarray
 
+from siren_jax.errors import InputError
+
 CHUNK_SECONDS = 0.5
+INTERRUPTIONS = {"SIGINT": "interrupt", "SIGTERM": "terminate", "SIGHUP": "hangup"}
 
 
 class Progress(NamedTuple):
@@ -90,6 +93,17 @@ class Budget:
         if (self.steps is not None and self.steps < 1) or (self.seconds is not None and not self.seconds > 0):
             raise ValueError(f"a budget must be positive, but got steps={self.steps}, seconds={self.seconds}.")
 
+    def check(self, log: Log) -> None:
+        """Refuses a budget that an earlier process has exceeded.
+
+        Raises:
+            InputError: more steps are taken than it has.
+        """
+        if self.steps is not None and log.steps > self.steps:
+            raise InputError(
+                f"{log.steps} steps are taken already, but the budget is {self.steps}; give as many or more."
+            )
+
     def length(self, log: Log) -> int:
         """Steps of the next chunk: one to begin with, then about half a second, and no further than the budget."""
         time_left = CHUNK_SECONDS if self.seconds is None else min(CHUNK_SECONDS, self.seconds - log.seconds)
@@ -124,15 +138,17 @@ class Budget:
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], str]]:
-    """Turns the first Ctrl-C or SIGTERM into the word "interrupt" or "terminate", read between chunks.
+    """Turns the first Ctrl-C, SIGTERM or SIGHUP into a word, read between chunks.
 
-    A second one does what it always does.
+    A second one does what it always does. What is ignored stays so, SIGHUP under `nohup` for instance.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: ""
         return
-    words, came = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate"}, []
-    previous = {number: signal.getsignal(number) for number in words}
+    words = {getattr(signal, name): word for name, word in INTERRUPTIONS.items() if hasattr(signal, name)}
+    found = {number: signal.getsignal(number) for number in words}
+    previous = {number: handler for number, handler in found.items() if handler not in (None, signal.SIG_IGN)}
+    came = []
 
     def heed(number, frame):
         came.append(words[number])
@@ -142,7 +158,7 @@ def interrupts() -> Iterator[Callable[[], str]]:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
-    for number in words:
+    for number in previous:
         signal.signal(number, heed)
     try:
         yield lambda: came[0] if came else ""

@@ -3,6 +3,7 @@
 Where Adam on fresh points comes to rest at the noise of its batches, a quasi-Newton method on fixed ones goes on.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from flax import nnx
 from jax import Array
 
 from siren_jax._types import Batch, Objective
+from siren_jax.checkpoints import Checkpoints, arrays_of, restored
 from siren_jax.fit import Fit, blame, last_weights
 from siren_jax.progress import Budget, Log, Progress, interrupts
 from siren_jax.recipes import Schedule
@@ -36,6 +38,7 @@ def refine(
     double: bool = False,
     tile: int | None = None,
     watch: Callable[[Progress], Any] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Fit:
     """A network refined on one batch by L-BFGS with a line search, Nocedal and Wright 2006, Algorithm 7.5.
 
@@ -53,6 +56,7 @@ def refine(
         double: in float64, beyond the loss of some 1e-9 where float32 ends; the network that is returned is float32.
         tile: points whose gradient is taken at once; by default as in `fit`.
         watch: as in `fit`; always in the caller's own mode, float32 as a rule.
+        checkpoints: as in `fit`, in a directory of their own.
 
     Returns:
         `Fit`, whose history has the loss alone, that before each step as in `fit`; of the network returned it is known
@@ -60,7 +64,8 @@ def refine(
         so, or by "converged" once ten steps have not lowered the loss.
 
     Raises:
-        ValueError: no budget, or a weight for no term.
+        ValueError: no budget, or a weight for no term; a checkpoint of another network, batch, weight or memory, or of
+            a later step.
     """
     usual = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -70,10 +75,11 @@ def refine(
 
     with jax.enable_x64(double):
         dtype = jnp.float64 if double else jnp.float32
-        return _refine(network, objective, batch, Budget(steps, seconds), weights or {}, memory, dtype, tile, heard)
+        budget = Budget(steps, seconds)
+        return _refine(network, objective, batch, budget, weights or {}, memory, dtype, tile, heard, checkpoints)
 
 
-def _refine(network, objective, batch, budget, weights, memory, dtype, tile, watch) -> Fit:
+def _refine(network, objective, batch, budget, weights, memory, dtype, tile, watch, checkpoints) -> Fit:
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)
     given = jax.tree.map(lambda leaf: leaf.dtype, params)
     params, batch = jax.tree.map(partial(_as_precise, dtype), (params, batch))
@@ -118,13 +124,19 @@ def _refine(network, objective, batch, budget, weights, memory, dtype, tile, wat
         sound = jnp.stack([_finite(value, gradient), _finite(*later)])
         return optax.apply_updates(params, updates), state, value, sound
 
+    state, log = optimizer.init(params), Log(("loss",))
+    origin = _digest(params, batch, list(weights.values()))
+    if checkpoints is not None and (kept := checkpoints.latest()) is not None:
+        params, state = restored(kept, (params, state), log, origin, "it has another beginning, batch or weights")
+        budget.check(log)
+    snapshot = lambda: arrays_of((params, state), log, origin)
+    losses = log.arrays()[0][:, 0].tolist()
+
     began = time.perf_counter()
-    state = optimizer.init(params)
     take = step.lower(params, state, batch).compile()
     compile_seconds = time.perf_counter() - began
 
-    log, losses = Log(("loss",)), []
-    stopped_by = message = ""
+    stopped_by, message = _converged(losses) or budget.reached(log), ""
     with interrupts() as interrupted:
         while not stopped_by:
             began, before = time.perf_counter(), len(losses)
@@ -146,6 +158,10 @@ def _refine(network, objective, batch, budget, weights, memory, dtype, tile, wat
             if watch(log.progress(budget, partial(merged, params))):
                 stopped_by = stopped_by or "watch"
             stopped_by = interrupted() or stopped_by
+            if checkpoints is not None and not stopped_by:
+                checkpoints.offer(log.steps, snapshot)
+    if checkpoints is not None and stopped_by != "non-finite":
+        checkpoints.save(log.steps, snapshot())
     last = merged(params)
     return Fit(
         network=last,
@@ -163,6 +179,14 @@ def _refine(network, objective, batch, budget, weights, memory, dtype, tile, wat
 
 def _converged(losses: list[float]) -> str:
     return "converged" if len(losses) > PATIENCE and losses[-1] >= losses[-1 - PATIENCE] else ""
+
+
+def _digest(*trees: Any) -> np.ndarray:
+    """A fingerprint of arrays, 32 bytes."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(trees):
+        digest.update(np.asarray(leaf).tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)
 
 
 def _as_precise(dtype: Any, leaf: Any) -> Array:

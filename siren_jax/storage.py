@@ -8,16 +8,15 @@ specification.
 import json
 import math
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from typing import IO, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from siren_jax.atomic import write_atomically
 from siren_jax.errors import InputError
 from siren_jax.network import OUTERMOST, SIREN, ReLUMLP
 
@@ -110,48 +109,6 @@ def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
     if bad := [name for name, array in weights.items() if not bool(jnp.all(jnp.isfinite(array)))]:
         raise InputError(f"{path!r} is damaged: {bad[0]} holds values that are not finite.")
     return nnx.merge(graphdef, jax.tree.unflatten(jax.tree.structure(state), list(weights.values()))), header
-
-
-def write_atomically(path: str | os.PathLike[str], write_to: Callable[[IO[bytes]], Any], *, overwrite: bool) -> None:
-    """Writes a file whole or not at all: to a temporary neighbour that then takes its name.
-
-    Raises:
-        InputError: the file exists and is not to be overwritten, or the directory cannot be written.
-    """
-    path = os.fspath(path)
-    if os.path.exists(path) and not overwrite:
-        raise InputError(f"{path!r} exists; choose another name, or allow it to be overwritten.")
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=".", suffix=".partial")
-    except OSError as error:
-        raise InputError(f"{path!r} cannot be written: {error.strerror}.") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            write_to(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~umask())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise InputError(f"{path!r} cannot be written: {error.strerror}.") from None
-        raise
-    # The file is whole; the directory is synced for its name to outlast a power cut too. Some file systems cannot.
-    with suppress(OSError):
-        descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def umask() -> int:
-    """The permissions that new files of this process do not get."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _architecture(network: Network) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from flax import nnx
 from jaxtyping import Float
 from numpy import ndarray
 
+from siren_jax.atomic import write_atomically
 from siren_jax.errors import InputError
 from siren_jax.network import OUTERMOST, SIREN
-from siren_jax.storage import LIMITS, MAX_OMEGA, MAX_WEIGHTS, write_atomically
+from siren_jax.storage import LIMITS, MAX_OMEGA, MAX_WEIGHTS
 
 
 class Layout(NamedTuple):

@@ -1,6 +1,7 @@
 """What all tests share: a key, double precision, and annotations that are checked at every call."""
 
 import gc
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -29,3 +30,26 @@ def float64():
     """Double precision for one test; called, it casts the arrays of a tree, a network for instance."""
     with jax.enable_x64(True):
         yield lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), tree)
+
+
+@pytest.fixture
+def two_step_chunks(monkeypatch):
+    """Chunks of one step, then of two, however slow the machine."""
+    from siren_jax import progress
+
+    monkeypatch.setattr(progress, "CHUNK_SECONDS", 1e6)
+    monkeypatch.setattr(progress.Budget, "longest", 2)
+
+
+@pytest.fixture
+def heeded_signals():
+    """Ctrl-C, SIGTERM and SIGHUP as in a terminal; a test runner's worker, or `nohup`, may have switched them off."""
+    handlers = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in previous.items():
+        signal.signal(number, handler)

@@ -27,10 +27,10 @@ ALLOWED = {
     "objectives": ("_types operators", ARRAYS),
     "tiles": ("_types", ARRAYS),
     "step": ("_types tiles", f"{ARRAYS} flax optax"),
-    "progress": ("", "flax numpy"),
+    "progress": ("errors", "flax numpy"),
     "recipes": ("", "jax optax"),
-    "fit": ("_types checkpoints errors progress recipes step tiles", f"{ARRAYS} flax optax"),
-    "refine": ("_types fit progress recipes tiles", f"{ARRAYS} flax optax"),
+    "fit": ("_types checkpoints progress recipes step tiles", f"{ARRAYS} flax optax"),
+    "refine": ("_types checkpoints fit progress recipes tiles", f"{ARRAYS} flax optax"),
     "equations": (
         "equations.conditions equations.distillation equations.domains equations.problem equations.regions "
         "equations.solution equations.terms equations.unknowns",
@@ -99,9 +99,10 @@ ALLOWED = {
     "references.helmholtz": ("", "jaxtyping numpy scipy"),
     "references.kovasznay": ("", "jaxtyping numpy"),
     "references.wave": ("", "jaxtyping numpy scipy"),
-    "checkpoints": ("errors storage", "filelock orbax"),
-    "storage": ("errors network", f"{ARRAYS} flax safetensors"),
-    "torch": ("errors network storage", f"{ARRAYS} flax safetensors torch"),
+    "atomic": ("errors", ""),
+    "checkpoints": ("atomic errors progress", "filelock jax numpy orbax"),
+    "storage": ("atomic errors network", f"{ARRAYS} flax safetensors"),
+    "torch": ("atomic errors network storage", f"{ARRAYS} flax safetensors torch"),
     "neural_field": (
         "_types errors level_set network operators signals.grid signals.mesh signals.placement storage tiles",
         f"{ARRAYS} flax",

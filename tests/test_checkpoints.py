@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ import optax
 import pytest
 from flax import nnx
 
-from siren_jax import SIREN, Checkpoints, InputError, fit, progress
+from siren_jax import SIREN, Checkpoints, InputError, fit
 from siren_jax import checkpoints as store
 from siren_jax.recipes import constant
 
@@ -45,12 +46,10 @@ def kept(directory: Path) -> list[int]:
     return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal())
 
 
-@pytest.fixture
-def two_step_chunks(monkeypatch):
-    """Chunks of one step, then of two, however slow the machine, and time for a checkpoint after each."""
+@pytest.fixture(autouse=True)
+def time_for_checkpoints(monkeypatch):
+    """However long a small fit is held up for one."""
     monkeypatch.setattr(store, "SHARE", math.inf)
-    monkeypatch.setattr(progress, "CHUNK_SECONDS", 1e6)
-    monkeypatch.setattr(progress.Budget, "longest", 2)
 
 
 def fitted_until(step: int | None, directory: Path, **settings):
@@ -79,11 +78,11 @@ def test_a_fit_that_is_continued_is_the_one_that_was_not_interrupted(settings, t
 def test_the_newest_checkpoint_that_can_be_read_is_continued(tmp_path):
     whole = fit(network(), parabola, sample, key=KEY, steps=12)
     fitted_until(7, tmp_path)
-    newest = kept(tmp_path)[-1]
+    earlier, newest = kept(tmp_path)
     for file in (tmp_path / str(newest)).rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
-    with pytest.warns(UserWarning, match=f"checkpoint of step {newest} cannot be read"):
+    with pytest.warns(UserWarning, match=f"of step {newest} cannot be read, and that of step {earlier} is taken"):
         fitted_until(newest - 1, tmp_path)
     assert kept(tmp_path)[-1] < newest  # the damaged one is no bar to earlier ones
     assert bits(fitted_until(None, tmp_path)) == bits(whole)
@@ -132,11 +131,11 @@ def two_terms(field, batch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"network": network(9)}, r"has the shape \(8,\), not \(9,\)"),
+        ({"network": network(9)}, r"is float32\(8,\), not float32\(9,\)"),
         ({"network": SIREN(1, 1, width=8, depth=2, rngs=nnx.Rngs(0))}, "it has .* arrays, not"),
         ({"optimizer": optax.sgd(1e-2)}, "it has .* arrays, not"),
         ({"key": jax.random.key(1)}, "its key is another one"),
-        ({"objective": two_terms}, r"has the shape \(1,\), not \(2,\)"),  # of the balance
+        ({"objective": two_terms}, r"is float32\(1,\), not float32\(2,\)"),  # of the balance
     ],
     ids=["width", "depth", "optimizer", "key", "objective"],
 )
@@ -154,11 +153,21 @@ def test_another_configuration_is_refused_and_the_difference_named(tmp_path):
     with pytest.raises(InputError, match="width was 8 and is now not given"):
         Checkpoints(tmp_path, config={"picture": "a"})
     Checkpoints(tmp_path, config={"width": 9}, overwrite=True).close()
-    assert json.loads((tmp_path / "fit.json").read_text()) == {"width": 9}
+    assert json.loads((tmp_path / "fit.json").read_text())["fit"] == {"width": 9}
 
 
-def test_a_damaged_configuration_is_told(tmp_path):
-    (tmp_path / "fit.json").write_text("{")
+def test_a_fit_that_goes_on_with_another_version_says_so(tmp_path):
+    Checkpoints(tmp_path).close()
+    content = json.loads((tmp_path / "fit.json").read_text())
+    content["versions"]["jax"] = "0.7.0"
+    (tmp_path / "fit.json").write_text(json.dumps(content))
+    with pytest.warns(UserWarning, match=r"the last bits may differ .* it was begun with jax 0\.7\.0"):
+        Checkpoints(tmp_path).close()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"fit": {}}', '{"fit": 1, "versions": {}}'])
+def test_a_damaged_configuration_is_told(text, tmp_path):
+    (tmp_path / "fit.json").write_text(text)
     with pytest.raises(InputError, match=r"fit\.json' is damaged"):
         Checkpoints(tmp_path)
 
@@ -190,6 +199,35 @@ def test_a_fit_outlives_its_directory(tmp_path):
 
 
 @pytest.mark.usefixtures("two_step_chunks")
+def test_a_full_disk_is_told_once_before_anything_is_written(tmp_path, monkeypatch):
+    whole = fit(network(), parabola, sample, key=KEY, steps=12)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
+    with pytest.warns(UserWarning, match="could not be written, .* of which 1,048,576 are free") as told:
+        assert bits(fitted_until(None, tmp_path)) == bits(whole)
+    assert len(told) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "fit.json"]
+
+
+def test_a_lock_that_is_a_link_is_refused(tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(InputError, match="is a link, which is not followed"):
+        Checkpoints(tmp_path / "run")
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+@pytest.mark.usefixtures("two_step_chunks")
+def test_a_clock_that_goes_backwards_changes_nothing(tmp_path, monkeypatch):
+    whole = fit(network(), parabola, sample, key=KEY, steps=12)
+    clock = itertools.count(time.time(), -3600)
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    for step in (5, None):
+        fitted = fitted_until(step, tmp_path)
+    assert bits(fitted) == bits(whole)
+
+
+@pytest.mark.usefixtures("two_step_chunks")
 def test_notes_are_kept_with_the_checkpoints(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.notes["curve"] = [[1, math.nan], [2, 30.5]]
@@ -199,8 +237,11 @@ def test_notes_are_kept_with_the_checkpoints(tmp_path):
         assert again.notes["curve"][1] == [2, 30.5]
 
 
-@pytest.mark.usefixtures("two_step_chunks")
-@pytest.mark.parametrize(("number", "word"), [(signal.SIGINT, "interrupt"), (signal.SIGTERM, "terminate")])
+@pytest.mark.usefixtures("two_step_chunks", "heeded_signals")
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [(signal.SIGINT, "interrupt"), (signal.SIGTERM, "terminate"), (signal.SIGHUP, "hangup")],
+)
 def test_a_signal_ends_the_fit_with_a_checkpoint(number, word, tmp_path):
     before = signal.getsignal(number)
 
@@ -211,6 +252,14 @@ def test_a_signal_ends_the_fit_with_a_checkpoint(number, word, tmp_path):
     assert fitted_until(None, tmp_path, watch=watch).stopped_by == word
     assert kept(tmp_path)[-1] == 3
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.usefixtures("two_step_chunks", "heeded_signals")
+def test_a_signal_that_is_ignored_stays_so(tmp_path):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+    fitted = fitted_until(None, tmp_path, watch=lambda progress: signal.raise_signal(signal.SIGHUP))
+    assert (fitted.stopped_by, fitted.steps) == ("steps", 12)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 # Losses that jump, and losses that are no numbers

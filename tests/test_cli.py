@@ -114,6 +114,7 @@ def test_a_target_psnr_ends_the_fit_once_all_pixels_reach_it(photo, tmp_path, ca
     assert summary["steps"] < 5000
 
 
+@pytest.mark.usefixtures("heeded_signals")
 def test_control_c_keeps_what_was_learned(photo, tmp_path, monkeypatch, capsys):
     watch = Session.watch
 

@@ -87,13 +87,6 @@ def one_second_chunks(monkeypatch):
     monkeypatch.setattr(loop, "time", Clock())
 
 
-@pytest.fixture
-def two_step_chunks(monkeypatch):
-    """Chunks of one step, then of two, however slow the machine."""
-    monkeypatch.setattr(progress, "CHUNK_SECONDS", 1e6)
-    monkeypatch.setattr(progress.Budget, "longest", 2)
-
-
 # What is computed
 
 
@@ -442,7 +435,7 @@ def test_double_precision_elsewhere_does_not_hinder_a_fit():
         assert fit(line(), objective, doubled, key=KEY, **problem).stopped_by == "steps"
 
 
-@pytest.mark.usefixtures("two_step_chunks")
+@pytest.mark.usefixtures("two_step_chunks", "heeded_signals")
 def test_an_interrupt_ends_the_fit_with_its_chunk_and_keeps_what_was_learned():
     before = signal.getsignal(signal.SIGINT)
 
@@ -457,15 +450,8 @@ def test_an_interrupt_ends_the_fit_with_its_chunk_and_keeps_what_was_learned():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.fixture
-def default_interrupts():
-    """Python's own handler of Ctrl-C, which a test runner's worker may have switched off."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, previous)
-
-
-def test_a_second_interrupt_raises_and_the_handler_is_restored(default_interrupts):
+@pytest.mark.usefixtures("heeded_signals")
+def test_a_second_interrupt_raises_and_the_handler_is_restored():
     before = signal.getsignal(signal.SIGINT)
 
     def twice(progress):

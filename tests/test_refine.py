@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from siren_jax import supervise
+from siren_jax import Checkpoints, InputError, supervise
 from siren_jax.refine import refine
 
 VALUE = supervise("value")
@@ -35,6 +35,39 @@ def test_a_line_through_points_is_found_to_rounding(double, tile):
     assert refined.history["loss"][0] == pytest.approx(float(jnp.mean(LINE["value"] ** 2)), rel=1e-6)
     assert refined.stopped_by == "converged"
     assert refined.history["loss"][-1] < (1e-14 if double else 1e-11)  # the values have the rounding of float32
+
+
+@pytest.mark.usefixtures("two_step_chunks")
+@pytest.mark.parametrize("double", [False, True])
+def test_a_refinement_that_is_continued_is_the_one_that_was_not_interrupted(double, tmp_path):
+    batch = {"coordinates": POINTS, "value": jnp.sin(5 * POINTS)}
+    network = nnx.Sequential(nnx.Linear(1, 8, rngs=nnx.Rngs(0)), jnp.tanh, nnx.Linear(8, 1, rngs=nnx.Rngs(1)))
+
+    def refined(until: int | None = None, **changes):
+        settings = {"network": network, "batch": batch, "steps": 40, **changes}
+        stop = None if until is None else lambda progress: progress.step >= until
+        with Checkpoints(tmp_path) as checkpoints:
+            return refine(objective=VALUE, double=double, memory=5, watch=stop, checkpoints=checkpoints, **settings)
+
+    bits = lambda fit: [np.asarray(x).tobytes() for x in jax.tree.leaves((nnx.state(fit.network), fit.history["loss"]))]
+    whole = refine(network, VALUE, batch, steps=40, double=double, memory=5)
+    assert [refined(until=step).steps for step in (1, 20)] == [1, 20]
+    assert bits(refined()) == bits(whole)
+    assert bits(refined()) == bits(whole)  # nothing was left to do
+    other = nnx.Sequential(nnx.Linear(1, 8, rngs=nnx.Rngs(2)), jnp.tanh, nnx.Linear(8, 1, rngs=nnx.Rngs(1)))
+    for changes in ({"network": other}, {"batch": LINE}, {"weights": {"value": 2.0}}):
+        with pytest.raises(InputError, match="another beginning, batch or weights"):
+            refined(**changes)
+    with pytest.raises(InputError, match="40 steps are taken already, but the budget is 39"):
+        refined(steps=39)
+
+
+def test_a_refinement_that_has_converged_is_at_its_end(tmp_path):
+    for _ in range(2):
+        with Checkpoints(tmp_path) as checkpoints:
+            refined = refine(Line(), VALUE, LINE, steps=50, checkpoints=checkpoints)
+        assert refined.stopped_by == "converged"
+    assert len(checkpoints.steps()) == 1
 
 
 def test_the_loss_never_rises():

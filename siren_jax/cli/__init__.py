@@ -27,9 +27,9 @@ ABOUT = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code.
 
-    0: done; 1: the fit stopped at a value that is not finite; 2: the input or an argument cannot be used; 130: Ctrl-C;
-    143: SIGTERM. What was learned is written but after 2, a second signal, and one that comes while it is written;
-    `--resume` makes up for those.
+    0: done; 1: the fit stopped at a value that is not finite; 2: the input or an argument cannot be used; 129: the
+    terminal has gone; 130: Ctrl-C; 143: SIGTERM. What was learned is written but after 2, a second signal, and one that
+    comes while it is written; `--resume` makes up for those.
     """
     command = tyro.cli(
         Fit | Blend | Inpaint | Solve | Render | Convert | Info,  # pyright: ignore[reportArgumentType]
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # what Orbax cannot write is told in a warning
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter of a name; Matplotlib shows a box
             warnings.showwarning = lambda message, *_, **__: print(f"siren-jax: {message}", file=sys.stderr)
             return command.run()
     except InputError as error:

@@ -1,5 +1,7 @@
-"""Progress of a fit on the terminal: a live line where there is one, plain lines where the output goes to a file."""
+"""The terminal: progress of a fit, as a live line where there is one and as plain lines where the output is a file."""
 
+import os
+import stat
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -55,6 +57,20 @@ class Reporter:
 def status(doing: str) -> AbstractContextManager[Any]:
     """A context that says on a terminal what takes a while."""
     return Console(stderr=True).status(doing) if sys.stderr.isatty() else nullcontext()
+
+
+def printable(value: Any) -> str:
+    """As text without what a terminal would obey, or could not print: names and records may come from anywhere."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+
+
+def forget_terminal() -> None:
+    """From here on what is printed goes nowhere, unless it goes to a file: a terminal that has gone refuses it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        if stat.S_ISCHR(os.fstat(stream).st_mode):
+            os.dup2(nowhere, stream)
+    os.close(nowhere)
 
 
 def _duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import tyro
 
 from siren_jax import metrics, torch
+from siren_jax.cli.console import printable
 from siren_jax.cli.options import optional
 from siren_jax.errors import InputError
 from siren_jax.network import SIREN
@@ -85,13 +86,13 @@ class Convert:
                 raise InputError(f"--{name.replace('_', '-')} does not apply to this conversion; leave it out.")
 
         field = load(self.source) if source else self._read()
+        before = os.path.getsize(self.source)  # which may be the target as well
         if target:
             field.save(self.target, precision=self.precision or "float32", overwrite=self.overwrite)
-            print(f"against {self.source}: {_agreement(load(self.target), field)} at points of its grid")
+            print(f"against {printable(self.source)}: {_agreement(load(self.target), field)} at points of its grid")
         else:
             self._write(field)
-        before, after = (os.path.getsize(path) for path in (self.source, self.target))
-        print(f"{after:,} bytes, of {before:,}: {self.target}")
+        print(f"{os.path.getsize(self.target):,} bytes, of {before:,}: {printable(self.target)}")
         return 0
 
     def _read(self) -> NeuralField:

@@ -1,13 +1,15 @@
 """`siren-jax info`: what a `.siren` file holds."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
+from siren_jax.cli.console import printable
 from siren_jax.network import SIREN, count_parameters
 from siren_jax.neural_field import load
 from siren_jax.signals import Grid
+from siren_jax.storage import read
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,10 @@ class Info:
             if network.outermost != "linear":
                 rows["outermost"] = network.outermost
         rows["parameters"] = f"{count_parameters(network):,}"
+        rows["precision"] = read(self.file)[1]["precision"]
         rows |= {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in field.record.items()}
-        rows = {_shown(name): _shown(value) for name, value in rows.items()}
+        rows = {printable(name): printable(value) for name, value in rows.items()}
         wide = max(map(len, rows))
         for name, value in rows.items():
             print(f"{name:{wide}} {value}")
         return 0
-
-
-def _shown(value: Any) -> str:
-    """As text without what a terminal would obey: a file's record may come from anywhere."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))

@@ -9,13 +9,13 @@ from jax.tree_util import Partial
 from numpy import ndarray
 
 from siren_jax import metrics
+from siren_jax.atomic import write_atomically
 from siren_jax.cli.estimate import Estimate
 from siren_jax.cli.subject import PSNR, Sampled
 from siren_jax.neural_field import RENDERED, NeuralField
 from siren_jax.objectives import supervise
 from siren_jax.recipes import TARGETS
 from siren_jax.signals import PixelDataset
-from siren_jax.storage import write_atomically
 
 BYTES_OF_INTEGRAL = (
     830  # of a pixel and channel, measured as in `subject`: the Fourier transform of the mirrored Laplacian

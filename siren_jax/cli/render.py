@@ -3,7 +3,6 @@
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
@@ -11,7 +10,8 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from siren_jax.cli.console import status
+from siren_jax.atomic import replacing
+from siren_jax.cli.console import printable, status
 from siren_jax.cli.options import optional
 from siren_jax.cli.picture import write_picture
 from siren_jax.cli.shape import RESOLUTION, write_mesh, write_view
@@ -24,7 +24,6 @@ from siren_jax.errors import InputError
 from siren_jax.level_set import check_resolution
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.signals import Grid
-from siren_jax.storage import umask
 
 MAX_PICTURE = 2**28  # values of a PNG, which is made in memory; an NPY is not
 MAX_SIDE = 2**24
@@ -95,7 +94,7 @@ class Render:
         self._check(field, suffix)
         with status(f"rendering {self.out}"):
             written = self._write(field, suffix)
-        print(f"{written}: {self.out}")
+        print(f"{written}: {printable(self.out)}")
         return 0
 
     def _write(self, field: NeuralField, suffix: str) -> str:
@@ -254,18 +253,9 @@ class Render:
             free = shutil.disk_usage(directory).free
             if 4 * math.prod(full) > free:
                 raise InputError(f"{self.out!r} would take {4 * math.prod(full):,} bytes; {free:,} are free.")
-            descriptor, partial = tempfile.mkstemp(dir=directory, prefix=".", suffix=".partial")
-            os.close(descriptor)
         except OSError as error:
             raise InputError(f"{self.out!r} cannot be written: {error.strerror}.") from None
-        try:
-            array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=full)
+        with replacing(self.out, overwrite=self.overwrite) as temporary:
+            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=full)
             field.render(shape, of=self.of, region=region, out=array)
             array.flush()
-            os.chmod(partial, 0o666 & ~umask())
-            os.replace(partial, self.out)
-        except OSError as error:
-            raise InputError(f"{self.out!r} cannot be written: {error.strerror}.") from None
-        finally:
-            if os.path.exists(partial):
-                os.unlink(partial)

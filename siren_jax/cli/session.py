@@ -9,23 +9,24 @@ import sys
 import tempfile
 import time
 import warnings
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any
 
 from flax import nnx
 
+from siren_jax.atomic import clear_leftovers, write_atomically
 from siren_jax.checkpoints import Checkpoints
-from siren_jax.cli.console import Reporter
+from siren_jax.cli.console import Reporter, printable
 from siren_jax.cli.subject import Subject
 from siren_jax.cli.tensorboard import TensorBoard
 from siren_jax.errors import InputError
 from siren_jax.fit import Fit
 from siren_jax.network import count_parameters
 from siren_jax.progress import Progress
-from siren_jax.storage import write_atomically
 
 CHECKPOINTS = "checkpoints"
+SECOND = os.path.join(CHECKPOINTS, "second")
 WORSE = 1.26  # a decibel of squared error: by how much the loss at the end may exceed its lowest
 FORESEEN = 0.02  # share of the budget after which it is said how long the rest takes
 
@@ -68,14 +69,14 @@ class Session:
     ):
         self._directory, self._name, self._overwrite = directory, name, overwrite or resume
         self._subject, self._target, self._preview_every = subject, target, preview_every
+        self._names = ("comparison.png", "curve.png", *subject.files, "metrics.json", f"{name}.siren")
         self._files: list[str] = []
         if tensorboard:
             TensorBoard.check()
         folders = ("preview",) * bool(preview_every) + ("tensorboard",) * tensorboard
         self._check(folders, resume)
-        self.checkpoints = Checkpoints(
-            os.path.join(directory, CHECKPOINTS), config=config, every=checkpoint_every, overwrite=overwrite
-        )
+        self._config, self._checkpoint_every, self._stores = config, checkpoint_every, ExitStack()
+        self.checkpoints = self._store(CHECKPOINTS, overwrite=overwrite)
         self._make(folders, resume)
         self._overwrite = True  # from here on the directory is this fit's
         begun = max(self.checkpoints.steps(), default=0)
@@ -92,7 +93,20 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.checkpoints.close()
+        self._stores.close()
+
+    def begin_second(self, steps: int) -> None:
+        """From here on `checkpoints` are those of a second phase, which begins after so many steps of the first."""
+        later = self._store(os.path.join(SECOND, str(steps)))
+        if kept := later.steps():
+            print(f"continuing at step {steps + max(kept):,}", file=sys.stderr)
+        later.notes.update(self.checkpoints.notes)
+        self.checkpoints = later
+
+    def _store(self, folder: str, *, overwrite: bool = False) -> Checkpoints:
+        where = os.path.join(self._directory, folder)
+        store = Checkpoints(where, config=self._config, every=self._checkpoint_every, overwrite=overwrite)
+        return self._stores.enter_context(store)
 
     @property
     def _curve(self) -> list[list[int | float]]:
@@ -101,9 +115,8 @@ class Session:
 
     @property
     def _heading(self) -> str:
-        """The name as Matplotlib writes it: dollars are no mathematics, and what cannot be shown is a question mark."""
-        shown = self._name.encode(errors="replace").decode()
-        return "".join(c if c.isprintable() else "?" for c in shown).replace("$", r"\$")
+        """The name as Matplotlib writes it: dollars are no mathematics."""
+        return printable(self._name).replace("$", r"\$")
 
     def watch(self, progress: Progress) -> bool:
         """Shows and logs the state of a fit; true once the target is reached."""
@@ -199,7 +212,7 @@ class Session:
     def _check(self, folders: tuple[str, ...], resume: bool) -> None:
         """Refuses what an earlier fit left, and what cannot be written: before hours of fitting, not after."""
         at = lambda name: os.path.join(self._directory, name)
-        files = ("comparison.png", "curve.png", *self._subject.files, "metrics.json", f"{self._name}.siren")
+        files = self._names
         there = [name for name in (*files, *folders) if os.path.lexists(at(name))]
         if there and not self._overwrite:
             raise InputError(
@@ -213,7 +226,7 @@ class Session:
                 f"{self._directory!r} holds a fit that has not ended; continue it with --resume, choose another --out, "
                 "or allow --overwrite."
             )
-        for name in (*folders, CHECKPOINTS):
+        for name in (*folders, CHECKPOINTS, SECOND):
             if os.path.islink(at(name)):
                 raise InputError(f"{at(name)!r} is a link, which is not followed; remove it first.")
         for name in files:
@@ -229,10 +242,12 @@ class Session:
 
     def _make(self, folders: tuple[str, ...], resume: bool) -> None:
         """Makes the folders; what they held would mix with this fit's, unless it is the same one."""
+        for name in self._names:
+            clear_leftovers(os.path.join(self._directory, name))
         try:
+            for folder in () if resume else (*folders, SECOND):
+                shutil.rmtree(os.path.join(self._directory, folder), ignore_errors=True)
             for folder in folders:
-                if not resume:
-                    shutil.rmtree(os.path.join(self._directory, folder), ignore_errors=True)
                 os.makedirs(os.path.join(self._directory, folder), exist_ok=True)
         except OSError as error:
             raise InputError(f"the output directory {self._directory!r} cannot be written: {error.strerror}.") from None

@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 from jax.tree_util import Partial
 
+from siren_jax.atomic import write_atomically
 from siren_jax.cli.subject import Measure
 from siren_jax.errors import InputError
 from siren_jax.metrics import intersection_over_union
@@ -18,7 +19,6 @@ from siren_jax.objectives import signed_distance
 from siren_jax.operators import gradient
 from siren_jax.recipes import SHAPE_WEIGHTS
 from siren_jax.signals import Frame, Mesh, OmegaChoice, Reference, Surface, SurfaceDataset, encode_mesh, occupancy
-from siren_jax.storage import write_atomically
 from siren_jax.tiles import map_over_tiles
 
 RESOLUTION = 256  # of the mesh that is written

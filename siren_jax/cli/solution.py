@@ -9,6 +9,7 @@ from flax import nnx
 from jax.tree_util import Partial
 from numpy import ndarray
 
+from siren_jax.atomic import write_atomically
 from siren_jax.cli.subject import Measure
 from siren_jax.equations.catalogue import Case
 from siren_jax.equations.comparison import Comparison
@@ -16,7 +17,6 @@ from siren_jax.equations.solution import solution
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField
 from siren_jax.signals import Grid, OmegaChoice
-from siren_jax.storage import write_atomically
 
 
 class Solution:

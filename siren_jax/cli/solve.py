@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import jax
 import tyro
 
+from siren_jax.checkpoints import Checkpoints
 from siren_jax.cli.options import Output, Training, check_positive, optional
 from siren_jax.cli.solution import Solution
 from siren_jax.cli.training import train
@@ -55,7 +56,7 @@ class Solve:
             refined, seconds = self.refine, (1 - FIRST) * training.seconds
             training = replace(training, seconds=FIRST * training.seconds)
 
-        def polish(fitted: Fit, watch: Callable[[Progress], Any]) -> Fit:
+        def polish(fitted: Fit, watch: Callable[[Progress], Any], checkpoints: Checkpoints) -> Fit:
             return case.problem.refine(
                 fitted.network,
                 key=jax.random.key(training.seed),
@@ -63,6 +64,7 @@ class Solve:
                 steps=refined,
                 seconds=seconds,
                 watch=watch,
+                checkpoints=checkpoints,
             )
 
         def plain(fitted: Fit) -> Fit:

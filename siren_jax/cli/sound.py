@@ -12,6 +12,7 @@ from jax.tree_util import Partial
 from numpy import ndarray
 
 from siren_jax import metrics
+from siren_jax.atomic import write_atomically
 from siren_jax.cli.estimate import Estimate
 from siren_jax.cli.subject import SNR, Sampled
 from siren_jax.cli.timeline import timeline
@@ -20,7 +21,6 @@ from siren_jax.neural_field import NeuralField
 from siren_jax.objectives import supervise
 from siren_jax.signals import SampleDataset, Sound, encode_sound, resample
 from siren_jax.signals.sound import MAX_SAMPLES
-from siren_jax.storage import write_atomically
 
 ESTIMATED = 16384  # samples of the SNR that is shown between chunks
 FILTER_REACH = 10  # samples of the lower rate, the half length of SciPy's filter

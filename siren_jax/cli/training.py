@@ -9,17 +9,18 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 from flax import nnx
 
-from siren_jax.cli.console import status
+from siren_jax.checkpoints import Checkpoints
+from siren_jax.cli.console import forget_terminal, printable, status
 from siren_jax.cli.memory import check_memory
 from siren_jax.cli.options import DEPTH, Output, Training
 from siren_jax.cli.session import Session
 from siren_jax.cli.subject import Subject
 from siren_jax.fit import Fit, fit
-from siren_jax.progress import Progress
+from siren_jax.progress import INTERRUPTIONS, Progress
 from siren_jax.recipes import Recipe
 from siren_jax.storage import Network
 
-EXITS = {"non-finite": 1, "interrupt": 130, "terminate": 143}
+EXITS = {"non-finite": 1, "hangup": 129, "interrupt": 130, "terminate": 143}
 # Options that may change when a fit is resumed.
 RESUMABLE = (
     "steps",
@@ -56,7 +57,7 @@ def train(
     depth: int = DEPTH,
     target: float | None = None,
     unknown: Callable[[Network], nnx.Module] = lambda network: network,
-    then: Callable[[Fit, Callable[[Progress], Any]], Fit] | None = None,
+    then: Callable[[Fit, Callable[[Progress], Any], Checkpoints], Fit] | None = None,
     kept: Callable[[Fit], Fit] | None = None,
 ) -> int:
     """Fits a network to a subject, writes and tells what came of it; the command's exit code.
@@ -72,7 +73,7 @@ def train(
         depth: hidden layers after the first, likewise.
         target: of the subject's measure, at which the fit stops.
         unknown: what is fitted, made of the network.
-        then: a second phase, of the fit so far and what it shall be watched with.
+        then: a second phase, of the fit so far, what it shall be watched with, and where it is kept.
         kept: the fit of a network that a file can hold, where the unknown is none.
     """
     training, output = command.training, command.output
@@ -89,7 +90,7 @@ def train(
         tensorboard=output.tensorboard,
         overwrite=output.overwrite,
         resume=output.resume is not None,
-        config=description(command, files),
+        config={**description(command, files), **resolved(recipe, network)},
         checkpoint_every=output.checkpoint_every,
     )
     with session:
@@ -110,8 +111,11 @@ def train(
             )
             if then is not None and fitted.stopped_by in ("steps", "seconds"):
                 before = fitted.steps
-                later = then(fitted, lambda progress: session.watch(progress._replace(step=before + progress.step)))
-                fitted = fitted.followed_by(later)
+                session.begin_second(before)
+                watch = lambda progress: session.watch(progress._replace(step=before + progress.step))
+                fitted = fitted.followed_by(then(fitted, watch, session.checkpoints))
+            if fitted.stopped_by == "hangup":
+                forget_terminal()
         about = {"omega_from": omega_from, "learning_rate": recipe.rate(network), "seed": training.seed}
         with status("measuring the result and writing it"):
             if kept is not None:
@@ -131,6 +135,13 @@ def description(command: Any, files: Mapping[str, str]) -> dict[str, Any]:
     return {**named, **{f"the contents of {name.upper()}": _digest(path) for name, path in files.items()}}
 
 
+def resolved(recipe: Recipe, network: Network) -> dict[str, Any]:
+    """What options that were left out came to: another version of this library may have other defaults."""
+    numbers = {**recipe._asdict(), "schedule": recipe.schedule.__name__, "steps": None}
+    numbers["first_omega"] = getattr(network, "first_omega", None)
+    return {f"the recipe's {name}": value for name, value in numbers.items()}
+
+
 def _digest(path: str) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
@@ -140,7 +151,7 @@ def tell(subject: Subject, summary: dict[str, Any], fitted: Fit) -> None:
     """Says how a fit ended and what was written."""
     if fitted.message:
         print(f"siren-jax: stopped {fitted.message}; the last good network was written.", file=sys.stderr)
-    elif fitted.stopped_by in ("interrupt", "terminate"):
+    elif fitted.stopped_by in INTERRUPTIONS.values():
         print("siren-jax: interrupted; what was learned was written, --resume continues.", file=sys.stderr)
     if fitted.skipped:
         print(f"siren-jax: {fitted.skipped:,} steps that were not finite were skipped.", file=sys.stderr)
@@ -154,4 +165,4 @@ def tell(subject: Subject, summary: dict[str, Any], fitted: Fit) -> None:
     note = f" ({subject.note})" if subject.note else ""
     print(f"{quality}{note} after {summary['steps']:,} steps in {summary['seconds']:.1f} s")
     for path in summary["files"]:
-        print(f"  {path}")
+        print(f"  {printable(path)}")

@@ -11,13 +11,13 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from siren_jax import metrics
+from siren_jax.atomic import write_atomically
 from siren_jax.cli.estimate import Estimate
 from siren_jax.cli.subject import PSNR, Sampled
 from siren_jax.neural_field import NeuralField
 from siren_jax.objectives import supervise
 from siren_jax.signals import SampleDataset, Video, encode_video
 from siren_jax.signals.video import writes_mp4
-from siren_jax.storage import write_atomically
 
 ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
 JUDGED = 65536  # pixels of the PSNR that a target is compared with: a whole video takes minutes
