@@ -232,12 +232,9 @@ def test_the_objective_is_traced_and_compiled_equally_often_for_any_number_of_st
         fit(line(), objective, fixed, key=KEY, steps=steps, optimizer=SGD)
         return len(traces), len(compilations)
 
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        counts(1)  # the small programs around the step are compiled in the first fit of a process
-        few, many = counts(1), counts(50)
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
+    jax.monitoring.register_event_duration_secs_listener(listen)  # stays: JAX 0.8 cannot take back a single one
+    counts(1)  # the small programs around the step are compiled in the first fit of a process
+    few, many = counts(1), counts(50)
     assert few == many
     assert few[1] == 1
 

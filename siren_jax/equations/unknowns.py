@@ -60,8 +60,9 @@ class WithCoefficients(_Unknown):
         return self.network(x)
 
     def __getitem__(self, name: str) -> Float[Array, ""]:
-        if name not in self.coefficients:
-            raise InputError(f"there is no coefficient {name!r}, but {', '.join(self.coefficients) or 'none at all'}.")
+        names = [str(known) for known in self.coefficients]
+        if name not in names:
+            raise InputError(f"there is no coefficient {name!r}, but {', '.join(names) or 'none at all'}.")
         return self.coefficients[name][...]
 
 

@@ -65,19 +65,15 @@ def agreeing_signs(
 
     Where that cannot be for all edges, those of the tree of least cost have it.
     """
-    import scipy.sparse
     import scipy.sparse.csgraph as graphs
 
-    size = (count, count)
-    tree = graphs.minimum_spanning_tree(scipy.sparse.coo_array((cost + 1e-9, (start, stop)), shape=size).tocsr())
+    tree = graphs.minimum_spanning_tree(_graph(cost + 1e-9, start, stop, count))
     _, part = graphs.connected_components(tree, directed=False)
     roots = np.unique(part, return_index=True)[1]
     # One more node joins the roots, so that a single walk from it meets all; zero would be no edge.
     start_, stop_ = tree.tocoo().coords
-    joined = scipy.sparse.coo_array(
-        (np.ones(len(start_) + len(roots)), (np.append(start_, np.full(len(roots), count)), np.append(stop_, roots))),
-        shape=(count + 1, count + 1),
-    ).tocsr()
+    ends = np.append(start_, np.full(len(roots), count)), np.append(stop_, roots)
+    joined = _graph(np.ones(len(start_) + len(roots)), *ends, count + 1)
     _, before = graphs.breadth_first_order(joined, count, directed=False)
     before = before.astype(np.int64)
     before[count] = count
@@ -93,3 +89,11 @@ def agreeing_signs(
     while np.any(before != count):  # each round doubles how far up the tree a sign has been multiplied
         sign, before = sign * sign[before], before[before]
     return sign[:count], part
+
+
+def _graph(weight: Float[ndarray, "e"], start: Int[ndarray, "e"], stop: Int[ndarray, "e"], count: int):
+    """Edges as a sparse matrix; SciPy 1.15 has no trees of those with indices of 64 bits."""
+    import scipy.sparse
+
+    ends = start.astype(np.int32), stop.astype(np.int32)
+    return scipy.sparse.coo_array((weight, ends), shape=(count, count)).tocsr()

@@ -104,7 +104,6 @@ def _read_xyz(path: str) -> Geometry | None:
 def _read_with_trimesh(path: str, file: IO[bytes], suffix: str) -> Geometry | None:
     try:
         from trimesh.exchange import obj, ply, stl
-        from trimesh.geometry import triangulate_quads
     except ImportError:
         name = os.path.basename(path)
         raise InputError(f"{name!r} needs the extra: pip install 'siren-jax[shape]'. XYZ does not.") from None
@@ -117,14 +116,21 @@ def _read_with_trimesh(path: str, file: IO[bytes], suffix: str) -> Geometry | No
             loaded = obj.load_obj(file, skip_materials=True, maintain_order=True)
         else:
             loaded = stl.load_stl(file)
-    except Exception as error:  # whatever the parsers trip over
+        geometry = _joined(list(loaded["geometry"].values()) if "geometry" in loaded else [loaded])
+    except Exception as error:  # whatever the parsers trip over, or return
         if isinstance(error, MemoryError):
             raise
         mixed = "; or it is binary and mixes triangles and larger polygons: triangulate it" * (suffix == ".ply")
         raise InputError(f"{path!r} is damaged, cut short or no {suffix[1:].upper()} file{mixed}.") from None
     if suffix == ".ply":
         _check_ply(path, loaded)
-    parts = list(loaded["geometry"].values()) if "geometry" in loaded else [loaded]
+    return geometry
+
+
+def _joined(parts: list[dict[str, Any]]) -> Geometry | None:
+    """Parts of a file as one; None if there are no vertices."""
+    from trimesh.geometry import triangulate_quads
+
     parts = [part for part in parts if part.get("vertices") is not None]
     if not parts:
         return None
