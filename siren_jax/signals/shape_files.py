@@ -140,11 +140,11 @@ def _joined(parts: list[dict[str, Any]]) -> Geometry | None:
         for part, offset in zip(parts, offsets, strict=False)
         if part.get("faces") is not None
     ]
-    normals = [part.get("vertex_normals") for part in parts]
+    normals = [part["vertex_normals"] for part in parts if part.get("vertex_normals") is not None]
     return Geometry(
         np.concatenate([np.asarray(part["vertices"], np.float64) for part in parts]),
         np.concatenate(faces) if faces else None,
-        None if any(normal is None for normal in normals) else np.concatenate(normals).astype(np.float64),
+        np.concatenate(normals).astype(np.float64) if len(normals) == len(parts) else None,
     )
 
 
