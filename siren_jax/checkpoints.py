@@ -4,6 +4,7 @@
 of its own and gives a checkpoint its name once it is complete, so a process may be killed at any moment.
 """
 
+import glob
 import json
 import os
 import shutil
@@ -11,32 +12,31 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from filelock import FileLock, Timeout
 from numpy import ndarray
 
 from siren_jax.atomic import write_atomically
 from siren_jax.errors import InputError
-from siren_jax.progress import Log
 
 BEGUN = "fit.json"
+FILE = "arrays.safetensors"
+UNFINISHED = ".orbax-checkpoint-tmp"
 DECIDING = ("siren-jax", "jax", "jaxlib", "flax", "optax")  # packages whose version decides the last bits
 SHARE = 0.01  # of the time of a fit that goes into holding it up for checkpoints, at most
-SPARE = 2**20  # bytes of a disk that a checkpoint leaves free at least, and needs for its own bookkeeping
 
 
 class Checkpoint(NamedTuple):
     """What a step begins with."""
 
     step: int
-    arrays: dict[str, Any]
-    """NumPy arrays, or lists of them, by name."""
+    arrays: dict[str, ndarray]
+    """By name."""
     notes: dict[str, Any]
     """JSON values."""
 
@@ -91,14 +91,11 @@ class Checkpoints:
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint that can be read, if there is one; those that cannot are renamed."""
-        import orbax.checkpoint as ocp
-
         steps = sorted(self.steps())
         while steps:
             step = steps.pop()
-            parts = {"arrays": ocp.args.StandardRestore(), "notes": ocp.args.JsonRestore()}
             try:
-                kept = self._opened().restore(step, args=ocp.args.Composite(**parts))
+                found: Any = self._opened().restore(step, args=_orbax().Restore())
             except Exception as error:  # whatever a damaged file makes a reader say
                 instead = f"that of step {steps[-1]:,} is taken" if steps else "the fit begins anew"
                 _warn(f"the checkpoint of step {step:,} cannot be read, and {instead}", error)
@@ -106,12 +103,12 @@ class Checkpoints:
                 path = os.path.join(self.directory, str(step))
                 shutil.rmtree(f"{path}.unreadable", ignore_errors=True)
                 os.rename(path, f"{path}.unreadable")  # it would be the newest, and bar those that are older
-                continue
-            self.notes = dict(kept["notes"])
-            return Checkpoint(step, kept["arrays"], self.notes)
+            else:
+                arrays, self.notes = found
+                return Checkpoint(step, arrays, self.notes)
         return None
 
-    def offer(self, step: int, make: Callable[[], dict[str, Any]]) -> None:
+    def offer(self, step: int, make: Callable[[], dict[str, ndarray]]) -> None:
         """Keeps the arrays that `make` copies if it is time for it; returns before they are written.
 
         What cannot be written is told once, and tried again the next time.
@@ -121,7 +118,7 @@ class Checkpoints:
         held = self._save(step, make(), wait=False)
         self._next = time.monotonic() + max(self.every, held / SHARE)
 
-    def save(self, step: int, arrays: dict[str, Any]) -> None:
+    def save(self, step: int, arrays: dict[str, ndarray]) -> None:
         """Keeps arrays, and returns once they are written."""
         self._save(step, arrays, wait=True)
 
@@ -138,36 +135,28 @@ class Checkpoints:
         except Exception as error:  # of the last write, in the background
             self._told_once("the last checkpoint could not be written", error)
 
-    def _save(self, step: int, arrays: dict[str, Any], *, wait: bool) -> float:
+    def _save(self, step: int, arrays: dict[str, ndarray], *, wait: bool) -> float:
         """Seconds for which a fit was held up, without those of opening."""
-        import orbax.checkpoint as ocp
-
-        notes = json.loads(json.dumps(self.notes))
-        parts = {"arrays": ocp.args.StandardSave(arrays), "notes": ocp.args.JsonSave(notes)}
+        parts = _orbax().Save(arrays, json.dumps(self.notes))
         for attempt in range(2 if wait else 1):  # the first may tell of an earlier write that failed
             try:
                 if not os.path.exists(os.path.join(self.directory, BEGUN)):
                     self._shut()
                     self._claim(ours=True)  # somebody has removed it, and Orbax may have made it anew
-                self._check_space(arrays)
                 manager = self._opened()
                 began = time.monotonic()
-                if step not in manager.all_steps() and not manager.save(step, args=ocp.args.Composite(**parts)):
+                if step not in manager.all_steps() and not manager.save(step, args=parts):
                     raise OSError("there is one of a later step")
                 if wait:
                     manager.wait_until_finished()
                 return time.monotonic() - began
             except Exception as error:  # a full disk, a directory that is gone: the fit goes on
                 self._manager = None
+                for entry in glob.glob(os.path.join(glob.escape(self.directory), f"*{UNFINISHED}")):
+                    shutil.rmtree(entry, ignore_errors=True)  # results may need the room
                 if attempt == wait:
                     self._told_once("a checkpoint could not be written, and the fit goes on without", error)
         return 0.0
-
-    def _check_space(self, arrays: dict[str, Any]) -> None:
-        """Raises an OSError where the disk is too full: what Orbax cannot write, its threads tell in tracebacks."""
-        needed = SPARE + sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))
-        if (free := shutil.disk_usage(self.directory).free) < needed:
-            raise OSError(f"it takes {needed:,} bytes of the disk, of which {free:,} are free")
 
     def _told_once(self, what: str, error: Exception) -> None:
         if not self._warned:
@@ -175,9 +164,9 @@ class Checkpoints:
         self._warned = True
 
     def _opened(self):
-        import orbax.checkpoint as ocp
-
         if self._manager is None:
+            import orbax.checkpoint as ocp
+
             options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, cleanup_tmp_directories=True)
             self._manager = ocp.CheckpointManager(self.directory, options=options)
         return self._manager
@@ -242,46 +231,51 @@ class Checkpoints:
                 )
         now = _versions()
         if changed := [f"{name} {versions.get(name)}" for name in DECIDING if versions.get(name) != now.get(name)]:
-            _warn(
-                "the last bits may differ from those of an uninterrupted fit", f"it was begun with {', '.join(changed)}"
-            )
+            _warn("the last bits may differ from those of one process", f"it was begun with {', '.join(changed)}")
 
 
-def arrays_of(state: Any, log: Log, origin: ndarray) -> dict[str, Any]:
-    """Copies of all that a later process needs to go on.
+@cache
+def _orbax() -> SimpleNamespace:
+    """What Orbax is asked to keep and to bring back: arrays and notes in one safetensors file.
 
-    Args:
-        state: arrays of the method.
-        log: of the steps.
-        origin: what has to be the same when it goes on.
+    Orbax's own handlers of arrays write what cannot be read again where a path has brackets, refuse arrays of no size,
+    and tell of a full disk in tracebacks.
     """
-    rows, ends = log.arrays()
-    leaves = [np.array(leaf) for leaf in jax.tree.leaves(state)]  # the state's own may be donated to the next step
-    return {"state": leaves, "rows": rows, "ends": ends, "origin": origin}
+    import orbax.checkpoint as ocp
+    from orbax.checkpoint.future import CommitFutureAwaitingContractedSignals, Future
+    from safetensors import safe_open
+    from safetensors.numpy import save
 
+    class OneFile(ocp.AsyncCheckpointHandler):
+        async def async_save(self, directory, args) -> list[Future] | None:
+            return [CommitFutureAwaitingContractedSignals(self._write(directory, args), name="checkpoint")]
 
-def restored(kept: Checkpoint, state: Any, log: Log, origin: ndarray, otherwise: str) -> Any:
-    """The state of a checkpoint, in place of the initial one; the log gets its rows.
+        async def _write(self, directory, args):
+            with open(directory / FILE, "wb") as file:
+                file.write(save(args.arrays, metadata={"notes": args.notes}))
+                file.flush()
+                os.fsync(file.fileno())
 
-    Raises:
-        InputError: its arrays have other shapes, or its origin is another one, which `otherwise` tells.
-    """
-    found, wanted = kept.arrays["state"], jax.tree_util.tree_leaves_with_path(state)
-    other = [] if len(found) == len(wanted) else [f"it has {len(found)} arrays, not {len(wanted)}"]
-    other += [
-        f"{jax.tree_util.keystr(path)} is {array.dtype}{array.shape}, not {leaf.dtype}{leaf.shape}"
-        for array, (path, leaf) in zip(found, wanted, strict=False)
-        if (array.shape, array.dtype) != (leaf.shape, leaf.dtype)
-    ]
-    if kept.arrays["rows"].shape[1] != len(log.names):
-        other.append(f"it has {kept.arrays['rows'].shape[1] - 1} terms, not {len(log.names) - 1}")
-    if not np.array_equal(kept.arrays["origin"], origin):
-        other.append(otherwise)
-    if other:
-        raise InputError(f"the checkpoint of step {kept.step} is of another fit: {other[0]}. Give it what it had then.")
-    log.restore(np.asarray(kept.arrays["rows"]), np.asarray(kept.arrays["ends"]))
-    leaves = [jnp.array(array) for array in found]
-    return jax.tree.unflatten(jax.tree.structure(state), leaves)
+        def save(self, directory, args):
+            raise NotImplementedError  # Orbax wants it, and calls `async_save`
+
+        def restore(self, directory, args):
+            with safe_open(directory / FILE, framework="numpy") as file:
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return arrays, json.loads(file.metadata()["notes"])
+
+    @ocp.args.register_with_handler(OneFile, for_save=True)
+    @dataclass
+    class Save(ocp.args.CheckpointArgs):
+        arrays: dict[str, ndarray]
+        notes: str
+
+    @ocp.args.register_with_handler(OneFile, for_restore=True)
+    @dataclass
+    class Restore(ocp.args.CheckpointArgs):
+        pass
+
+    return SimpleNamespace(Save=Save, Restore=Restore)
 
 
 def _versions() -> dict[str, str]:

@@ -20,9 +20,10 @@ from jax.tree_util import Partial
 from numpy import ndarray
 
 from siren_jax._types import Batch, Objective
-from siren_jax.checkpoints import Checkpoints, arrays_of, restored
+from siren_jax.checkpoints import Checkpoints
 from siren_jax.progress import Budget, Log, Progress, interrupts
 from siren_jax.recipes import TUNED, Schedule, cosine_decay
+from siren_jax.resume import arrays_of, restored
 from siren_jax.step import Given, Span, Steps, Term, batch_of, initial_state
 from siren_jax.tiles import points_per_tile
 

@@ -17,10 +17,11 @@ from flax import nnx
 from jax import Array
 
 from siren_jax._types import Batch, Objective
-from siren_jax.checkpoints import Checkpoints, arrays_of, restored
+from siren_jax.checkpoints import Checkpoints
 from siren_jax.fit import Fit, blame, last_weights
 from siren_jax.progress import Budget, Log, Progress, interrupts
 from siren_jax.recipes import Schedule
+from siren_jax.resume import arrays_of, restored
 from siren_jax.tiles import points_per_tile, sum_over_tiles
 
 PATIENCE = 10  # steps without a lower loss, after which there is none

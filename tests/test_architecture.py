@@ -29,8 +29,8 @@ ALLOWED = {
     "step": ("_types tiles", f"{ARRAYS} flax optax"),
     "progress": ("errors", "flax numpy"),
     "recipes": ("", "jax optax"),
-    "fit": ("_types checkpoints progress recipes step tiles", f"{ARRAYS} flax optax"),
-    "refine": ("_types checkpoints fit progress recipes tiles", f"{ARRAYS} flax optax"),
+    "fit": ("_types checkpoints progress recipes resume step tiles", f"{ARRAYS} flax optax"),
+    "refine": ("_types checkpoints fit progress recipes resume tiles", f"{ARRAYS} flax optax"),
     "equations": (
         "equations.conditions equations.distillation equations.domains equations.problem equations.regions "
         "equations.solution equations.terms equations.unknowns",
@@ -100,7 +100,8 @@ ALLOWED = {
     "references.kovasznay": ("", "jaxtyping numpy"),
     "references.wave": ("", "jaxtyping numpy scipy"),
     "atomic": ("errors", ""),
-    "checkpoints": ("atomic errors progress", "filelock jax numpy orbax"),
+    "checkpoints": ("atomic errors", "filelock numpy orbax safetensors"),
+    "resume": ("checkpoints errors progress", ARRAYS),
     "storage": ("atomic errors network", f"{ARRAYS} flax safetensors"),
     "torch": ("atomic errors network storage", f"{ARRAYS} flax safetensors torch"),
     "neural_field": (

@@ -10,8 +10,9 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from siren_jax import SIREN, load
+from siren_jax import SIREN, load, progress
 from siren_jax.cli import main
+from siren_jax.cli.session import Session
 from siren_jax.equations import Interval, distil, solution
 
 QUICK = ["--width", "8", "--depth", "0", "--steps", "5"]
@@ -47,6 +48,22 @@ def test_a_solution_is_near_the_reference_and_everything_is_written(poisson):
     assert 100 * np.linalg.norm(found[..., 0] - exact) / np.linalg.norm(exact) == pytest.approx(
         summary["error"], rel=1e-3
     )
+
+
+def test_both_phases_are_continued_where_they_were_interrupted(poisson, tmp_path, monkeypatch, capsys):
+    watch, out = Session.watch, str(tmp_path / "out")
+    arguments = ["solve", "poisson", "--width", "24", "--depth", "1", "--steps", "300", "--refine", "60"]
+    for where, last in (("--out", 100), ("--resume", 330)):  # of Adam's 300 steps, of L-BFGS's 60 after them
+        monkeypatch.setattr(Session, "watch", lambda self, p, last=last: watch(self, p) or p.step >= last)
+        monkeypatch.setattr(progress.Budget, "longest", 20)
+        assert main([*arguments, where, out]) == 0
+    monkeypatch.setattr(Session, "watch", watch)
+    assert main([*arguments, "--resume", out]) == 0
+    found = [int(step) for step in re.findall(r"continuing at step (\d+)", capsys.readouterr().err)]
+    assert 100 <= found[0] < 300 == found[1]
+    assert 330 <= found[2] < 360
+    for name in ("poisson.siren", "solution.npy"):
+        assert (tmp_path / "out" / name).read_bytes() == (poisson / "out" / name).read_bytes()
 
 
 def test_a_solution_is_rendered_as_an_array_and_as_a_figure(poisson, monkeypatch, capsys):

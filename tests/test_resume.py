@@ -151,7 +151,24 @@ def test_a_fit_that_has_not_ended_is_not_lost_by_another(photo, tmp_path, capsys
     assert main(["fit", str(photo), *TINY, "--out", str(run), "--overwrite"]) == 0
 
 
-def test_results_outlive_their_directory(photo, tmp_path, monkeypatch):
+def test_a_hangup_of_the_terminal_keeps_what_was_learned(photo, uninterrupted, tmp_path):
+    ours, theirs = os.openpty()
+    claim = "import os, fcntl, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    command = [sys.executable, "-c", f"{claim} from siren_jax.cli import run; run()"]
+    words = ["fit", str(photo), *LONG, "--out", str(tmp_path / "run")]
+    process = subprocess.Popen([*command, *words], stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    while not steps_kept(tmp_path / "run"):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.close(ours)  # as when a connection is cut: SIGHUP, and every write to the terminal is an error
+    assert process.wait() == 129
+    assert len(results(tmp_path / "run")) == 2
+    assert main(["fit", str(photo), *LONG, "--resume", str(tmp_path / "run")]) == 0
+    assert results(tmp_path / "run") == uninterrupted
+
+
+def test_results_outlive_their_directory(photo, tmp_path, monkeypatch, capsys):
     watch = Session.watch
 
     def gone(self, progress):
@@ -159,15 +176,72 @@ def test_results_outlive_their_directory(photo, tmp_path, monkeypatch):
         return watch(self, progress)
 
     monkeypatch.setattr(Session, "watch", gone)
-    assert main(["fit", str(photo), *TINY, "--out", str(tmp_path / "run")]) == 0
+    assert main(["fit", str(photo), *TINY, "--preview-every", "1", "--out", str(tmp_path / "run")]) == 0
     assert len(results(tmp_path / "run")) == 2
+    assert "a preview could not be written" in capsys.readouterr().err
 
 
-def test_nothing_is_written_through_a_link(photo, tmp_path, capsys):
+def test_a_second_fit_in_the_same_directory_is_refused_and_disturbs_nothing(photo, tmp_path, monkeypatch, capsys):
+    arguments = ["fit", str(photo), *TINY, "--preview-every", "1"]
+    watch, codes = Session.watch, []
+
+    def meanwhile(self, progress):
+        answer = watch(self, progress)
+        if not codes:
+            before = sorted((tmp_path / "run").rglob("*"))
+            others = (["--out", str(tmp_path / "run")], ["--out", str(tmp_path / "run"), "--overwrite"])
+            for where in (*others, ["--resume", str(tmp_path / "run")]):
+                codes.append(main([*arguments, *where]))
+            assert sorted((tmp_path / "run").rglob("*")) == before
+        return answer
+
+    monkeypatch.setattr(Session, "watch", meanwhile)
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 0
+    assert codes == [2, 2, 2]
+    assert capsys.readouterr().err.count("another fit writes to") == 2
+    assert len(list((tmp_path / "run" / "preview").iterdir())) > 1
+
+
+@pytest.mark.parametrize("name", ["two words.png", "-dash.png", "日本 ω.png", "a\nb.png", "[x]*$_{y}.png"])
+def test_names_of_every_kind_are_fitted_and_resumed(name, photo, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(photo, tmp_path / name)
+    for where in ("--out=", "--resume="):
+        out = where + os.path.splitext(name)[0]
+        assert main(["fit", *TINY, "--preview-every", "30", out, "--", name]) == 0
+    assert sorted(os.listdir(tmp_path)) == sorted([name, name[:-4]])
+    assert f"{name[:-4]}.siren" in os.listdir(tmp_path / name[:-4])
+    assert "continuing at step 60" in capsys.readouterr().err
+
+
+def test_what_a_killed_process_left_half_written_is_removed(photo, tmp_path):
+    run = tmp_path / "run"
+    assert main(["fit", str(photo), *TINY, "--out", str(run)]) == 0
+    before = sorted(os.listdir(run))
+    (run / ".gradient.siren.0123abcd.partial").write_bytes(b"half")
+    assert main(["fit", str(photo), *TINY, "--resume", str(run)]) == 0
+    assert sorted(os.listdir(run)) == before
+
+
+@pytest.mark.parametrize("folder", ["preview", "checkpoints", "checkpoints/second"])
+def test_nothing_is_written_through_a_link(folder, photo, tmp_path, capsys):
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "preview").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "precious").write_text("kept")
+    (tmp_path / "run" / folder).parent.mkdir(parents=True)
+    (tmp_path / "run" / folder).symlink_to(tmp_path / "elsewhere")
     arguments = ["--preview-every", "10", "--out", str(tmp_path / "run"), "--overwrite"]
     assert main(["fit", str(photo), *TINY, *arguments]) == 2
     assert "is a link, which is not followed" in capsys.readouterr().err
-    assert not list((tmp_path / "elsewhere").iterdir())
+    assert os.listdir(tmp_path / "elsewhere") == ["precious"]
+
+
+def test_results_that_are_links_are_replaced_and_not_followed(photo, tmp_path):
+    run, precious = tmp_path / "run", tmp_path / "precious"
+    precious.write_text("kept")
+    run.mkdir()
+    names = ["gradient.siren", "reconstruction.png", "comparison.png", "curve.png", "metrics.json"]
+    for name in names:
+        (run / name).symlink_to(precious)
+    assert main(["fit", str(photo), *TINY, "--out", str(run), "--overwrite"]) == 0
+    assert precious.read_text() == "kept"
+    assert not any((run / name).is_symlink() for name in names)
