@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 from PIL import Image
 
-from siren_jax import SIREN, Frame, NeuralField, load, load_image, load_sound, load_surface
+from siren_jax import SIREN, Frame, NeuralField, load, load_image, load_sound, load_surface, torch
 from siren_jax.signals.placement import Placement
 
 
@@ -60,6 +60,13 @@ def _networks() -> Iterator[bytes]:
         for precision in ("float32", "float16", "bfloat16", "int8"):
             field.save(path, precision=precision, overwrite=True)
             yield path.read_bytes()
+
+
+def _state_dicts() -> Iterator[bytes]:
+    path = _folder() / "seed.safetensors"
+    for layout in ("paper", "pip", "tutorial"):
+        torch.save(SIREN(2, 3, width=2, depth=1, rngs=nnx.Rngs(0)), path, layout=layout, overwrite=True)
+        yield path.read_bytes()
 
 
 def _pictures() -> Iterator[bytes]:
@@ -110,6 +117,9 @@ def _arguments() -> Iterator[bytes]:
         b"render a.siren --region 0 1 2 3 --shape 4 5 --of laplacian --out b.npy",
         b"render a.siren --rate 8000 --between 1 2 --at 3 --scale 2",
         b"info a.siren",
+        b"convert a.safetensors b.siren --kind sound --rate 8000 --shape 9 --grid edges --extent 100",
+        b"convert a.siren b.safetensors --layout pip --omega 20 --first-omega 30 --overwrite",
+        b"convert a.siren b.siren --precision int8",
     )
 
 
@@ -141,6 +151,7 @@ def _without_fits() -> Iterator[None]:
 
 TARGETS = {
     "siren": Target(lambda data: load(_file(data, ".siren")), _networks),
+    "torch": Target(lambda data: torch.load(_file(data, ".safetensors")), _state_dicts),
     "image": Target(lambda data: load_image(_file(data, ".png")), _pictures),
     "sound": Target(_with_suffix(load_sound, (".wav", ".flac", ".ogg")), _sounds),
     "mesh": Target(

@@ -38,37 +38,17 @@ def test_seeds_are_sound(name):
             TARGETS[name].run(seed)
 
 
-@settings(max_examples=150)
-@given(damaged("siren"))
-def test_networks(data):
-    survives("siren", data)
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_is_damaged_is_read_or_refused(name):
+    @settings(max_examples=40 if name == "arguments" else 150)
+    @given(damaged(name))
+    def with_any(data):
+        survives(name, data)
 
-
-@settings(max_examples=150)
-@given(damaged("image"))
-def test_pictures(data):
-    survives("image", data)
-
-
-@settings(max_examples=150)
-@given(damaged("sound"))
-def test_sounds(data):
-    survives("sound", data)
-
-
-@settings(max_examples=100)
-@given(damaged("mesh"))
-def test_meshes(data):
-    survives("mesh", data)
-
-
-@settings(max_examples=40)
-@given(damaged("arguments"))
-def test_arguments(data):
-    survives("arguments", data)
+    with_any()
 
 
 @given(st.binary(max_size=200))
-def test_anything(data):
+def test_what_is_anything_is_read_or_refused(data):
     for name in set(TARGETS) - {"arguments"}:
         survives(name, data)
