@@ -168,6 +168,28 @@ def test_a_fit_is_the_plain_optax_loop(optimizer):
         assert np.allclose(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("tile", [1, 5, 31, 32])
+def test_in_float64_a_fit_is_the_plain_optax_loop_to_rounding(tile, float64):
+    network, reference = float64(siren()), optax.adam(1e-3)
+    graphdef, params = nnx.split(network)
+    state = reference.init(params)
+
+    @jax.jit
+    def step(params, state, k):
+        batch = sample(jax.random.fold_in(KEY, k), k)
+        loss = lambda params: jnp.mean(VALUE(nnx.merge(graphdef, params), batch)["value"])
+        updates, state = reference.update(jax.grad(loss)(params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    for k in range(20):
+        params, state = step(params, state, k)
+    settings = {"steps": 20, "optimizer": reference, "schedule": constant}  # the usual one is in float32
+    fitted = fit(network, VALUE, sample, key=KEY, tile=tile, **settings)
+    for ours, theirs in zip(parameters(fitted.network), jax.tree.leaves(params), strict=True):
+        assert ours.dtype == np.float64
+        assert np.allclose(ours, theirs, rtol=1e-11, atol=1e-11)  # Adam divides the rounding by small gradients
+
+
 def test_a_linear_fit_reaches_the_least_squares_solution():
     points = jnp.linspace(-1, 1, 50)[:, None]
     batch = {"coordinates": points, "value": jnp.exp(points)}
