@@ -19,6 +19,7 @@ from PIL import Image
 
 from siren_jax import Frame, NeuralField, load
 from siren_jax.cli import main
+from siren_jax.cli.memory import group_limits
 from siren_jax.cli.session import Session
 
 TINY = ["--width", "16", "--depth", "1", "--steps", "12"]
@@ -331,6 +332,22 @@ def test_a_fit_that_would_not_fit_in_memory_is_refused_with_an_estimate(options,
         r"would take about (1\.07|0\.83\d) GiB of memory, and the machine has 0\.781", capsys.readouterr().err
     )
     assert not (tmp_path / "a").exists()
+
+
+def test_limits_of_control_groups_are_those_around_a_process_too(tmp_path):
+    groups = tmp_path / "groups"
+    groups.write_text("4:memory:/jobs/7\n1:cpu:/\n0::/user/mine\n")
+    for name, text in {
+        "memory/jobs/7/memory.limit_in_bytes": "5000\n",
+        "memory/jobs/memory.limit_in_bytes": "4000\n",
+        "user/mine/memory.max": "max\n",
+        "user/memory.max": "3000\n",
+        "other/memory.max": "1\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert sorted(group_limits(groups, tmp_path)) == [3000, 4000, 5000]
+    assert list(group_limits(tmp_path / "none", tmp_path)) == []
 
 
 def test_an_output_directory_that_cannot_be_made_is_refused(photo, capsys):

@@ -1,6 +1,8 @@
 """Memory that a fit takes, estimated before it begins."""
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from siren_jax.cli.subject import Subject
@@ -8,7 +10,8 @@ from siren_jax.errors import InputError
 
 PROGRAM = 600 * 2**20  # JAX, what it compiles, a tile's activations and the figures
 COPIES = 10  # of the weights: Adam's moments, last good and best ones, the gradient, and what a step makes of them
-LIMIT = Path("/sys/fs/cgroup/memory.max")
+GROUPS = Path("/proc/self/cgroup")
+LIMITS = Path("/sys/fs/cgroup")
 
 
 def check_memory(subject: Subject, width: int, depth: int) -> None:
@@ -33,7 +36,23 @@ def check_memory(subject: Subject, width: int, depth: int) -> None:
 def memory_of_machine() -> int:
     """Bytes of memory, or of the part of it that this process may have."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(physical, int(LIMIT.read_text()))
-    except (OSError, ValueError):  # no such system, or "max"
-        return physical
+    return min([physical, *group_limits(GROUPS, LIMITS)])
+
+
+def group_limits(groups: Path, limits: Path) -> Iterator[int]:
+    """What Linux grants the control groups of this process and those around them, in either version of those.
+
+    Args:
+        groups: the file that lists them.
+        limits: the folder that holds their limits.
+    """
+    with suppress(OSError):  # another system
+        for line in groups.read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers not in ("", "memory"):
+                continue
+            folder, name = (limits / "memory", "memory.limit_in_bytes") if controllers else (limits, "memory.max")
+            inner = folder / group.lstrip("/")
+            for around in (inner, *inner.parents):
+                with suppress(OSError, ValueError):  # not mounted here, or "max"
+                    yield int((around / name).read_text())
