@@ -78,6 +78,7 @@ RECIPE = {"pictures": ("camera",), "budgets": ((12, 1.0),), "paper_steps": 3}
         ("helmholtz", {"points": (16,), "rounds": 1}),
         ("quality", {"size": 12, "budgets": (0.5,), "tutorial_steps": 3, "torch_rounds": 1}),
         ("scaling", {"sizes": (12,), "widths": (8,), "depths": (1,), "targets": ("values",), "rounds": 1}),
+        pytest.param("soak", {"size": 12, "seconds": 1.0, "every": 0.2, "preview_every": 100}, marks=pytest.mark.slow),
         pytest.param("startup", {"rounds": 1, "size": 12, "targets": ("values",)}, marks=pytest.mark.slow),
     ],
 )
