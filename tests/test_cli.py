@@ -17,9 +17,10 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache as cache
 from PIL import Image
 
-from siren_jax import Frame, NeuralField, load
+from siren_jax import Frame, NeuralField, PixelDataset, load, load_image
 from siren_jax.cli import main
 from siren_jax.cli.memory import group_limits
+from siren_jax.cli.picture import Picture
 from siren_jax.cli.session import Session
 
 TINY = ["--width", "16", "--depth", "1", "--steps", "12"]
@@ -425,3 +426,17 @@ def test_files_that_are_no_networks_are_refused(command, photo, tmp_path, capsys
     for path in (photo, tmp_path / "none.siren"):
         assert main([command, str(path), *options]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_figure_shows_pixels_of_large_pictures_too(fitted, photo, monkeypatch):
+    field = load(fitted)
+    dataset = PixelDataset(load_image(photo))
+    monkeypatch.setattr("siren_jax.cli.picture.SHOWN", 9)  # of 28: every third one
+    axes = Picture(dataset, "values", {}, 0.0).figure(field.network, "").axes
+    drawn = {(axis.get_subplotspec().rowspan.start, axis.get_subplotspec().colspan.start): axis for axis in axes[:6]}
+    shown = {place: axis.images[0].get_array() for place, axis in drawn.items()}
+    points = dataset.frame.coordinates(np.stack(np.mgrid[:20:3, :28:3], axis=-1))
+    assert np.allclose(shown[0, 0], load_image(photo)[::3, ::3], atol=1e-6)
+    assert np.allclose(shown[0, 1], np.clip(field(points), 0, 1), atol=1e-5)
+    assert np.allclose(shown[1, 1], np.linalg.norm(field.gradient(points), axis=-1).mean(axis=-1), rtol=1e-4)
+    assert np.allclose(shown[2, 1], field.laplacian(points).mean(axis=-1), rtol=1e-3, atol=1e-2)

@@ -12,7 +12,7 @@ from siren_jax import metrics
 from siren_jax.atomic import write_atomically
 from siren_jax.cli.estimate import Estimate
 from siren_jax.cli.subject import PSNR, Sampled
-from siren_jax.neural_field import RENDERED, NeuralField
+from siren_jax.neural_field import NeuralField
 from siren_jax.objectives import supervise
 from siren_jax.recipes import TARGETS
 from siren_jax.signals import PixelDataset
@@ -21,6 +21,7 @@ BYTES_OF_INTEGRAL = (
     830  # of a pixel and channel, measured as in `subject`: the Fourier transform of the mirrored Laplacian
 )
 ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
+SHOWN = 512  # of a side's pixels in a figure, whose panels have some 360: every other one, or third, if there are more
 ALIGNMENTS = {None: "none", 0: "mean", 1: "mean and plane"}
 
 
@@ -72,10 +73,13 @@ class Picture(Sampled):
     def figure(self, network: nnx.Module, title: str):
         from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
 
-        field = self.field(network, {})
-        prediction = {quantity: field.render(of=quantity) for quantity in RENDERED}
-        prediction["value"] = self._grid(self._aligned(self._values(network)))
-        return plot.comparison(self._pixels.grids(), prediction, title=title, value_range=self.dataset.value_range)
+        field, every = self.field(network, {}), max(1, max(self.dataset.shape) // SHOWN)
+        shape = tuple(-(-n // every) for n in self.dataset.shape)
+        region = tuple(((1 - every) / 2, (1 - every) / 2 + n * every) for n in shape)  # whose cells' centres are pixels
+        prediction = {of: field.render(shape, of=of, region=region) for of in ("gradient", "laplacian")}
+        prediction["value"] = self._grid(self._aligned(self._values(network)))[::every, ::every]
+        truth = {of: grid[::every, ::every] for of, grid in self._pixels.grids().items()}
+        return plot.comparison(truth, prediction, title=title, value_range=self.dataset.value_range)
 
     def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
         values = self._values(network)
