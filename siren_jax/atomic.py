@@ -30,7 +30,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[str]
         with suppress(OSError):
             os.unlink(temporary)
         if isinstance(error, OSError):
-            raise InputError(f"{path!r} cannot be written: {error.strerror}.") from None
+            raise InputError(f"{path!r} cannot be written: {error.strerror or error}.") from None
         raise
     with suppress(OSError):  # for the name to outlast a power cut too; some file systems cannot
         _sync(os.path.dirname(path) or ".")

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from numpy import ndarray
 
-from siren_jax.atomic import write_atomically
+from siren_jax.atomic import clear_leftovers, write_atomically
 from siren_jax.errors import InputError
 
 BEGUN = "fit.json"
@@ -73,7 +73,7 @@ class Checkpoints:
         """JSON values that are kept with every checkpoint; `latest` brings them back."""
         self._config = json.loads(json.dumps(dict(config or {})))
         self._manager, self._next, self._warned = None, time.monotonic() + every, False
-        self._lock = FileLock(os.path.join(self.directory, ".lock"))
+        self._lock = FileLock(os.path.join(self.directory, ".lock"), thread_local=False)
         self._claim(overwrite=overwrite)
 
     def __enter__(self) -> "Checkpoints":
@@ -140,18 +140,21 @@ class Checkpoints:
         parts = _orbax().Save(arrays, json.dumps(self.notes))
         for attempt in range(2 if wait else 1):  # the first may tell of an earlier write that failed
             try:
-                if not os.path.exists(os.path.join(self.directory, BEGUN)):
+                if self._mark() != self._marked:
                     self._shut()
-                    self._claim(ours=True)  # somebody has removed it, and Orbax may have made it anew
+                    self._claim(ours=True)  # somebody has removed the directory, and may have made it anew
                 manager = self._opened()
                 began = time.monotonic()
-                if step not in manager.all_steps() and not manager.save(step, args=parts):
+                if step not in self.steps() and not manager.save(step, args=parts):
                     raise OSError("there is one of a later step")
                 if wait:
                     manager.wait_until_finished()
                 return time.monotonic() - began
             except Exception as error:  # a full disk, a directory that is gone: the fit goes on
-                self._manager = None
+                manager, self._manager = self._manager, None
+                if manager is not None:
+                    with suppress(Exception):  # the same one
+                        manager.close()
                 for entry in glob.glob(os.path.join(glob.escape(self.directory), f"*{UNFINISHED}")):
                     shutil.rmtree(entry, ignore_errors=True)  # results may need the room
                 if attempt == wait:
@@ -167,7 +170,11 @@ class Checkpoints:
         if self._manager is None:
             import orbax.checkpoint as ocp
 
-            options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, cleanup_tmp_directories=True)
+            # A directory that cannot be made is told at once; a thread that waits for it would do so for minutes.
+            at_once = ocp.AsyncOptions(create_directories_asynchronously=False)
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=self._keep, cleanup_tmp_directories=True, async_options=at_once
+            )
             self._manager = ocp.CheckpointManager(self.directory, options=options)
         return self._manager
 
@@ -190,10 +197,19 @@ class Checkpoints:
         except BaseException:
             self._lock.release()
             raise
+        self._marked = self._mark()
+
+    def _mark(self) -> tuple[int, int] | None:
+        """What tells our `fit.json` from that of another process, if there is one."""
+        with suppress(OSError):
+            found = os.stat(os.path.join(self.directory, BEGUN))
+            return found.st_ino, found.st_mtime_ns
+        return None
 
     def _begin(self, overwrite: bool, ours: bool) -> None:
         """Writes what is fitted, or compares it with what was."""
         path = os.path.join(self.directory, BEGUN)
+        clear_leftovers(path)
         if overwrite and os.path.lexists(path):
             self._clear(path)
         try:
@@ -244,15 +260,17 @@ def _orbax() -> SimpleNamespace:
     import orbax.checkpoint as ocp
     from orbax.checkpoint.future import CommitFutureAwaitingContractedSignals, Future
     from safetensors import safe_open
-    from safetensors.numpy import save
+    from safetensors.numpy import save as encoded
 
     class OneFile(ocp.AsyncCheckpointHandler):
+        """Writes and reads the file."""
+
         async def async_save(self, directory, args) -> list[Future] | None:
             return [CommitFutureAwaitingContractedSignals(self._write(directory, args), name="checkpoint")]
 
         async def _write(self, directory, args):
             with open(directory / FILE, "wb") as file:
-                file.write(save(args.arrays, metadata={"notes": args.notes}))
+                file.write(encoded(args.arrays, metadata={"notes": args.notes}))
                 file.flush()
                 os.fsync(file.fileno())
 
@@ -267,13 +285,15 @@ def _orbax() -> SimpleNamespace:
     @ocp.args.register_with_handler(OneFile, for_save=True)
     @dataclass
     class Save(ocp.args.CheckpointArgs):
+        """What is written."""
+
         arrays: dict[str, ndarray]
         notes: str
 
     @ocp.args.register_with_handler(OneFile, for_restore=True)
     @dataclass
     class Restore(ocp.args.CheckpointArgs):
-        pass
+        """That the file is to be read."""
 
     return SimpleNamespace(Save=Save, Restore=Restore)
 

@@ -23,7 +23,7 @@ from siren_jax._types import Batch, Objective
 from siren_jax.checkpoints import Checkpoints
 from siren_jax.progress import Budget, Log, Progress, interrupts
 from siren_jax.recipes import TUNED, Schedule, cosine_decay
-from siren_jax.resume import arrays_of, restored
+from siren_jax.resume import arrays_of, digest, restored
 from siren_jax.step import Given, Span, Steps, Term, batch_of, initial_state
 from siren_jax.tiles import points_per_tile
 
@@ -47,7 +47,8 @@ class Fit:
     worse: float
     """The running loss at the end, in units of its lowest; one where it is that."""
     stopped_by: str
-    """"steps", "seconds", "watch", "interrupt" (Ctrl-C), "terminate" (SIGTERM), "hangup" (SIGHUP) or "non-finite"."""
+    """"steps", "seconds", "watch", "interrupt" (Ctrl-C), "terminate" (SIGTERM), "hangup" (SIGHUP) or "non-finite"; of
+    `refine` also "converged"."""
     compile_seconds: float
     seconds_per_step: float
     """Median over chunks."""
@@ -126,15 +127,16 @@ def fit(
             [-1, 1]: `watch=lambda progress: progress.terms["value"] < 4e-4`.
         checkpoints: where the fit is kept while it runs and at its end. What they hold already is continued, to the
             same bits as without the interruption where `steps` alone bound it. With more steps than then a schedule
-            goes by the new number.
+            goes by the new number. Code cannot be compared, nor numbers within it like a learning rate: name them in
+            the `config` of `Checkpoints`.
 
     Returns:
         `Fit`, also after Ctrl-C (once; twice raises) and after a non-finite loss, then with the last good network.
 
     Raises:
         ValueError: no budget, one that is not positive, a weight for no term, a term without a value at each point, or
-            one with the name "loss" or "seconds"; a checkpoint of another network, optimiser, objective or key, or of a
-            later step.
+            one with the name "loss" or "seconds"; a checkpoint of a network, optimiser or terms of other shapes, of
+            another key or other data, or of a later step.
     """
     budget = Budget(steps, seconds)
     if tile is not None and tile < 1:
@@ -151,9 +153,9 @@ def fit(
     weighted = [weights.get(name, 1.0) for name in names]
     term_weights = jnp.array([1.0 if callable(weight) else weight for weight in weighted], jnp.float32)
     state, log = initial_state(params, optimizer, len(names)), Log(("loss", *names))  # the caller's network stays
-    origin = np.array(jax.random.key_data(key))
+    origin = digest(key, rest, objective, sample) if checkpoints is not None else np.zeros(0)
     if checkpoints is not None and (kept := checkpoints.latest()) is not None:
-        state = restored(kept, state, log, origin, "its key is another one")
+        state = restored(kept, state, log, origin, "its key or its data are others")
         budget.check(log)
     snapshot = lambda: arrays_of(state, log, origin)
 

@@ -39,7 +39,7 @@ class Log:
 
     def __init__(self, names: tuple[str, ...]):
         self.names = names
-        self.steps, self.seconds = 0, 0.0
+        self.steps, self.seconds, self.rate = 0, 0.0, 0.0
         self.rates: list[float] = []
         self._rows: list[ndarray] = []
         self._ends: list[ndarray] = []
@@ -50,6 +50,7 @@ class Log:
         self._rows.append(rows)
         self._ends.append(self.seconds + each * np.arange(1, len(rows) + 1))
         self.rates.append(each)
+        self.rate = each
         self.steps += len(rows)
         self.seconds += elapsed
 
@@ -57,6 +58,7 @@ class Log:
         """What an earlier process had of it."""
         self._rows, self._ends = [rows], [ends]
         self.steps, self.seconds = len(rows), float(ends[-1]) if len(ends) else 0.0
+        self.rate = float(np.diff(ends, prepend=0.0)[-1]) if len(ends) else 0.0
 
     def arrays(self) -> tuple[ndarray, ndarray]:
         """All rows, and the seconds at the end of each."""
@@ -67,7 +69,7 @@ class Log:
         rows = self._rows[-1]
         sound = rows[np.isfinite(rows).all(axis=1)]  # without steps that were skipped
         means = dict(zip(self.names, (sound if len(sound) else rows).mean(axis=0).tolist(), strict=True))
-        return Progress(self.steps, self.seconds, budget.share(self), self.rates[-1], means, network)
+        return Progress(self.steps, self.seconds, budget.share(self), self.rate, means, network)
 
     def history(self) -> dict[str, ndarray]:
         rows, ends = self.arrays()
@@ -119,7 +121,7 @@ class Budget:
         if self.steps is not None:
             return 0.0, 0, 1 / self.steps
         assert self.seconds is not None
-        return log.seconds / self.seconds, log.steps, (log.rates[-1] if log.rates else 0.0) / self.seconds
+        return log.seconds / self.seconds, log.steps, log.rate / self.seconds
 
     def share(self, log: Log) -> float:
         """Share of the budget that is spent."""
@@ -131,7 +133,7 @@ class Budget:
         """Which budget is spent, or nothing."""
         if self.steps is not None and log.steps >= self.steps:
             return "steps"
-        if self.seconds is not None and log.seconds + (log.rates[-1] / 2 if log.rates else 0.0) >= self.seconds:
+        if self.seconds is not None and log.seconds + log.rate / 2 >= self.seconds:
             return "seconds"
         return ""
 

@@ -3,7 +3,6 @@
 Where Adam on fresh points comes to rest at the noise of its batches, a quasi-Newton method on fixed ones goes on.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,7 +20,7 @@ from siren_jax.checkpoints import Checkpoints
 from siren_jax.fit import Fit, blame, last_weights
 from siren_jax.progress import Budget, Log, Progress, interrupts
 from siren_jax.recipes import Schedule
-from siren_jax.resume import arrays_of, restored
+from siren_jax.resume import arrays_of, digest, restored
 from siren_jax.tiles import points_per_tile, sum_over_tiles
 
 PATIENCE = 10  # steps without a lower loss, after which there is none
@@ -126,19 +125,18 @@ def _refine(network, objective, batch, budget, weights, memory, dtype, tile, wat
         return optax.apply_updates(params, updates), state, value, sound
 
     state, log = optimizer.init(params), Log(("loss",))
-    origin = _digest(params, batch, list(weights.values()))
+    origin = digest(params, batch, list(weights.values()))
     if checkpoints is not None and (kept := checkpoints.latest()) is not None:
         params, state = restored(kept, (params, state), log, origin, "it has another beginning, batch or weights")
         budget.check(log)
     snapshot = lambda: arrays_of((params, state), log, origin)
     losses = log.arrays()[0][:, 0].tolist()
 
-    began = time.perf_counter()
-    take = step.lower(params, state, batch).compile()
-    compile_seconds = time.perf_counter() - began
-
     stopped_by, message = _converged(losses) or budget.reached(log), ""
-    with interrupts() as interrupted:
+    with interrupts() as interrupted:  # while it compiles too: what is there already is worth keeping
+        began = time.perf_counter()
+        take = step.lower(params, state, batch).compile()
+        compile_seconds = time.perf_counter() - began
         while not stopped_by:
             began, before = time.perf_counter(), len(losses)
             for _ in range(budget.length(log)):
@@ -180,14 +178,6 @@ def _refine(network, objective, batch, budget, weights, memory, dtype, tile, wat
 
 def _converged(losses: list[float]) -> str:
     return "converged" if len(losses) > PATIENCE and losses[-1] >= losses[-1 - PATIENCE] else ""
-
-
-def _digest(*trees: Any) -> np.ndarray:
-    """A fingerprint of arrays, 32 bytes."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(trees):
-        digest.update(np.asarray(leaf).tobytes())
-    return np.frombuffer(digest.digest(), np.uint8)
 
 
 def _as_precise(dtype: Any, leaf: Any) -> Array:

@@ -1,5 +1,6 @@
 """What a later process needs to go on with a fit: its state and its log as arrays, and back."""
 
+import hashlib
 from typing import Any
 
 import jax
@@ -12,6 +13,14 @@ from siren_jax.errors import InputError
 from siren_jax.progress import Log
 
 
+def digest(*trees: Any) -> ndarray:
+    """A fingerprint of arrays, 32 bytes."""
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(trees):
+        found.update(_plain(leaf).tobytes())
+    return np.frombuffer(found.digest(), np.uint8)
+
+
 def arrays_of(state: Any, log: Log, origin: ndarray) -> dict[str, ndarray]:
     """Copies of all that a later process needs to go on.
 
@@ -21,8 +30,8 @@ def arrays_of(state: Any, log: Log, origin: ndarray) -> dict[str, ndarray]:
         origin: what has to be the same when it goes on.
     """
     rows, ends = log.arrays()
-    leaves = [np.array(leaf) for leaf in jax.tree.leaves(state)]  # the state's own may be donated to the next step
-    state = {f"state.{place}": leaf for place, leaf in enumerate(leaves)}
+    # Copies: the state's own may be donated to the next step.
+    state = {f"state.{place}": np.array(_plain(leaf)) for place, leaf in enumerate(jax.tree.leaves(state))}
     return {**state, "rows": rows, "ends": ends, "origin": origin}
 
 
@@ -32,8 +41,11 @@ def restored(kept: Checkpoint, state: Any, log: Log, origin: ndarray, otherwise:
     Raises:
         InputError: its arrays have other shapes, or its origin is another one, which `otherwise` tells.
     """
+    if not {"rows", "ends", "origin"} <= set(kept.arrays):
+        raise InputError(f"the checkpoint of step {kept.step} is of something else than a fit.")
     found = [kept.arrays[f"state.{place}"] for place in range(sum(n.startswith("state.") for n in kept.arrays))]
-    wanted = jax.tree_util.tree_leaves_with_path(state)
+    leaves = jax.tree.leaves(state)
+    wanted = [(path, _plain(leaf)) for path, leaf in jax.tree_util.tree_leaves_with_path(state)]
     other = [] if len(found) == len(wanted) else [f"it has {len(found)} arrays, not {len(wanted)}"]
     other += [
         f"{jax.tree_util.keystr(path)} is {array.dtype}{array.shape}, not {leaf.dtype}{leaf.shape}"
@@ -47,5 +59,17 @@ def restored(kept: Checkpoint, state: Any, log: Log, origin: ndarray, otherwise:
     if other:
         raise InputError(f"the checkpoint of step {kept.step} is of another fit: {other[0]}. Give it what it had then.")
     log.restore(kept.arrays["rows"], kept.arrays["ends"])
-    leaves = [jnp.array(array) for array in found]
-    return jax.tree.unflatten(jax.tree.structure(state), leaves)
+    arrays = [
+        jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else array
+        for array, leaf in zip(map(jnp.array, found), leaves, strict=True)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(state), arrays)
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _plain(leaf: Any) -> ndarray:
+    """As an array of numbers, of a key its bits."""
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)

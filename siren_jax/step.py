@@ -50,7 +50,8 @@ def initial_state(params: Any, optimizer: optax.GradientTransformation, terms: i
     params, infinite = copy(), lambda: jnp.array(jnp.inf, jnp.float32)
     best = Best(copy(), infinite(), jnp.int32(0))
     balance, failed = jnp.ones(terms, jnp.float32), jnp.zeros(2, jnp.int32)
-    return State(params, optimizer.init(params), copy(), best, infinite(), balance, failed)
+    own = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), optimizer.init(params))  # a key may be the caller's
+    return State(params, own, copy(), best, infinite(), balance, failed)
 
 
 class Given(NamedTuple):

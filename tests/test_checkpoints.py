@@ -6,6 +6,7 @@ import math
 import resource
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from jax.tree_util import Partial
 
 from siren_jax import SIREN, Checkpoints, InputError, fit
 from siren_jax import checkpoints as store
@@ -63,8 +65,13 @@ def fitted_until(step: int | None, directory: Path, **settings):
 @pytest.mark.usefixtures("two_step_chunks")
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"balance_every": 2}, {"optimizer": optax.sgd(1e-2, momentum=0.9)}],
-    ids=["default", "balanced", "sgd"],
+    [
+        {},
+        {"balance_every": 2},
+        {"optimizer": optax.sgd(1e-2, momentum=0.9)},
+        {"optimizer": optax.chain(optax.add_noise(0.1, 0.5, key=jax.random.key(3)), optax.sgd(1e-2))},
+    ],
+    ids=["default", "balanced", "sgd", "noise"],  # the last has a key among its arrays
 )
 def test_a_fit_that_is_continued_is_the_one_that_was_not_interrupted(settings, tmp_path):
     whole = fit(network(), parabola, sample, key=KEY, steps=12, **settings)
@@ -134,10 +141,11 @@ def two_terms(field, batch):
         ({"network": network(9)}, r"is float32\(8,\), not float32\(9,\)"),
         ({"network": SIREN(1, 1, width=8, depth=2, rngs=nnx.Rngs(0))}, "it has .* arrays, not"),
         ({"optimizer": optax.sgd(1e-2)}, "it has .* arrays, not"),
-        ({"key": jax.random.key(1)}, "its key is another one"),
+        ({"key": jax.random.key(1)}, "its key or its data are others"),
+        ({"objective": Partial(lambda a, field, batch: parabola(field, batch), jnp.ones(3))}, "or its data are others"),
         ({"objective": two_terms}, r"is float32\(1,\), not float32\(2,\)"),  # of the balance
     ],
-    ids=["width", "depth", "optimizer", "key", "objective"],
+    ids=["width", "depth", "optimizer", "key", "data", "objective"],
 )
 def test_a_checkpoint_of_another_fit_is_refused(change, message, tmp_path):
     fitted_until(3, tmp_path)
@@ -176,6 +184,31 @@ def test_a_directory_belongs_to_one_fit_at_a_time(tmp_path):
     with Checkpoints(tmp_path), pytest.raises(InputError, match="another fit writes to"):
         Checkpoints(tmp_path, overwrite=True)
     Checkpoints(tmp_path).close()
+
+
+def test_a_directory_is_left_to_others_from_any_thread(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    thread = threading.Thread(target=checkpoints.close)
+    thread.start()
+    thread.join()
+    Checkpoints(tmp_path).close()
+
+
+def test_a_directory_that_has_become_another_fits_is_left_alone(tmp_path):
+    run = tmp_path / "run"
+    with Checkpoints(run, config={"width": 8}) as mine:
+        shutil.rmtree(run)
+        with Checkpoints(run, config={"width": 9}) as other:
+            with pytest.warns(UserWarning, match="another fit writes to"):
+                mine.save(7, {"x": np.zeros(3)})
+            assert other.steps() == []
+
+
+def test_what_is_no_fit_is_not_continued_as_one(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(7, {"x": np.zeros(0)})
+    with pytest.raises(InputError, match="of something else than a fit"):
+        fitted_until(None, tmp_path)
 
 
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path):

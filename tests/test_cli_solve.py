@@ -66,6 +66,23 @@ def test_both_phases_are_continued_where_they_were_interrupted(poisson, tmp_path
         assert (tmp_path / "out" / name).read_bytes() == (poisson / "out" / name).read_bytes()
 
 
+def test_a_second_phase_that_cannot_be_kept_is_taken_all_the_same(poisson, tmp_path, monkeypatch, capsys):
+    # What is in the way is a link, which is not followed; a full disk does the same.
+    out, make = tmp_path / "out", Session._make
+
+    def linked(self, folders, resume):
+        make(self, folders, resume)
+        (out / "checkpoints" / "second").mkdir()
+        (out / "checkpoints" / "second" / "300").symlink_to(tmp_path / "elsewhere")
+
+    monkeypatch.setattr(Session, "_make", linked)
+    arguments = ["--width", "24", "--depth", "1", "--steps", "300", "--refine", "60", "--out", str(out)]
+    assert main(["solve", "poisson", *arguments]) == 0
+    assert "the second phase is not kept: " in capsys.readouterr().err
+    assert not (tmp_path / "elsewhere").exists()
+    assert (out / "poisson.siren").read_bytes() == (poisson / "out" / "poisson.siren").read_bytes()
+
+
 def test_a_solution_is_rendered_as_an_array_and_as_a_figure(poisson, monkeypatch, capsys):
     monkeypatch.chdir(poisson)
     assert main(["render", "out/poisson.siren", "--shape", "6", "9", "--out", "u.npy"]) == 0

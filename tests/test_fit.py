@@ -96,6 +96,18 @@ def test_the_same_key_gives_the_same_bits_and_another_key_others():
     assert not identical(first, other)
 
 
+def test_a_log_that_is_restored_is_as_far_as_it_was():
+    log, again = progress.Log(("loss",)), progress.Log(("loss",))
+    log.add(np.zeros((1, 1)), 0.5)
+    log.add(np.zeros((4, 1)), 1.0)
+    again.restore(*log.arrays())
+    for seconds in (1.6, 1.7):  # the next quarter of a second would end past the first, and before the second
+        budget = progress.Budget(None, seconds)
+        assert budget.reached(again) == budget.reached(log)
+        assert budget.clock(again) == budget.clock(log)
+    assert [progress.Budget(None, s).reached(log) for s in (1.6, 1.7)] == ["seconds", ""]
+
+
 def test_chunk_boundaries_change_no_bit(monkeypatch):
     monkeypatch.setattr(progress, "CHUNK_SECONDS", 1e6)
     whole = fit(line(), VALUE, sample, key=KEY, steps=8)  # chunks of one and of seven steps

@@ -168,6 +168,13 @@ def test_a_hangup_of_the_terminal_keeps_what_was_learned(photo, uninterrupted, t
     assert results(tmp_path / "run") == uninterrupted
 
 
+def test_a_pipe_that_closes_ends_no_fit(photo, tmp_path):
+    process = start("fit", photo, *LONG, "--out", tmp_path / "run")
+    process.stderr.close()
+    assert process.wait() == 0
+    assert len(results(tmp_path / "run")) == 2
+
+
 def test_results_outlive_their_directory(photo, tmp_path, monkeypatch, capsys):
     watch = Session.watch
 

@@ -1,7 +1,6 @@
 """The command `siren-jax`: `fit`, `blend`, `inpaint`, `solve`, `render`, `convert` and `info`."""
 
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ import tyro
 
 from siren_jax.cli.blend import Blend
 from siren_jax.cli.cache import keep_compiled_programs
+from siren_jax.cli.console import Lasting
 from siren_jax.cli.convert import Convert
 from siren_jax.cli.fit import Fit
 from siren_jax.cli.info import Info
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done; 1: the fit stopped at a value that is not finite; 2: the input or an argument cannot be used; 129: the
     terminal has gone; 130: Ctrl-C; 143: SIGTERM. What was learned is written but after 2, a second signal, and one that
-    comes while it is written; `--resume` makes up for those.
+    comes before the first step, between two phases or while results are written; `--resume` makes up for those.
     """
     command = tyro.cli(
         Fit | Blend | Inpaint | Solve | Render | Convert | Info,  # pyright: ignore[reportArgumentType]
@@ -56,12 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run() -> None:
     """Entry point of the console script."""
     keep_compiled_programs()
-    code = 1
+    sys.stdout, sys.stderr = Lasting(sys.stdout), Lasting(sys.stderr)
     try:
-        try:
-            code = main()
-        finally:
-            sys.stdout.flush()  # not at exit, where a reader that has gone, as in `| head`, means a traceback
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = main()
+    finally:
+        sys.stdout.flush()  # not at exit, where a reader that has gone, as in `| head`, means a traceback
     sys.exit(code)

@@ -95,16 +95,23 @@ class Session:
     ) -> None:
         self._stores.close()
 
-    def begin_second(self, steps: int) -> None:
-        """From here on `checkpoints` are those of a second phase, which begins after so many steps of the first."""
-        later = self._store(os.path.join(SECOND, str(steps)))
+    def begin_second(self, steps: int) -> Checkpoints | None:
+        """Checkpoints of a second phase, which begins after so many steps of the first; none if they cannot be."""
+        try:
+            later = self._store(os.path.join(SECOND, str(steps)))
+        except InputError as error:  # a full disk is no reason to lose the first phase
+            warnings.warn(f"the second phase is not kept: {error}", stacklevel=2)
+            return None
         if kept := later.steps():
             print(f"continuing at step {steps + max(kept):,}", file=sys.stderr)
         later.notes.update(self.checkpoints.notes)
         self.checkpoints = later
+        return later
 
     def _store(self, folder: str, *, overwrite: bool = False) -> Checkpoints:
         where = os.path.join(self._directory, folder)
+        if os.path.islink(where):
+            raise InputError(f"{where!r} is a link, which is not followed; remove it first.")
         store = Checkpoints(where, config=self._config, every=self._checkpoint_every, overwrite=overwrite)
         return self._stores.enter_context(store)
 
@@ -212,8 +219,7 @@ class Session:
     def _check(self, folders: tuple[str, ...], resume: bool) -> None:
         """Refuses what an earlier fit left, and what cannot be written: before hours of fitting, not after."""
         at = lambda name: os.path.join(self._directory, name)
-        files = self._names
-        there = [name for name in (*files, *folders) if os.path.lexists(at(name))]
+        there = [name for name in (*self._names, *folders) if os.path.lexists(at(name))]
         if there and not self._overwrite:
             raise InputError(
                 f"{self._directory!r} already holds {there[0]}; choose another --out, or allow --overwrite."
@@ -229,16 +235,16 @@ class Session:
         for name in (*folders, CHECKPOINTS, SECOND):
             if os.path.islink(at(name)):
                 raise InputError(f"{at(name)!r} is a link, which is not followed; remove it first.")
-        for name in files:
+        for name in self._names:
             if os.path.isdir(at(name)) and not os.path.islink(at(name)):
                 raise InputError(f"{at(name)!r} is a directory, where a file is to be written; remove it first.")
         try:
             os.makedirs(self._directory, exist_ok=True)
             tempfile.TemporaryFile(dir=self._directory).close()
             with suppress(FileNotFoundError):
-                os.lstat(at(files[-1]))  # whose name may be too long
+                os.lstat(at(self._names[-1]))  # whose name may be too long
         except OSError as error:
-            raise InputError(f"{at(files[-1])!r} cannot be written: {error.strerror}.") from None
+            raise InputError(f"{at(self._names[-1])!r} cannot be written: {error.strerror}.") from None
 
     def _make(self, folders: tuple[str, ...], resume: bool) -> None:
         """Makes the folders; what they held would mix with this fit's, unless it is the same one."""

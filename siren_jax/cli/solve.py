@@ -56,7 +56,7 @@ class Solve:
             refined, seconds = self.refine, (1 - FIRST) * training.seconds
             training = replace(training, seconds=FIRST * training.seconds)
 
-        def polish(fitted: Fit, watch: Callable[[Progress], Any], checkpoints: Checkpoints) -> Fit:
+        def polish(fitted: Fit, watch: Callable[[Progress], Any], checkpoints: Checkpoints | None) -> Fit:
             return case.problem.refine(
                 fitted.network,
                 key=jax.random.key(training.seed),

@@ -10,7 +10,7 @@ import jax
 from flax import nnx
 
 from siren_jax.checkpoints import Checkpoints
-from siren_jax.cli.console import forget_terminal, printable, status
+from siren_jax.cli.console import printable, status
 from siren_jax.cli.memory import check_memory
 from siren_jax.cli.options import DEPTH, Output, Training
 from siren_jax.cli.session import Session
@@ -57,7 +57,7 @@ def train(
     depth: int = DEPTH,
     target: float | None = None,
     unknown: Callable[[Network], nnx.Module] = lambda network: network,
-    then: Callable[[Fit, Callable[[Progress], Any], Checkpoints], Fit] | None = None,
+    then: Callable[[Fit, Callable[[Progress], Any], Checkpoints | None], Fit] | None = None,
     kept: Callable[[Fit], Fit] | None = None,
 ) -> int:
     """Fits a network to a subject, writes and tells what came of it; the command's exit code.
@@ -111,11 +111,9 @@ def train(
             )
             if then is not None and fitted.stopped_by in ("steps", "seconds"):
                 before = fitted.steps
-                session.begin_second(before)
+                store = session.begin_second(before)
                 watch = lambda progress: session.watch(progress._replace(step=before + progress.step))
-                fitted = fitted.followed_by(then(fitted, watch, session.checkpoints))
-            if fitted.stopped_by == "hangup":
-                forget_terminal()
+                fitted = fitted.followed_by(then(fitted, watch, store))
         about = {"omega_from": omega_from, "learning_rate": recipe.rate(network), "seed": training.seed}
         with status("measuring the result and writing it"):
             if kept is not None:
