@@ -137,7 +137,10 @@ class Checkpoints:
 
     def _save(self, step: int, arrays: dict[str, ndarray], *, wait: bool) -> float:
         """Seconds for which a fit was held up, without those of opening."""
-        parts = _orbax().Save(arrays, json.dumps(self.notes))
+        from safetensors.numpy import save as encoded
+
+        # Here and not in Orbax's thread: malloc keeps what threads that come and go have taken.
+        parts = _orbax().Save(encoded(arrays, metadata={"notes": json.dumps(self.notes)}))
         for attempt in range(2 if wait else 1):  # the first may tell of an earlier write that failed
             try:
                 if self._mark() != self._marked:
@@ -260,7 +263,6 @@ def _orbax() -> SimpleNamespace:
     import orbax.checkpoint as ocp
     from orbax.checkpoint.future import CommitFutureAwaitingContractedSignals, Future
     from safetensors import safe_open
-    from safetensors.numpy import save as encoded
 
     class OneFile(ocp.AsyncCheckpointHandler):
         """Writes and reads the file."""
@@ -270,7 +272,7 @@ def _orbax() -> SimpleNamespace:
 
         async def _write(self, directory, args):
             with open(directory / FILE, "wb") as file:
-                file.write(encoded(args.arrays, metadata={"notes": args.notes}))
+                file.write(args.data)
                 file.flush()
                 os.fsync(file.fileno())
 
@@ -287,8 +289,7 @@ def _orbax() -> SimpleNamespace:
     class Save(ocp.args.CheckpointArgs):
         """What is written."""
 
-        arrays: dict[str, ndarray]
-        notes: str
+        data: bytes
 
     @ocp.args.register_with_handler(OneFile, for_restore=True)
     @dataclass
