@@ -12,20 +12,18 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from numpy import ndarray
 
 from siren_jax.atomic import clear_leftovers, write_atomically
+from siren_jax.checkpoint_file import as_one_file
 from siren_jax.errors import InputError
 
 BEGUN = "fit.json"
-FILE = "arrays.safetensors"
 UNFINISHED = ".orbax-checkpoint-tmp"
 DECIDING = ("siren-jax", "jax", "jaxlib", "flax", "optax")  # packages whose version decides the last bits
 SHARE = 0.01  # of the time of a fit that goes into holding it up for checkpoints, at most
@@ -95,7 +93,7 @@ class Checkpoints:
         while steps:
             step = steps.pop()
             try:
-                found: Any = self._opened().restore(step, args=_orbax().Restore())
+                found: Any = self._opened().restore(step, args=as_one_file().Restore())
             except Exception as error:  # whatever a damaged file makes a reader say
                 instead = f"that of step {steps[-1]:,} is taken" if steps else "the fit begins anew"
                 _warn(f"the checkpoint of step {step:,} cannot be read, and {instead}", error)
@@ -140,7 +138,7 @@ class Checkpoints:
         from safetensors.numpy import save as encoded
 
         # Here and not in Orbax's thread: malloc keeps what threads that come and go have taken.
-        parts = _orbax().Save(encoded(arrays, metadata={"notes": json.dumps(self.notes)}))
+        parts = as_one_file().Save(encoded(arrays, metadata={"notes": json.dumps(self.notes)}))
         for attempt in range(2 if wait else 1):  # the first may tell of an earlier write that failed
             try:
                 if self._mark() != self._marked:
@@ -251,52 +249,6 @@ class Checkpoints:
         now = _versions()
         if changed := [f"{name} {versions.get(name)}" for name in DECIDING if versions.get(name) != now.get(name)]:
             _warn("the last bits may differ from those of one process", f"it was begun with {', '.join(changed)}")
-
-
-@cache
-def _orbax() -> SimpleNamespace:
-    """What Orbax is asked to keep and to bring back: arrays and notes in one safetensors file.
-
-    Orbax's own handlers of arrays write what cannot be read again where a path has brackets, refuse arrays of no size,
-    and tell of a full disk in tracebacks.
-    """
-    import orbax.checkpoint as ocp
-    from orbax.checkpoint.future import CommitFutureAwaitingContractedSignals, Future
-    from safetensors import safe_open
-
-    class OneFile(ocp.AsyncCheckpointHandler):
-        """Writes and reads the file."""
-
-        async def async_save(self, directory, args) -> list[Future] | None:
-            return [CommitFutureAwaitingContractedSignals(self._write(directory, args), name="checkpoint")]
-
-        async def _write(self, directory, args):
-            with open(directory / FILE, "wb") as file:
-                file.write(args.data)
-                file.flush()
-                os.fsync(file.fileno())
-
-        def save(self, directory, args):
-            raise NotImplementedError  # Orbax wants it, and calls `async_save`
-
-        def restore(self, directory, args):
-            with safe_open(directory / FILE, framework="numpy") as file:
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                return arrays, json.loads(file.metadata()["notes"])
-
-    @ocp.args.register_with_handler(OneFile, for_save=True)
-    @dataclass
-    class Save(ocp.args.CheckpointArgs):
-        """What is written."""
-
-        data: bytes
-
-    @ocp.args.register_with_handler(OneFile, for_restore=True)
-    @dataclass
-    class Restore(ocp.args.CheckpointArgs):
-        """That the file is to be read."""
-
-    return SimpleNamespace(Save=Save, Restore=Restore)
 
 
 def _versions() -> dict[str, str]:

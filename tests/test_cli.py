@@ -1,5 +1,6 @@
 """The command does the whole job on real files, and answers every mistake with one sentence and exit code 2."""
 
+import errno
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -19,6 +21,7 @@ from PIL import Image
 
 from siren_jax import Frame, NeuralField, PixelDataset, load, load_image
 from siren_jax.cli import main
+from siren_jax.cli.console import Lasting
 from siren_jax.cli.memory import group_limits
 from siren_jax.cli.picture import Picture
 from siren_jax.cli.session import Session
@@ -214,6 +217,22 @@ def test_a_reader_that_goes_away_means_no_traceback():
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     assert process.communicate()[1] == b""
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO, errno.ENOSPC])
+def test_only_a_reader_that_has_gone_is_passed_over(number, tmp_path, monkeypatch):
+    with open(tmp_path / "out", "w") as file:
+        stream = Lasting(file)
+
+        def fails(*arguments):
+            raise OSError(number, "")
+
+        monkeypatch.setattr(stream, "_stream", SimpleNamespace(write=fails, fileno=file.fileno))
+        if number == errno.ENOSPC:
+            with pytest.raises(OSError, match=str(number)):
+                stream.write("a")
+        else:
+            assert stream.write("a") == 1
 
 
 def test_nothing_asks_the_network(photo, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The terminal: progress of a fit, as a live line where there is one and as plain lines where the output is a file."""
 
+import errno
 import os
 import sys
 import time
@@ -83,7 +84,10 @@ class Lasting:
     def _try(self, act: Callable[[], object]) -> None:
         try:
             act()
-        except OSError:  # what is left in the buffer goes the same way
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):  # a full disk, which is not to be passed over
+                raise
+            # What is left in the buffer goes the same way.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
             os.close(nowhere)
