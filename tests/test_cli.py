@@ -19,7 +19,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache as cache
 from PIL import Image
 
-from siren_jax import Frame, NeuralField, PixelDataset, load, load_image
+from siren_jax import Frame, InputError, NeuralField, PixelDataset, load, load_image
 from siren_jax.cli import main
 from siren_jax.cli.console import Lasting
 from siren_jax.cli.memory import group_limits
@@ -225,11 +225,11 @@ def test_only_a_reader_that_has_gone_is_passed_over(number, tmp_path, monkeypatc
         stream = Lasting(file)
 
         def fails(*arguments):
-            raise OSError(number, "")
+            raise OSError(number, "full")
 
         monkeypatch.setattr(stream, "_stream", SimpleNamespace(write=fails, fileno=file.fileno))
         if number == errno.ENOSPC:
-            with pytest.raises(OSError, match=str(number)):
+            with pytest.raises(InputError, match="what is printed cannot be written: full"):
                 stream.write("a")
         else:
             assert stream.write("a") == 1

@@ -44,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("always", UserWarning)
             warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter of a name; Matplotlib shows a box
             warnings.showwarning = lambda message, *_, **__: print(f"siren-jax: {message}", file=sys.stderr)
-            return command.run()
+            code = command.run()
+            sys.stdout.flush()
+            return code
     except InputError as error:
         print(f"siren-jax: {error}", file=sys.stderr)
         return 2

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from siren_jax.cli.subject import PSNR, Measure
+from siren_jax.errors import InputError
 
 PLAIN_SECONDS = 5.0
 
@@ -85,12 +86,11 @@ class Lasting:
         try:
             act()
         except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO):  # a full disk, which is not to be passed over
-                raise
-            # What is left in the buffer goes the same way.
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
+            os.dup2(nowhere, self._stream.fileno())  # what is left in the buffer goes the same way
             os.close(nowhere)
+            if error.errno not in (errno.EPIPE, errno.EIO):  # a full disk, which is not to be passed over
+                raise InputError(f"what is printed cannot be written: {error.strerror}.") from None
 
 
 def _duration(seconds: float) -> str:
