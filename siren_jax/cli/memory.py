@@ -1,5 +1,7 @@
-"""Memory that a fit takes, estimated before it begins."""
+"""Memory that a fit takes: estimated before it begins, given back while it goes on."""
 
+import ctypes
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -31,6 +33,17 @@ def check_memory(subject: Subject, width: int, depth: int) -> None:
             f"this fit would take about {needed / 2**30:.3g} GiB of memory, and the machine has {there / 2**30:.3g}; "
             "make the signal smaller with --size, --downsample or --between, or the network with --width."
         )
+
+
+def give_back_memory() -> None:
+    """Gives back to the system what figures took.
+
+    They are cycles of objects, which Python finds only now and then, and glibc keeps the room of their pixels once
+    something that lives longer lies above it.
+    """
+    gc.collect()
+    with suppress(OSError, TypeError, AttributeError):  # another system, another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def memory_of_machine() -> int:

@@ -18,6 +18,7 @@ from flax import nnx
 from siren_jax.atomic import clear_leftovers, write_atomically
 from siren_jax.checkpoints import Checkpoints
 from siren_jax.cli.console import Reporter, printable
+from siren_jax.cli.memory import give_back_memory
 from siren_jax.cli.subject import Subject
 from siren_jax.cli.tensorboard import TensorBoard
 from siren_jax.errors import InputError
@@ -27,6 +28,7 @@ from siren_jax.progress import Progress
 
 CHECKPOINTS = "checkpoints"
 SECOND = os.path.join(CHECKPOINTS, "second")
+PREVIEWS = "preview"
 WORSE = 1.26  # a decibel of squared error: by how much the loss at the end may exceed its lowest
 FORESEEN = 0.02  # share of the budget after which it is said how long the rest takes
 
@@ -70,10 +72,10 @@ class Session:
         self._directory, self._name, self._overwrite = directory, name, overwrite or resume
         self._subject, self._target, self._preview_every = subject, target, preview_every
         self._names = ("comparison.png", "curve.png", *subject.files, "metrics.json", f"{name}.siren")
-        self._files: list[str] = []
         if tensorboard:
             TensorBoard.check()
-        folders = ("preview",) * bool(preview_every) + ("tensorboard",) * tensorboard
+        folders = (PREVIEWS,) * bool(preview_every) + ("tensorboard",) * tensorboard
+        self._files = [os.path.join(directory, folder) for folder in folders]
         self._check(folders, resume)
         self._config, self._checkpoint_every, self._stores = config, checkpoint_every, ExitStack()
         self.checkpoints = self._store(CHECKPOINTS, overwrite=overwrite)
@@ -142,6 +144,7 @@ class Session:
                 self._preview(network, progress.step)
             except (InputError, OSError) as error:  # no reason to end a fit
                 warnings.warn(f"a preview could not be written: {error}", stacklevel=2)
+            give_back_memory()
         reaches = self._subject.measure.reaches
         if self._target is None or not fresh or not reaches(estimate, self._target):
             return False
@@ -192,7 +195,7 @@ class Session:
         measure, note = subject.measure, f" ({subject.note})" if subject.note else ""
         title = f"{self._heading}: {measure.tell(quality[measure.name])}{note} after {kept_step:,} steps"
         comparison = subject.figure(network, title)
-        self._write_figure("comparison.png", comparison)
+        self._write_figure(self._path("comparison.png"), comparison)
         known = [(int(step), quality) for step, quality in self._curve if step < kept_step]
         curve = plot.learning_curve(
             fitted.history,
@@ -201,7 +204,7 @@ class Session:
             label=f"{measure.label} ({measure.unit}){note}",
             logarithmic=measure.less_is_better,
         )
-        self._write_figure("curve.png", curve)
+        self._write_figure(self._path("curve.png"), curve)
         if self._tensorboard is not None:
             self._tensorboard.figure("comparison", comparison, kept_step)
             self._tensorboard.weights(network, kept_step)
@@ -266,12 +269,11 @@ class Session:
     def _preview(self, network: nnx.Module, step: int) -> None:
         note = f", {self._subject.note}" if self._subject.note else ""
         figure = self._subject.figure(network, f"{self._heading}: step {step:,}{note}")
-        self._write_figure(os.path.join("preview", f"step_{step:07}.png"), figure)
+        path = os.path.join(self._directory, PREVIEWS, f"step_{step:07}.png")
+        self._write_figure(path, figure)
         if self._tensorboard is not None:
             self._tensorboard.figure("comparison", figure, step)
             self._tensorboard.weights(network, step)
 
-    def _write_figure(self, name: str, figure) -> None:
-        write_atomically(
-            self._path(name), lambda file: figure.savefig(file, format="png", dpi=100), overwrite=self._overwrite
-        )
+    def _write_figure(self, path: str, figure) -> None:
+        write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=100), overwrite=self._overwrite)
