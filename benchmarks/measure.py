@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from siren_jax.tiles import points_per_tile
+
 RESULTS = Path(__file__).parent / "results"
 PICTURES = Path(__file__).parent.parent / "docs" / "images"
 
@@ -36,27 +38,32 @@ def interleaved(candidates: Mapping[str, Callable[[], object]], *, rounds: int, 
     return {name: float(np.median(times)) for name, times in seconds.items()}
 
 
-def matrix_product() -> Callable[[], object]:
-    """The product that the machine's arithmetic is measured with, 16,384 x 256 x 256 in float32."""
-    a, b = jnp.ones((16384, 256)), jnp.full((256, 256), 0.01)
+def matrix_product() -> tuple[Callable[[], object], float]:
+    """Products in float32 that a machine's arithmetic is measured with, of eight tiles and 256 x 256; their FLOPs."""
+    rows, times = 8 * points_per_tile(), 8
+    a, b = jnp.ones((rows, 256)), jnp.full((256, 256), 0.01)
     product = jax.jit(lambda a, b: jnp.matmul(a, b, precision="highest"))
 
     def call() -> None:
-        for _ in range(8):
+        for _ in range(times):
             product(a, b).block_until_ready()
 
     call()
-    return call
-
-
-MATRIX_PRODUCT_FLOPS = 8 * 2 * 16384 * 256 * 256
+    return call, times * 2 * rows * 256 * 256
 
 
 def machine() -> dict[str, object]:
     """What a figure was measured on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return {"processor": model, "cores": os.cpu_count(), "python": platform.python_version(), "jax": jax.__version__}
+    device = {} if jax.default_backend() == "cpu" else {"device": jax.devices()[0].device_kind}
+    versions = {"python": platform.python_version(), "jax": jax.__version__}
+    return {"processor": model, "cores": os.cpu_count(), **device, **versions}
+
+
+def of_device(name: str) -> str:
+    """The name of what was measured, with that of the device unless it is the CPU."""
+    return name if jax.default_backend() == "cpu" else f"{name}_{jax.default_backend()}"
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
@@ -68,11 +75,11 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 def publish(name: str, rows: Sequence[Mapping[str, object]], config: Any, **more: object) -> None:
-    """Prints the table and writes `results/NAME.json`, with the settings that made it."""
+    """Prints the table and writes `results/NAME.json`, on a GPU `NAME_gpu.json`, with the settings that made it."""
     print(table(rows))
     RESULTS.mkdir(exist_ok=True)
     content = {"machine": machine(), "settings": dataclasses.asdict(config), **more, "rows": list(rows)}
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    (RESULTS / f"{of_device(name)}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _cell(value: object) -> str:

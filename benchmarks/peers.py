@@ -115,9 +115,10 @@ def torch_eager(data: PixelDataset, target: str, *, compiled: bool = False) -> S
 
     from benchmarks.torch_siren import Siren, terms
 
-    model = Siren(network())
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = Siren(network()).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-    batch = {q: torch.tensor(getattr(data, q)) for q in ("coordinates", *TARGETS[target])}
+    batch = {q: torch.tensor(getattr(data, q), device=device) for q in ("coordinates", *TARGETS[target])}
     scale = {"value": 1.0, **data.mean_square}
     run = torch.compile(model) if compiled else model
 

@@ -17,7 +17,7 @@ import numpy as np
 import tyro
 from flax import nnx
 
-from benchmarks.measure import PICTURES, interleaved, publish
+from benchmarks.measure import PICTURES, interleaved, of_device, publish
 from benchmarks.peers import ours, torch_eager
 from benchmarks.pictures import judge, load_picture
 from siren_jax import SIREN, NeuralField, PixelDataset, choose_omega, fit, recipes, supervise
@@ -113,7 +113,7 @@ def draw(tutorial, fits: dict, torch_step: float) -> None:
     axis.set_ylabel("PSNR, dB")
     axis.grid(alpha=0.3)
     axis.legend()
-    figure.savefig(PICTURES / "benchmark_quality.png", dpi=120)
+    figure.savefig(PICTURES / f"{of_device('benchmark_quality')}.png", dpi=120)
 
 
 if __name__ == "__main__":

@@ -544,3 +544,11 @@ def test_a_term_must_have_the_length_of_an_array_of_its_batch():
             key=KEY,
             steps=1,
         )
+
+
+def test_a_log_holds_the_rows_of_its_steps_and_not_the_table_that_they_came_in(monkeypatch):
+    add, held = progress.Log.add, []
+    monkeypatch.setattr(progress.Log, "add", lambda log, rows, elapsed: (held.append(rows), add(log, rows, elapsed)))
+    fit(line(), VALUE, sample, key=KEY, steps=3)
+    assert sum(map(len, held)) == 3
+    assert all(rows.base is None for rows in held)

@@ -10,14 +10,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.io.wavfile
 from PIL import Image
 
+from experiments.solids import SOLIDS
 from siren_jax.cli import main
 from siren_jax.cli.session import Session
+from siren_jax.level_set import extract
+from siren_jax.signals import encode_mesh, encode_video
 
 TINY = ["--width", "16", "--depth", "1", "--steps", "60"]
-LONG = ["--width", "32", "--steps", "40000", "--checkpoint-every", "0.1"]
+LONG = ["--width", "32", "--steps", "15000", "--checkpoint-every", "0.1"]
 NOTHING_YET = "there is no fit to resume"
 
 
@@ -35,16 +40,19 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 
 def results(directory: Path) -> dict[str, bytes]:
-    """What the steps decide of the files that are written."""
-    return {name: (directory / name).read_bytes() for name in ("gradient.siren", "reconstruction.png")}
+    """The files that the steps decide of those that are written: the network, and what is made with it."""
+    timed = ("curve.png", "metrics.json")
+    found = {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file() and path.name not in timed}
+    assert len(found) > 2
+    return found
 
 
 def steps_kept(directory: Path) -> set[int]:
     return {int(path.name) for path in (directory / "checkpoints").glob("*") if path.name.isdecimal()}
 
 
-def survive(photo: Path, directory: Path, seed: int, kills: int) -> list[int]:
-    """Runs a fit to its end, killing its process so many times; the steps at which it went on.
+def survive(words: list[object], directory: Path, seed: int, kills: int) -> list[int]:
+    """Runs a command to its end, killing its process so many times; the steps at which it went on.
 
     The first kill and every second one after it come up to half a second after a new checkpoint, the others anywhere
     within eight seconds: while modules are imported, steps taken, files written.
@@ -53,7 +61,7 @@ def survive(photo: Path, directory: Path, seed: int, kills: int) -> list[int]:
     for number in range(kills + 1):
         begun = (directory / "checkpoints").exists()
         before = max(steps_kept(directory), default=0)
-        process = start("fit", photo, *LONG, *(("--resume", directory) if begun else ("--out", directory)))
+        process = start(*words, *(("--resume", directory) if begun else ("--out", directory)))
         while number < kills and number % 2 == 0 and process.poll() is None:
             if max(steps_kept(directory), default=0) > before + 100:  # the first one comes after a single step
                 break
@@ -71,26 +79,66 @@ def survive(photo: Path, directory: Path, seed: int, kills: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def uninterrupted(photo, tmp_path_factory) -> dict[str, bytes]:
-    directory = tmp_path_factory.mktemp("whole") / "run"
-    process = start("fit", photo, *LONG, "--out", directory)
-    assert process.wait() == 0, process.stderr.read()
-    process.stderr.close()
-    return results(directory)
+    return whole(["fit", photo, *LONG], tmp_path_factory.mktemp("whole"))
+
+
+def whole(words: list[object], directory: Path) -> dict[str, bytes]:
+    """What a command writes that is not disturbed."""
+    errors = (process := start(*words, "--out", directory / "whole")).communicate()[1]
+    assert process.returncode == 0, errors
+    return results(directory / "whole")
 
 
 def test_a_fit_that_is_killed_and_resumed_writes_the_same_bytes(photo, uninterrupted, tmp_path):
-    begins = survive(photo, tmp_path / "run", seed=0, kills=1)
-    assert 100 < begins[0] < 40000
+    begins = survive(["fit", photo, *LONG], tmp_path / "run", seed=0, kills=1)
+    assert 100 < begins[0] < 15000
     assert results(tmp_path / "run") == uninterrupted
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 14))
-def test_fits_that_are_killed_four_times_each_write_the_same_bytes(seed, photo, uninterrupted, tmp_path):
-    begins = survive(photo, tmp_path / "run", seed, kills=4)
+def test_fits_that_are_killed_four_times_each_write_the_same_bytes(seed, photo, tmp_path):
+    words = ["fit", photo, "--width", "32", "--steps", "40000", "--checkpoint-every", "0.1"]
+    begins = survive(words, tmp_path / "run", seed, kills=4)
     print(begins)
     assert 100 < begins[0] < 40000
-    assert results(tmp_path / "run") == uninterrupted
+    assert results(tmp_path / "run") == whole(words, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sound", "video", "shape", "blend", "inpaint"])
+def test_signals_of_every_kind_survive(kind, photo, tmp_path):
+    """Their samples are made anew, bit by bit as before: otherwise resuming would be refused."""
+    pytest.importorskip("av", reason="MP4 needs the extra `video`")
+    pytest.importorskip("trimesh", reason="PLY needs the extra `shape`")
+    words = [*of_kind(kind, photo, tmp_path), "--width", "32", "--depth", "1", "--checkpoint-every", "0.1"]
+    begins = survive(words, tmp_path / "run", seed=1, kills=3)
+    print(kind, begins)
+    assert begins[0] > 100
+    assert results(tmp_path / "run") == whole(words, tmp_path)
+
+
+def of_kind(kind: str, photo: Path, folder: Path) -> list[object]:
+    """The words of a command that fits a signal of a kind, and that signal in a folder."""
+    picture = np.asarray(Image.open(photo))
+    if kind == "sound":
+        samples = 2**14 * np.sin(2 * np.pi * 200 * np.arange(2000) / 8000)
+        scipy.io.wavfile.write(folder / "chord.wav", 8000, samples.astype(np.int16))
+        return ["fit", folder / "chord.wav", "--steps", "8000"]
+    if kind == "video":
+        with open(folder / "clip.mp4", "wb") as file:
+            encode_video(
+                file, iter([np.roll(picture, 2 * n, axis=1)[..., None].repeat(3, -1) for n in range(8)]), 4.0, ".mp4"
+            )
+        return ["fit", folder / "clip.mp4", "--steps", "8000"]
+    if kind == "shape":
+        with open(folder / "ball.ply", "wb") as file:
+            encode_mesh(file, extract(SOLIDS["sphere"].distance, resolution=24), ".ply")
+        return ["fit", folder / "ball.ply", "--steps", "1000", "--batch-size", "256"]
+    Image.fromarray(np.uint8(255) * (picture > 100)).save(folder / "mask.png")
+    if kind == "blend":
+        return ["blend", photo, photo, "--mask", folder / "mask.png", "--steps", "4000"]
+    return ["inpaint", photo, "--mask", folder / "mask.png", "--steps", "1000", "--batch-size", "128"]
 
 
 def test_sigterm_keeps_what_was_learned(photo, uninterrupted, tmp_path):
@@ -163,7 +211,7 @@ def test_a_hangup_of_the_terminal_keeps_what_was_learned(photo, uninterrupted, t
         time.sleep(0.01)
     os.close(ours)  # as when a connection is cut: SIGHUP, and every write to the terminal is an error
     assert process.wait() == 129
-    assert len(results(tmp_path / "run")) == 2
+    assert len(results(tmp_path / "run")) == 3
     assert main(["fit", str(photo), *LONG, "--resume", str(tmp_path / "run")]) == 0
     assert results(tmp_path / "run") == uninterrupted
 
@@ -172,7 +220,7 @@ def test_a_pipe_that_closes_ends_no_fit(photo, tmp_path):
     process = start("fit", photo, *TINY, "--out", tmp_path / "run")
     process.stderr.close()
     assert process.wait() == 0
-    assert len(results(tmp_path / "run")) == 2
+    assert len(results(tmp_path / "run")) == 3
 
 
 def test_results_outlive_their_directory(photo, tmp_path, monkeypatch, capsys):
@@ -184,7 +232,7 @@ def test_results_outlive_their_directory(photo, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(Session, "watch", gone)
     assert main(["fit", str(photo), *TINY, "--preview-every", "1", "--out", str(tmp_path / "run")]) == 0
-    assert len(results(tmp_path / "run")) == 2
+    assert len(results(tmp_path / "run")) == 3
     assert "a preview could not be written" in capsys.readouterr().err
 
 

@@ -1,7 +1,6 @@
 """Memory that a fit takes: estimated before it begins, given back while it goes on."""
 
 import ctypes
-import gc
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +11,8 @@ from siren_jax.errors import InputError
 
 PROGRAM = 600 * 2**20  # JAX, what it compiles, a tile's activations and the figures
 COPIES = 10  # of the weights: Adam's moments, last good and best ones, the gradient, and what a step makes of them
+MMAP_THRESHOLD = -3  # of `mallopt`, in malloc.h
+LARGE_BLOCK = 2**18  # bytes
 GROUPS = Path("/proc/self/cgroup")
 LIMITS = Path("/sys/fs/cgroup")
 
@@ -35,15 +36,13 @@ def check_memory(subject: Subject, width: int, depth: int) -> None:
         )
 
 
-def give_back_memory() -> None:
-    """Gives back to the system what figures took.
+def give_back_large_blocks() -> None:
+    """Has glibc give each large block of memory back to the system once it is free.
 
-    They are cycles of objects, which Python finds only now and then, and glibc keeps the room of their pixels once
-    something that lives longer lies above it.
+    By itself it learns to keep them, and over hours of figures and checkpoints what lives longer comes to lie between.
     """
-    gc.collect()
     with suppress(OSError, TypeError, AttributeError):  # another system, another C library
-        ctypes.CDLL(None).malloc_trim(0)
+        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def memory_of_machine() -> int:

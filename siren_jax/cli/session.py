@@ -1,5 +1,6 @@
 """One fit on the command line: what is shown and written while it runs and when it ends."""
 
+import gc
 import json
 import math
 import os
@@ -18,7 +19,6 @@ from flax import nnx
 from siren_jax.atomic import clear_leftovers, write_atomically
 from siren_jax.checkpoints import Checkpoints
 from siren_jax.cli.console import Reporter, printable
-from siren_jax.cli.memory import give_back_memory
 from siren_jax.cli.subject import Subject
 from siren_jax.cli.tensorboard import TensorBoard
 from siren_jax.errors import InputError
@@ -144,7 +144,7 @@ class Session:
                 self._preview(network, progress.step)
             except (InputError, OSError) as error:  # no reason to end a fit
                 warnings.warn(f"a preview could not be written: {error}", stacklevel=2)
-            give_back_memory()
+            gc.collect()  # figures are cycles of objects, ten MiB each
         reaches = self._subject.measure.reaches
         if self._target is None or not fresh or not reaches(estimate, self._target):
             return False
