@@ -1,8 +1,8 @@
 """One training step, four times: ours, plain JAX, PyTorch eager and `torch.compile`.
 
 All take the same full-batch Adam step (1e-4, the paper's) on the same picture from the same weights; a function of no
-arguments takes a step and returns the loss before it. `python -m benchmarks.peers PEER TARGET SIZE` takes two steps and
-prints the process's peak memory in MiB (on Linux).
+arguments takes one step, or `count` of them at a time, and returns the loss before the first. `python -m
+benchmarks.peers PEER TARGET SIZE` takes two steps and prints the process's peak memory in MiB (on Linux).
 """
 
 import importlib.util
@@ -41,16 +41,16 @@ def network(width: int = 256, depth: int = 3) -> SIREN:
     return SIREN(2, 1, width=width, depth=depth, rngs=nnx.Rngs(0))
 
 
-def ours(data: PixelDataset, target: str, net: SIREN | None = None) -> Step:
+def ours(data: PixelDataset, target: str, net: SIREN | None = None, *, count: int = 1) -> Step:
     """The step of `siren_jax.fit`."""
     quantities = TARGETS[target]
     graphdef, params, rest = nnx.split(net or network(), nnx.Param, ...)
     optimizer = optax.adam(RATE)
     terms = tuple(Term(name, len(data)) for name in quantities)
-    steps = Steps(graphdef, optimizer, constant, terms, points_per_tile(), 1)
+    steps = Steps(graphdef, optimizer, constant, terms, points_per_tile(), count)
     objective = supervise(*quantities, mean_square=data.mean_square)
     given = Given(rest, objective, data.sampler(quantities=quantities), jax.random.key(0), jnp.ones(len(quantities)))
-    span = Span(jnp.int32(0), jnp.int32(1), jnp.float32(0), jnp.int32(0), jnp.float32(0))
+    span = Span(jnp.int32(0), jnp.int32(count), jnp.float32(0), jnp.int32(0), jnp.float32(0))
     state = initial_state(params, optimizer, len(terms))
     take = jax.jit(steps, donate_argnums=0).lower(state, given, span).compile()
 
@@ -62,7 +62,7 @@ def ours(data: PixelDataset, target: str, net: SIREN | None = None) -> Step:
     return step
 
 
-def plain_jax(data: PixelDataset, target: str) -> Step:
+def plain_jax(data: PixelDataset, target: str, *, count: int = 1) -> Step:
     """`jax.grad` and `jax.hessian` under `vmap`, `jnp.sin`, no tiles."""
     net = network()
     omegas = [layer.omega for layer in net.layers]
@@ -103,13 +103,17 @@ def plain_jax(data: PixelDataset, target: str) -> Step:
 
     def step() -> float:
         nonlocal params, moments
-        params, moments, value = update(params, moments, batch)
-        return float(value)
+        values = []
+        for _ in range(count):
+            params, moments, value = update(params, moments, batch)
+            values.append(value)
+        jax.block_until_ready(params)
+        return float(values[0])
 
     return step
 
 
-def torch_eager(data: PixelDataset, target: str, *, compiled: bool = False) -> Step:
+def torch_eager(data: PixelDataset, target: str, *, count: int = 1, compiled: bool = False) -> Step:
     """The tutorial's loop."""
     import torch
 
@@ -123,21 +127,26 @@ def torch_eager(data: PixelDataset, target: str, *, compiled: bool = False) -> S
     run = torch.compile(model) if compiled else model
 
     def step() -> float:
-        loss = sum(term / scale[name] for name, term in terms(run, batch, target).items())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.item()
+        losses = []
+        for _ in range(count):
+            loss = sum(term / scale[name] for name, term in terms(run, batch, target).items())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return losses[0].item()
 
     return step
 
 
-def torch_compile(data: PixelDataset, target: str) -> Step:
+def torch_compile(data: PixelDataset, target: str, *, count: int = 1) -> Step:
     """The tutorial's loop with a compiled network; PyTorch cannot compile its double backward."""
-    return torch_eager(data, target, compiled=True)
+    return torch_eager(data, target, count=count, compiled=True)
 
 
-PEERS: dict[str, Callable[[PixelDataset, str], Step]] = {"ours": ours, "plain JAX": plain_jax}
+PEERS: dict[str, Callable[..., Step]] = {"ours": ours, "plain JAX": plain_jax}
 if importlib.util.find_spec("torch"):
     PEERS |= {"PyTorch": torch_eager, "torch.compile": torch_compile}
 

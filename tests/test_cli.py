@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -368,6 +369,31 @@ def test_limits_of_control_groups_are_those_around_a_process_too(tmp_path):
         (tmp_path / name).write_text(text)
     assert sorted(group_limits(groups, tmp_path)) == [3000, 4000, 5000]
     assert list(group_limits(tmp_path / "none", tmp_path)) == []
+
+
+HOLES = """
+from siren_jax.cli.memory import give_back_large_blocks
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+
+give_back_large_blocks()
+bytearray(2**24)  # by itself glibc keeps blocks of less than this, once it is free
+before, large, small = resident(), [], []
+for _ in range(100):
+    large.append(bytearray(2**20))
+    large[-1][::4096] = b"x" * 256  # a page at a time
+    small.append(bytearray(5000))
+assert resident() > before + 90
+del large
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
+def test_large_blocks_go_back_to_the_system_though_small_ones_lie_between():
+    process = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    assert float(process.stdout) < 10  # MiB of a hundred
 
 
 def test_an_output_directory_that_cannot_be_made_is_refused(photo, capsys):
