@@ -52,7 +52,8 @@ class Checkpoints:
         overwrite: whether to forget what the directory holds.
 
     Raises:
-        InputError: the directory cannot be written, is in use by another process, or holds another fit.
+        InputError: the directory cannot be written, is in use by another process, or holds another fit; `config` holds
+            no JSON values.
     """
 
     def __init__(
@@ -69,7 +70,10 @@ class Checkpoints:
         self.directory, self.every, self._keep = os.path.abspath(directory), every, keep
         self.notes: dict[str, Any] = {}
         """JSON values that are kept with every checkpoint; `latest` brings them back."""
-        self._config = json.loads(json.dumps(dict(config or {})))
+        try:
+            self._config = json.loads(json.dumps(dict(config or {}), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"config takes what JSON has, strings and finite numbers for instance: {error}.") from None
         self._manager, self._next, self._warned = None, time.monotonic() + every, False
         self._lock = FileLock(os.path.join(self.directory, ".lock"), thread_local=False)
         self._claim(overwrite=overwrite)

@@ -245,6 +245,13 @@ def test_a_checkpoint_that_finds_no_room_is_told_once(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "fit.json"]
 
 
+@pytest.mark.parametrize(("value", "why"), [(np.float32(1), "float32"), (math.nan, "float"), ({1}, "set")])
+def test_what_json_cannot_hold_says_nothing_of_a_fit(value, why, tmp_path):
+    with pytest.raises(InputError, match=f"config takes what JSON has.*{why}"):
+        Checkpoints(tmp_path / "run", config={"rate": value})
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_lock_that_is_a_link_is_refused(tmp_path):
     (tmp_path / "precious").write_text("kept")
     (tmp_path / "run").mkdir()
