@@ -80,11 +80,11 @@ def torch_eager(points: ndarray) -> Callable[[], float]:
     """Gradients of gradients, channel by channel, as the authors' code takes them."""
     import torch
 
-    from benchmarks.torch_siren import Siren, gradient
+    from benchmarks.torch_siren import Siren, device, gradient
 
-    model = Siren(network())
+    model = Siren(network()).to(device())
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-    given = torch.tensor(points)
+    given = torch.tensor(points, device=device())
     depth = (given.abs() - 0.5).clamp(min=0)
     e, e_slope = 1 + 20j * depth**2, 40j * depth * given.sign()
     ratio = torch.stack([e[:, 1] / e[:, 0], e[:, 0] / e[:, 1]], dim=1)

@@ -39,7 +39,7 @@ def interleaved(candidates: Mapping[str, Callable[[], object]], *, rounds: int, 
 
 
 def matrix_product() -> tuple[Callable[[], object], float]:
-    """Products in float32 that a machine's arithmetic is measured with, of eight tiles and 256 x 256; their FLOPs."""
+    """A call that multiplies eight tiles of 256 numbers a row by 256 x 256 in float32, several times, and its FLOPs."""
     rows, times = 8 * points_per_tile(), 8
     a, b = jnp.ones((rows, 256)), jnp.full((256, 256), 0.01)
     product = jax.jit(lambda a, b: jnp.matmul(a, b, precision="highest"))

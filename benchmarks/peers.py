@@ -117,12 +117,11 @@ def torch_eager(data: PixelDataset, target: str, *, count: int = 1, compiled: bo
     """The tutorial's loop."""
     import torch
 
-    from benchmarks.torch_siren import Siren, terms
+    from benchmarks.torch_siren import Siren, device, terms
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = Siren(network()).to(device)
+    model = Siren(network()).to(device())
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-    batch = {q: torch.tensor(getattr(data, q), device=device) for q in ("coordinates", *TARGETS[target])}
+    batch = {q: torch.tensor(getattr(data, q), device=device()) for q in ("coordinates", *TARGETS[target])}
     scale = {"value": 1.0, **data.mean_square}
     run = torch.compile(model) if compiled else model
 
@@ -134,7 +133,7 @@ def torch_eager(data: PixelDataset, target: str, *, count: int = 1, compiled: bo
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
-        if device == "cuda":
+        if device() == "cuda":
             torch.cuda.synchronize()
         return losses[0].item()
 

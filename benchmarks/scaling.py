@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 
-from benchmarks.measure import PICTURES, interleaved, publish
+from benchmarks.measure import PICTURES, interleaved, of_device, publish
 from benchmarks.peers import TARGETS, Step, dataset, network, ours
 from benchmarks.step import peak_memory
 
@@ -77,7 +77,7 @@ def draw(rows: list[dict]) -> None:
     axes[1].set_yscale("linear")
     axes[1].set_ylim(0, 1536)
     axes[0].legend()
-    figure.savefig(PICTURES / "benchmark_scaling.png", dpi=120)
+    figure.savefig(PICTURES / f"{of_device('benchmark_scaling')}.png", dpi=120)
 
 
 if __name__ == "__main__":

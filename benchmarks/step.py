@@ -20,7 +20,7 @@ import tyro
 from benchmarks.measure import PICTURES, RESULTS, interleaved, matrix_product, of_device, publish
 from benchmarks.peers import PEERS, TARGETS, dataset, network
 
-# The largest picture of a peer: beyond, it needs over 16 GiB or a minute a step. Twice as wide ones on a GPU.
+# The largest picture of a peer: beyond, it needs over 16 GiB or a minute a step.
 LARGEST = {
     "plain JAX": {"values": 512, "gradient": 256, "laplacian": 128, "mixed": 128},
     "PyTorch": {"values": 512, "gradient": 256, "laplacian": 256, "mixed": 256},
@@ -38,19 +38,20 @@ class Config:
     rounds: int = 7
     """Of every peer; three from 256 pixels on."""
     count: int = 1
-    """Steps between two looks at the loss; `fit` takes those of half a second. On a GPU a look is as long as a step."""
+    """Steps between two looks at the loss; `fit` takes those of half a second. On a GPU a call costs some 2 ms."""
     memory: bool = True
     """Measure the peak memory too."""
     update: bool = False
-    """Keep the rows of the run before that this one does not measure anew."""
+    """Keep the rows of the run before, if that had the same `count`, that this one does not measure anew."""
 
 
 def main(config: Config) -> list[dict]:
-    rows, reach = [], 1 if jax.default_backend() == "cpu" else 2
+    rows = []
+    on_gpu = jax.default_backend() != "cpu"
     for size in config.sizes:
         data = dataset(size)
         for target in config.targets:
-            peers = [p for p in PEERS if p == "ours" or size <= reach * LARGEST[p].get(target, 0)]
+            peers = [p for p in PEERS if p == "ours" or size <= LARGEST[p].get(target, 0)]
             steps = {peer: PEERS[peer](data, target, count=config.count) for peer in peers}
             check_equality(steps)
             rounds = config.rounds if size < 256 else min(3, config.rounds)
@@ -64,14 +65,15 @@ def main(config: Config) -> list[dict]:
             row["GFLOP/s of a product"] = round(rate / 1e9)
             row["s of the products"] = arithmetic(target, size) / rate
             row["share %"] = round(100 * row["s of the products"] / seconds["ours"])
-            if config.memory:
+            if config.memory and not on_gpu:  # whose own memory this does not see
                 row |= {f"{peer} MiB": peak_memory(peer, target, size) for peer in peers}
             rows.append(row)
             print(row, flush=True)
     if config.update:
         anew = {(row["target"], row["size"]) for row in rows}
-        earlier = json.loads((RESULTS / f"{of_device('step')}.json").read_text())["rows"]
-        rows += [row for row in earlier if (row["target"], row["size"]) not in anew]
+        earlier = json.loads((RESULTS / f"{of_device('step')}.json").read_text())
+        if earlier["settings"].get("count", 1) == config.count:
+            rows += [row for row in earlier["rows"] if (row["target"], row["size"]) not in anew]
         rows.sort(key=lambda row: (row["size"], list(TARGETS).index(row["target"])))
     publish("step", rows, config)
     draw(rows)

@@ -4,11 +4,17 @@ Derivatives with respect to the coordinates come from an autograd graph that is 
 whole picture is one batch.
 """
 
+import jax
 import torch
 from flax import nnx
 from torch import Tensor, nn
 
 from siren_jax import SIREN
+
+
+def device() -> str:
+    """Where JAX's own steps run; an error is PyTorch's where it was built without."""
+    return "cpu" if jax.default_backend() == "cpu" else "cuda"
 
 
 class SineLayer(nn.Module):

@@ -26,6 +26,15 @@ def test_peers_take_the_same_steps_as_ours(peer, target):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
+@pytest.mark.parametrize("peer", PEERS)
+def test_several_steps_at_a_time_are_the_same_steps(peer):
+    if peer == "torch.compile":
+        pytest.skip("compiles for long, and is PyTorch's loop")
+    data = dataset(12)
+    single, triple = PEERS[peer](data, "values"), PEERS[peer](data, "values", count=3)
+    np.testing.assert_allclose([single() for _ in range(6)][::3], [triple() for _ in range(2)], rtol=1e-5)
+
+
 def test_what_lies_between_the_pixels_of_a_slope_is_the_slope():
     h, w = 24, 36
     rows, columns = np.mgrid[:h, :w]

@@ -348,7 +348,7 @@ def test_a_solution_is_kept_with_its_domain_and_coefficients(tmp_path):
     assert (kept.kind, kept.frame.low, kept.frame.high) == ("solution", domain.low, domain.high)
     assert kept.frame.shape == (100, 200)
     assert kept.record == {"axes": ["t", "x"], "coefficients": {"speed": 0.5}}
-    np.testing.assert_allclose(kept(jnp.ones(2)), network(jnp.ones(2)), rtol=1e-6)
+    np.testing.assert_allclose(kept(jnp.ones(2)), network(jnp.ones(2)), atol=1e-6)  # one compiled, one not
 
 
 def test_a_network_that_no_file_can_hold_is_no_solution():
