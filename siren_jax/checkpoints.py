@@ -70,10 +70,7 @@ class Checkpoints:
         self.directory, self.every, self._keep = os.path.abspath(directory), every, keep
         self.notes: dict[str, Any] = {}
         """JSON values that are kept with every checkpoint; `latest` brings them back."""
-        try:
-            self._config = json.loads(json.dumps(dict(config or {}), allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"config takes what JSON has, strings and finite numbers for instance: {error}.") from None
+        self._config = {name: _as_json(name, value) for name, value in (config or {}).items()}
         self._manager, self._next, self._warned = None, time.monotonic() + every, False
         self._lock = FileLock(os.path.join(self.directory, ".lock"), thread_local=False)
         self._claim(overwrite=overwrite)
@@ -253,6 +250,16 @@ class Checkpoints:
         now = _versions()
         if changed := [f"{name} {versions.get(name)}" for name in DECIDING if versions.get(name) != now.get(name)]:
             _warn("the last bits may differ from those of one process", f"it was begun with {', '.join(changed)}")
+
+
+def _as_json(name: str, value: Any) -> Any:
+    """The value as it is read again."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        raise InputError(
+            f"config takes what JSON holds, but {name} is {value!r}; give it as a string, a finite number or lists of them."
+        ) from None
 
 
 def _versions() -> dict[str, str]:

@@ -372,10 +372,12 @@ def test_limits_of_control_groups_are_those_around_a_process_too(tmp_path):
 
 
 HOLES = """
+import resource
+
 from siren_jax.cli.memory import give_back_large_blocks
 
 def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
 
 give_back_large_blocks()
 bytearray(2**24)  # by itself glibc keeps blocks of less than this, once it is free
@@ -384,7 +386,7 @@ for _ in range(40):
     large.append(bytearray(2**23))
     large[-1][::4096] = b"x" * 2**11  # a page at a time
     small.append(bytearray(50000))
-assert resident() > before + 320
+assert resident() > before + 300
 del large
 print(resident() - before)
 """
@@ -393,7 +395,7 @@ print(resident() - before)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
 def test_large_blocks_go_back_to_the_system_though_small_ones_lie_between():
     process = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
-    assert float(process.stdout) < 60  # MiB of 320
+    assert float(process.stdout) < 60  # MiB: 1.3 with it, 321 without
 
 
 def test_an_output_directory_that_cannot_be_made_is_refused(photo, capsys):

@@ -22,7 +22,8 @@ from siren_jax.level_set import extract
 from siren_jax.signals import encode_mesh, encode_video
 
 TINY = ["--width", "16", "--depth", "1", "--steps", "60"]
-LONG = ["--width", "32", "--steps", "15000", "--checkpoint-every", "0.1"]
+STEPS = 40000
+LONG = ["--width", "32", "--steps", str(STEPS), "--checkpoint-every", "0.1"]
 NOTHING_YET = "there is no fit to resume"
 
 
@@ -58,94 +59,110 @@ def survive(words: list[object], directory: Path, seed: int, kills: int) -> list
     within eight seconds: while modules are imported, steps taken, files written.
     """
     moments, begins = random.Random(seed), []
-    for number in range(kills + 1):
-        begun = (directory / "checkpoints").exists()
-        before = max(steps_kept(directory), default=0)
-        process = start(*words, *(("--resume", directory) if begun else ("--out", directory)))
-        while number < kills and number % 2 == 0 and process.poll() is None:
-            if max(steps_kept(directory), default=0) > before + 100:  # the first one comes after a single step
-                break
-            time.sleep(0.01)
-        life = 600 if number == kills else (0.5 if number % 2 == 0 else 8) * moments.random()
+    for number in range(kills):
+        process = start(*words, *where(directory))
+        if number % 2 == 0:
+            wait_for_checkpoint(process, directory, max(steps_kept(directory), default=0) + 100)
         try:
-            errors = process.communicate(timeout=life)[1]
-            assert process.returncode == 0, errors
+            _, errors = process.communicate(timeout=(0.5 if number % 2 == 0 else 8) * moments.random())
+            raise AssertionError(f"it ended before it was killed: {errors}")
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
-            errors = process.communicate()[1]
-        begins += [int(step.replace(",", "")) for step in re.findall(r"continuing at step ([\d,]+)", errors)]
-    return begins
+            begins += told(process.communicate()[1])
+    process = start(*words, *where(directory))
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    return begins + told(errors)
+
+
+def where(directory: Path) -> list[object]:
+    return ["--resume" if (directory / "checkpoints").exists() else "--out", directory]
+
+
+def wait_for_checkpoint(process: subprocess.Popen[str], directory: Path, least: int = 0) -> None:
+    """Until there is one of that step or a later one."""
+    for _ in range(10000):
+        if max(steps_kept(directory), default=-1) >= least:
+            return
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    raise AssertionError("no checkpoint came")
+
+
+def told(errors: str) -> list[int]:
+    """The step at which a process said that it went on."""
+    return [int(step.replace(",", "")) for step in re.findall(r"continuing at step ([\d,]+)", errors)]
+
+
+def undisturbed(words: list[object], directory: Path) -> dict[str, bytes]:
+    """What a command writes that nobody kills."""
+    process = start(*words, "--out", directory / "undisturbed")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return results(directory / "undisturbed")
+
+
+def command_for(kind: str, photo: Path, folder: Path) -> tuple[list[object], int]:
+    """A command that fits a signal of a kind, which is made in a folder, and the number of its steps."""
+    picture = np.asarray(Image.open(photo))
+    Image.fromarray(np.uint8(255) * (picture > 100)).save(folder / "mask.png")
+    if kind == "sound":
+        samples = 2**14 * np.sin(2 * np.pi * 200 * np.arange(2000) / 8000)
+        scipy.io.wavfile.write(folder / "chord.wav", 8000, samples.astype(np.int16))
+        words, steps = ["fit", folder / "chord.wav"], 25000
+    elif kind == "video":
+        pytest.importorskip("av", reason="MP4 needs the extra `video`")
+        frames = (np.roll(picture, 2 * n, axis=1)[..., None].repeat(3, -1) for n in range(8))
+        with open(folder / "clip.mp4", "wb") as file:
+            encode_video(file, frames, 4.0, ".mp4")
+        words, steps = ["fit", folder / "clip.mp4"], 20000
+    elif kind == "shape":
+        pytest.importorskip("trimesh", reason="PLY needs the extra `shape`")
+        with open(folder / "ball.ply", "wb") as file:
+            encode_mesh(file, extract(SOLIDS["sphere"].distance, resolution=24), ".ply")
+        words, steps = ["fit", folder / "ball.ply", "--batch-size", "256"], 50000
+    elif kind == "blend":
+        words, steps = ["blend", photo, photo, "--mask", folder / "mask.png"], 3000
+    else:
+        words, steps = ["inpaint", photo, "--mask", folder / "mask.png", "--batch-size", "128"], 30000
+    return [*words, "--width", "32", "--depth", "1", "--steps", steps, "--checkpoint-every", "0.1"], steps
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(photo, tmp_path_factory) -> dict[str, bytes]:
-    return whole(["fit", photo, *LONG], tmp_path_factory.mktemp("whole"))
-
-
-def whole(words: list[object], directory: Path) -> dict[str, bytes]:
-    """What a command writes that is not disturbed."""
-    errors = (process := start(*words, "--out", directory / "whole")).communicate()[1]
-    assert process.returncode == 0, errors
-    return results(directory / "whole")
+    return undisturbed(["fit", photo, *LONG], tmp_path_factory.mktemp("uninterrupted"))
 
 
 def test_a_fit_that_is_killed_and_resumed_writes_the_same_bytes(photo, uninterrupted, tmp_path):
-    begins = survive(["fit", photo, *LONG], tmp_path / "run", seed=0, kills=1)
-    assert 100 < begins[0] < 15000
+    (begin,) = survive(["fit", photo, *LONG], tmp_path / "run", seed=0, kills=1)
+    assert 100 < begin < STEPS
     assert results(tmp_path / "run") == uninterrupted
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 14))
-def test_fits_that_are_killed_four_times_each_write_the_same_bytes(seed, photo, tmp_path):
-    words = ["fit", photo, "--width", "32", "--steps", "40000", "--checkpoint-every", "0.1"]
-    begins = survive(words, tmp_path / "run", seed, kills=4)
+def test_fits_that_are_killed_four_times_each_write_the_same_bytes(seed, photo, uninterrupted, tmp_path):
+    begins = survive(["fit", photo, *LONG], tmp_path / "run", seed, kills=4)
     print(begins)
-    assert 100 < begins[0] < 40000
-    assert results(tmp_path / "run") == whole(words, tmp_path)
+    assert 100 < begins[0] < STEPS
+    assert results(tmp_path / "run") == uninterrupted
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sound", "video", "shape", "blend", "inpaint"])
 def test_signals_of_every_kind_survive(kind, photo, tmp_path):
     """Their samples are made anew, bit by bit as before: otherwise resuming would be refused."""
-    pytest.importorskip("av", reason="MP4 needs the extra `video`")
-    pytest.importorskip("trimesh", reason="PLY needs the extra `shape`")
-    words = [*of_kind(kind, photo, tmp_path), "--width", "32", "--depth", "1", "--checkpoint-every", "0.1"]
-    begins = survive(words, tmp_path / "run", seed=1, kills=3)
+    words, steps = command_for(kind, photo, tmp_path)
+    begins = survive(words, tmp_path / "run", seed=1, kills=2)
     print(kind, begins)
     assert begins[0] > 100
-    assert results(tmp_path / "run") == whole(words, tmp_path)
-
-
-def of_kind(kind: str, photo: Path, folder: Path) -> list[object]:
-    """The words of a command that fits a signal of a kind, and that signal in a folder."""
-    picture = np.asarray(Image.open(photo))
-    if kind == "sound":
-        samples = 2**14 * np.sin(2 * np.pi * 200 * np.arange(2000) / 8000)
-        scipy.io.wavfile.write(folder / "chord.wav", 8000, samples.astype(np.int16))
-        return ["fit", folder / "chord.wav", "--steps", "8000"]
-    if kind == "video":
-        with open(folder / "clip.mp4", "wb") as file:
-            encode_video(
-                file, iter([np.roll(picture, 2 * n, axis=1)[..., None].repeat(3, -1) for n in range(8)]), 4.0, ".mp4"
-            )
-        return ["fit", folder / "clip.mp4", "--steps", "8000"]
-    if kind == "shape":
-        with open(folder / "ball.ply", "wb") as file:
-            encode_mesh(file, extract(SOLIDS["sphere"].distance, resolution=24), ".ply")
-        return ["fit", folder / "ball.ply", "--steps", "1000", "--batch-size", "256"]
-    Image.fromarray(np.uint8(255) * (picture > 100)).save(folder / "mask.png")
-    if kind == "blend":
-        return ["blend", photo, photo, "--mask", folder / "mask.png", "--steps", "4000"]
-    return ["inpaint", photo, "--mask", folder / "mask.png", "--steps", "1000", "--batch-size", "128"]
+    assert begins[-1] < steps
+    assert results(tmp_path / "run") == undisturbed(words, tmp_path)
 
 
 def test_sigterm_keeps_what_was_learned(photo, uninterrupted, tmp_path):
     process = start("fit", photo, *LONG, "--out", tmp_path / "run")
-    while not any(path.name.isdecimal() for path in (tmp_path / "run").glob("checkpoints/*")):
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_for_checkpoint(process, tmp_path / "run")
     process.terminate()
     assert "--resume continues" in process.communicate()[1]
     assert process.returncode == 143
@@ -206,9 +223,7 @@ def test_a_hangup_of_the_terminal_keeps_what_was_learned(photo, uninterrupted, t
     words = ["fit", str(photo), *LONG, "--out", str(tmp_path / "run")]
     process = subprocess.Popen([*command, *words], stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    while not steps_kept(tmp_path / "run"):
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_for_checkpoint(process, tmp_path / "run")
     os.close(ours)  # as when a connection is cut: SIGHUP, and every write to the terminal is an error
     assert process.wait() == 129
     assert len(results(tmp_path / "run")) == 3
