@@ -258,7 +258,7 @@ def _as_json(name: str, value: Any) -> Any:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError):
         raise InputError(
-            f"config takes what JSON holds, but {name} is {value!r}; give it as a string, a finite number or lists of them."
+            f"config holds JSON values, but {name} is {value!r}; give it as a string, a finite number or a list."
         ) from None
 
 

@@ -41,8 +41,8 @@ def give_back_large_blocks() -> None:
     """Has glibc give each large block of memory back to the system once it is free.
 
     By itself it learns to keep them, and over hours of figures and checkpoints what lives longer comes to lie between.
-    Smaller blocks are those that a step takes again and again; with all above 256 KiB given back, steps of 256 units took
-    15 % longer.
+    Smaller blocks are those that a step takes again and again: with a limit of 256 KiB those of 256 units took 15 %
+    longer.
     """
     with suppress(OSError, TypeError, AttributeError):  # another system, another C library
         library = ctypes.CDLL(None)
