@@ -124,7 +124,7 @@ def command_for(kind: str, photo: Path, folder: Path) -> tuple[list[object], int
     elif kind == "blend":
         words, steps = ["blend", photo, photo, "--mask", folder / "mask.png"], 3000
     else:
-        words, steps = ["inpaint", photo, "--mask", folder / "mask.png", "--batch-size", "128"], 30000
+        words, steps = ["inpaint", photo, "--mask", folder / "mask.png", "--batch-size", "128"], 60000
     return [*words, "--width", "32", "--depth", "1", "--steps", steps, "--checkpoint-every", "0.1"], steps
 
 

@@ -14,7 +14,6 @@ from siren_jax.cli.convert import Convert
 from siren_jax.cli.fit import Fit
 from siren_jax.cli.info import Info
 from siren_jax.cli.inpaint import Inpaint
-from siren_jax.cli.memory import give_back_large_blocks
 from siren_jax.cli.render import Render
 from siren_jax.cli.solve import Solve
 from siren_jax.errors import InputError
@@ -58,7 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """Entry point of the console script."""
-    give_back_large_blocks()
     keep_compiled_programs()
     sys.stdout, sys.stderr = Lasting(sys.stdout), Lasting(sys.stderr)
     try:

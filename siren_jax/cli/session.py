@@ -1,6 +1,5 @@
 """One fit on the command line: what is shown and written while it runs and when it ends."""
 
-import gc
 import json
 import math
 import os
@@ -19,6 +18,7 @@ from flax import nnx
 from siren_jax.atomic import clear_leftovers, write_atomically
 from siren_jax.checkpoints import Checkpoints
 from siren_jax.cli.console import Reporter, printable
+from siren_jax.cli.memory import give_back_memory
 from siren_jax.cli.subject import Subject
 from siren_jax.cli.tensorboard import TensorBoard
 from siren_jax.errors import InputError
@@ -30,6 +30,7 @@ CHECKPOINTS = "checkpoints"
 SECOND = os.path.join(CHECKPOINTS, "second")
 PREVIEWS = "preview"
 WORSE = 1.26  # a decibel of squared error: by how much the loss at the end may exceed its lowest
+TIDY_EVERY = 60.0  # seconds between two returns of free memory to the system
 FORESEEN = 0.02  # share of the budget after which it is said how long the rest takes
 
 
@@ -86,7 +87,7 @@ class Session:
             print(f"continuing at step {begun:,}", file=sys.stderr)
         self._tensorboard = TensorBoard(os.path.join(directory, "tensorboard")) if tensorboard else None
         self._previewed = begun // preview_every if preview_every else 0
-        self._rest_until = -math.inf
+        self._rest_until, self._tidy_at = -math.inf, 0.0
         self.reporter = Reporter(subject.measure)
 
     def __enter__(self) -> "Session":
@@ -144,7 +145,10 @@ class Session:
                 self._preview(network, progress.step)
             except (InputError, OSError) as error:  # no reason to end a fit
                 warnings.warn(f"a preview could not be written: {error}", stacklevel=2)
-            gc.collect()  # figures are cycles of objects, ten MiB each
+            self._tidy_at = 0.0  # a figure takes ten MiB
+        if time.monotonic() >= self._tidy_at:
+            give_back_memory()
+            self._tidy_at = time.monotonic() + TIDY_EVERY
         reaches = self._subject.measure.reaches
         if self._target is None or not fresh or not reaches(estimate, self._target):
             return False
