@@ -179,7 +179,7 @@ def fit(
             began = time.perf_counter()
             state, table, taken = take(state, given, _span(log.steps, length, clock))
             table, taken = np.asarray(table), int(taken)  # waits for the device
-            log.add(table[:taken].copy(), time.perf_counter() - began)  # a view would keep the whole table
+            log.add(table[:taken], time.perf_counter() - began)
             if taken < length:
                 spent = jnp.float32(share + (log.steps - since) * rate)
                 batch = batch_of(sample, key, jnp.int32(log.steps), spent)

@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from flax import nnx
 from numpy import ndarray
+from numpy.typing import DTypeLike
 
 from siren_jax.errors import InputError
 
@@ -35,20 +36,24 @@ class Progress(NamedTuple):
 
 
 class Log:
-    """What happened so far, chunk by chunk."""
+    """What happened so far: a row of the loss and the terms for every step, and the seconds at its end."""
 
-    def __init__(self, names: tuple[str, ...]):
+    def __init__(self, names: tuple[str, ...], dtype: DTypeLike = np.float32):
         self.names = names
         self.steps, self.seconds, self.rate = 0, 0.0, 0.0
         self.rates: list[float] = []
-        self._rows: list[ndarray] = []
-        self._ends: list[ndarray] = []
+        # With room for more. Small arrays, two a chunk, would each hold a page of what larger ones have left free.
+        self._rows, self._ends = np.empty((0, len(names)), dtype), np.empty(0)
+        self._chunk = slice(0)
 
     def add(self, rows: ndarray, elapsed: float) -> None:
         """A chunk: a row of loss and terms for each of its steps, and the seconds it took."""
         each = elapsed / max(1, len(rows))
-        self._rows.append(rows)
-        self._ends.append(self.seconds + each * np.arange(1, len(rows) + 1))
+        self._chunk = slice(self.steps, self.steps + len(rows))
+        if self._chunk.stop > len(self._ends):
+            self._rows, self._ends = (_with_room(array, 2 * self._chunk.stop) for array in self.arrays())
+        self._rows[self._chunk] = rows
+        self._ends[self._chunk] = self.seconds + each * np.arange(1, len(rows) + 1)
         self.rates.append(each)
         self.rate = each
         self.steps += len(rows)
@@ -56,17 +61,16 @@ class Log:
 
     def restore(self, rows: ndarray, ends: ndarray) -> None:
         """What an earlier process had of it."""
-        self._rows, self._ends = [rows], [ends]
+        self._rows, self._ends = rows, ends
         self.steps, self.seconds = len(rows), float(ends[-1]) if len(ends) else 0.0
         self.rate = float(np.diff(ends, prepend=0.0)[-1]) if len(ends) else 0.0
 
     def arrays(self) -> tuple[ndarray, ndarray]:
-        """All rows, and the seconds at the end of each."""
-        none = (np.zeros((0, len(self.names)), np.float32), np.zeros(0))
-        return np.concatenate([none[0], *self._rows]), np.concatenate([none[1], *self._ends])
+        """All rows, and the seconds at the end of each; they stay as they are when others follow."""
+        return self._rows[: self.steps], self._ends[: self.steps]
 
     def progress(self, budget: "Budget", network: Callable[[], nnx.Module]) -> Progress:
-        rows = self._rows[-1]
+        rows = self._rows[self._chunk]
         sound = rows[np.isfinite(rows).all(axis=1)]  # without steps that were skipped
         means = dict(zip(self.names, (sound if len(sound) else rows).mean(axis=0).tolist(), strict=True))
         return Progress(self.steps, self.seconds, budget.share(self), self.rate, means, network)
@@ -78,6 +82,13 @@ class Log:
     def seconds_per_step(self) -> float:
         """Median over the chunks of this process; without any the mean over all steps."""
         return float(np.median(self.rates)) if self.rates else self.seconds / max(1, self.steps)
+
+
+def _with_room(array: ndarray, length: int) -> ndarray:
+    """A copy at the beginning of a longer array, of which the system gives only what is written."""
+    longer = np.empty((length, *array.shape[1:]), array.dtype)
+    longer[: len(array)] = array
+    return longer
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def digest(*trees: Any) -> ndarray:
 
 
 def arrays_of(state: Any, log: Log, origin: ndarray) -> dict[str, ndarray]:
-    """Copies of all that a later process needs to go on.
+    """All that a later process needs to go on, as it is now.
 
     Args:
         state: arrays of the method.

@@ -1,9 +1,12 @@
 """`fit` is gradient descent on the mean of the objective: exactly repeatable, whatever its chunks and tiles."""
 
 import importlib
+import itertools
 import math
 import signal
 import threading
+import tracemalloc
+import weakref
 from functools import partial
 
 import jax
@@ -546,9 +549,28 @@ def test_a_term_must_have_the_length_of_an_array_of_its_batch():
         )
 
 
-def test_a_log_holds_the_rows_of_its_steps_and_not_the_table_that_they_came_in(monkeypatch):
-    add, held = progress.Log.add, []
-    monkeypatch.setattr(progress.Log, "add", lambda log, rows, elapsed: (held.append(rows), add(log, rows, elapsed)))
-    fit(line(), VALUE, sample, key=KEY, steps=3)
-    assert sum(map(len, held)) == 3
-    assert all(rows.base is None for rows in held)
+def test_a_log_has_the_rows_of_its_steps_and_holds_no_table_that_they_came_in():
+    log, rows, tables = progress.Log(("loss", "value")), np.arange(60.0, dtype=np.float32).reshape(30, 2), []
+    parts = [log.arrays()]
+    for begin, end in itertools.pairwise([0, 1, 1, 4, 17, 30]):
+        table = np.full((64, 2), np.nan, np.float32)  # of which a chunk is the beginning
+        table[: end - begin] = rows[begin:end]
+        tables.append(weakref.ref(table))
+        log.add(table[: end - begin], elapsed=float(end - begin))
+        parts.append(log.arrays())
+    del table
+    for seen, ends in parts:  # what follows changes nothing of what was seen before
+        assert np.array_equal(seen, rows[: len(seen)])
+        assert np.array_equal(ends, np.arange(1.0, len(seen) + 1))
+    assert [len(seen) for seen, _ in parts] == [0, 1, 1, 4, 17, 30]
+    assert not any(table() is not None for table in tables)
+
+
+def test_a_long_log_is_few_arrays():
+    log = progress.Log(("loss",))
+    tracemalloc.start()
+    for _ in range(2000):
+        log.add(np.zeros((10, 1), np.float32), 0.5)
+    blocks = [trace for trace in tracemalloc.take_snapshot().traces if trace.size > 64]
+    tracemalloc.stop()
+    assert len(blocks) < 20
