@@ -1,7 +1,5 @@
 """Time of a sine: ours against `jnp.sin`, `jnp.exp` and PyTorch, and the largest error of each.
 
-This is the benchmark that tells when `siren_jax.sine` can go: as soon as `jnp.sin` takes no longer than ours.
-
 `python -m benchmarks.sine`: 20 seconds.
 """
 

@@ -108,7 +108,7 @@ class Checkpoints:
         return None
 
     def offer(self, step: int, make: Callable[[], dict[str, ndarray]]) -> None:
-        """Keeps the arrays that `make` copies if it is time for it; returns before they are written.
+        """Keeps the arrays that `make` makes if it is time for it; returns before they are written.
 
         What cannot be written is told once, and tried again the next time.
         """

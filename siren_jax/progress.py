@@ -1,4 +1,4 @@
-"""How far a fit has come: the log of its chunks, the budget that bounds them, and Ctrl-C."""
+"""How far a fit has come: the log of its steps, the budget that bounds them, and Ctrl-C."""
 
 import signal
 import threading
@@ -38,7 +38,7 @@ class Progress(NamedTuple):
 class Log:
     """What happened so far: a row of the loss and the terms for every step, and the seconds at its end."""
 
-    def __init__(self, names: tuple[str, ...], dtype: DTypeLike = np.float32):
+    def __init__(self, names: tuple[str, ...], *, dtype: DTypeLike = np.float32):
         self.names = names
         self.steps, self.seconds, self.rate = 0, 0.0, 0.0
         self.rates: list[float] = []
@@ -61,7 +61,7 @@ class Log:
 
     def restore(self, rows: ndarray, ends: ndarray) -> None:
         """What an earlier process had of it."""
-        self._rows, self._ends = rows, ends
+        self._rows, self._ends = rows.astype(self._rows.dtype, copy=False), ends
         self.steps, self.seconds = len(rows), float(ends[-1]) if len(ends) else 0.0
         self.rate = float(np.diff(ends, prepend=0.0)[-1]) if len(ends) else 0.0
 

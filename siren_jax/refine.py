@@ -124,7 +124,7 @@ def _refine(network, objective, batch, budget, weights, memory, dtype, tile, wat
         sound = jnp.stack([_finite(value, gradient), _finite(*later)])
         return optax.apply_updates(params, updates), state, value, sound
 
-    state, log = optimizer.init(params), Log(("loss",), np.float64)
+    state, log = optimizer.init(params), Log(("loss",), dtype=np.float64)
     origin = digest(params, batch, list(weights.values()))
     if checkpoints is not None and (kept := checkpoints.latest()) is not None:
         params, state = restored(kept, (params, state), log, origin, "it has another beginning, batch or weights")

@@ -28,9 +28,9 @@ _COSINE = (-2.6193808e-07, 2.4769304e-05, -1.3888569e-03, 4.1666657e-02, -0.5, 1
 def sine(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Sine of every element, fast for float32.
 
-    Within 2e-7 of the true value for |x| ≤ 25,000. Beyond, where the compiler does not fuse multiplications with
-    additions, as on a GPU, the error grows to that of rounding x to float32: 0.03 at 1e6. The value stays below 1.001
-    for all x. NaN for infinities and NaN; ±0 keeps its sign.
+    Within 2e-7 of the true value for |x| ≤ 25,000, and within 2.5e-6 up to 200,000; beyond, the error grows to that of
+    rounding x to float32, 0.03 at 1e6. Where the compiler fuses multiplications with additions, as under jit on a CPU,
+    2e-7 holds up to 1e6. The value stays below 1.001 for all x. NaN for infinities and NaN; ±0 keeps its sign.
 
     >>> sine(jnp.float32(0.0)).item()
     0.0
@@ -50,11 +50,11 @@ def cosine(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 @jax.custom_jvp
 def sine_and_cosine(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Both. On a CPU each is evaluated once and kept: XLA would otherwise do it anew in every fusion that uses them.
+    """Both, each evaluated once and kept where that is faster than doing it anew in every fusion that uses them.
 
     Derivatives of any order of the three functions are made of this pair.
     """
-    return _kept_on_cpu(sine(x), cosine(x))
+    return _kept(sine(x), cosine(x))
 
 
 @sine_and_cosine.defjvp
@@ -75,12 +75,16 @@ def _(primals, tangents):
     return c, -s * tangents[0]
 
 
+# Both are jitted, so that they are one program outside of jit too.
 @jax.jit
-def _kept_on_cpu(*pair: Array) -> tuple[Array, ...]:
-    return lax.platform_dependent(*pair, cpu=lambda *pair: lax.optimization_barrier(pair), default=lambda *pair: pair)
+def _kept(*pair: Array) -> tuple[Array, ...]:
+    keep = lambda *pair: lax.optimization_barrier(pair)
+    if pair[0].dtype != jnp.float32:
+        return keep(*pair)  # the native functions are dear
+    # A step on the values of 512² pixels on an H100: 11.1 ms kept, 10.1 anew. A TPU has not been measured.
+    return lax.platform_dependent(*pair, cpu=keep, default=lambda *pair: pair)
 
 
-# Jitted, so that it is one program outside of jit too.
 @partial(jax.jit, static_argnums=(1, 2))
 def _evaluated(x: Array, coefficients: tuple[float, ...], native: Callable[[Array], Array]) -> Array:
     """(-1)^k p(r) with x = kπ + r; p is odd (a factor r) where it has the five coefficients of the sine."""

@@ -1,5 +1,7 @@
 """`sine` and `cosine` are sine and cosine, to a bound, in value, derivatives and on every platform."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,9 +40,13 @@ def test_error_is_below_2e_7_next_to_every_zero_and_extremum_up_to_25_000(ours, 
 
 
 @PAIRS
-def test_error_is_below_that_of_rounding_the_argument_up_to_1e6(ours, exact):
+def test_without_fused_multiply_adds_the_error_grows_to_that_of_rounding_the_argument(ours, exact):
     x = np.linspace(-1e6, 1e6, 2_000_001, dtype=np.float32)
-    assert np.all(error(jax.jit(ours), exact, x) <= np.maximum(2.1e-7, 0.501 * np.abs(np.spacing(x))))
+    with jax.disable_jit():  # every operation by itself
+        errors = error(ours, exact, x)
+    assert errors[np.abs(x) <= 2e5].max() < 2.5e-6
+    # The worst is 0.50019 of the distance to the next float32, at 1e6: half of that is rounding.
+    assert np.all(errors <= np.maximum(2.5e-6, 0.501 * np.abs(np.spacing(x))))
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="other compilers do not fuse them")
@@ -120,7 +126,14 @@ def test_float32_is_as_accurate_where_float64_is_enabled(ours, exact, float64):
 def test_only_a_cpu_keeps_the_pair(platform, kept):
     program = export.export(jax.jit(sine_and_cosine), platforms=[platform])(jnp.ones(4)).mlir_module()
     assert ("stablehlo.optimization_barrier" in program) == kept
-    assert "stablehlo.sine" not in program
+    assert not re.search(r"stablehlo\.(sine|cosine)", program)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_native_functions_are_kept_everywhere(platform, float64):
+    program = export.export(jax.jit(sine_and_cosine), platforms=[platform])(jnp.ones(4)).mlir_module()
+    assert "stablehlo.optimization_barrier" in program
+    assert len(re.findall(r"stablehlo\.(sine|cosine)", program)) == 2
 
 
 def test_the_pair_is_both_and_so_are_its_derivatives():
