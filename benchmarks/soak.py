@@ -1,10 +1,11 @@
-"""A long fit of the command: what its process holds in memory, minute by minute.
+"""A long fit of the command: what its process holds in memory, minute by minute, until the fit ends.
 
 With a checkpoint every 5 s and a preview every so many steps, so that these have their chance to leak.
 
 `python -m benchmarks.soak`: an hour on one core.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -16,8 +17,6 @@ import numpy as np
 import tyro
 
 from benchmarks.measure import publish
-
-OPENING = 5  # samples, while all is done for the first time, that say nothing of a leak
 
 
 @dataclass(frozen=True)
@@ -49,27 +48,32 @@ def main(config: Config) -> list[dict]:
         began, rows = time.monotonic(), []
         while process.poll() is None:
             time.sleep(config.every)
-            if (mib := resident(process.pid)) is not None:
+            held = memory(process.pid)
+            if held and not list(out.glob("*.siren")):  # from then on the results are drawn and written
                 previews = len(list(out.glob("preview/*.png")))
-                rows.append({"s": round(time.monotonic() - began), "resident MiB": mib, "previews": previews})
+                rows.append({"s": round(time.monotonic() - began), **held, "previews": previews})
         if process.returncode:
             sys.exit(f"the fit ended with the exit code {process.returncode}.")
-    steady = [(row["s"] / 3600, row["resident MiB"]) for row in rows[OPENING:]]
-    slope = float(np.polyfit(*np.array(steady).T, 1)[0])
-    spread = max(mib for _, mib in steady) - min(mib for _, mib in steady)
-    print(f"{slope:+.1f} MiB an hour after the first {OPENING} samples, {spread:.1f} MiB between lowest and highest")
-    publish("soak", rows, config, **{"MiB an hour": slope, "MiB between lowest and highest": spread})
+        steps = json.loads((out / "metrics.json").read_text())["steps"]
+    hours, own = np.array([(row["s"] / 3600, row["own MiB"]) for row in rows]).T
+    figures = {
+        "steps": steps,
+        "MiB an hour": float(np.polyfit(hours, own, 1)[0]),
+        "MiB above the first minute": float(own.max() - own[0]),
+    }
+    print(figures)
+    publish("soak", rows, config, **figures)
     return rows
 
 
-def resident(process: int) -> float | None:
-    """MiB of memory that a process holds; None once it has ended."""
+def memory(process: int) -> dict[str, float]:
+    """MiB that a process holds, of its own and of files that the system may drop; nothing once it has ended."""
+    names = {"RssAnon:": "own MiB", "RssFile:": "of files MiB"}
     try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        lines = [line.split() for line in Path(f"/proc/{process}/status").read_text().splitlines()]
     except OSError:
-        return None
-    found = [line.split()[1] for line in lines if line.startswith("VmRSS:")]
-    return int(found[0]) / 1024 if found else None
+        return {}
+    return {names[words[0]]: int(words[1]) / 1024 for words in lines if words[0] in names}
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from siren_jax.operators import jacobian as jacobian
 from siren_jax.operators import laplacian as laplacian
 from siren_jax.operators import second_derivatives as second_derivatives
 from siren_jax.progress import Progress as Progress
+from siren_jax.refine import refine as refine
 from siren_jax.signals import Frame as Frame
 from siren_jax.signals import PixelDataset as PixelDataset
 from siren_jax.signals import SampleDataset as SampleDataset
@@ -34,3 +35,5 @@ from siren_jax.signals import load_image as load_image
 from siren_jax.signals import load_sound as load_sound
 from siren_jax.signals import load_surface as load_surface
 from siren_jax.signals import load_video as load_video
+
+__version__ = "0.1.0"

@@ -43,8 +43,14 @@ def write_atomically(path: str | os.PathLike[str], write_to: Callable[[IO[bytes]
 
 
 def clear_leftovers(path: str) -> None:
-    """Removes what processes that were killed while they wrote a file have left; none may be writing it now."""
-    for left in glob.glob(glob.escape(_stem(path)) + "?" * 8 + ".partial"):
+    """Removes what killed processes have left of a file that they were writing; none may be writing it now.
+
+    Args:
+        path: the file; a folder and "*" for every file in it.
+    """
+    folder, name = os.path.split(path)
+    stem = ".*." if name == "*" else glob.escape(os.path.basename(_stem(path)))
+    for left in glob.glob(os.path.join(glob.escape(folder), f"{stem}{'?' * 8}.partial")):
         with suppress(OSError):
             os.unlink(left)
 

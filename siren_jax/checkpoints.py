@@ -1,13 +1,13 @@
 """Checkpoints of a fit: arrays in a directory, written while the fit goes on, each whole or not at all.
 
-`DIRECTORY/fit.json` says what is fitted, `DIRECTORY/1234/` is what step 1,234 begins with. Orbax writes them in threads
-of its own and gives a checkpoint its name once it is complete, so a process may be killed at any moment.
+`DIRECTORY/fit.json` says what is fitted, `DIRECTORY/1234.safetensors` is what step 1,234 begins with, and
+`DIRECTORY/log` has a row for every step. A checkpoint gets its name once it is complete and the rows before it are
+written, so a process may be killed at any moment. Rows are appended: what a checkpoint writes does not grow with the
+fit.
 """
 
-import glob
 import json
 import os
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,15 +16,16 @@ from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, NamedTuple
 
+import numpy as np
 from filelock import FileLock, Timeout
 from numpy import ndarray
 
 from siren_jax.atomic import clear_leftovers, write_atomically
-from siren_jax.checkpoint_file import as_one_file
 from siren_jax.errors import InputError
 
 BEGUN = "fit.json"
-UNFINISHED = ".orbax-checkpoint-tmp"
+LOG = "log"
+SUFFIX = ".safetensors"
 DECIDING = ("siren-jax", "jax", "jaxlib", "flax", "optax")  # packages whose version decides the last bits
 SHARE = 0.01  # of the time of a fit that goes into holding it up for checkpoints, at most
 
@@ -35,6 +36,8 @@ class Checkpoint(NamedTuple):
     step: int
     arrays: dict[str, ndarray]
     """By name."""
+    rows: ndarray
+    """Of the log, `(steps, columns)`."""
     notes: dict[str, Any]
     """JSON values."""
 
@@ -71,7 +74,8 @@ class Checkpoints:
         self.notes: dict[str, Any] = {}
         """JSON values that are kept with every checkpoint; `latest` brings them back."""
         self._config = {name: _as_json(name, value) for name, value in (config or {}).items()}
-        self._manager, self._next, self._warned = None, time.monotonic() + every, False
+        self._next, self._warned = time.monotonic() + every, False
+        self._logged = 0  # rows of the log's file that are this fit's
         self._lock = FileLock(os.path.join(self.directory, ".lock"), thread_local=False)
         self._claim(overwrite=overwrite)
 
@@ -84,107 +88,99 @@ class Checkpoints:
         self.close()
 
     def steps(self) -> list[int]:
-        """What the checkpoints begin with that are kept."""
-        with os.scandir(self.directory) as entries:
-            return [int(e.name) for e in entries if e.name.isdecimal() and e.is_dir(follow_symlinks=False)]
+        """What the checkpoints that are kept begin with, the lowest first."""
+        names = [os.path.splitext(name) for name in os.listdir(self.directory)]
+        return sorted(int(stem) for stem, suffix in names if suffix == SUFFIX and stem.isdecimal())
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint that can be read, if there is one; those that cannot are renamed."""
-        steps = sorted(self.steps())
+        steps = self.steps()
         while steps:
             step = steps.pop()
             try:
-                found: Any = self._opened().restore(step, args=as_one_file().Restore())
+                found = self._read(step)
             except Exception as error:  # whatever a damaged file makes a reader say
                 instead = f"that of step {steps[-1]:,} is taken" if steps else "the fit begins anew"
                 _warn(f"the checkpoint of step {step:,} cannot be read, and {instead}", error)
-                self._shut()
-                path = os.path.join(self.directory, str(step))
-                shutil.rmtree(f"{path}.unreadable", ignore_errors=True)
-                os.rename(path, f"{path}.unreadable")  # it would be the newest, and bar those that are older
+                os.replace(self._path(step), f"{self._path(step)}.unreadable")
             else:
-                arrays, self.notes = found
-                return Checkpoint(step, arrays, self.notes)
+                self.notes, self._logged = found.notes, len(found.rows)
+                return found
         return None
 
-    def offer(self, step: int, make: Callable[[], dict[str, ndarray]]) -> None:
-        """Keeps the arrays that `make` makes if it is time for it; returns before they are written.
+    def offer(self, step: int, make: Callable[[], dict[str, ndarray]], rows: Callable[[int], ndarray]) -> None:
+        """Keeps the arrays that `make` makes if it is time for it.
 
-        What cannot be written is told once, and tried again the next time.
+        A checkpoint that cannot be written is reported once; the next one is tried again.
+
+        Args:
+            step: the step that begins with them.
+            make: returns the arrays; called if it is time.
+            rows: returns the log's rows from a step on, `(rows, columns)`.
         """
-        if time.monotonic() < self._next or (self._manager is not None and self._manager.is_saving_in_progress()):
-            return
-        held = self._save(step, make(), wait=False)
-        self._next = time.monotonic() + max(self.every, held / SHARE)
+        if time.monotonic() >= self._next:
+            began = time.monotonic()
+            self.save(step, make(), rows)
+            ended = time.monotonic()
+            self._next = ended + max(self.every, (ended - began) / SHARE)
 
-    def save(self, step: int, arrays: dict[str, ndarray]) -> None:
-        """Keeps arrays, and returns once they are written."""
-        self._save(step, arrays, wait=True)
+    def save(self, step: int, arrays: dict[str, ndarray], rows: Callable[[int], ndarray]) -> None:
+        """Keeps arrays and the log's rows now, otherwise as `offer`."""
+        try:
+            if self._mark() != self._marked:
+                self._claim(ours=True)  # somebody has removed the directory, and may have made it anew
+                self._logged = 0
+            if step not in (kept := self.steps()):
+                self._write(step, arrays, rows)
+                for old in [*kept, step][: -self._keep]:
+                    os.unlink(self._path(old))
+        except (InputError, OSError) as error:  # a full disk, a directory that is gone: the fit goes on
+            if not self._warned:
+                _warn("a checkpoint could not be written, and the fit goes on without", error)
+            self._warned = True
 
     def close(self) -> None:
-        """Waits for what is being written, and leaves the directory to others."""
-        self._shut()
+        """Leaves the directory to others."""
         self._lock.release()
 
-    def _shut(self) -> None:
-        manager, self._manager = self._manager, None
-        try:
-            if manager is not None:
-                manager.close()
-        except Exception as error:  # of the last write, in the background
-            self._told_once("the last checkpoint could not be written", error)
-
-    def _save(self, step: int, arrays: dict[str, ndarray], *, wait: bool) -> float:
-        """Seconds for which a fit was held up, without those of opening."""
+    def _write(self, step: int, arrays: dict[str, ndarray], rows: Callable[[int], ndarray]) -> None:
         from safetensors.numpy import save as encoded
 
-        # Here and not in Orbax's thread: malloc keeps what threads that come and go have taken.
-        parts = as_one_file().Save(encoded(arrays, metadata={"notes": json.dumps(self.notes)}))
-        for attempt in range(2 if wait else 1):  # the first may tell of an earlier write that failed
-            try:
-                if self._mark() != self._marked:
-                    self._shut()
-                    self._claim(ours=True)  # somebody has removed the directory, and may have made it anew
-                manager = self._opened()
-                began = time.monotonic()
-                if step not in self.steps() and not manager.save(step, args=parts):
-                    raise OSError("there is one of a later step")
-                if wait:
-                    manager.wait_until_finished()
-                return time.monotonic() - began
-            except Exception as error:  # a full disk, a directory that is gone: the fit goes on
-                manager, self._manager = self._manager, None
-                if manager is not None:
-                    with suppress(Exception):  # the same one
-                        manager.close()
-                for entry in glob.glob(os.path.join(glob.escape(self.directory), f"*{UNFINISHED}")):
-                    shutil.rmtree(entry, ignore_errors=True)  # results may need the room
-                if attempt == wait:
-                    self._told_once("a checkpoint could not be written, and the fit goes on without", error)
-        return 0.0
+        later, path = rows(self._logged), os.path.join(self.directory, LOG)
+        before = self._logged * later.itemsize * later.shape[1]
+        table = [self._logged + len(later), later.shape[1], later.dtype.str]
+        data = encoded(arrays, metadata={"notes": json.dumps(self.notes), "log": json.dumps(table)})
+        try:
+            with open(path, "ab") as file:
+                file.truncate(before)  # an earlier process may have written more
+                file.write(later.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+            write_atomically(self._path(step), lambda file: file.write(data), overwrite=True)
+        except (InputError, OSError):
+            with suppress(OSError):
+                os.truncate(path, before)  # results may need the room
+            raise
+        self._logged += len(later)
 
-    def _told_once(self, what: str, error: Exception) -> None:
-        if not self._warned:
-            _warn(what, error)
-        self._warned = True
+    def _read(self, step: int) -> Checkpoint:
+        from safetensors import safe_open
 
-    def _opened(self):
-        if self._manager is None:
-            import orbax.checkpoint as ocp
+        with safe_open(self._path(step), framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            notes, (count, columns, dtype) = (json.loads(file.metadata()[name]) for name in ("notes", "log"))
+        rows = np.fromfile(os.path.join(self.directory, LOG), np.dtype(dtype), count * columns)
+        return Checkpoint(step, arrays, rows.reshape(count, columns), notes)
 
-            # A directory that cannot be made is told at once; a thread that waits for it would do so for minutes.
-            at_once = ocp.AsyncOptions(create_directories_asynchronously=False)
-            options = ocp.CheckpointManagerOptions(
-                max_to_keep=self._keep, cleanup_tmp_directories=True, async_options=at_once
-            )
-            self._manager = ocp.CheckpointManager(self.directory, options=options)
-        return self._manager
+    def _path(self, step: int) -> str:
+        return os.path.join(self.directory, f"{step}{SUFFIX}")
 
     def _claim(self, *, overwrite: bool = False, ours: bool = False) -> None:
         """Makes the directory, and makes it that of this fit alone."""
         self._lock.release()
-        if os.path.islink(self._lock.lock_file):
-            raise InputError(f"{self._lock.lock_file!r} is a link, which is not followed; remove it first.")
+        for path in (self._lock.lock_file, os.path.join(self.directory, LOG)):
+            if os.path.islink(path):
+                raise InputError(f"{path!r} is a link, which is not followed; remove it first.")
         try:
             os.makedirs(self.directory, exist_ok=True)
             self._lock.acquire(blocking=False)
@@ -211,7 +207,7 @@ class Checkpoints:
     def _begin(self, overwrite: bool, ours: bool) -> None:
         """Writes what is fitted, or compares it with what was."""
         path = os.path.join(self.directory, BEGUN)
-        clear_leftovers(path)
+        clear_leftovers(os.path.join(self.directory, "*"))
         if overwrite and os.path.lexists(path):
             self._clear(path)
         try:
@@ -221,8 +217,8 @@ class Checkpoints:
         except FileNotFoundError:
             if (steps := self.steps()) and not ours:
                 raise InputError(
-                    f"{self.directory!r} holds a folder {steps[0]}, but no {BEGUN} that says of which fit; choose "
-                    "another directory, or remove the folder."
+                    f"{self.directory!r} holds {steps[0]}{SUFFIX}, but no {BEGUN} that says of which fit; choose "
+                    "another directory, or remove the file."
                 ) from None
             text = json.dumps({"fit": self._config, "versions": _versions()}, indent=2) + "\n"
             write_atomically(path, lambda file: file.write(text.encode()), overwrite=False)
@@ -234,7 +230,7 @@ class Checkpoints:
     def _clear(self, path: str) -> None:
         try:
             for step in self.steps():
-                shutil.rmtree(os.path.join(self.directory, str(step)))
+                os.unlink(self._path(step))
             os.unlink(path)  # last: without it the rest would be another's
         except OSError as error:
             raise InputError(f"{self.directory!r} cannot be cleared: {error.strerror}.") from None

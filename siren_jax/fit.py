@@ -192,10 +192,10 @@ def fit(
                     stopped_by = stopped_by or "watch"
                 stopped_by = interrupted() or stopped_by
                 if checkpoints is not None and not stopped_by:
-                    checkpoints.offer(log.steps, snapshot)
+                    checkpoints.offer(log.steps, snapshot, log.rows)
 
     if checkpoints is not None and stopped_by != "non-finite":
-        checkpoints.save(log.steps, snapshot())
+        checkpoints.save(log.steps, snapshot(), log.rows)
     params = state.good if stopped_by == "non-finite" else state.params
     balance = dict(zip(names, np.asarray(state.balance).tolist(), strict=True))
     return Fit(

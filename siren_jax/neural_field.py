@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jax import Array
 from jaxtyping import Float
 from numpy import ndarray
 
-from siren_jax import operators, storage
+from siren_jax import header, operators, storage
 from siren_jax.errors import InputError
 from siren_jax.level_set import extract
 from siren_jax.signals.grid import Frame, Grid
@@ -23,10 +23,12 @@ from siren_jax.signals.placement import Placement
 from siren_jax.tiles import map_over_tiles
 
 BLOCK = 65536  # points that a render holds at a time
+if TYPE_CHECKING:
+    Number = float
+    Range = tuple[float, float]
+else:  # `header.check` says more of a wrong one than a type checker does
+    Number = Range = Any
 RENDERED = ("value", "gradient", "laplacian")
-MAX_SAMPLES = 2**31  # of a header's frame
-AXES = {"sound": 1, "image": 2, "video": 3, "shape": 3}
-LARGEST = 1e18  # of a placement, a box and a rate
 
 
 @dataclass(frozen=True, eq=False)  # a field is hashable, for jax.jit, by its identity
@@ -45,15 +47,24 @@ class NeuralField:
         rate: of a sound, samples a second; of a video, frames.
         record: how it was made; kept in the file.
         placement: of a shape, what its coordinates are in the file's units.
+
+    Raises:
+        InputError: the parts contradict one another, or a kind of signal lacks what it needs; see `header.check`.
     """
 
     network: storage.Network
     frame: Frame | Grid
-    value_range: tuple[float, float] = (-1.0, 1.0)
+    value_range: Range = (-1.0, 1.0)
     kind: str = "image"
-    rate: float | None = None
+    rate: Number | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
     placement: Placement | None = None
+
+    def __post_init__(self) -> None:
+        plain = lambda number: number.item() if isinstance(number, np.generic) else number  # as JSON will have it
+        object.__setattr__(self, "value_range", tuple(map(plain, self.value_range)))
+        object.__setattr__(self, "rate", plain(self.rate))
+        header.check("a neural field", self._header(), self.network.in_features, self.network.out_features)
 
     def __call__(self, points: Float[Array | ndarray, "... d"]) -> Float[Array, "... c"]:
         """Values at points, in the signal's own range; not clipped."""
@@ -152,17 +163,20 @@ class NeuralField:
             overwrite: replace a file that exists.
 
         Raises:
-            InputError: the file exists, or cannot be written, or another precision.
+            InputError: the file exists, or cannot be written, another precision, or a record that JSON cannot hold.
         """
-        header = {
-            "kind": self.kind,
-            "frame": asdict(self.frame),
-            "value_range": list(self.value_range),
-            **({} if self.rate is None else {"rate": self.rate}),
-            **({} if self.placement is None else {"placement": asdict(self.placement)}),
-            "record": dict(self.record),
-        }
-        storage.write(path, self.network, header, precision=precision, overwrite=overwrite)
+        described = self._header() | {"record": header.as_json("record", self.record)}
+        storage.write(path, self.network, described, precision=precision, overwrite=overwrite)
+
+    def _header(self) -> dict[str, Any]:
+        """What its file says of the signal, but for the record."""
+        described = {"kind": self.kind, "frame": header.as_json("frame", asdict(self.frame))}
+        described["value_range"] = list(self.value_range)
+        if self.rate is not None:
+            described["rate"] = self.rate
+        if self.placement is not None:
+            described["placement"] = header.as_json("placement", asdict(self.placement))
+        return described
 
 
 def load(path: str | os.PathLike[str]) -> NeuralField:
@@ -171,73 +185,17 @@ def load(path: str | os.PathLike[str]) -> NeuralField:
     Raises:
         InputError: the file is missing, truncated, of another kind or version, or contradicts itself.
     """
-    network, header = storage.read(path)
-    if not _valid(header, network):
-        raise InputError(
-            f"the header of {os.fspath(path)!r} lacks a valid kind, frame, value_range, rate or placement for its "
-            "network."
-        )
-    low, high = header["value_range"]
+    network, found = storage.read(path)
+    header.check(f"the header of {os.fspath(path)!r}", found, network.in_features, network.out_features)
+    low, high = found["value_range"]
     return NeuralField(
         network,
-        _frame(header["frame"]),
+        _frame(found["frame"]),
         (float(low), float(high)),
-        kind=header["kind"],
-        rate=float(header["rate"]) if "rate" in header else None,
-        record=header.get("record", {}),
-        placement=_placement(header["placement"]) if "placement" in header else None,
-    )
-
-
-def _valid(header: Mapping[str, Any], network: storage.Network) -> bool:
-    """Whether the fields of a header, beside its network, are what `save` writes."""
-    try:
-        shape, (low, high) = header["frame"]["shape"], header["value_range"]
-        return (
-            len(shape) == network.in_features == AXES.get(header["kind"], network.in_features)
-            and all(type(n) is int and 1 <= n <= MAX_SAMPLES for n in shape)
-            and all(type(value) in (int, float) for value in (low, high))
-            and 0 < float(high) - float(low) < np.inf
-            and isinstance(header["kind"], str)
-            and valid_rate(header["kind"], header.get("rate"))
-            and _valid_placement(header, network)
-            and _valid_box(header)
-            and isinstance(header.get("record", {}), dict)
-        )
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return False
-
-
-def valid_rate(kind: str, rate: Any) -> bool:
-    """Whether a signal of this kind has such a rate; of others than sounds and videos none."""
-    if kind in ("sound", "video"):
-        return type(rate) in (int, float) and 0 < rate <= LARGEST and (kind == "video" or rate == int(rate))
-    return rate is None
-
-
-def _valid_placement(header: Mapping[str, Any], network: storage.Network) -> bool:
-    if header["kind"] != "shape":
-        return "placement" not in header
-    given = header["placement"]
-    numbers = [*given["centre"], given["scale"]]
-    return (
-        network.out_features == 1
-        and len(numbers) == 4
-        and all(type(number) in (int, float) and abs(number) <= LARGEST for number in numbers)
-        and given["scale"] > 0
-        and header["value_range"] == [-given["scale"], given["scale"]]
-    )
-
-
-def _valid_box(header: Mapping[str, Any]) -> bool:
-    frame = header["frame"]
-    if header["kind"] != "solution":
-        return "low" not in frame
-    ends = [frame["low"], frame["high"]]
-    return (
-        all(len(end) == len(frame["shape"]) for end in ends)
-        and all(type(x) in (int, float) and abs(x) <= LARGEST for end in ends for x in end)
-        and all(low < high for low, high in zip(*ends, strict=True))
+        kind=found["kind"],
+        rate=float(found["rate"]) if found.get("rate") is not None else None,
+        record=found.get("record", {}),
+        placement=_placement(found["placement"]) if found["kind"] == "shape" else None,
     )
 
 

@@ -9,12 +9,14 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 from flax import nnx
+from jaxtyping import Float
 from numpy import ndarray
 from numpy.typing import DTypeLike
 
 from siren_jax.errors import InputError
 
 CHUNK_SECONDS = 0.5
+KNOTS = 4096  # times that a log has at most: of half an hour of chunks all, of a day every 64th
 INTERRUPTIONS = {"SIGINT": "interrupt", "SIGTERM": "terminate", "SIGHUP": "hangup"}
 
 
@@ -36,38 +38,49 @@ class Progress(NamedTuple):
 
 
 class Log:
-    """What happened so far: a row of the loss and the terms for every step, and the seconds at its end."""
+    """What happened so far: a row of the loss and the terms for every step, and when some of them ended."""
 
     def __init__(self, names: tuple[str, ...], *, dtype: DTypeLike = np.float32):
         self.names = names
         self.steps, self.seconds, self.rate = 0, 0.0, 0.0
-        self.rates: list[float] = []
-        # With room for more. Small arrays, two a chunk, would each hold a page of what larger ones have left free.
-        self._rows, self._ends = np.empty((0, len(names)), dtype), np.empty(0)
+        self.chunks = 0
+        """Of this process."""
+        self._rows = np.empty((0, len(names)), dtype)  # with room for more
+        self._knots, self._count = np.zeros((KNOTS, 2)), 0
         self._chunk = slice(0)
 
     def add(self, rows: ndarray, elapsed: float) -> None:
         """A chunk: a row of loss and terms for each of its steps, and the seconds it took."""
-        each = elapsed / max(1, len(rows))
         self._chunk = slice(self.steps, self.steps + len(rows))
-        if self._chunk.stop > len(self._ends):
-            self._rows, self._ends = (_with_room(array, 2 * self._chunk.stop) for array in self.arrays())
+        if self._chunk.stop > len(self._rows):
+            self._rows = _with_room(self.rows(), 2 * self._chunk.stop)
         self._rows[self._chunk] = rows
-        self._ends[self._chunk] = self.seconds + each * np.arange(1, len(rows) + 1)
-        self.rates.append(each)
-        self.rate = each
+        self.rate = elapsed / max(1, len(rows))
+        self.chunks += 1
         self.steps += len(rows)
         self.seconds += elapsed
+        if self._count == KNOTS:
+            self._count = KNOTS // 2
+            self._knots[: self._count] = self._knots[1::2].copy()
+        self._knots[self._count] = self.steps, self.seconds
+        self._count += 1
 
-    def restore(self, rows: ndarray, ends: ndarray) -> None:
+    def restore(self, rows: ndarray, clock: ndarray) -> None:
         """What an earlier process had of it."""
-        self._rows, self._ends = rows.astype(self._rows.dtype, copy=False), ends
-        self.steps, self.seconds = len(rows), float(ends[-1]) if len(ends) else 0.0
-        self.rate = float(np.diff(ends, prepend=0.0)[-1]) if len(ends) else 0.0
+        self._rows = rows.astype(self._rows.dtype, copy=False)
+        self._count = len(clock)
+        self._knots[: self._count] = clock
+        self.steps, self.seconds = len(rows), float(clock[-1, 1]) if len(clock) else 0.0
+        self.rate = float(self._rates()[-1]) if len(clock) else 0.0
 
-    def arrays(self) -> tuple[ndarray, ndarray]:
-        """All rows, and the seconds at the end of each; they stay as they are when others follow."""
-        return self._rows[: self.steps], self._ends[: self.steps]
+    def rows(self, since: int = 0) -> ndarray:
+        """Loss and terms of the steps from one on; they stay as they are when others follow."""
+        return self._rows[since : self.steps]
+
+    def clock(self) -> Float[ndarray, "knots 2"]:
+        """Steps, and the seconds after so many, at the end of each chunk, or of every second, fourth, … if there are
+        many."""
+        return self._knots[: self._count].copy()
 
     def progress(self, budget: "Budget", network: Callable[[], nnx.Module]) -> Progress:
         rows = self._rows[self._chunk]
@@ -76,12 +89,18 @@ class Log:
         return Progress(self.steps, self.seconds, budget.share(self), self.rate, means, network)
 
     def history(self) -> dict[str, ndarray]:
-        rows, ends = self.arrays()
-        return {**dict(zip(self.names, rows.T, strict=True)), "seconds": ends}
+        steps, seconds = np.vstack([np.zeros((1, 2)), self.clock()]).T
+        ends = np.interp(np.arange(1, self.steps + 1), steps, seconds)
+        return {**dict(zip(self.names, self.rows().T, strict=True)), "seconds": ends}
 
     def seconds_per_step(self) -> float:
-        """Median over the chunks of this process; without any the mean over all steps."""
-        return float(np.median(self.rates)) if self.rates else self.seconds / max(1, self.steps)
+        """Median over the chunks."""
+        return float(np.median(self._rates())) if self._count else 0.0
+
+    def _rates(self) -> ndarray:
+        """Seconds of a step between two knots."""
+        steps, seconds = np.diff(self.clock(), axis=0, prepend=0.0).T
+        return seconds / np.maximum(1, steps)
 
 
 def _with_room(array: ndarray, length: int) -> ndarray:
@@ -120,7 +139,7 @@ class Budget:
     def length(self, log: Log) -> int:
         """Steps of the next chunk: one to begin with, then about half a second, and no further than the budget."""
         time_left = CHUNK_SECONDS if self.seconds is None else min(CHUNK_SECONDS, self.seconds - log.seconds)
-        length = int(time_left / log.rates[-1]) if log.rates else 1
+        length = int(time_left / log.rate) if log.chunks and log.rate else 1
         steps_left = self.longest if self.steps is None else self.steps - log.steps
         return max(1, min(length, steps_left, self.longest))
 

@@ -130,7 +130,7 @@ def _refine(network, objective, batch, budget, weights, memory, dtype, tile, wat
         params, state = restored(kept, (params, state), log, origin, "it has another beginning, batch or weights")
         budget.check(log)
     snapshot = lambda: arrays_of((params, state), log, origin)
-    losses = log.arrays()[0][:, 0].tolist()
+    losses = log.rows()[:, 0].tolist()
 
     stopped_by, message = _converged(losses) or budget.reached(log), ""
     with interrupts() as interrupted:  # while it compiles too: what is there already is worth keeping
@@ -158,9 +158,9 @@ def _refine(network, objective, batch, budget, weights, memory, dtype, tile, wat
                 stopped_by = stopped_by or "watch"
             stopped_by = interrupted() or stopped_by
             if checkpoints is not None and not stopped_by:
-                checkpoints.offer(log.steps, snapshot)
+                checkpoints.offer(log.steps, snapshot, log.rows)
     if checkpoints is not None and stopped_by != "non-finite":
-        checkpoints.save(log.steps, snapshot())
+        checkpoints.save(log.steps, snapshot(), log.rows)
     last = merged(params)
     return Fit(
         network=last,

@@ -22,17 +22,16 @@ def digest(*trees: Any) -> ndarray:
 
 
 def arrays_of(state: Any, log: Log, origin: ndarray) -> dict[str, ndarray]:
-    """All that a later process needs to go on, as it is now.
+    """All that a later process needs to go on, as it is now, but for the log's rows.
 
     Args:
         state: arrays of the method.
         log: of the steps.
         origin: what has to be the same when it goes on.
     """
-    rows, ends = log.arrays()
     # Copies: the state's own may be donated to the next step.
     state = {f"state.{place}": np.array(_plain(leaf)) for place, leaf in enumerate(jax.tree.leaves(state))}
-    return {**state, "rows": rows, "ends": ends, "origin": origin}
+    return {**state, "clock": log.clock(), "origin": origin}
 
 
 def restored(kept: Checkpoint, state: Any, log: Log, origin: ndarray, otherwise: str) -> Any:
@@ -41,7 +40,7 @@ def restored(kept: Checkpoint, state: Any, log: Log, origin: ndarray, otherwise:
     Raises:
         InputError: its arrays have other shapes, or its origin is another one, which `otherwise` tells.
     """
-    if not {"rows", "ends", "origin"} <= set(kept.arrays):
+    if not {"clock", "origin"} <= set(kept.arrays):
         raise InputError(f"the checkpoint of step {kept.step} is of something else than a fit.")
     found = [kept.arrays[f"state.{place}"] for place in range(sum(n.startswith("state.") for n in kept.arrays))]
     leaves = jax.tree.leaves(state)
@@ -52,13 +51,13 @@ def restored(kept: Checkpoint, state: Any, log: Log, origin: ndarray, otherwise:
         for array, (path, leaf) in zip(found, wanted, strict=False)
         if (array.shape, array.dtype) != (leaf.shape, leaf.dtype)
     ]
-    if kept.arrays["rows"].shape[1] != len(log.names):
-        other.append(f"it has {kept.arrays['rows'].shape[1] - 1} terms, not {len(log.names) - 1}")
+    if kept.rows.shape[1] != len(log.names):
+        other.append(f"it has {kept.rows.shape[1] - 1} terms, not {len(log.names) - 1}")
     if not np.array_equal(kept.arrays["origin"], origin):
         other.append(otherwise)
     if other:
         raise InputError(f"the checkpoint of step {kept.step} is of another fit: {other[0]}. Give it what it had then.")
-    log.restore(kept.arrays["rows"], kept.arrays["ends"])
+    log.restore(kept.rows, kept.arrays["clock"])
     arrays = [
         jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else array
         for array, leaf in zip(map(jnp.array, found), leaves, strict=True)

@@ -18,6 +18,7 @@ from flax import nnx
 
 from siren_jax.atomic import write_atomically
 from siren_jax.errors import InputError
+from siren_jax.header import MAX_NESTING, nesting, parse
 from siren_jax.network import OUTERMOST, SIREN, ReLUMLP
 
 FORMAT_VERSION = 2
@@ -32,7 +33,6 @@ LIMITS = {"in_features": 64, "out_features": 4096, "width": 65536, "depth": 256}
 MAX_OMEGA = 1e9
 MAX_WEIGHTS = 2**28  # 1 GiB in float32
 MAX_HEADER = 2**20  # bytes of the names, types and shapes of the arrays and of the header
-MAX_NESTING = 32
 EXTRA = {"siren": ("first_omega", "omega", "outermost", "use_bias"), "relu": ()}
 
 
@@ -49,7 +49,7 @@ def write(
     Args:
         path: the file.
         network: a SIREN or a ReLUMLP.
-        header: JSON values besides `format`, `network` and `precision`, which are added.
+        header: JSON values, as `header.as_json` makes them; `format`, `network` and `precision` are added.
         precision: of the kernels after the first layer's, one of `PRECISIONS`. "int8" has one scale for each unit,
             max|w|/127 over its weights.
         overwrite: replace a file that exists.
@@ -65,8 +65,12 @@ def write(
     architecture, arrays = _architecture(network), _arrays(network)
     _check_architecture("the network", architecture, FORMAT_VERSION)
     _check_count("the network", [array.shape for array in arrays.values()])
+    if bad := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
+        raise InputError(f"{bad[0]} holds values that are not finite; a .siren file holds finite weights.")
     header = {"format": FORMAT_VERSION, "network": architecture, "precision": precision, **header}
-    data = save(_encoded(arrays, precision), metadata={"siren": json.dumps(header)})
+    text = json.dumps(header, allow_nan=False)
+    _checked_header(os.fspath(path), text)
+    data = save(_encoded(arrays, precision), metadata={"siren": text})
     if (length := _header_length(data)) > MAX_HEADER:
         raise InputError(f"the record of {os.fspath(path)!r} is too long: {length:,} bytes of {MAX_HEADER:,}.")
     write_atomically(path, lambda file: file.write(data), overwrite=overwrite)
@@ -177,9 +181,9 @@ def _checked_header(path: str, text: str | None) -> dict[str, Any]:
     if text is None:
         raise InputError(f"{path!r} is a safetensors file, but not a .siren file: it has no header named 'siren'.")
     try:
-        header = json.loads(text)
+        header = parse(text)
         version, architecture = header["format"], {**header["network"]}
-        too_deep = _nesting(header) > MAX_NESTING
+        too_deep = nesting(header) > MAX_NESTING
         json.dumps(header, ensure_ascii=False).encode()  # half a surrogate pair, which nothing can print, fails here
     except (ValueError, TypeError, KeyError, RecursionError):
         raise InputError(f"the header of {path!r} is not JSON with the fields format and network.") from None
@@ -196,13 +200,6 @@ def _checked_header(path: str, text: str | None) -> dict[str, Any]:
             f"the header of {path!r} names the precision {header['precision']!r}; {', '.join(PRECISIONS)} are known."
         )
     return header
-
-
-def _nesting(value: Any) -> int:
-    """How many JSON objects and arrays lie within one another."""
-    if not isinstance(value, (dict, list)):
-        return 0
-    return 1 + max(map(_nesting, value.values() if isinstance(value, dict) else value), default=0)
 
 
 def _check_architecture(owner: str, architecture: Mapping[str, Any], version: int) -> None:

@@ -45,7 +45,11 @@ def bits(fitted) -> list[bytes]:
 
 
 def kept(directory: Path) -> list[int]:
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal())
+    return sorted(int(path.stem) for path in directory.glob("*.safetensors"))
+
+
+def no_rows(since: int) -> np.ndarray:
+    return np.empty((0, 1))
 
 
 @pytest.fixture(autouse=True)
@@ -86,32 +90,75 @@ def test_the_newest_checkpoint_that_can_be_read_is_continued(tmp_path):
     whole = fit(network(), parabola, sample, key=KEY, steps=12)
     fitted_until(7, tmp_path)
     earlier, newest = kept(tmp_path)
-    for file in (tmp_path / str(newest)).rglob("*"):
-        if file.is_file():
-            file.write_bytes(b"")
+    (tmp_path / f"{newest}.safetensors").write_bytes(b"")
     with pytest.warns(UserWarning, match=f"of step {newest} cannot be read, and that of step {earlier} is taken"):
         fitted_until(newest - 1, tmp_path)
     assert kept(tmp_path)[-1] < newest  # the damaged one is no bar to earlier ones
     assert bits(fitted_until(None, tmp_path)) == bits(whole)
 
 
-def test_checkpoints_come_as_often_as_they_are_asked_for(tmp_path):
-    # Opening Orbax takes longer than a write, and is no reason to wait a hundred times as long.
-    with Checkpoints(tmp_path, every=0.05) as checkpoints:
-        began, written = time.monotonic(), set()
-        while len(written) < 3 and time.monotonic() - began < 60:
-            checkpoints.offer(len(written) + 1, lambda: {"x": np.zeros(3)})
-            written |= set(kept(tmp_path))
-            time.sleep(0.01)
-    assert len(written) == 3
+def test_checkpoints_come_as_often_as_they_are_asked_for(tmp_path, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with Checkpoints(tmp_path, every=10.0, keep=9) as checkpoints:
+        for step in range(100):
+            now = float(step)
+            checkpoints.offer(step, lambda: {"x": np.zeros(3)}, no_rows)
+    assert kept(tmp_path) == list(range(10, 100, 10))
 
 
-def test_folders_of_others_are_left_alone(tmp_path):
-    (tmp_path / "2021").mkdir()
+def test_a_checkpoint_writes_the_rows_since_the_one_before(tmp_path):
+    rows, asked = np.arange(24.0, dtype=np.float32).reshape(12, 2), []
+
+    def since(start):
+        asked.append(start)
+        return rows[start:end]
+
+    with Checkpoints(tmp_path) as checkpoints:
+        for end in (3, 3, 7):
+            checkpoints.save(end, {"x": np.zeros(0)}, since)
+    with Checkpoints(tmp_path) as again:
+        found = again.latest()
+        assert np.array_equal(found.rows, rows[:7])
+        end = 12
+        again.save(12, {"x": np.zeros(0)}, since)
+        assert np.array_equal(again.latest().rows, rows)
+    assert asked == [0, 3, 7]
+    assert (tmp_path / "log").stat().st_size == rows.nbytes
+
+
+@pytest.mark.usefixtures("two_step_chunks")
+def test_rows_that_no_checkpoint_speaks_of_are_forgotten(tmp_path):
+    whole = fit(network(), parabola, sample, key=KEY, steps=12)
+    fitted_until(7, tmp_path)
+    with open(tmp_path / "log", "ab") as file:
+        file.write(bytes(100))  # of a process that was killed between its rows and its checkpoint
+    assert bits(fitted_until(None, tmp_path)) == bits(whole)
+
+
+@pytest.mark.usefixtures("two_step_chunks")
+def test_a_log_that_is_cut_is_no_log(tmp_path):
+    fitted_until(7, tmp_path)
+    (tmp_path / "log").write_bytes(b"")
+    with pytest.warns(UserWarning, match="cannot be read") as told:
+        fitted_until(3, tmp_path)
+    assert len(told) == 2  # of either checkpoint
+
+
+def test_files_of_others_are_left_alone(tmp_path):
+    (tmp_path / "2021.safetensors").write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(InputError, match=r"holds a folder 2021, but no fit\.json"):
+        with pytest.raises(InputError, match=r"holds 2021\.safetensors, but no fit\.json"):
             Checkpoints(tmp_path, overwrite=overwrite)
-    assert (tmp_path / "2021").is_dir()
+    assert (tmp_path / "2021.safetensors").read_text() == "mine"
+
+
+def test_what_killed_processes_have_left_is_removed(tmp_path):
+    fitted_until(3, tmp_path)
+    (tmp_path / ".7.safetensors.01234567.partial").write_text("")
+    before = {path.name for path in tmp_path.iterdir()}
+    Checkpoints(tmp_path).close()
+    assert before - {path.name for path in tmp_path.iterdir()} == {".7.safetensors.01234567.partial"}
 
 
 @pytest.mark.usefixtures("two_step_chunks")
@@ -200,13 +247,13 @@ def test_a_directory_that_has_become_another_fits_is_left_alone(tmp_path):
         shutil.rmtree(run)
         with Checkpoints(run, config={"width": 9}) as other:
             with pytest.warns(UserWarning, match="another fit writes to"):
-                mine.save(7, {"x": np.zeros(3)})
+                mine.save(7, {"x": np.zeros(3)}, no_rows)
             assert other.steps() == []
 
 
 def test_what_is_no_fit_is_not_continued_as_one(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(7, {"x": np.zeros(0)})
+        checkpoints.save(7, {"x": np.zeros(0)}, no_rows)
     with pytest.raises(InputError, match="of something else than a fit"):
         fitted_until(None, tmp_path)
 
@@ -222,8 +269,8 @@ def test_a_fit_outlives_its_directory(tmp_path):
     whole = fit(network(), parabola, sample, key=KEY, steps=12)
 
     def gone(progress):
-        while (tmp_path / "run").is_dir():  # Orbax may be writing
-            shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        if (tmp_path / "run").is_dir():
+            shutil.rmtree(tmp_path / "run")
         (tmp_path / "run").write_text("")  # nor can it be made again
 
     with pytest.warns(UserWarning, match="checkpoint could not be written") as told:
@@ -245,7 +292,8 @@ def test_a_checkpoint_that_finds_no_room_is_told_once(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert len(told) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "fit.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "fit.json", "log"]
+    assert (tmp_path / "log").stat().st_size == 0
 
 
 @pytest.mark.parametrize(("value", "why"), [(np.float32(1), "float32"), (math.nan, "nan"), ({1}, r"\{1\}")])
@@ -255,10 +303,11 @@ def test_a_config_that_json_cannot_hold_is_refused_before_anything_is_made(value
     assert not (tmp_path / "run").exists()
 
 
-def test_a_lock_that_is_a_link_is_refused(tmp_path):
+@pytest.mark.parametrize("name", [".lock", "log"])
+def test_a_file_that_is_a_link_is_refused(name, tmp_path):
     (tmp_path / "precious").write_text("kept")
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "precious")
+    (tmp_path / "run" / name).symlink_to(tmp_path / "precious")
     with pytest.raises(InputError, match="is a link, which is not followed"):
         Checkpoints(tmp_path / "run")
     assert (tmp_path / "precious").read_text() == "kept"

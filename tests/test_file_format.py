@@ -1,5 +1,8 @@
 """Files of every version are read for ever, in every precision, by any reader; what is no file of ours is refused."""
 
+import functools
+import json
+import math
 import os
 import re
 import stat
@@ -12,6 +15,7 @@ import pytest
 from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
 
 from siren_jax import SIREN, Frame, InputError, NeuralField, load, storage
 
@@ -123,8 +127,8 @@ def test_weights_beyond_a_precision_are_refused_in_it(tmp_path):
     with pytest.raises(InputError, match=r"output\.kernel holds 100000, but float16 ends at 65504; choose float32"):
         kept.save(tmp_path / "a.siren", precision="float16")
     kept.network.output.kernel[0, 0] = jnp.nan
-    for precision in ("float16", "bfloat16", "int8"):
-        with pytest.raises(InputError, match=r"output\.kernel holds nan"):
+    for precision in storage.PRECISIONS:
+        with pytest.raises(InputError, match=r"output\.kernel holds values that are not finite"):
             kept.save(tmp_path / "a.siren", precision=precision)
     assert not os.listdir(tmp_path)
 
@@ -137,7 +141,57 @@ def test_what_could_not_be_read_is_not_written(tmp_path):
         field(first_omega=1e10).save(path)
     with pytest.raises(InputError, match="is too long"):
         NeuralField(kept.network, kept.frame, record={"note": "a" * 2**20}).save(path)
+    with pytest.raises(InputError, match="nested more than 32"):
+        NeuralField(
+            kept.network, kept.frame, record=functools.reduce(lambda inner, _: {"": inner}, range(32), {})
+        ).save(path)
+    with pytest.raises(InputError, match=r"record\['a'\]\[1\] is of the type set, which JSON cannot hold"):
+        NeuralField(kept.network, kept.frame, record={"a": [0, {1}]}).save(path)
     assert not os.listdir(tmp_path)
+
+
+def strict(path: Path) -> dict:
+    """The header, as a reader takes it that allows JSON alone."""
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    with safe_open(path, framework="numpy") as file:
+        return json.loads(file.metadata()["siren"], parse_constant=refuse)
+
+
+def test_a_header_is_json_whatever_the_record_holds(tmp_path):
+    record = {
+        "psnr": math.inf,
+        "contrast": np.float32("nan"),
+        "chamfer": [-math.inf, {"deep": math.nan}],
+        "rate": np.float32(0.5),
+        "steps": np.int64(7),
+        "weights": np.array([1.0, 2.0]),
+        "done": np.bool_(True),
+        "name": "half \ud800 a pair",
+    }
+    NeuralField(field().network, Frame((6, 10)), record=record).save(tmp_path / "a.siren")
+    expected = {
+        "psnr": None,
+        "contrast": None,
+        "chamfer": [None, {"deep": None}],
+        "rate": 0.5,
+        "steps": 7,
+        "weights": [1.0, 2.0],
+        "done": True,
+        "name": "half \\ud800 a pair",
+    }
+    assert strict(tmp_path / "a.siren")["record"] == expected
+    assert load(tmp_path / "a.siren").record == expected
+
+
+def test_numbers_that_are_no_json_are_read_as_none(tmp_path):
+    """Earlier versions wrote them."""
+    NeuralField(field().network, Frame((6, 10)), record={"psnr": 0.25}).save(tmp_path / "a.siren")
+    data = (tmp_path / "a.siren").read_bytes()
+    (tmp_path / "a.siren").write_bytes(data.replace(b"0.25", b" NaN"))
+    assert load(tmp_path / "a.siren").record == {"psnr": None}
 
 
 def test_the_file_is_synced_before_it_takes_its_name_and_the_directory_after(tmp_path, monkeypatch):

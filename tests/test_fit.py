@@ -103,7 +103,7 @@ def test_a_log_that_is_restored_is_as_far_as_it_was():
     log, again = progress.Log(("loss",)), progress.Log(("loss",))
     log.add(np.zeros((1, 1)), 0.5)
     log.add(np.zeros((4, 1)), 1.0)
-    again.restore(*log.arrays())
+    again.restore(log.rows(), log.clock())
     for seconds in (1.6, 1.7):  # the next quarter of a second would end past the first, and before the second
         budget = progress.Budget(None, seconds)
         assert budget.reached(again) == budget.reached(log)
@@ -551,13 +551,14 @@ def test_a_term_must_have_the_length_of_an_array_of_its_batch():
 
 def test_a_log_has_the_rows_of_its_steps_and_holds_no_table_that_they_came_in():
     log, rows, tables = progress.Log(("loss", "value")), np.arange(60.0, dtype=np.float32).reshape(30, 2), []
-    parts = [log.arrays()]
+    seconds = lambda: log.history()["seconds"]
+    parts = [(log.rows(), seconds())]
     for begin, end in itertools.pairwise([0, 1, 1, 4, 17, 30]):
         table = np.full((64, 2), np.nan, np.float32)  # of which a chunk is the beginning
         table[: end - begin] = rows[begin:end]
         tables.append(weakref.ref(table))
         log.add(table[: end - begin], elapsed=float(end - begin))
-        parts.append(log.arrays())
+        parts.append((log.rows(), seconds()))
     del table
     for seen, ends in parts:  # what follows changes nothing of what was seen before
         assert np.array_equal(seen, rows[: len(seen)])
@@ -574,3 +575,15 @@ def test_a_long_log_is_few_arrays():
     blocks = [trace for trace in tracemalloc.take_snapshot().traces if trace.size > 64]
     tracemalloc.stop()
     assert len(blocks) < 20
+
+
+def test_a_log_of_many_chunks_has_few_times_and_forgets_no_step(monkeypatch):
+    monkeypatch.setattr(progress, "KNOTS", 8)
+    log = progress.Log(("loss",))
+    for n in range(1, 101):  # two steps a chunk, a second each: what is left between two times is on their line
+        log.add(np.full((2, 1), n, np.float32), 2.0)
+        assert len(log.clock()) <= 8
+        assert log.clock()[-1].tolist() == [2 * n, 2 * n]
+    assert np.array_equal(log.history()["seconds"], np.arange(1.0, 201.0))
+    assert np.array_equal(log.history()["loss"], np.repeat(np.arange(1.0, 101.0), 2))
+    assert log.seconds_per_step() == 1

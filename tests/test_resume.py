@@ -49,7 +49,7 @@ def results(directory: Path) -> dict[str, bytes]:
 
 
 def steps_kept(directory: Path) -> set[int]:
-    return {int(path.name) for path in (directory / "checkpoints").glob("*") if path.name.isdecimal()}
+    return {int(path.stem) for path in (directory / "checkpoints").glob("*.safetensors")}
 
 
 def survive(words: list[object], directory: Path, seed: int, kills: int) -> list[int]:

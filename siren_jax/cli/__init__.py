@@ -1,6 +1,5 @@
 """The command `siren-jax`: `fit`, `blend`, `inpaint`, `solve`, `render`, `convert` and `info`."""
 
-import logging
 import sys
 import warnings
 from collections.abc import Sequence
@@ -39,7 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     try:
-        logging.getLogger("absl").setLevel(logging.CRITICAL)  # what Orbax cannot write is told in a warning
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
             warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter of a name; Matplotlib shows a box

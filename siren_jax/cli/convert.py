@@ -14,8 +14,9 @@ from siren_jax import metrics, torch
 from siren_jax.cli.console import printable
 from siren_jax.cli.options import optional
 from siren_jax.errors import InputError
+from siren_jax.header import AXES, MAX_SAMPLES, valid_rate
 from siren_jax.network import SIREN
-from siren_jax.neural_field import AXES, MAX_SAMPLES, NeuralField, load, valid_rate
+from siren_jax.neural_field import NeuralField, load
 from siren_jax.signals import Frame, Placement
 from siren_jax.tiles import map_over_tiles
 

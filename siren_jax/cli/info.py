@@ -52,9 +52,13 @@ class Info:
                 rows["outermost"] = network.outermost
         rows["parameters"] = f"{count_parameters(network):,}"
         rows["precision"] = read(self.file)[1]["precision"]
-        rows |= {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in field.record.items()}
+        rows |= {name: _shown(value) for name, value in field.record.items()}
         rows = {printable(name): printable(value) for name, value in rows.items()}
         wide = max(map(len, rows))
         for name, value in rows.items():
             print(f"{name:{wide}} {value}")
         return 0
+
+
+def _shown(value: object) -> object:
+    return "not finite" if value is None else f"{value:.4g}" if isinstance(value, float) else value

@@ -23,6 +23,7 @@ from siren_jax.cli.subject import Subject
 from siren_jax.cli.tensorboard import TensorBoard
 from siren_jax.errors import InputError
 from siren_jax.fit import Fit
+from siren_jax.header import as_json
 from siren_jax.network import count_parameters
 from siren_jax.progress import Progress
 
@@ -31,6 +32,7 @@ SECOND = os.path.join(CHECKPOINTS, "second")
 PREVIEWS = "preview"
 WORSE = 1.26  # a decibel of squared error: by how much the loss at the end may exceed its lowest
 TIDY_EVERY = 60.0  # seconds between two returns of free memory to the system
+CURVE = 1024  # points of the curve of the quality at most; then every other one goes
 FORESEEN = 0.02  # share of the budget after which it is said how long the rest takes
 
 
@@ -160,6 +162,8 @@ class Session:
         if began < self._rest_until:
             return False
         self._curve.append([step, self._subject.estimate(network)])
+        if len(self._curve) > CURVE:
+            del self._curve[::2]
         ended = time.monotonic()
         if sum(map(math.isfinite, (quality for _, quality in self._curve))) > 1:  # the first that finds one compiles
             self._rest_until = ended + 19 * (ended - began)
@@ -218,8 +222,8 @@ class Session:
         )
         path = self._path("metrics.json")
         summary["files"] = self._files
-        summary = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in summary.items()}
-        text = json.dumps({**summary, "record": record}, indent=2) + "\n"
+        summary = as_json("the metrics", summary)
+        text = json.dumps(as_json("the metrics", {**summary, "record": record}), indent=2, allow_nan=False) + "\n"
         write_atomically(path, lambda file: file.write(text.encode()), overwrite=self._overwrite)
         return summary
 
