@@ -1,8 +1,14 @@
 # make demo: a photograph becomes a SIREN in out/demo/.   make test: lint, types, doctests and tests.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-BIN := .venv/bin
+# The first of some names that runs; pyenv's may be there and not run.
+first = $(shell for python in $(1); do $$python -c '' 2>/dev/null && echo $$python && break; done)
+PYTHON ?= $(call first,python3.11 $(HOME)/.pyenv/versions/3.11.*/bin/python python3)
+NEWEST ?= $(call first,python3.12 $(HOME)/.pyenv/versions/3.12.*/bin/python python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/python)
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Python 3.11 gets the newest JAX that supports it, later ones the newest JAX.
+LOCK := $(shell $(PYTHON) -c 'import sys; print("requirements.lock" if sys.version_info < (3, 12) else "requirements-newest.lock")')
 AS_JPEG = $(BIN)/python -c "import sys; from PIL import Image; Image.open(sys.argv[1]).convert('RGB').save(sys.argv[2], quality=88)"
-READY := .venv/ready
+READY := $(VENV)/ready
 
 demo: $(READY)
 	$(BIN)/siren-jax fit --size 256 --steps 1600 --out out/demo --overwrite
@@ -12,6 +18,16 @@ test: lint
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow
+
+# The suite on Python 3.12 with the newest versions of all packages, which `pip install` brings.
+test-newest:
+	$(MAKE) test VENV=.venv-newest PYTHON=$(NEWEST)
+
+# Of it what depends most on versions: numbers, compiled steps, files, and a fit by the command.
+test-newest-quick:
+	$(MAKE) .venv-newest/ready VENV=.venv-newest PYTHON=$(NEWEST)
+	.venv-newest/bin/pytest -n 2 --dist loadfile $(addprefix tests/test_,$(addsuffix .py,operators expansion sine network \
+		objectives export fit refine checkpoints neural_field file_format many_points cli))
 
 # The suite with the lowest versions that pyproject.toml allows; old ones warn of newer neighbours.
 LOWEST = $(shell grep -oE '"[A-Za-z0-9-]+>=[0-9.]+"' pyproject.toml | tr -d '"' | sed 's/>=/==/' | grep -vE '^(torch|atheris|ruff|hatchling)=')
@@ -23,7 +39,7 @@ test-lowest:
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # Every figure and number of experiments/README.md, in out/experiments/: hours. QUICK=1: less of everything, in minutes.
 experiments: $(READY)
@@ -47,20 +63,23 @@ pictures: demo
 
 # The newest versions that pyproject.toml allows, tried together; run the tests before committing them.
 lock:
-	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet hatchling editables '.[dev]'
-	.venv-lock/bin/pip freeze --quiet --exclude siren-jax | grep -E '^[A-Za-z0-9._-]+==' > requirements.lock
+	$(MAKE) .venv-lock/requirements && cp .venv-lock/requirements requirements.lock
+	$(MAKE) .venv-lock/requirements PYTHON=$(NEWEST) && cp .venv-lock/requirements requirements-newest.lock
 	rm -rf .venv-lock
+.venv-lock/requirements:
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/pip install --quiet hatchling hatch-fancy-pypi-readme editables '.[dev]'
+	.venv-lock/bin/pip freeze --quiet --exclude siren-jax | grep -E '^[A-Za-z0-9._-]+==' > $@
 
 clean:
-	rm -rf .venv .venv-lock .venv-lowest out build dist .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-lock .venv-lowest .venv-newest out build dist .ruff_cache .pytest_cache .hypothesis
 
 # Built from the lock alone, and again whenever it or pyproject.toml is newer.
-$(READY): pyproject.toml requirements.lock
+$(READY): pyproject.toml $(LOCK)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version)'
-	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement $(LOCK)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: demo test test-slow test-lowest lint experiments pictures lock clean
+.PHONY: demo test test-slow test-newest test-newest-quick test-lowest lint experiments pictures lock .venv-lock/requirements clean

@@ -1,8 +1,12 @@
 """Signals as sine networks: a JAX implementation of SIREN (Sitzmann et al. 2020)."""
 
+import jaxlib
+
 from siren_jax import initializers as initializers
 from siren_jax import metrics as metrics
 from siren_jax import recipes as recipes
+from siren_jax._versions import __version__ as __version__
+from siren_jax._versions import warn_of_wrong_numbers
 from siren_jax.checkpoints import Checkpoints as Checkpoints
 from siren_jax.errors import InputError as InputError
 from siren_jax.fit import Fit as Fit
@@ -36,4 +40,4 @@ from siren_jax.signals import load_sound as load_sound
 from siren_jax.signals import load_surface as load_surface
 from siren_jax.signals import load_video as load_video
 
-__version__ = "0.1.0"
+warn_of_wrong_numbers(jaxlib.__version__)

@@ -15,6 +15,7 @@ PACKAGE = Path(siren_jax.__file__).parent
 ARRAYS = "jax jaxtyping numpy"
 ALLOWED = {
     "_types": ("", ARRAYS),
+    "_versions": ("", ""),
     "errors": ("", ""),
     "sine": ("", ARRAYS),
     "initializers": ("_types", ARRAYS),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tyro
 
+from siren_jax._versions import __version__
 from siren_jax.cli.blend import Blend
 from siren_jax.cli.cache import keep_compiled_programs
 from siren_jax.cli.console import Lasting
@@ -19,7 +20,7 @@ from siren_jax.errors import InputError
 
 ABOUT = (
     "Turn pictures, sounds, videos, shapes and solutions of differential equations into SIRENs: small sine networks "
-    "that are the signals."
+    "that are the signals. `siren-jax --version` prints the version."
 )
 
 
@@ -30,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     terminal has gone; 130: Ctrl-C; 143: SIGTERM. What was learned is written but after 2, a second signal, and one that
     comes before the first step, between two phases or while results are written; `--resume` makes up for those.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if list(arguments) == ["--version"]:
+        print(f"siren-jax {__version__}")
+        return 0
     command = tyro.cli(
         Fit | Blend | Inpaint | Solve | Render | Convert | Info,  # pyright: ignore[reportArgumentType]
         prog="siren-jax",
