@@ -56,7 +56,7 @@ def test_links_of_the_readme_lead_to_files():
 
 
 def test_completion_is_printed_for_each_shell(capsys):
-    for shell in ("bash", "zsh", "tcsh"):
+    for shell in ("bash", "zsh"):
         with pytest.raises(SystemExit):
             main(["--tyro-print-completion", shell])
         assert "siren" in capsys.readouterr().out
