@@ -77,8 +77,16 @@ ALLOWED = {
     "signals.composite": ("errors signals.grid signals.poisson signals.samples signals.walks", ARRAYS),
     "signals.incomplete": ("errors signals.pixels signals.samples", f"{ARRAYS} scipy"),
     "signals.files": ("errors", "PIL"),
-    "signals.picture_files": ("errors signals.files", "jaxtyping numpy PIL"),
-    "signals.image": ("errors signals.picture_files signals.samples", f"{ARRAYS} skimage"),
+    "signals.decoded": ("errors", "jaxtyping numpy"),
+    "signals.colour_profiles": ("signals.decoded", "numpy imagecodecs PIL"),
+    "signals.plain_pictures": ("errors signals.decoded", "numpy"),
+    "signals.tiff_files": ("errors signals.colour_profiles signals.decoded", "jaxtyping numpy tifffile"),
+    "signals.picture_files": (
+        "errors signals.colour_profiles signals.decoded signals.files signals.plain_pictures signals.tiff_files",
+        "numpy imagecodecs PIL pillow_heif",
+    ),
+    "signals.shrinking": ("errors signals.decoded", "jaxtyping numpy scipy skimage"),
+    "signals.image": ("errors signals.picture_files signals.samples signals.shrinking", ARRAYS),
     "signals.sound": ("errors signals.files", "jaxtyping numpy scipy soundfile"),
     "signals.mesh": ("", "jaxtyping numpy scipy"),
     "signals.placement": ("", "jaxtyping numpy"),
@@ -126,7 +134,19 @@ ALLOWED = {
     "plot.video": ("", "*"),
 }
 FRONT = set(ALLOWED) - {"_types"}  # the command and the package itself may import everything public
-HEAVY = {"PIL", "skimage", "soundfile", "av", "trimesh", "tensorboardX", "torch", "orbax"}  # only inside a function
+HEAVY = {
+    "PIL",
+    "imagecodecs",
+    "pillow_heif",
+    "tifffile",
+    "skimage",
+    "soundfile",
+    "av",
+    "trimesh",
+    "tensorboardX",
+    "torch",
+    "orbax",
+}  # only inside a function
 
 
 def modules(package: Path) -> dict[str, ast.Module]:
@@ -228,7 +248,18 @@ def test_the_table_has_no_circles():
 )
 def test_a_violation_is_found(module, line, complaint, tmp_path):
     package = tmp_path / "siren_jax"
-    for name in {"", "_types", "cli", "fit", "network", "operators", "signals.grid", "signals.image", "signals.picture_files", module}:
+    for name in {
+        "",
+        "_types",
+        "cli",
+        "fit",
+        "network",
+        "operators",
+        "signals.grid",
+        "signals.image",
+        "signals.picture_files",
+        module,
+    }:
         path = package / (name.replace(".", "/") or ".")
         path = path / "__init__.py" if name in ("", "cli") else path.with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
