@@ -64,7 +64,7 @@ def _converted(decoded: Decoded, profile: bytes, ink: bool) -> Decoded:
 def _is_srgb(profile: bytes, space: str, channels: int) -> bool:
     ramp = np.arange(0, 256, 1 if channels == 1 else 17, dtype=np.uint8)
     colours = np.array(list(itertools.product(ramp, repeat=channels)), np.uint8)[None]
-    return np.abs(_transform(colours, profile, space).astype(int) - colours).max() <= 1
+    return bool(np.abs(_transform(colours, profile, space).astype(int) - colours).max() <= 1)
 
 
 def _transform(colours: ndarray, profile: bytes, space: str) -> ndarray:

@@ -61,8 +61,9 @@ def load_mask(path: str | os.PathLike[str], *, size: int | None = None) -> Bool[
         InputError: as for `load_image`.
     """
     picture = load_image(path, keep_alpha=True, size=size)
-    brightness = picture[..., :3].mean(axis=-1)
-    return (brightness * picture[..., 3] if picture.shape[-1] == 4 else brightness) > 0.5
+    if picture.shape[-1] in (2, 4):
+        return picture[..., :-1].mean(axis=-1) * picture[..., -1] > 0.5
+    return picture.mean(axis=-1) > 0.5
 
 
 def _values(decoded: Decoded, keep_alpha: bool, finest: tuple[int, ...]) -> Float[ndarray, "h w c"]:

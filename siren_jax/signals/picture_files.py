@@ -71,9 +71,8 @@ def decode(path: str, shrunk: Callable[[int, int], tuple[int, int]] = lambda h, 
     except Image.DecompressionBombError as error:
         raise InputError(f"{path!r} is too large to be decoded safely: {error}") from None
     except Exception as error:  # whatever parsers trip over: IndexError, struct.error
-        raise InputError(
-            f"{path!r} is damaged or cannot be read: {str(error).rstrip('.') or type(error).__name__}."
-        ) from None
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise InputError(f"{path!r} is damaged or cannot be read: {reason}.") from None
 
 
 def _decode(path: str, start: bytes, check: Check, shrunk: Callable) -> Decoded:
@@ -145,7 +144,6 @@ def _pixels(picture) -> Decoded:
     parts, rows = [], max(1, _STRIP // max(1, w))
     for top in range(0, h, rows):
         strip = picture.crop((0, top, w, min(h, top + rows)))
-        strip.info = picture.info  # a palette's transparency
         parts.append(np.asarray(strip if strip.mode == bands else strip.convert(bands)))
     pixels = np.concatenate(parts).reshape(h, w, -1)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
@@ -164,8 +162,8 @@ def _wide(path: str, file) -> Decoded | None:
         if bits == 16 or (bits < 8 and colour == 0 and "transparency" in file.info):
             chunks = _chunks(data)
             # Without the others, of which libpng has complaints for the terminal.
-            pixels = b"".join(chunk for name, chunk in chunks if name in (b"IHDR", b"tRNS", b"IDAT", b"IEND"))
-            decoded = _by_imagecodecs("png", data[:8] + pixels, file, None)
+            kept = [chunk for name, chunk in chunks if name in (b"IHDR", b"tRNS", b"IDAT", b"IEND")]
+            decoded = _by_imagecodecs("png", b"".join([data[:8], *kept]), file, None)
             significant = [max(chunk[8:-4]) for name, chunk in chunks if name == b"sBIT" and len(chunk) > 12]
             return replace(decoded, levels=_levels_of_png(decoded, significant[0])) if significant else decoded
     elif file.format == "JPEG2000" and (size := data.find(b"\xff\x4f\xff\x51")) >= 0 and data[size + 42] & 127 > 7:
@@ -175,12 +173,12 @@ def _wide(path: str, file) -> Decoded | None:
     return None
 
 
-def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+def _chunks(data: bytes) -> list[tuple[bytes, memoryview]]:
     """The chunks of a PNG file, with names: length, name, content, checksum."""
-    chunks, place = [], 8
+    chunks, place, view = [], 8, memoryview(data)
     while place + 12 <= len(data):
         end = place + 12 + int.from_bytes(data[place : place + 4])
-        chunks.append((data[place + 4 : place + 8], data[place:end]))
+        chunks.append((data[place + 4 : place + 8], view[place:end]))
         place = end
     return chunks
 

@@ -40,8 +40,8 @@ def resized(
     """The image with the `wanted` height and width; its pixels may be means over equal areas of a picture of larger
     `sides`.
 
-    The Gaussian has σ = (s - 1)/2 pixels of that picture along an axis that shrinks by s. A mean over r pixels has the
-    variance (r² - 1)/12 of it already.
+    The Gaussian has σ = (s - 1)/2 pixels of that picture along an axis that shrinks by s. Means over r pixels have the
+    variance (r² - 1)/12 of it already, and the interpolation half way between two of them adds (r² - 1)/4.
     """
     if image.shape[:2] == wanted:
         return image
@@ -51,11 +51,13 @@ def resized(
     sigma = [0.0, 0.0, 0.0]
     for axis, (n, own, least) in enumerate(zip(sides, image.shape[:2], wanted, strict=True)):
         s, r = max(1.0, n / least), n / own
-        sigma[axis] = math.sqrt(max(0.0, (s - 1) ** 2 / 4 - (r**2 - 1) / 12)) / r
+        sigma[axis] = math.sqrt(max(0.0, (s - 1) ** 2 / 4 - (r**2 - 1) / 3)) / r
     changed = skimage.transform.resize(
         image,
         wanted,
         order=1 if smaller else 3,
+        # Reflected at the centre of the last pixel, which is its edge for a fine picture but not for means.
+        mode="reflect" if image.shape[:2] == tuple(sides) else "symmetric",
         anti_aliasing=smaller,
         anti_aliasing_sigma=tuple(sigma) if smaller else None,
     )

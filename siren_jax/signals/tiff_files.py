@@ -1,6 +1,7 @@
 """TIFF files, by tifffile, where their samples are other than Pillow knows."""
 
 import logging
+import math
 import warnings
 
 import numpy as np
@@ -16,7 +17,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else what it 
 # Compressions whose decoders give no more than the size of a strip or tile, which is checked. Others hold pictures with
 # sides of their own; those of 8 bits are left to Pillow's libtiff.
 _OURS = {1, 5, 8, 32946, 32773, 34925, 50000}  # none, LZW, deflate, deflate, PackBits, LZMA, Zstandard
-_PILLOWS = {1, 2, 3, 4, 5, 6, 7, 8, 32946, 32771, 32773, 32809, 34925, 50000}  # with fax and JPEG
+_PILLOWS = {1, 2, 3, 4, 5, 6, 7, 8, 32946, 32771, 32773, 32809}  # with fax and JPEG
 _WHITE_IS_ZERO, _PALETTE, _INK = 0, 3, 5  # photometric interpretations
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # channels of one, without the extra ones
 _RAW = {32803, 34892}  # what a sensor saw: one colour a pixel, or linear
@@ -42,6 +43,8 @@ def decode_tiff(path: str, check: Check) -> tuple[Decoded | None, tuple[str, ...
         check(h, w, samples * page.dtype.itemsize)
         if page.is_tiled:
             check(page.tilelength, page.tilewidth, samples * page.dtype.itemsize)
+        if not page.is_contiguous and len(page.dataoffsets) != (parts := math.prod(page.chunked)):
+            raise ValueError(f"it holds {len(page.dataoffsets)} of its {parts} strips or tiles")
         array = page.asarray()
         if array.size != h * w * samples:
             raise ValueError(f"it holds {array.size} of its {h * w * samples} samples")
@@ -111,6 +114,7 @@ def _is_plain(page) -> bool:
         and page.planarconfig == 1
         and page.compression in _PILLOWS
         and not (predicted and page.compression in (1, 32773))  # where Pillow takes differences for values
+        and not (bits == 8 and page.photometric == _WHITE_IS_ZERO and page.compression in _OURS)  # no data turns too
     )
 
 
