@@ -521,6 +521,11 @@ def claims(path, h, w):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
 
 
+def test_a_picture_without_pixels_is_refused(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(bits_of(12)[:0], 12))
+    refused(tmp_path / "a.tif", "is damaged")
+
+
 def test_what_a_header_claims_is_weighed_before_memory_is_taken(tmp_path):
     claims(tmp_path / "a.png", 8000, 8000)
     refused(tmp_path / "a.png", "bytes can hardly hold")

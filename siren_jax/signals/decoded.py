@@ -37,7 +37,10 @@ class Decoded:
 
 
 def check_room(path: str, h: int, w: int, bytes_a_pixel: int) -> None:
-    """Raises an InputError where decoding a picture would take too much memory, by its size or for so small a file."""
+    """Raises an InputError where decoding a picture would take too much memory, by its size or for so small a file, and
+    where there is no pixel."""
+    if h < 1 or w < 1:
+        raise InputError(f"{path!r} is damaged: by its header it has {h} x {w} pixels.")
     size = h * w * bytes_a_pixel
     if size > MAX_BYTES:
         raise InputError(
