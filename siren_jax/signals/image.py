@@ -26,7 +26,7 @@ def load_image(
     downsample: int = 1,
     size: int | None = None,
 ) -> Float[ndarray, "h w c"]:
-    """A picture file as an array of values in [0, 1], upright, with one (grey), three (RGB) or four (RGBA) channels.
+    """A picture file as an array of values in [0, 1], upright, with one channel (grey), three (RGB) or more.
 
     Every format that Pillow reads, of which PNG, TIFF, Netpbm, JPEG 2000 and AVIF keep all their bits; FITS; arrays in
     `.npy` files; HEIF with the extra `heif`. The picture is turned upright as its EXIF data say. Palettes and CMYK
