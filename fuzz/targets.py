@@ -79,6 +79,35 @@ def _pictures() -> Iterator[bytes]:
         yield file.getvalue()
 
 
+def _wide_pictures() -> Iterator[bytes]:
+    """Of 16 bits, of several pages and channels, and of formats that are read without Pillow."""
+    import imagecodecs
+    import tifffile
+
+    pixels = np.arange(5 * 6 * 5, dtype=np.uint16).reshape(5, 6, 5) * 400
+    colours = np.ascontiguousarray(pixels[..., :3])
+    yield imagecodecs.png_encode(colours)
+    yield imagecodecs.jpeg2k_encode(colours, level=0)
+    for options in (
+        {"photometric": "rgb", "compression": "lzw", "predictor": True},
+        {"photometric": "rgb", "compression": "zlib", "tile": (16, 16), "extrasamples": ["assocalpha", "unspecified"]},
+        {"photometric": "separated", "compression": "packbits", "rowsperstrip": 2},
+        {"photometric": "rgb", "planarconfig": "separate", "iccprofile": imagecodecs.cms_profile("adobergb")},
+    ):
+        channels = {"rgb": 5 if "extrasamples" in options else 3, "separated": 4}[options["photometric"]]
+        part = np.moveaxis(pixels, -1, 0)[:channels] if "planarconfig" in options else pixels[..., :channels]
+        file = io.BytesIO()
+        tifffile.imwrite(file, part, metadata=None, **options)
+        yield file.getvalue()
+    yield b"P6 6 5 1023\n" + (colours % 1024).astype(">u2").tobytes()
+    cards = {"SIMPLE": "T", "BITPIX": 16, "NAXIS": 2, "NAXIS1": 6, "NAXIS2": 5, "BZERO": 32768}
+    header = "".join(f"{name:8}= {value:>20}".ljust(80) for name, value in cards.items()) + "END"
+    yield header.ljust(2880).encode() + pixels[..., 0].astype(">i2").tobytes()
+    file = io.BytesIO()
+    np.save(file, pixels)
+    yield file.getvalue()
+
+
 def _sounds() -> Iterator[bytes]:
     import soundfile
 
@@ -153,6 +182,7 @@ TARGETS = {
     "siren": Target(lambda data: load(_file(data, ".siren")), _networks),
     "torch": Target(lambda data: torch.load(_file(data, ".safetensors")), _state_dicts),
     "image": Target(lambda data: load_image(_file(data, ".png")), _pictures),
+    "image16": Target(lambda data: load_image(_file(data, ".tif")), _wide_pictures),
     "sound": Target(_with_suffix(load_sound, (".wav", ".flac", ".ogg")), _sounds),
     "mesh": Target(
         _with_suffix(lambda path: load_surface(path, samples=16), (".ply", ".obj", ".stl", ".xyz")), _meshes

@@ -22,7 +22,7 @@ from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField
 from siren_jax.objectives import supervise
 from siren_jax.recipes import TUNED
-from siren_jax.signals import Composite, PixelDataset, load_image, load_mask, shrink
+from siren_jax.signals import Composite, PixelDataset, load_image, load_mask
 
 ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
 MAX_PIXELS = 2**20  # the direct solve takes 20 s and a gigabyte of them
@@ -70,14 +70,18 @@ class Blend:
         return train(self, files, subject, name, recipe, {"mode": mode}, target=target)
 
     def _pictures(self) -> tuple[Float[ndarray, "h w a"], Float[ndarray, "h w b"]]:
-        front = load_image(self.foreground, keep_alpha=self.mask is None)
-        back = load_image(self.background)
+        front = load_image(self.foreground, keep_alpha=self.mask is None, size=self.size)
+        back = load_image(self.background, size=self.size)
+        if front.shape[-1] == 2:  # grey with transparency
+            front = np.repeat(front, (3, 1), axis=-1)
+        for path, picture in ((self.foreground, front), (self.background, back)):
+            if picture.shape[-1] not in (1, 3, 4):
+                raise InputError(f"{path!r} has {picture.shape[-1]} channels; only grey and RGB pictures are blended.")
         if front.shape[:2] != back.shape[:2]:
             raise InputError(
                 f"{self.foreground!r} has {front.shape[0]} x {front.shape[1]} pixels and {self.background!r} has "
                 f"{back.shape[0]} x {back.shape[1]}; bring both to one size, with A where it shall be in B."
             )
-        front, back = shrink(front, size=self.size), shrink(back, size=self.size)
         if back.shape[0] * back.shape[1] > MAX_PIXELS:
             raise InputError(
                 f"{back.shape[0]} x {back.shape[1]} pixels are too many to blend; up to {MAX_PIXELS:,} are taken. "

@@ -20,7 +20,9 @@ _SIGNATURES = (
     (0, b"ply\n", "shape"),
     (0, b"ply\r", "shape"),
 )
-_PICTURE_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix")  # of files that begin as an MP4 does
+# Of files that begin as an MP4 does: AVIF, HEIF and the raw photographs of a camera.
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+_PICTURE_BRANDS = (b"avif", b"avis", b"crx ", *_HEIF_BRANDS)
 _SUFFIXES: dict[str, str] = {
     **dict.fromkeys(
         (".wav", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".mp3", ".au", ".caf", ".w64"), "sound"
@@ -41,6 +43,11 @@ def check_file(path: str, needed: str) -> None:
         raise InputError(f"there is no file {path!r}.")
     if os.path.isdir(path):
         raise InputError(f"{path!r} is a directory; {needed} is needed.")
+    if not os.path.isfile(path):
+        raise InputError(
+            f"{path!r} is a pipe or a device, but {needed} is read more than once; write it to a file first, and give "
+            "the name of that."
+        )
     if os.path.getsize(path) == 0:
         raise InputError(f"{path!r} is empty; {needed} is needed.")
     if not os.access(path, os.R_OK):
@@ -67,6 +74,11 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     if start.startswith(b"GIF8"):
         return "video" if _is_animated(path) else "image"
     return _SUFFIXES.get(os.path.splitext(path)[1].lower(), "image")
+
+
+def is_heif(start: bytes) -> bool:
+    """Whether a file with these first bytes is a HEIF picture, other than AVIF: HEIC of phones, above all."""
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS and b"avif" not in start[16:40]
 
 
 def _is_animated(path: str) -> bool:

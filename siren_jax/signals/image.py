@@ -1,14 +1,19 @@
 """Picture files as arrays."""
 
 import os
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from siren_jax.errors import InputError
-from siren_jax.signals.picture_files import MAX_PIXELS, Decoded, decode
+from siren_jax.signals.picture_files import FINER, Decoded, decode
+from siren_jax.signals.picture_files import MAX_PIXELS as MAX_PIXELS
 from siren_jax.signals.samples import value_range_of
+from siren_jax.signals.shrinking import Means, resized
+from siren_jax.signals.shrinking import shrink as shrink
+from siren_jax.signals.shrinking import shrunk_sides as shrunk_sides
 
 WHITE = 1.0
 STRIP = 2**20  # pixels that become floats at a time
@@ -21,10 +26,12 @@ def load_image(
     downsample: int = 1,
     size: int | None = None,
 ) -> Float[ndarray, "h w c"]:
-    """A picture file as an array of values in [0, 1], upright, with one (grey), three (RGB) or four (RGBA) channels.
+    """A picture file as an array of values in [0, 1], upright, with one channel (grey), three (RGB) or more.
 
-    Every format that Pillow reads. The EXIF rotation is obeyed; palettes and CMYK become RGB; of an animation the first
-    frame is taken, with a warning. Transparency is laid over white, or kept as a fourth channel.
+    Every format that Pillow reads, of which PNG, TIFF, Netpbm, JPEG 2000 and AVIF keep all their bits; FITS; arrays in
+    `.npy` files; HEIF with the extra `heif`. The picture is turned upright as its EXIF data say. Palettes and CMYK
+    become RGB, and colours become sRGB by the profile in the file. Of an animation the first frame is taken, with a
+    warning. Transparency is laid over white, or kept as a last channel.
 
     Args:
         path: the file.
@@ -35,7 +42,12 @@ def load_image(
     Raises:
         InputError: the file is missing, is not a picture, is damaged or is too large.
     """
-    return shrink(_values(decode(os.fspath(path)), keep_alpha), downsample=downsample, size=size)
+    wanted = partial(shrunk_sides, downsample=downsample, size=size)
+    decoded = decode(os.fspath(path), wanted)
+    sides = decoded.sides or decoded.pixels.shape[:2]
+    h, w = wanted(*sides)
+    finest = (FINER * h, FINER * w) if sides[0] * sides[1] > MAX_PIXELS else sides
+    return resized(_values(decoded, keep_alpha, finest), (h, w), sides)
 
 
 def load_mask(path: str | os.PathLike[str], *, size: int | None = None) -> Bool[ndarray, "h w"]:
@@ -49,51 +61,25 @@ def load_mask(path: str | os.PathLike[str], *, size: int | None = None) -> Bool[
         InputError: as for `load_image`.
     """
     picture = load_image(path, keep_alpha=True, size=size)
-    brightness = picture[..., :3].mean(axis=-1)
-    return (brightness * picture[..., 3] if picture.shape[-1] == 4 else brightness) > 0.5
+    if picture.shape[-1] in (2, 4):
+        return picture[..., :-1].mean(axis=-1) * picture[..., -1] > 0.5
+    return picture.mean(axis=-1) > 0.5
 
 
-def shrink(
-    image: Float[ndarray, "h w c"], *, downsample: int = 1, size: int | None = None
-) -> Float[ndarray, "h2 w2 c"]:
-    """The image with fewer pixels, smoothed by a Gaussian against aliasing; `size` may also enlarge it. See
-    `load_image`."""
-    h, w = shrunk_sides(*image.shape[:2], downsample=downsample, size=size)
-    if (h, w) == image.shape[:2]:
-        return image
-    import skimage.transform
-
-    smaller = h * w < image.shape[0] * image.shape[1]
-    resized = skimage.transform.resize(image, (h, w), order=1 if smaller else 3, anti_aliasing=smaller)
-    return np.asarray(resized, np.float32)
-
-
-def shrunk_sides(h: int, w: int, *, downsample: int = 1, size: int | None = None) -> tuple[int, int]:
-    """Height and width after `shrink`."""
-    if downsample < 1 or (size is not None and size < 1):
-        raise InputError(f"downsample and size must be at least 1, but are {downsample} and {size}.")
-    h, w = (max(1, n // downsample) for n in (h, w))
-    if size is not None:
-        h, w = (max(1, round(n * size / max(h, w))) for n in (h, w))
-    if h * w > MAX_PIXELS:
-        raise InputError(f"an image of {h} x {w} pixels is too large; up to {MAX_PIXELS:,} pixels are taken.")
-    return h, w
-
-
-def _values(decoded: Decoded, keep_alpha: bool) -> Float[ndarray, "h w c"]:
-    """Values in [0, 1], a strip at a time: as floats all at once they take 16 bytes a pixel."""
+def _values(decoded: Decoded, keep_alpha: bool, finest: tuple[int, ...]) -> Float[ndarray, "h w c"]:
+    """Values in [0, 1], a strip at a time: as floats all at once they take 16 bytes a pixel. See `Means`."""
     pixels = decoded.pixels
     if not np.isfinite(pixels).all():
         raise InputError("it holds values that are NaN or infinite")
     low, high = value_range_of(pixels) if decoded.levels is None else decoded.levels
     flatten = decoded.has_alpha and not keep_alpha
     h, w, c = pixels.shape
-    values = np.empty((h, w, c - flatten), np.float32)
+    values = Means(h, w, c - flatten, finest)
     rows = max(1, STRIP // w)
     for top in range(0, h, rows):
         strip = ((pixels[top : top + rows].astype(np.float64) - low) / (high - low)).astype(np.float32)
         if flatten:
             colour, alpha = strip[..., :-1], strip[..., -1:]
             strip = alpha * colour + (1 - alpha) * WHITE
-        values[top : top + rows] = strip
-    return values
+        values.add(top, strip)
+    return values.array

@@ -1,0 +1,73 @@
+"""A picture as its file holds it, and how large it may be."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Shaped
+from numpy import ndarray
+
+from siren_jax.errors import InputError
+
+MAX_PIXELS = 2**25  # that are fitted; 8K video has a hundredth less, and a fit takes 200 bytes a pixel
+MAX_BYTES = 2**30  # of a decoded picture: 179 million pixels of 16-bit RGB; reading takes twice as much
+SMALL = 2**27  # bytes that the header of any file may claim, 32 million pixels of 8-bit RGBA
+PACKED = 256  # larger pictures have at least a byte in the file for so many; photographs need one for 5 to 50
+
+Check = Callable[[int, int, int], None]
+"""Raises an InputError where a picture has too many rows, columns or bytes a pixel."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a picture file holds, upright, in the file's own numbers."""
+
+    pixels: Shaped[ndarray, "h w c"]
+    """Whole numbers, booleans or floats, in the type of the file; one channel (grey), three (RGB) or more."""
+    levels: tuple[float, float] | None
+    """The numbers that stand for black and white, by the file's type or header; None where it does not say, as for
+    floats and 32 bits."""
+    has_alpha: bool = False
+    """Whether the last channel is transparency, 0 to `levels[1]`."""
+    no_data: tuple[float, ...] = ()
+    """Numbers that, by the file's header, stand for no value."""
+    sides: tuple[int, int] | None = None
+    """Height and width in the file, where `pixels` are already means over more than one of its pixels."""
+
+
+def check_room(path: str, h: int, w: int, bytes_a_pixel: int) -> None:
+    """Raises an InputError where decoding a picture would take too much memory, by its size or for so small a file, and
+    where there is no pixel."""
+    if h < 1 or w < 1:
+        raise InputError(f"{path!r} is damaged: by its header it has {h} x {w} pixels.")
+    size = h * w * bytes_a_pixel
+    if size > MAX_BYTES:
+        raise InputError(
+            f"{path!r} is too large to be decoded: its {h} x {w} pixels take {size:,} bytes, and up to {MAX_BYTES:,} "
+            "are taken; make it smaller with another program first."
+        )
+    if size > max(SMALL, PACKED * (length := os.path.getsize(path))):
+        raise InputError(
+            f"{path!r} claims to have {h} x {w} pixels, which its {length:,} bytes can hardly hold: it is damaged, or "
+            "made to fill the memory; if it is sound, save it as a TIFF without compression."
+        )
+
+
+def upright(pixels: Shaped[ndarray, "h w c"], orientation: int) -> Shaped[ndarray, "h2 w2 c"]:
+    """Pixels as they are to be seen, by the orientation of EXIF and TIFF: 1 to 8, of which others mean 1."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def levels_of(dtype: np.dtype, bits: int | None = None) -> tuple[float, float] | None:
+    """The numbers for black and white of a type: of whole numbers from 0 on with fewer than 32 bits; else None."""
+    if dtype.kind == "b":
+        return 0.0, 1.0
+    bits = bits or 8 * dtype.itemsize
+    return (0.0, 2.0**bits - 1) if dtype.kind == "u" and bits < 32 else None
