@@ -348,11 +348,8 @@ def test_a_field_that_is_made_can_be_saved_and_loaded(kind, tmp_path):
 
 
 def test_numbers_of_numpy_are_those_of_python(tmp_path):
-    field = NeuralField(
-        **parts(
-            "sound", rate=np.int64(8000), value_range=(np.float32(-0.5), np.float64(0.5)), 
-        )
-    )
+    ends = np.float32(-0.5), np.float64(0.5)
+    field = NeuralField(**parts("sound", rate=np.int64(8000), value_range=ends))
     field.save(tmp_path / "a.siren")
     assert load(tmp_path / "a.siren").value_range == (-0.5, 0.5) == field.value_range
 
