@@ -85,7 +85,17 @@ ALLOWED = {
     "signals.orientation": ("signals.mesh", "jaxtyping numpy scipy"),
     "signals.surface": ("errors signals.mesh signals.placement signals.samples", f"{ARRAYS} scipy"),
     "signals.nearest": ("raster signals.mesh signals.surface", "jaxtyping numpy scipy"),
-    "signals.shape_files": ("errors signals.files signals.mesh", "jaxtyping numpy trimesh"),
+    "signals.polygons": ("", "jaxtyping numpy"),
+    "signals.ply": ("signals.polygons", "jaxtyping numpy"),
+    "signals.obj": ("signals.polygons", "numpy"),
+    "signals.off": ("signals.polygons", "numpy"),
+    "signals.glb": ("signals.polygons", "numpy trimesh"),
+    "signals.three_mf": ("signals.polygons", "jaxtyping numpy"),
+    "signals.shape_files": (
+        "errors signals.files signals.glb signals.mesh signals.obj signals.off signals.ply signals.polygons "
+        "signals.three_mf",
+        "jaxtyping numpy trimesh",
+    ),
     "signals.scan": (
         "errors signals.mesh signals.orientation signals.shape_files signals.surface",
         "jaxtyping numpy",
@@ -228,7 +238,18 @@ def test_the_table_has_no_circles():
 )
 def test_a_violation_is_found(module, line, complaint, tmp_path):
     package = tmp_path / "siren_jax"
-    for name in {"", "_types", "cli", "fit", "network", "operators", "signals.grid", "signals.image", "signals.picture_files", module}:
+    for name in {
+        "",
+        "_types",
+        "cli",
+        "fit",
+        "network",
+        "operators",
+        "signals.grid",
+        "signals.image",
+        "signals.picture_files",
+        module,
+    }:
         path = package / (name.replace(".", "/") or ".")
         path = path / "__init__.py" if name in ("", "cli") else path.with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
