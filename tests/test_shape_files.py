@@ -189,7 +189,7 @@ def swapped(name: str, old: bytes, new: bytes) -> bytes:
         (".off", off()[:-30], "ends before"),
         (".off", off().replace(b"\n6 5", b"\n9 5"), "fewer vertices"),
         (".3mf", b"PK no", "no whole archive"),
-        (".gltf", b"{}", "save other formats as PLY"),
+        (".gltf", b"{}", "Save it as PLY with Blender"),
         (".step", b"ISO-10303-21;", "not a shape that can be read"),
         (".fbx", b"Kaydara FBX Binary  ", "not a shape that can be read"),
     ],

@@ -9,27 +9,14 @@ from siren_jax.signals.mesh import Mesh
 NEIGHBOURS = 16  # points that a normal is estimated from
 ENOUGH = 50_000  # points that are compared with their neighbours
 NEAR = 6  # neighbours whose normals a point's is compared with
+CHANCE = 4  # standard deviations
 SHEET = 0.5  # length of the mean normal from which a surface closes around nothing: it would be 0 if it were closed
 
 
-def estimated_normals(points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
-    """Unit normals of a point cloud: across the plane through each point's 16 neighbours, turned as `oriented` does."""
-    return oriented(points, plane_normals(points))
-
-
-def plane_normals(points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
-    """Unit normals of the planes through each point's 16 neighbours, to either side."""
-    near, normals = _neighbours(points, NEIGHBOURS), np.empty((len(points), 3))
-    for some in np.array_split(np.arange(len(points)), len(points) // 65536 + 1):
-        offsets = points[near[some]] - points[near[some]].mean(axis=1, keepdims=True)
-        normals[some] = np.linalg.eigh(np.einsum("nki,nkj->nij", offsets, offsets))[1][..., 0]  # of the least spread
-    return normals
-
-
-def oriented(
-    points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"], known: Float[ndarray, "n 3"] | None = None
+def estimated_normals(
+    points: Float[ndarray, "n 3"], known: Float[ndarray, "n 3"] | None = None
 ) -> Float[ndarray, "n 3"]:
-    """Normals, given but for their signs, turned to one side.
+    """Unit normals of a point cloud: across the plane through each point's 16 neighbours, all turned to one side.
 
     Neighbours are made to agree along a minimum spanning tree of the angles between them (Hoppe et al. 1992,
     Section 3.3), and each connected part as a whole is turned to the side of the known normals, where it has some, and
@@ -37,15 +24,17 @@ def oriented(
     are thin.
 
     Args:
-        points: of a cloud.
-        normals: one for each, of length one.
+        points: of the cloud.
         known: the normals that are right, zero where they are not known.
     """
-    near = _neighbours(points, NEIGHBOURS)[:, 1:]
-    start, stop = np.repeat(np.arange(len(points)), near.shape[1]), near.ravel()
+    near, normals = _neighbours(points, NEIGHBOURS), np.empty((len(points), 3))
+    for some in np.array_split(np.arange(len(points)), len(points) // 65536 + 1):
+        offsets = points[near[some]] - points[near[some]].mean(axis=1, keepdims=True)
+        normals[some] = np.linalg.eigh(np.einsum("nki,nkj->nij", offsets, offsets))[1][..., 0]  # of the least spread
+    start, stop = np.repeat(np.arange(len(points)), near.shape[1] - 1), near[:, 1:].ravel()
     cosine = np.sum(normals[start] * normals[stop], axis=1)
     sign, part = agreeing_signs(len(points), start, stop, cosine > 0, 1 - np.abs(cosine))
-    normals = normals * sign[:, None]
+    normals *= sign[:, None]
     side = outwardness(points, normals, part)
     if known is not None:
         agreement = np.bincount(part, np.sum(normals * known, axis=1))
@@ -64,12 +53,17 @@ def disagreement(points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]) 
     opposite = np.sum(normals[start] * normals[stop], axis=1) < 0
     offset = points[stop] - points[start]
     behind = (np.sum(offset * normals[start], axis=1) < 0) & (np.sum(offset * normals[stop], axis=1) > 0)
-    return float(np.mean(opposite & ~behind))
+    return float(np.mean(opposite & ~behind)) if len(start) else 0.0
 
 
-def is_sheet(areas: Float[ndarray, "n 3"]) -> bool:
-    """Whether normals, or vector areas, are mostly of one direction: ∮ n dA is zero for what is closed."""
-    return bool(np.linalg.norm(areas.sum(axis=0)) > SHEET * np.linalg.norm(areas, axis=1).sum())
+def faces_inwards(points: Float[ndarray, "n 3"], areas: Float[ndarray, "n 3"]) -> bool:
+    """Whether normals, or vector areas, of a surface that nearly closes point inwards, as those of a room do.
+
+    Not where most are of one direction, whereas ∮ n dA is zero for what is closed, and not by less than chance does.
+    """
+    heights = np.sum((points - points.mean(axis=0)) * areas, axis=1)
+    sheet = np.linalg.norm(areas.sum(axis=0)) > SHEET * np.linalg.norm(areas, axis=1).sum()
+    return bool(heights.sum() < -CHANCE * np.linalg.norm(heights) and not sheet)
 
 
 def _neighbours(points: Float[ndarray, "n 3"], count: int, of: Int[ndarray, "m"] | None = None) -> Int[ndarray, "m k"]:
@@ -77,7 +71,8 @@ def _neighbours(points: Float[ndarray, "n 3"], count: int, of: Int[ndarray, "m"]
     import scipy.spatial
 
     asked = points if of is None else points[of]
-    return np.asarray(scipy.spatial.KDTree(points).query(asked, min(count, len(points) - 1) + 1)[1])
+    near = scipy.spatial.KDTree(points).query(asked, min(count, len(points) - 1) + 1)[1]
+    return np.asarray(near).reshape(len(asked), -1)
 
 
 def outwardness(

@@ -13,11 +13,8 @@ from siren_jax.signals.orientation import (
     agreeing_triangles,
     disagreement,
     estimated_normals,
-    is_sheet,
-    oriented,
+    faces_inwards,
     outward_parts,
-    outwardness,
-    plane_normals,
 )
 from siren_jax.signals.shape_files import Geometry, read_geometry
 from siren_jax.signals.surface import Surface, check_extent
@@ -28,6 +25,10 @@ MIN_POINTS = 32
 LARGEST = 1e18  # of a coordinate: squares and cubes stay finite
 RANDOM = 0.25  # share of neighbours whose normals disagree, from which their signs mean nothing: ½ if they are random
 ACROSS = 0.7  # cosine to the plane through the neighbours, from which normals are those of the surface: ½ if random
+INWARDS = (
+    "{} inwards, as of a room seen from inside: the shape is what is outside. If that is wrong, turn them with "
+    "--flip-normals."
+)
 THIN = 1e-14  # least area of a triangle, of its longest edge squared, where rounding begins
 
 
@@ -96,24 +97,22 @@ def _agreeing(path: str, points: Float[ndarray, "n 3"], normals: Float[ndarray, 
     """The normals of a cloud, zero where they are not known, put right where they cannot be."""
     unknown = np.all(normals == 0, axis=1)
     if disagreement(points[~unknown], normals[~unknown]) > RANDOM:
-        planes = plane_normals(points)
-        fit = bool(np.median(np.abs(np.sum(planes * normals, axis=1)[~unknown])) > ACROSS)
-        what = "their signs are made to agree" if fit else "they are estimated anew"
+        estimated = estimated_normals(points)
+        cosine = np.sum(estimated * normals, axis=1)
+        usable = bool(np.median(np.abs(cosine[~unknown])) > ACROSS)
+        what = "their signs are made to agree, and to point" if usable else "they are estimated anew, and turned"
         warnings.warn(
-            f"the normals of {path!r} point to opposite sides at neighbouring points: {what}, outwards.", stacklevel=4
+            f"the normals of {path!r} point to opposite sides at neighbouring points: {what} outwards.", stacklevel=4
         )
-        return oriented(points, np.where(unknown[:, None] | (not fit), planes, normals))
-    if dropped := int(np.sum(unknown)):
+        turned = normals * np.where(cosine < 0, -1.0, 1.0)[:, None]
+        return np.where(unknown[:, None], estimated, turned) if usable else estimated
+    if count := int(np.sum(unknown)):
         warnings.warn(
-            f"{dropped:,} of {len(points):,} points of {path!r} have no normals: theirs are estimated.", stacklevel=4
+            f"{count:,} of {len(points):,} points of {path!r} have no normals: theirs are estimated.", stacklevel=4
         )
-        return np.where(unknown[:, None], oriented(points, plane_normals(points), normals), normals)
-    if outwardness(points, normals)[0] < 0 and not is_sheet(normals):
-        warnings.warn(
-            f"the normals of {path!r} point inwards, as of a room seen from inside: the shape is what is outside. If "
-            "that is wrong, turn them with --flip-normals.",
-            stacklevel=4,
-        )
+        return np.where(unknown[:, None], estimated_normals(points, normals), normals)
+    if faces_inwards(points, normals):
+        warnings.warn(INWARDS.format(f"the normals of {path!r} point"), stacklevel=4)
     return normals
 
 
@@ -197,16 +196,12 @@ def _outwards(path: str, mesh: Mesh) -> Mesh:
     rims, branches = mesh.rims
     counts = [f"{rims:,} edges have one triangle"] * (rims > 0) + [f"{branches:,} have more than two"] * (branches > 0)
     warnings.warn(
-        f"{path!r} is not closed ({' and '.join(counts) or 'its sides cannot be told apart'}): it has no inside, and the sign "
-        "of the distance is that of the side that the nearest normal points to.",
+        f"{path!r} is not closed ({' and '.join(counts) or 'its sides cannot be told apart'}): it has no inside, and "
+        "the sign of the distance is that of the side that the nearest normal points to.",
         stacklevel=4,
     )
-    if mesh.volume < 0 and not is_sheet(mesh.vector_areas):
-        warnings.warn(
-            f"the triangles of {path!r} seem to face inwards, as of a room seen from inside: the shape is what is "
-            "outside. If that is wrong, turn them with --flip-normals.",
-            stacklevel=4,
-        )
+    if faces_inwards(mesh.corners.mean(axis=1), mesh.vector_areas):
+        warnings.warn(INWARDS.format(f"the triangles of {path!r} face"), stacklevel=4)
     return mesh
 
 

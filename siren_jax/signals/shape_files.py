@@ -47,11 +47,11 @@ def read_geometry(path: str) -> Geometry:
     with open(path, "rb") as file:
         start = file.read(4)
         named = os.path.splitext(path)[1].lower()
-        suffix = next((suffix for first, suffix in KNOWN.items() if start.startswith(first)), named)
+        suffix = next((KNOWN[first] for first in KNOWN if start.startswith(first)), named)
         if suffix not in READERS:
             raise InputError(
-                f"{path!r} is not a shape that can be read: {', '.join(READERS)} are. Blender, MeshLab and CloudCompare "
-                "save other formats as PLY."
+                f"{path!r} is not a shape that can be read: {', '.join(READERS)} are. Save it as PLY with Blender, "
+                "MeshLab, FreeCAD or CloudCompare."
             )
         file.seek(0)
         data = file.read()
