@@ -94,7 +94,7 @@ ALLOWED = {
     "signals.shape_files": (
         "errors signals.files signals.glb signals.mesh signals.obj signals.off signals.ply signals.polygons "
         "signals.three_mf",
-        "jaxtyping numpy trimesh",
+        "jaxtyping numpy",
     ),
     "signals.scan": (
         "errors signals.mesh signals.orientation signals.shape_files signals.surface",

@@ -25,8 +25,6 @@ def ball() -> Mesh:
 
 
 def written(path, mesh: Mesh) -> str:
-    if path.suffix == ".stl":
-        pytest.importorskip("trimesh", reason="STL needs the extra `shape`")
     with open(path, "wb") as file:
         encode_mesh(file, mesh, path.suffix)
     return str(path)
@@ -175,6 +173,7 @@ def test_a_cube_of_squares_has_its_volume(suffix, faces, tmp_path):
 
 
 TETRAHEDRON = "0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 2 1\n3 0 1 3\n3 0 3 2\n3 1 2 3\n"
+TETRAHEDRON_FACES = [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]
 CLOUD = "\n".join(f"{i} {i * i % 7} {i * i * i % 11}" for i in range(40))
 
 
@@ -192,7 +191,9 @@ CLOUD = "\n".join(f"{i} {i * i % 7} {i * i * i % 11}" for i in range(40))
             "solid a\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\n",
             "cut short or no STL file: its text has no end",
         ),
-        ("a.stl", "x" * 80 + "\0\0\0\0", "holds no points|damaged"),
+        ("a.stl", "x" * 80 + "\0\0\0\0", "holds no points"),
+        ("a.stl", "solid\nvertex 0 0 0\nvertex 1 0 0\nendsolid", "2 vertices, which are no whole triangles"),
+        ("a.stl", "solid\nvertex 0 0\nendsolid", "cut short or no STL file: invalid column"),
         ("a.stl", "x" * 80 + "\1\0\0\0abc", "134 bytes are promised, 87 are there"),
         ("a.xyz", "# nothing\n", "holds no points"),
         ("a.xyz", "1 2\n3 4\n", "2 numbers a line"),
@@ -216,8 +217,6 @@ CLOUD = "\n".join(f"{i} {i * i % 7} {i * i * i % 11}" for i in range(40))
     ],
 )
 def test_what_cannot_be_a_surface_is_refused_in_one_sentence(name, content, message, tmp_path):
-    if name.endswith("stl"):
-        pytest.importorskip("trimesh")
     path = text(tmp_path / name, content)
     with pytest.raises(InputError, match=message) as raised:
         load_surface(path)
@@ -243,16 +242,22 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path):
 
 
 def test_without_trimesh_the_extra_is_named(ball, tmp_path, monkeypatch):
-    path = written(tmp_path / "a.stl", ball)
     for module in {"trimesh", *(name for name in sys.modules if name.startswith("trimesh."))}:
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=r"siren-jax\[shape\]"):
-        load_surface(path)
-    for suffix in (".ply", ".obj"):  # these need nothing
+        load_surface(text(tmp_path / "a.glb", "glTF"))
+    for suffix in SUFFIXES:  # these need nothing
         assert load_surface(written(tmp_path / f"a{suffix}", ball), samples=10).mesh.is_closed
-    text(tmp_path / "a.xyz", CLOUD)
-    with pytest.warns(UserWarning, match="estimated"):
-        assert len(load_surface(tmp_path / "a.xyz").points) == 40
+
+
+def test_a_text_stl_is_read_whatever_its_case_and_normals(tmp_path):
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
+    facets = ["  FACET NORMAL nan 0 0\n  outer loop\n{}{}{} endloop\n endfacet" for _ in range(4)]
+    vertices = [" Vertex\t{} {} {}\n".format(*corner) for corner in corners]
+    rows = [facet.format(*(vertices[i] for i in face)) for facet, face in zip(facets, TETRAHEDRON_FACES, strict=True)]
+    mesh = load_surface(text(tmp_path / "a.stl", "\n".join(["SOLID a", *rows, "ENDSOLID a", ""])), samples=10).mesh
+    assert mesh.is_closed
+    assert mesh.volume == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -43,7 +43,7 @@ def load_surface(
     with a warning. Normals of a cloud or of an open mesh that all point inwards stay: a room seen from inside has them.
 
     Args:
-        path: the file. STL and GLB need the extra `shape`.
+        path: the file. GLB needs the extra `shape`.
         samples: points to draw from a mesh.
         seed: of the drawing.
         flip_normals: turn all normals in the end, which exchanges inside and outside.
