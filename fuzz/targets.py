@@ -127,7 +127,7 @@ def _meshes() -> Iterator[bytes]:
     import trimesh
 
     mesh = trimesh.creation.icosphere(subdivisions=0)
-    for number, form in enumerate(("ply", "obj", "stl")):
+    for number, form in ((0, "ply"), (1, "obj"), (2, "stl"), (4, "off")):
         data = mesh.export(file_type=form)
         yield bytes([number]) + (data.encode() if isinstance(data, str) else data)
     yield b"\0" + mesh.export(file_type="ply", encoding="ascii")
@@ -185,7 +185,8 @@ TARGETS = {
     "image16": Target(lambda data: load_image(_file(data, ".tif")), _wide_pictures),
     "sound": Target(_with_suffix(load_sound, (".wav", ".flac", ".ogg")), _sounds),
     "mesh": Target(
-        _with_suffix(lambda path: load_surface(path, samples=16), (".ply", ".obj", ".stl", ".xyz")), _meshes
+        _with_suffix(lambda path: load_surface(path, samples=16), (".ply", ".obj", ".stl", ".xyz", ".off", ".3mf")),
+        _meshes,
     ),
     "arguments": Target(_command, _arguments),
 }

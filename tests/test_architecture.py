@@ -94,7 +94,17 @@ ALLOWED = {
     "signals.orientation": ("signals.mesh", "jaxtyping numpy scipy"),
     "signals.surface": ("errors signals.mesh signals.placement signals.samples", f"{ARRAYS} scipy"),
     "signals.nearest": ("raster signals.mesh signals.surface", "jaxtyping numpy scipy"),
-    "signals.shape_files": ("errors signals.files signals.mesh", "jaxtyping numpy trimesh"),
+    "signals.polygons": ("", "jaxtyping numpy"),
+    "signals.ply": ("signals.polygons", "jaxtyping numpy"),
+    "signals.obj": ("signals.polygons", "numpy"),
+    "signals.off": ("signals.polygons", "numpy"),
+    "signals.glb": ("signals.polygons", "numpy trimesh"),
+    "signals.three_mf": ("signals.polygons", "jaxtyping numpy"),
+    "signals.shape_files": (
+        "errors signals.files signals.glb signals.mesh signals.obj signals.off signals.ply signals.polygons "
+        "signals.three_mf",
+        "jaxtyping numpy",
+    ),
     "signals.scan": (
         "errors signals.mesh signals.orientation signals.shape_files signals.surface",
         "jaxtyping numpy",

@@ -14,7 +14,6 @@ from siren_jax.cli.fit import Fit
 from siren_jax.level_set import extract
 from siren_jax.signals import Mesh, encode_mesh
 
-pytest.importorskip("trimesh", reason="PLY, OBJ and STL need the extra `shape`")
 CENTRE = np.array([100.0, 20.0, -3.0])
 SMALL = ["--width", "48", "--depth", "1", "--omega", "5", "--hidden-omega", "10", "--batch-size", "256"]
 SMALL += ["--learning-rate", "2e-3"]

@@ -31,7 +31,7 @@ from siren_jax.recipes import (
 from siren_jax.signals import PixelDataset, kind_of, load_image, load_sound, load_surface, load_video
 from siren_jax.signals.scan import SAMPLES
 
-OF_SHAPES = ("samples", "target_chamfer")  # options that say nothing about other kinds
+OF_SHAPES = ("samples", "target_chamfer", "flip_normals")  # options that say nothing about other kinds
 WIDTHS = {"video": 1024}  # as in the paper; of other kinds 256
 
 
@@ -42,8 +42,8 @@ class Fit:
 
     file: Annotated[tyro.conf.Positional[str | None], optional("[FILE]", "scikit-image's photograph camera")] = None
     """Picture: grey, RGB or RGBA, 8 or 16 bits. Sound: WAV, FLAC or OGG, any channels and rate. Video: MP4, GIF
-    and what else FFmpeg reads, up to 1 GiB of frames, which memory holds three times. Shape: PLY, OBJ, STL or XYZ, a
-    mesh or a cloud of points."""
+    and what else FFmpeg reads, up to 1 GiB of frames, which memory holds three times. Shape: PLY, OBJ, STL, OFF,
+    GLB, 3MF or XYZ, a mesh or a cloud of points."""
     target: Literal["values", "gradient", "laplacian", "mixed"] = "values"
     """What the network is trained on, of a picture. `mixed` is all three, weighed by --weights."""
     weights: Annotated[tuple[float, float, float], tyro.conf.arg(metavar="VALUE GRADIENT LAPLACIAN")] = (1.0, 0.1, 0.01)
@@ -68,6 +68,8 @@ class Fit:
     """Keep transparency as a fourth channel. Otherwise the picture is laid over white."""
     samples: Annotated[int | None, optional("N", f"{SAMPLES}")] = None
     """Points that are drawn from a mesh."""
+    flip_normals: bool = False
+    """Turn all normals of a shape, which exchanges inside and outside, after the command has put them right."""
     training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
     output: tyro.conf.OmitArgPrefixes[Output] = field(default_factory=Output)
 
@@ -132,7 +134,9 @@ class Fit:
         if kind == "shape":
             others = ("target", "weights", "downsample", "size", "between", "keep_alpha", "target_psnr", "target_snr")
             self._refuse_with("a shape", others)
-            surface = load_surface(path, samples=self.samples or SAMPLES, seed=self.training.seed)
+            surface = load_surface(
+                path, samples=self.samples or SAMPLES, seed=self.training.seed, flip_normals=self.flip_normals
+            )
             return Scan(surface, self.recipe)
         self._refuse_with("a picture", ("target_snr", "between", *OF_SHAPES))
         values = load_image(path, keep_alpha=self.keep_alpha, downsample=self.downsample, size=self.size)

@@ -116,6 +116,7 @@ class Scan:
         if true is None or not true.is_closed:
             return {}
         inside = occupancy(Mesh(self._dataset.placement.coordinates(true.vertices), true.faces), OCCUPIED)
+        inside ^= true.volume < 0  # a room: the shape is what is outside
         return {"iou": intersection_over_union(field.render((OCCUPIED,) * 3)[..., 0] < 0, inside)}
 
 

@@ -19,6 +19,9 @@ _SIGNATURES = (
     (8, b"AIF", "sound"),
     (0, b"ply\n", "shape"),
     (0, b"ply\r", "shape"),
+    (0, b"glTF", "shape"),
+    (0, b"OFF\n", "shape"),
+    (0, b"OFF\r", "shape"),
 )
 # Of files that begin as an MP4 does: AVIF, HEIF and the raw photographs of a camera.
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
@@ -27,7 +30,9 @@ _SUFFIXES: dict[str, str] = {
     **dict.fromkeys(
         (".wav", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".mp3", ".au", ".caf", ".w64"), "sound"
     ),
-    **dict.fromkeys((".ply", ".obj", ".stl", ".xyz"), "shape"),
+    **dict.fromkeys((".ply", ".obj", ".stl", ".off", ".glb", ".3mf", ".xyz"), "shape"),
+    **dict.fromkeys((".gltf", ".step", ".stp", ".iges", ".igs", ".fbx", ".dae", ".usd", ".usdz", ".blend"), "shape"),
+    **dict.fromkeys((".las", ".laz", ".e57", ".pcd", ".3ds", ".vtk", ".x3d", ".wrl"), "shape"),  # refused by name
     **dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"), "video"),
 }
 

@@ -61,6 +61,14 @@ class Mesh(NamedTuple):
         return int(len(forth) - np.count_nonzero(matched))
 
     @property
+    def rims(self) -> tuple[int, int]:
+        """Edges of one triangle alone, and edges of more than two."""
+        start, stop = self._directed_edges()
+        edge = np.minimum(start, stop) * len(self.vertices) + np.maximum(start, stop)
+        count = np.unique(edge, return_counts=True)[1]
+        return int(np.sum(count == 1)), int(np.sum(count > 2))
+
+    @property
     def is_closed(self) -> bool:
         """Whether it separates an inside from an outside."""
         return len(self.faces) > 0 and self.open_edges == 0

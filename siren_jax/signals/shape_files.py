@@ -1,8 +1,10 @@
-"""Files of meshes and point clouds: PLY, OBJ, STL and XYZ."""
+"""Files of meshes and point clouds: PLY, OBJ, OFF, STL, GLB, 3MF and XYZ."""
 
+import io
 import os
 import warnings
-from typing import IO, Any, NamedTuple
+from collections.abc import Callable
+from typing import IO, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,24 +12,31 @@ from numpy import ndarray
 
 from siren_jax.errors import InputError
 from siren_jax.signals.files import check_file
+from siren_jax.signals.glb import read_glb
 from siren_jax.signals.mesh import Mesh
+from siren_jax.signals.obj import read_obj
+from siren_jax.signals.off import read_off
+from siren_jax.signals.ply import read_ply
+from siren_jax.signals.polygons import Polygons, triangles
+from siren_jax.signals.three_mf import read_3mf
 
 MAX_BYTES = 2**29  # of a file; reading text takes some ten times as much
-READ = (".ply", ".obj", ".stl", ".xyz")
 WRITTEN = (".ply", ".obj", ".stl")
+KNOWN = {b"ply": ".ply", b"glTF": ".glb", b"OFF": ".off"}  # by how a file begins, whatever its name
+COARSE = 1e-5  # of a shape's size: a grid of float32 numbers that shows
 
 
 class Geometry(NamedTuple):
-    """What a file holds, unchecked."""
+    """What a file holds, with triangles for polygons; otherwise unchecked."""
 
     vertices: Float[ndarray, "v 3"]
-    faces: Int[ndarray, "f 3"] | None
+    faces: Int[ndarray, "f 3"]
     normals: Float[ndarray, "v 3"] | None
     """Of the vertices, where the file has them."""
 
 
 def read_geometry(path: str) -> Geometry:
-    """The numbers in a file. A PLY is known by its first bytes, others by their names.
+    """The numbers in a file. PLY, GLB and OFF are known by their first bytes, others by their names.
 
     Raises:
         InputError: the file is missing, damaged, of another kind, too large, or needs the extra `shape`.
@@ -36,36 +45,84 @@ def read_geometry(path: str) -> Geometry:
     if (size := os.path.getsize(path)) > MAX_BYTES:
         raise InputError(f"{path!r} has {size:,} bytes; up to {MAX_BYTES:,} are read. Thin it out first.")
     with open(path, "rb") as file:
-        start = file.read(16)
-        suffix = ".ply" if start.startswith(b"ply") else os.path.splitext(path)[1].lower()
-        if suffix not in READ:
-            raise InputError(f"{path!r} is not a shape that can be read: {', '.join(READ)} are.")
+        start = file.read(4)
+        named = os.path.splitext(path)[1].lower()
+        suffix = next((KNOWN[first] for first in KNOWN if start.startswith(first)), named)
+        if suffix not in READERS:
+            raise InputError(
+                f"{path!r} is not a shape that can be read: {', '.join(READERS)} are. Save it as PLY with Blender, "
+                "MeshLab, FreeCAD or CloudCompare."
+            )
         file.seek(0)
-        geometry = _read_xyz(path) if suffix == ".xyz" else _read_with_trimesh(path, file, suffix)
-    if geometry is None or geometry.vertices.shape[1:] != (3,) or not len(geometry.vertices):
-        raise InputError(
-            f"{path!r} holds no points in space: it is damaged, cut short or no {suffix[1:].upper()} file."
+        data = file.read()
+        try:
+            polygons = READERS[suffix](data)
+            if not len(polygons.vertices):
+                raise ValueError("it holds no points in space")
+            _check_corners(polygons)
+            faces, crossing = triangles(polygons)
+        except ImportError:
+            raise InputError(
+                f"{os.path.basename(path)!r} needs the extra: pip install 'siren-jax[shape]'. PLY, OBJ, STL, OFF, "
+                "3MF and XYZ do not."
+            ) from None
+        except (ValueError, OverflowError) as error:
+            raise InputError(f"{path!r} is damaged, cut short or no {suffix[1:].upper()} file: {error}.") from None
+    if crossing:
+        warnings.warn(
+            f"{crossing:,} of {len(polygons.sizes):,} polygons of {path!r} cross themselves: their triangles overlap.",
+            stacklevel=3,
         )
-    return geometry
+    _check_steps(path, polygons.vertices)
+    return Geometry(polygons.vertices, faces, polygons.normals)
+
+
+def _check_corners(polygons: Polygons) -> None:
+    low, high = polygons.corners.min(initial=0), polygons.corners.max(initial=0)
+    if low < 0 or high >= len(polygons.vertices):
+        raise ValueError(
+            f"its polygons name vertices {low} to {high}, but it has those from 0 to {len(polygons.vertices) - 1}"
+        )
+
+
+def _check_steps(path: str, vertices: Float[ndarray, "v 3"]) -> None:
+    """Says where vertices far from the origin were saved as float32: nothing finer than its steps is left of them."""
+    finite = vertices[np.isfinite(vertices).all(axis=1)]
+    with np.errstate(over="ignore"):
+        if not len(finite) or not np.array_equal(finite, finite.astype(np.float32)):
+            return
+    step, size = float(np.spacing(np.float32(np.abs(finite).max()))), float(np.ptp(finite, axis=0).max())
+    if size > 0 and step > COARSE * size and np.any(finite % (2 * step)):  # whole numbers may be meant
+        warnings.warn(
+            f"the coordinates of {path!r} are float32 numbers, {step:.2g} apart so far from the origin, of a shape "
+            f"{size:.4g} long: finer detail was lost when it was saved. Save it with doubles, or moved to the origin.",
+            stacklevel=4,
+        )
 
 
 def encode_mesh(file: IO[bytes], mesh: Mesh, suffix: str) -> None:
     """Writes a mesh in the format of a suffix: ".ply" (binary), ".obj" (text), ".stl" (binary, float32).
 
-    A PLY has float32 vertices unless that would move them by more than a millionth of the mesh.
+    Vertices keep their places to 1e-7 of the mesh: far from the origin a PLY has doubles and an OBJ more digits.
+
+    Raises:
+        InputError: an STL so far from the origin that its float32 numbers are a thousandth of the mesh apart or more.
     """
+    size = np.abs(mesh.vertices - mesh.vertices[:1]).max(initial=0)
+    moved = np.abs(mesh.vertices - mesh.vertices.astype(np.float32)).max(initial=0)
     if suffix == ".stl":
+        _check_moved(moved, size)
         record = np.zeros(len(mesh.faces), [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
         record["normal"], record["corners"] = mesh.face_normals, mesh.corners
         file.write(b"siren_jax".ljust(80) + np.uint32(len(mesh.faces)).tobytes())
         file.write(record.data)
     elif suffix == ".obj":
-        np.savetxt(file, mesh.vertices, fmt="v %.9g %.9g %.9g")
+        farther = np.abs(mesh.vertices).max(initial=0) / (size or 1)
+        digits = min(17, 9 + int(np.ceil(np.log10(max(1.0, farther)))))
+        np.savetxt(file, mesh.vertices, fmt=" ".join(["v", *[f"%.{digits}g"] * 3]))
         np.savetxt(file, mesh.faces + 1, fmt="f %d %d %d")
     else:
-        moved = np.abs(mesh.vertices - mesh.vertices.astype(np.float32)).max(initial=0)
-        size = np.abs(mesh.vertices - mesh.vertices[:1]).max(initial=0)
-        kind = ("float", "<f4") if moved <= 1e-6 * size else ("double", "<f8")
+        kind = ("float", "<f4") if moved <= 1e-7 * size else ("double", "<f8")
         axes = "".join(f"property {kind[0]} {axis}\n" for axis in "xyz")
         file.write(
             f"ply\nformat binary_little_endian 1.0\ncomment siren_jax\nelement vertex {len(mesh.vertices)}\n{axes}"
@@ -77,97 +134,70 @@ def encode_mesh(file: IO[bytes], mesh: Mesh, suffix: str) -> None:
         file.write(record.data)
 
 
-def _read_xyz(path: str) -> Geometry | None:
+def _check_moved(moved: float, size: float) -> None:
+    """Says what the float32 numbers of an STL lose of a mesh, or refuses it."""
+    if moved <= 1e-6 * size:
+        return
+    what = f"STL has float32 numbers, which move vertices so far from the origin by up to {moved:.2g}, of {size:,.6g}"
+    if moved > 1e-3 * size:
+        raise InputError(f"{what}; write a PLY or an OBJ, which keep them.")
+    warnings.warn(f"{what}; a PLY or an OBJ keeps them.", stacklevel=3)
+
+
+def _read_stl(data: bytes) -> Polygons:
+    """Triangles of an STL file, binary or text, whose normals are left out: they are those of the triangles."""
+    promised = 84 + 50 * int.from_bytes(data[80:84], "little")
+    if data.lstrip()[:5].lower() == b"solid" and len(data) != promised:
+        if b"endsolid" not in data[-1024:].lower():
+            raise ValueError("its text has no end")
+        text = io.TextIOWrapper(io.BytesIO(data), "utf-8", errors="replace")
+        lines = [line for line in text if line.lstrip()[:6].lower() == "vertex"]
+        vertices = np.loadtxt(lines, usecols=(1, 2, 3), ndmin=2) if lines else np.zeros((0, 3))
+        if len(vertices) % 3:
+            raise ValueError(f"it has {len(vertices):,} vertices, which are no whole triangles")
+    else:
+        if len(data) < 84:
+            raise ValueError("its header has no end")
+        if len(data) < promised or data[promised:].strip(b"\0\r\n "):
+            raise ValueError(f"{promised:,} bytes are promised, {len(data):,} are there")
+        record = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+        vertices = np.frombuffer(data, record, (promised - 84) // 50, 84)["corners"].reshape(-1, 3).astype(np.float64)
+    return Polygons(vertices, np.full(len(vertices) // 3, 3), np.arange(len(vertices)))
+
+
+def _read_xyz(data: bytes) -> Polygons:
     """Lines of x y z, or x y z nx ny nz, between spaces or commas; further columns are left out, said."""
     try:
-        with open(path, encoding="utf-8") as file, warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that there is nothing in it: the caller says so
-            rows = np.loadtxt((line.replace(",", " ") for line in file), comments=("#", "//"), ndmin=2)
+            lines = (line.replace(",", " ") for line in io.TextIOWrapper(io.BytesIO(data), "utf-8"))
+            rows = np.loadtxt(lines, comments=("#", "//"), ndmin=2)
     except ValueError as error:
-        text = str(error).splitlines()[0].rstrip(".")
-        raise InputError(f"{path!r} is not lines of x y z or x y z nx ny nz: {text}.") from None
+        raise ValueError(
+            f"it is not lines of x y z or x y z nx ny nz: {str(error).splitlines()[0].rstrip('.')}"
+        ) from None
     if not rows.size:
-        return None
+        rows = np.zeros((0, 3))
     if rows.shape[1] < 3:
-        raise InputError(f"{path!r} has {rows.shape[1]} numbers a line; x y z, or x y z nx ny nz, are needed.")
+        raise ValueError(f"it has {rows.shape[1]} numbers a line; x y z, or x y z nx ny nz, are needed")
     normals = rows[:, 3:6] if rows.shape[1] >= 6 else None
     if normals is not None:
         length = np.linalg.norm(normals, axis=1)
-        if not np.nanmedian(np.abs(length - 1)) < 0.1:
+        known = length[length > 0]
+        if not len(known) or not np.median(np.abs(known - 1)) < 0.1:
             normals = None  # colours
     if rows.shape[1] > (3 if normals is None else 6):
         kept = "x y z" if normals is None else "x y z nx ny nz"
-        warnings.warn(f"{path!r} has {rows.shape[1]} numbers a line: {kept} are taken.", stacklevel=4)
-    return Geometry(rows[:, :3], None, normals)
+        warnings.warn(f"an XYZ file has {rows.shape[1]} numbers a line: {kept} are taken.", stacklevel=5)
+    return Polygons(rows[:, :3], np.zeros(0, int), np.zeros(0, int), normals)
 
 
-def _read_with_trimesh(path: str, file: IO[bytes], suffix: str) -> Geometry | None:
-    try:
-        from trimesh.exchange import obj, ply, stl
-    except ImportError:
-        name = os.path.basename(path)
-        raise InputError(f"{name!r} needs the extra: pip install 'siren-jax[shape]'. XYZ does not.") from None
-    if suffix == ".stl":
-        _check_stl(path, file)
-    try:
-        if suffix == ".ply":
-            loaded: Any = ply.load_ply(file, fix_texture=False)
-        elif suffix == ".obj":
-            loaded = obj.load_obj(file, skip_materials=True, maintain_order=True)
-        else:
-            loaded = stl.load_stl(file)
-        geometry = _joined(list(loaded["geometry"].values()) if "geometry" in loaded else [loaded])
-    except Exception as error:  # whatever the parsers trip over, or return
-        if isinstance(error, MemoryError):
-            raise
-        mixed = "; or it is binary and mixes triangles and larger polygons: triangulate it" * (suffix == ".ply")
-        raise InputError(f"{path!r} is damaged, cut short or no {suffix[1:].upper()} file{mixed}.") from None
-    if suffix == ".ply":
-        _check_ply(path, loaded)
-    return geometry
-
-
-def _joined(parts: list[dict[str, Any]]) -> Geometry | None:
-    """Parts of a file as one; None if there are no vertices."""
-    from trimesh.geometry import triangulate_quads
-
-    parts = [part for part in parts if part.get("vertices") is not None]
-    if not parts:
-        return None
-    offsets = np.cumsum([0] + [len(part["vertices"]) for part in parts])
-    faces = [
-        triangulate_quads(part["faces"]).reshape(-1, 3) + offset
-        for part, offset in zip(parts, offsets, strict=False)
-        if part.get("faces") is not None
-    ]
-    normals = [part["vertex_normals"] for part in parts if part.get("vertex_normals") is not None]
-    return Geometry(
-        np.concatenate([np.asarray(part["vertices"], np.float64) for part in parts]),
-        np.concatenate(faces) if faces else None,
-        np.concatenate(normals).astype(np.float64) if len(normals) == len(parts) else None,
-    )
-
-
-def _check_ply(path: str, loaded: dict[str, Any]) -> None:
-    """Refuses a text file that ends before its header says: the parser takes what is there."""
-    elements = loaded.get("metadata", {}).get("_ply_raw", {})
-    promised = elements.get("vertex", {}).get("length", 0)
-    vertices = loaded.get("vertices")
-    if vertices is not None and len(vertices) < promised:
-        raise InputError(f"{path!r} is cut short: {len(vertices):,} of {promised:,} vertices are there.")
-    if elements.get("face", {}).get("length", 0) and loaded.get("faces") is None:
-        raise InputError(f"{path!r} is cut short or damaged: its faces cannot be read.")
-
-
-def _check_stl(path: str, file: IO[bytes]) -> None:
-    """Refuses a file that is neither a whole binary STL nor a whole text."""
-    size = os.path.getsize(path)
-    start = file.read(84)
-    promised = 84 + 50 * int.from_bytes(start[80:84], "little")
-    text = start.lstrip().startswith(b"solid") and size != promised
-    file.seek(max(0, size - 1024))
-    whole = b"endsolid" in file.read() if text else len(start) == 84 and size >= promised
-    file.seek(0)
-    if not whole:
-        bytes_ = "" if text or len(start) < 84 else f": {promised:,} bytes are promised, {size:,} are there"
-        raise InputError(f"{path!r} is cut short or not an STL file{bytes_}.")
+READERS: dict[str, Callable[[bytes], Polygons]] = {
+    ".ply": read_ply,
+    ".obj": read_obj,
+    ".stl": _read_stl,
+    ".off": read_off,
+    ".glb": read_glb,
+    ".3mf": read_3mf,
+    ".xyz": _read_xyz,
+}
