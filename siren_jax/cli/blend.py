@@ -22,7 +22,7 @@ from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField
 from siren_jax.objectives import supervise
 from siren_jax.recipes import TUNED
-from siren_jax.signals import Composite, PixelDataset, load_image, load_mask, shrink
+from siren_jax.signals import Composite, PixelDataset, load_mask, read_image, shrink
 
 ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
 MAX_PIXELS = 2**20  # the direct solve takes 20 s and a gigabyte of them
@@ -70,8 +70,8 @@ class Blend:
         return train(self, files, subject, name, recipe, {"mode": mode}, target=target)
 
     def _pictures(self) -> tuple[Float[ndarray, "h w a"], Float[ndarray, "h w b"]]:
-        front = load_image(self.foreground, keep_alpha=self.mask is None)
-        back = load_image(self.background)
+        front = read_image(self.foreground, keep_alpha=self.mask is None).brightness
+        back = read_image(self.background).brightness
         if front.shape[:2] != back.shape[:2]:
             raise InputError(
                 f"{self.foreground!r} has {front.shape[0]} x {front.shape[1]} pixels and {self.background!r} has "
