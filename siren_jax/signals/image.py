@@ -192,9 +192,9 @@ def _without_value(
     colours: Shaped[ndarray, "h w c"], named: Sequence[float], *, in_any_channel: bool
 ) -> Bool[ndarray, "h w"]:
     unknown = ~np.all(np.isfinite(colours), axis=-1)
-    for number in map(np.float64, named):
+    for number in named:
         margin = SAME * abs(number) if colours.dtype.kind == "f" else 0.0
-        has = (colours >= number - margin) & (colours <= number + margin)
+        has = (colours >= np.float64(number - margin)) & (colours <= np.float64(number + margin))
         unknown |= np.any(has, axis=-1) if in_any_channel else np.all(has, axis=-1)
     return unknown
 
