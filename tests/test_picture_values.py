@@ -174,6 +174,7 @@ def test_transparency_is_laid_over_the_white_that_is_given():
         (-32768, np.int16, -32768.0),
         (0, np.int32, 0.0),
         (np.nan, np.float32, None),
+        (np.nan, np.float32, np.nan),
         (np.inf, np.float32, None),
         (-np.inf, np.float64, None),
     ],

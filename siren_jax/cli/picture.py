@@ -47,7 +47,7 @@ class Picture(Sampled):
     def __init__(self, dataset: PixelDataset, target: str, weights: Mapping[str, float], integral_weight: float):
         self.dataset = self._pixels = dataset
         self._known = dataset.known if isinstance(dataset, IncompletePicture) else np.ones(dataset.shape, bool)
-        self._used = share_in_use(dataset.signal[self._known], dataset.value_range)
+        self._used = share_in_use(dataset.signal.reshape(-1, dataset.channels)[self._flat], dataset.value_range)
         integrals = [q for q in TARGETS[target] if q.endswith("integral")]
         self._quantities = tuple(q for q in TARGETS[target] if integral_weight or q not in integrals)
         self.weights = {**weights, **(dict.fromkeys(integrals, integral_weight) if integral_weight else {})}

@@ -165,16 +165,16 @@ def interpret(
     no_data: Sequence[float] = (),
 ) -> Image:
     """What a file holds as values with their range; see `read_image`."""
-    if value_range is not None and not -np.inf < value_range[0] < value_range[1] < np.inf:
-        raise InputError(f"a value range is (low, high) with low < high, both finite, but is {value_range}.")
+    if value_range is not None and not -LARGEST <= value_range[0] < value_range[1] <= LARGEST:
+        raise InputError(f"a value range is (low, high) with low < high, within ±{LARGEST:g}, but is {value_range}.")
     colours = decoded.pixels[..., :-1] if decoded.has_alpha else decoded.pixels
-    named = (*decoded.no_data, *no_data)
+    named = [number for number in (*decoded.no_data, *no_data) if np.isfinite(number)]  # others are left out anyway
     unknown = _without_value(colours, named, in_any_channel=decoded.levels is None)
     if unknown.all():
         raise InputError("no pixel of the picture has a value: all are NaN, infinite or stand for no data.")
     known = (colours[~unknown] if unknown.any() else colours).reshape(-1, colours.shape[-1])
     if decoded.levels is None:
-        known = known.astype(np.result_type(known.dtype, np.float32))  # whole numbers of a measurement, whatever type
+        known = known.astype(np.result_type(known.dtype, np.float32), copy=False)  # the type of whole numbers says nothing
         _check_size(known)
     interval = value_range or decoded.levels or value_range_of(known)
     notes = _notes(known, interval, decoded.levels is not None, value_range is not None)
@@ -229,7 +229,7 @@ def _notes(
             f"the values lie from {_text(used[0])} to {_text(used[1])}, {100 * share:.2g} % of the range from "
             f"{_text(low)} to {_text(high)}; --values {_text(used[0])} {_text(used[1])} takes them as black and white."
         )
-    usual = interval in ((0.0, 1.0), (-1.0, 1.0))
+    usual = given or interval in ((0.0, 1.0), (-1.0, 1.0))
     for lone in lone_ends(known) if dark or not from_file else ():
         if not usual or not low <= lone.value <= high:
             number, (least, greatest) = _text(lone.value), lone.others
