@@ -384,7 +384,10 @@ def test_pixels_of_a_coarse_grid_are_means_over_their_cells(of, at_once, monkeyp
 
 def test_frames_of_a_coarse_video_are_averaged_each_by_itself():
     net = SIREN(3, 2, width=8, depth=1, first_omega=9.0, rngs=nnx.Rngs(0))
-    field, region = NeuralField(net, Frame((5, 8, 6)), (0.0, 255.0), "video", rate=10.0), ((0.0, 5.0), (0.0, 8.0), (0.0, 6.0))
+    field, region = (
+        NeuralField(net, Frame((5, 8, 6)), (0.0, 255.0), "video", rate=10.0),
+        ((0.0, 5.0), (0.0, 8.0), (0.0, 6.0)),
+    )
     coarse, fine = render_cells(field, (3, 4, 3), region=region), field.render((3, 8, 6))
     means = fine.reshape(3, 4, 2, 3, 2, 2).mean(axis=(2, 4))
     np.testing.assert_allclose(coarse, means, rtol=1e-4, atol=0.01)  # float32 of the points

@@ -1,5 +1,6 @@
 """Figures of pictures that were filled in."""
 
+import matplotlib
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
@@ -52,9 +53,13 @@ def inpainting(
     if truth is not None:
         error = np.abs(prediction - truth).mean(axis=-1)
         bound = max(1 / 255, float(np.nanpercentile(error, 99.5)))
-        shown = axes[-1].imshow(error, cmap="magma", vmin=0, vmax=bound, interpolation="nearest")
+        colours = matplotlib.colormaps["magma"].with_extremes(bad=tuple(MISSING))
+        shown = axes[-1].imshow(error, cmap=colours, vmin=0, vmax=bound, interpolation="nearest")
         axes[-1].set_title("error")
         figure.colorbar(shown, ax=axes[-1], label="mean |error|, of the range", shrink=0.9)
+        if lacking.any():
+            for axis in axes[-2:]:
+                axis.set_xlabel("orange: no value")
     for axis in axes:
         axis.set(xticks=[], yticks=[])
     figure.suptitle(title)

@@ -174,7 +174,7 @@ def interpret(
         raise InputError("no pixel of the picture has a value: all are NaN, infinite or stand for no data.")
     known = (colours[~unknown] if unknown.any() else colours).reshape(-1, colours.shape[-1])
     if decoded.levels is None:
-        known = known.astype(np.result_type(known.dtype, np.float32), copy=False)  # the type of whole numbers says nothing
+        known = known.astype(np.result_type(known.dtype, np.float32), copy=False)  # an integer's type tells no range
         _check_size(known)
     interval = value_range or decoded.levels or value_range_of(known)
     notes = _notes(known, interval, decoded.levels is not None, value_range is not None)
