@@ -315,7 +315,7 @@ def test_unknown_pixels_count_for_nothing_in_what_is_measured_and_shown(tmp_path
     assert subject.estimate(net) == pytest.approx(expected, abs=0.5)  # 600 draws of 537 pixels
     axes = subject.figure(net, "").axes[:6]
     assert [axis.get_xlabel() for axis in axes] == ["green: no value"] * 6
-    shown = [np.ma.getmaskarray(axis.images[0].get_array()) for axis in axes]
+    shown = [np.ma.getmaskarray(np.ma.asarray(axis.images[0].get_array())) for axis in axes]
     np.testing.assert_array_equal(shown[0], HOLE)
     np.testing.assert_array_equal(shown[1], HOLE)
     assert all((mask[HOLE]).all() for mask in shown)

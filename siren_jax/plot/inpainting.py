@@ -37,9 +37,8 @@ def inpainting(
     panels = {f"known: {100 * known.mean():.3g} % of the pixels": given, "prediction": prediction}
     if truth is not None:
         truth = (truth - low) / (high - low)
-        lacking = ~np.isfinite(truth).all(axis=-1)
         whole = np.broadcast_to(truth if truth.shape[-1] == 3 else truth[..., :1], (h, w, 3)).copy()
-        whole[lacking] = MISSING
+        whole[~np.isfinite(truth).all(axis=-1)] = MISSING
         panels["ground truth"] = whole
     height = SIDE * float(np.clip(h / w, 0.3, 3))
     count = len(panels) + (truth is not None)
@@ -57,7 +56,7 @@ def inpainting(
         shown = axes[-1].imshow(error, cmap=colours, vmin=0, vmax=bound, interpolation="nearest")
         axes[-1].set_title("error")
         figure.colorbar(shown, ax=axes[-1], label="mean |error|, of the range", shrink=0.9)
-        if lacking.any():
+        if not np.isfinite(error).all():
             for axis in axes[-2:]:
                 axis.set_xlabel("orange: no value")
     for axis in axes:
