@@ -88,9 +88,10 @@ class NeuralField:
         region: tuple[tuple[float, float], ...] | None = None,
         out: ndarray | None = None,
     ) -> ndarray:
-        """The signal sampled on a grid of any resolution, over all of it or a part.
+        """The signal sampled on a grid of any resolution, over all of it or a part, at the centres of the grid's cells.
 
-        Memory is that of the result and of a block of 65,536 points.
+        A grid coarser than the original aliases; average a finer one, as `siren-jax render` does. Memory is that of the
+        result and of a block of 65,536 points.
 
         Args:
             shape: samples along each axis; by default the original's, or one for each of the original's samples in the

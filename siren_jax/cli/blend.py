@@ -22,7 +22,7 @@ from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField
 from siren_jax.objectives import supervise
 from siren_jax.recipes import TUNED
-from siren_jax.signals import Composite, PixelDataset, load_image, load_mask
+from siren_jax.signals import Composite, PixelDataset, load_mask, read_image
 
 ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
 MAX_PIXELS = 2**20  # the direct solve takes 20 s and a gigabyte of them
@@ -70,8 +70,8 @@ class Blend:
         return train(self, files, subject, name, recipe, {"mode": mode}, target=target)
 
     def _pictures(self) -> tuple[Float[ndarray, "h w a"], Float[ndarray, "h w b"]]:
-        front = load_image(self.foreground, keep_alpha=self.mask is None, size=self.size)
-        back = load_image(self.background, size=self.size)
+        front = read_image(self.foreground, keep_alpha=self.mask is None, size=self.size).brightness
+        back = read_image(self.background, size=self.size).brightness
         if front.shape[-1] == 2:  # grey with transparency
             front = np.repeat(front, (3, 1), axis=-1)
         for path, picture in ((self.foreground, front), (self.background, back)):

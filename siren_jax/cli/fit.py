@@ -3,12 +3,13 @@
 import importlib.resources
 import math
 import os
+import sys
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import tyro
 
-from siren_jax.cli.options import Output, Training, check_positive, optional
+from siren_jax.cli.options import Output, Training, check_positive, check_values, optional
 from siren_jax.cli.picture import Picture
 from siren_jax.cli.shape import Scan
 from siren_jax.cli.sound import Recording
@@ -28,9 +29,10 @@ from siren_jax.recipes import (
     TUNED_VIDEO,
     Recipe,
 )
-from siren_jax.signals import PixelDataset, kind_of, load_image, load_sound, load_surface, load_video
+from siren_jax.signals import IncompletePicture, PixelDataset, kind_of, load_sound, load_surface, load_video, read_image
 from siren_jax.signals.scan import SAMPLES
 
+OF_PICTURES = ("target", "keep_alpha", "values", "no_data")
 OF_SHAPES = ("samples", "target_chamfer", "flip_normals")  # options that say nothing about other kinds
 WIDTHS = {"video": 1024}  # as in the paper; of other kinds 256
 
@@ -66,6 +68,13 @@ class Fit:
     """Part of a sound or a video, in seconds."""
     keep_alpha: bool = False
     """Keep transparency as a fourth channel. Otherwise the picture is laid over white."""
+    values: Annotated[
+        tuple[float, float] | None, optional("LOW HIGH", "those of 8 or 16 bits; of floats 0 1, or least to greatest")
+    ] = None
+    """Numbers of a picture's file that stand for black and white. The network then answers in the file's own numbers,
+    as it does for floats and 32 bits."""
+    no_data: Annotated[float | None, optional("NUMBER", "what the file says")] = None
+    """Number of a picture's file that stands for no value; such pixels are left out, as are those that are NaN."""
     samples: Annotated[int | None, optional("N", f"{SAMPLES}")] = None
     """Points that are drawn from a mesh."""
     flip_normals: bool = False
@@ -118,6 +127,7 @@ class Fit:
             raise InputError("--integral-weight is of --target gradient and laplacian; leave it out with others.")
         if self.downsample < 1:
             raise InputError(f"--downsample takes a whole number from 1 on, but is {self.downsample}.")
+        check_values(self.values, self.no_data)
         weights = (*self.weights, self.integral_weight or 0.0)
         if not all(0 <= w < math.inf for w in weights) or not any(self.weights):
             raise InputError(
@@ -126,22 +136,38 @@ class Fit:
 
     def _load(self, path: str, kind: str, recipe: Recipe) -> Subject:
         if kind == "sound":
-            self._refuse_with("a sound", ("target", "size", "keep_alpha", "target_psnr", *OF_SHAPES))
+            self._refuse_with("a sound", ("size", "target_psnr", *OF_PICTURES, *OF_SHAPES))
             return Recording(load_sound(path, downsample=self.downsample, between=self.between))
         if kind == "video":
-            self._refuse_with("a video", ("target", "keep_alpha", "target_snr", *OF_SHAPES))
+            self._refuse_with("a video", ("target_snr", *OF_PICTURES, *OF_SHAPES))
             return Clip(load_video(path, downsample=self.downsample, size=self.size, between=self.between))
         if kind == "shape":
-            others = ("target", "weights", "downsample", "size", "between", "keep_alpha", "target_psnr", "target_snr")
-            self._refuse_with("a shape", others)
+            others = ("weights", "downsample", "size", "between", "target_psnr", "target_snr")
+            self._refuse_with("a shape", (*others, *OF_PICTURES))
             surface = load_surface(
                 path, samples=self.samples or SAMPLES, seed=self.training.seed, flip_normals=self.flip_normals
             )
             return Scan(surface, self.recipe)
         self._refuse_with("a picture", ("target_snr", "between", *OF_SHAPES))
-        values = load_image(path, keep_alpha=self.keep_alpha, downsample=self.downsample, size=self.size)
+        image = read_image(
+            path,
+            keep_alpha=self.keep_alpha,
+            downsample=self.downsample,
+            size=self.size,
+            value_range=self.values,
+            no_data=() if self.no_data is None else (self.no_data,),
+        )
+        for note in image.notes:
+            print(note, file=sys.stderr)
+        complete = bool(image.known.all())
+        if not complete and self.target != "values":
+            raise InputError(
+                f"{path!r} has pixels without a value, beside which its derivatives are not known: fit --target "
+                "values, or fill them in first with siren-jax inpaint."
+            )
+        dataset = (PixelDataset if complete else IncompletePicture)(image.values, value_range=image.value_range)
         weights = dict(zip(TARGETS["mixed"], self.weights, strict=True)) if self.target == "mixed" else {}
-        return Picture(PixelDataset(values), self.target, weights, recipe.integral_weight)
+        return Picture(dataset, self.target, weights, recipe.integral_weight)
 
     def _refuse_with(self, signal: str, names: tuple[str, ...]) -> None:
         """Refuses options that say nothing about a kind of signal."""

@@ -34,7 +34,7 @@ class Info:
                 "kind": field.kind,
                 "samples": " x ".join(map(str, field.frame.shape)),
                 "channels": network.out_features,
-                "values": f"{field.value_range[0]:g} to {field.value_range[1]:g}",
+                "values": f"{field.value_range[0]:.7g} to {field.value_range[1]:.7g}",
             }
         else:
             rows = {

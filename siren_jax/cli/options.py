@@ -194,6 +194,14 @@ def check_positive(options: Any, names: tuple[str, ...]) -> None:
             raise InputError(f"--{name.replace('_', '-')} takes a positive number, but is {value:g}.")
 
 
+def check_values(values: tuple[float, float] | None, no_data: float | None) -> None:
+    """Refuses --values and --no-data that cannot be meant."""
+    if values is not None and not -math.inf < values[0] < values[1] < math.inf:
+        raise InputError(f"--values takes two numbers, the lower one first, but is {values[0]:g} {values[1]:g}.")
+    if no_data is not None and math.isnan(no_data):
+        raise InputError("--no-data takes a number; pixels that are NaN are left out without it.")
+
+
 def number(text: str) -> float:
     """The text as a number, NaN if it is none."""
     try:

@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
@@ -11,6 +12,7 @@ import numpy as np
 import tyro
 
 from siren_jax.atomic import replacing
+from siren_jax.cli.cells import render_cells
 from siren_jax.cli.console import printable, status
 from siren_jax.cli.options import optional
 from siren_jax.cli.picture import write_picture
@@ -18,7 +20,7 @@ from siren_jax.cli.shape import RESOLUTION, write_mesh, write_view
 from siren_jax.cli.solution import write_solution
 from siren_jax.cli.sound import excerpt, write_sound
 from siren_jax.cli.timeline import Timeline, timeline
-from siren_jax.cli.video import as_bytes, frame_at, write_video
+from siren_jax.cli.video import as_bytes, write_video
 from siren_jax.equations.solution import moment_of
 from siren_jax.errors import InputError
 from siren_jax.level_set import check_resolution
@@ -64,7 +66,8 @@ class Render:
     shape: Annotated[tuple[int, int] | None, optional("H W", "that of the original or of the region")] = None
     """Height and width of a picture, a video or a solution."""
     scale: Annotated[float | None, optional("S", "1")] = None
-    """Factor on the default height and width, instead of --shape."""
+    """Factor on the default height and width, instead of --shape. On a grid coarser than the original, each pixel of a
+    picture or a video is the mean over its cell."""
     of: Literal["value", "gradient", "laplacian"] = "value"
     """What to render; of a sound or a video the value alone. In a PNG values are clipped to their range, and
     derivatives scaled to their 99.5th percentile."""
@@ -92,6 +95,13 @@ class Render:
             raise InputError(f"{self.out!r} exists; choose another name, or allow it to be replaced with --overwrite.")
         field = load(self.file)
         self._check(field, suffix)
+        if field.record.get("target") in ("gradient", "laplacian") and self.of == "value":
+            print(
+                f"siren-jax: {printable(self.file)} was fitted to a {field.record['target']}, which leaves open "
+                f"{_left_open(field)}: the picture may be lighter or darker than its original. The fit's own "
+                "reconstruction.png took that from the original; in an .npy, add the difference from what is known.",
+                file=sys.stderr,
+            )
         with status(f"rendering {self.out}"):
             written = self._write(field, suffix)
         print(f"{written}: {printable(self.out)}")
@@ -202,13 +212,14 @@ class Render:
 
     def _write_picture(self, field: NeuralField, shape: tuple[int, ...], region) -> None:
         self._check_memory(field, shape[-2:])
-        values = field.render(shape, of=self.of, region=region)
+        values = render_cells(field, shape, of=self.of, region=region)
         values = values[0] if field.kind == "video" else values
         write_picture(self.out, values, self.of, field.value_range, overwrite=self.overwrite)
 
     def _write_video(self, field: NeuralField, moments: Timeline, sides: tuple[int, int], area: Area) -> None:
         self._check_memory(field, sides)
-        frames = (as_bytes(frame_at(field, number, sides, area), field.value_range) for number in moments.indices)
+        frame_at = lambda number: render_cells(field, (1, *sides), region=((number, number + 1), *area))[0]
+        frames = (as_bytes(frame_at(number), field.value_range) for number in moments.indices)
         write_video(self.out, frames, moments.rate, overwrite=self.overwrite)
 
     def _check_memory(self, field: NeuralField, sides: Sequence[int]) -> None:
@@ -257,5 +268,13 @@ class Render:
             raise InputError(f"{self.out!r} cannot be written: {error.strerror}.") from None
         with replacing(self.out, overwrite=self.overwrite) as temporary:
             array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=full)
-            field.render(shape, of=self.of, region=region, out=array)
+            if field.kind in ("image", "video"):
+                render_cells(field, shape, of=self.of, region=region, out=array)
+            else:
+                field.render(shape, of=self.of, region=region, out=array)
             array.flush()
+
+
+def _left_open(field: NeuralField) -> str:
+    """What the derivative that a network was fitted to says nothing of."""
+    return "its mean and a slope" if field.record.get("alignment") == "mean and plane" else "its mean"

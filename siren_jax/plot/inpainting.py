@@ -1,5 +1,6 @@
 """Figures of pictures that were filled in."""
 
+import matplotlib
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
@@ -16,22 +17,29 @@ def inpainting(
     truth: Float[ndarray, "h w c"] | None = None,
     *,
     title: str = "",
+    value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
     """What was known of a picture and what a network made of it, beside the truth if there is one.
 
     Args:
-        image: values in [0, 1].
+        image: values.
         known: where they were known; other pixels are shown in one colour.
         prediction: the picture by a network.
-        truth: all of the picture.
+        truth: all of the picture; pixels that are NaN are shown in that colour too.
         title: one line above.
+        value_range: values shown as black and white.
     """
     h, w = known.shape
+    low, high = value_range
+    image, prediction = ((values - low) / (high - low) for values in (image, prediction))
     given = np.broadcast_to(image if image.shape[-1] == 3 else image[..., :1], (h, w, 3)).copy()
     given[~known] = MISSING
     panels = {f"known: {100 * known.mean():.3g} % of the pixels": given, "prediction": prediction}
     if truth is not None:
-        panels["ground truth"] = truth
+        truth = (truth - low) / (high - low)
+        whole = np.broadcast_to(truth if truth.shape[-1] == 3 else truth[..., :1], (h, w, 3)).copy()
+        whole[~np.isfinite(truth).all(axis=-1)] = MISSING
+        panels["ground truth"] = whole
     height = SIDE * float(np.clip(h / w, 0.3, 3))
     count = len(panels) + (truth is not None)
     figure = Figure(figsize=(count * (SIDE + 0.2) + 0.5, height + 0.8), layout="constrained")
@@ -43,10 +51,14 @@ def inpainting(
         axis.set_title(name)
     if truth is not None:
         error = np.abs(prediction - truth).mean(axis=-1)
-        bound = max(1 / 255, float(np.percentile(error, 99.5)))
-        shown = axes[-1].imshow(error, cmap="magma", vmin=0, vmax=bound, interpolation="nearest")
+        bound = max(1 / 255, float(np.nanpercentile(error, 99.5)))
+        colours = matplotlib.colormaps["magma"].with_extremes(bad=tuple(MISSING))
+        shown = axes[-1].imshow(error, cmap=colours, vmin=0, vmax=bound, interpolation="nearest")
         axes[-1].set_title("error")
-        figure.colorbar(shown, ax=axes[-1], label="mean |error|, of 1", shrink=0.9)
+        figure.colorbar(shown, ax=axes[-1], label="mean |error|, of the range", shrink=0.9)
+        if not np.isfinite(error).all():
+            for axis in axes[-2:]:
+                axis.set_xlabel("orange: no value")
     for axis in axes:
         axis.set(xticks=[], yticks=[])
     figure.suptitle(title)

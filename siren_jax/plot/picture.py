@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping
 
+import matplotlib
 import numpy as np
 from jaxtyping import Float
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy import ndarray
 
+from siren_jax.plot.colors import COLORS
+
 ROWS = ("value", "gradient", "laplacian")
 _SYMBOLS = {"value": "f", "gradient": "|∇f|", "laplacian": "Δf"}
+NO_VALUE = COLORS[2]  # green, which no colour map here has
 _LABELS = {"value": "value", "gradient": "|∇f|, value / coordinate", "laplacian": "Δf, value / coordinate²"}
 
 
@@ -20,6 +25,8 @@ def comparison(
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
     """Value, length of the gradient and Laplacian, ground truth beside prediction, each panel with its own scale.
+
+    Pixels that are NaN are green, and the panel says so.
 
     Args:
         truth: `value` `(h, w, c)`, `gradient` `(h, w, c, 2)` and `laplacian` `(h, w, c)`.
@@ -80,7 +87,13 @@ def as_picture(quantity: str, values: ndarray, value_range: tuple[float, float])
 
 def _panel(figure: Figure, axis, quantity: str, values: ndarray, value_range: tuple[float, float]) -> None:
     shown, low, high, colours = as_picture(quantity, values, value_range)
+    unknown = ~np.isfinite(values).reshape(*values.shape[:2], -1).all(axis=-1)
+    if shown.ndim == 3:
+        shown[unknown] = to_rgba(NO_VALUE)[: shown.shape[-1]]
+    colours = matplotlib.colormaps[colours].with_extremes(bad=NO_VALUE)
     picture = axis.imshow(shown, vmin=low, vmax=high, cmap=colours, interpolation="nearest")
+    if unknown.any():
+        axis.set_xlabel("green: no value")
     axis.set(xticks=[], yticks=[])
     if shown.ndim == 2:
         figure.colorbar(picture, ax=axis, label=_LABELS[quantity], shrink=0.9)

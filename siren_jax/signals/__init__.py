@@ -5,8 +5,10 @@ from siren_jax.signals.files import kind_of as kind_of
 from siren_jax.signals.grid import Frame as Frame
 from siren_jax.signals.grid import Grid as Grid
 from siren_jax.signals.grid import generate_coordinates as generate_coordinates
+from siren_jax.signals.image import Image as Image
 from siren_jax.signals.image import load_image as load_image
 from siren_jax.signals.image import load_mask as load_mask
+from siren_jax.signals.image import read_image as read_image
 from siren_jax.signals.image import shrink as shrink
 from siren_jax.signals.incomplete import IncompletePicture as IncompletePicture
 from siren_jax.signals.mesh import Mesh as Mesh
@@ -15,6 +17,8 @@ from siren_jax.signals.nearest import Reference as Reference
 from siren_jax.signals.nearest import occupancy as occupancy
 from siren_jax.signals.pixels import PixelDataset as PixelDataset
 from siren_jax.signals.placement import Placement as Placement
+from siren_jax.signals.ranges import used_range as used_range
+from siren_jax.signals.ranges import value_range_of as value_range_of
 from siren_jax.signals.samples import SampleDataset as SampleDataset
 from siren_jax.signals.scan import load_surface as load_surface
 from siren_jax.signals.shape_files import encode_mesh as encode_mesh

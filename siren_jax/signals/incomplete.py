@@ -17,9 +17,9 @@ class IncompletePicture(PixelDataset):
     """A picture some of whose pixels are known; batches have them, and points anywhere for a prior.
 
     Args:
-        image: `(h, w)` or `(h, w, c)`; what it holds at other pixels is used for comparison alone.
-        known: `(h, w)`, true where a pixel is known.
-        value_range: as for `PixelDataset`.
+        image: `(h, w)` or `(h, w, c)`; what it holds at other pixels is used for comparison alone, and may be NaN.
+        known: `(h, w)`, true where a pixel is known; by default where all channels are finite.
+        value_range: as for `PixelDataset`; by default found from the known pixels.
 
     Raises:
         InputError: as for `PixelDataset`; a mask of another size, or without a known pixel.
@@ -29,16 +29,21 @@ class IncompletePicture(PixelDataset):
     ([-1.0, 1.0], [0.0, 0.0, 1.0, 1.0])
     """
 
-    def __init__(self, image: ndarray, known: ndarray, *, value_range: tuple[float, float] | None = None):
+    def __init__(self, image: ndarray, known: ndarray | None = None, *, value_range: tuple[float, float] | None = None):
+        self._mask = known
         super().__init__(image, value_range=value_range)
-        self.known: Bool[ndarray, "h w"] = np.asarray(known, bool)
-        if self.known.shape != self.shape:
+
+    def _known(self, signal: ndarray) -> ndarray:
+        finite = np.all(np.isfinite(signal), axis=-1)
+        self.known: Bool[ndarray, "h w"] = finite if self._mask is None else np.asarray(self._mask, bool)
+        if self.known.shape != finite.shape:
             raise InputError(
-                f"the mask has a value for each of {self.shape[0]} x {self.shape[1]} pixels, but its shape is "
+                f"the mask has a value for each of {finite.shape[0]} x {finite.shape[1]} pixels, but its shape is "
                 f"{self.known.shape}."
             )
         if not self.known.any():
             raise InputError("no pixel is known, so there is nothing to go by; is the mask the wrong way round?")
+        return signal[self.known]
 
     def sampler(self, batch_size: int | None = None, *, quantities: tuple[str, ...] = ("value",)) -> Partial:
         """A pure function `sample(key, step)` that draws `coordinates` and `value` of known pixels, spread evenly, and

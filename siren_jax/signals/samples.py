@@ -13,30 +13,7 @@ from numpy import ndarray
 
 from siren_jax.errors import InputError
 from siren_jax.signals.grid import Frame, generate_coordinates
-
-
-def value_range_of(signal: ndarray) -> tuple[float, float]:
-    """The interval that an array's values are measured in, which [-1, 1] stands for.
-
-    Integers of 8 and 16 bits: all values of the type. Wider ones, as NumPy makes them from Python's: 0 to 255 if all
-    lie in it, else 0 to 65,535. Floats: [0, 1] if all lie in it, else [-1, 1]. Anything else: least to greatest.
-
-    >>> value_range_of(np.zeros((2, 2), np.uint8)), value_range_of(np.array([0.2, 0.3]))
-    ((0.0, 255.0), (0.0, 1.0))
-    >>> value_range_of(np.array([0, 700])), value_range_of(np.array([-3.0, 5.0]))
-    ((0.0, 65535.0), (-3.0, 5.0))
-    """
-    if signal.dtype == bool:
-        return 0.0, 1.0
-    usual = [(0.0, 1.0), (-1.0, 1.0)]
-    if np.issubdtype(signal.dtype, np.integer):
-        limits = np.iinfo(signal.dtype)
-        usual = [(float(limits.min), float(limits.max))] if limits.bits <= 16 else [(0.0, 255.0), (0.0, 65535.0)]
-    low, high = float(signal.min()), float(signal.max())
-    for least, most in usual:
-        if least <= low and high <= most:
-            return least, most
-    return (low, high) if high > low else (low - 1, high + 1)
+from siren_jax.signals.ranges import value_range_of
 
 
 class SampleDataset:
@@ -69,9 +46,13 @@ class SampleDataset:
             )
         if signal.dtype.kind not in "buif":
             raise InputError(f"a signal holds real numbers, but this array has the type {signal.dtype}.")
-        if signal.dtype.kind == "f" and (bad := int(np.size(signal) - np.count_nonzero(np.isfinite(signal)))):
-            raise InputError(f"{bad} of the {signal.size} values are NaN or infinite; replace or mask them first.")
-        self.value_range = value_range or value_range_of(signal)
+        known = self._known(signal)
+        if signal.dtype.kind == "f" and (bad := int(known.size - np.count_nonzero(np.isfinite(known)))):
+            raise InputError(
+                f"{bad} of the {signal.size} values are NaN or infinite; replace them first, or leave such pixels of a "
+                "picture out with IncompletePicture."
+            )
+        self.value_range = value_range or value_range_of(known)
         low, high = self.value_range
         if not 0 < high - low < np.inf:
             raise InputError(
@@ -81,6 +62,10 @@ class SampleDataset:
         self.channels = signal.shape[-1]
         self.signal = signal
         """As it was given."""
+
+    def _known(self, signal: ndarray) -> ndarray:
+        """The values that are known, which have to be finite and decide the value range."""
+        return signal
 
     @property
     def shape(self) -> tuple[int, ...]:

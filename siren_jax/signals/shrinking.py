@@ -1,10 +1,12 @@
 """Pictures of fewer pixels."""
 
 import math
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
+from numpy.typing import DTypeLike
 
 from siren_jax.errors import InputError
 from siren_jax.signals.decoded import MAX_PIXELS
@@ -14,7 +16,11 @@ def shrink(
     image: Float[ndarray, "h w c"], *, downsample: int = 1, size: int | None = None
 ) -> Float[ndarray, "h2 w2 c"]:
     """The image with fewer pixels, smoothed by a Gaussian against aliasing; `size` may also enlarge it. See
-    `load_image`."""
+    `load_image`.
+
+    Pixels with a channel that is NaN or infinite are left out of every mean; where they have over half of its weight,
+    the result is NaN.
+    """
     sides = image.shape[:2]
     return resized(image, shrunk_sides(*sides, downsample=downsample, size=size), sides)
 
@@ -52,26 +58,35 @@ def resized(
     for axis, (n, own, least) in enumerate(zip(sides, image.shape[:2], wanted, strict=True)):
         s, r = max(1.0, n / least), n / own
         sigma[axis] = math.sqrt(max(0.0, (s - 1) ** 2 / 4 - (r**2 - 1) / 3)) / r
-    changed = skimage.transform.resize(
-        image,
-        wanted,
-        order=1 if smaller else 3,
+    resize = partial(
+        skimage.transform.resize,
+        output_shape=wanted,
         # Reflected at the centre of the last pixel, which is its edge for a fine picture but not for means.
         mode="reflect" if image.shape[:2] == tuple(sides) else "symmetric",
         anti_aliasing=smaller,
         anti_aliasing_sigma=tuple(sigma) if smaller else None,
     )
-    return np.asarray(changed, np.float32)
+    dtype = np.float64 if image.dtype == np.float64 else np.float32
+    known = np.all(np.isfinite(image), axis=-1, keepdims=True)
+    if known.all():
+        return np.asarray(resize(image, order=1 if smaller else 3), dtype)
+    weight = np.asarray(resize(known.astype(np.float64), order=1))
+    sums = np.asarray(
+        resize(np.where(known, image, 0).astype(np.float64), order=1)
+    )  # cubic splines have weights below 0
+    enough = weight >= 0.5
+    return np.where(enough, sums / np.where(enough, weight, 1), np.nan).astype(dtype)
 
 
 class Means:
-    """An image from strips of rows: as it is, or means over equal areas where a side is longer than `finest`."""
+    """An image from strips of rows: as it is, or means over equal areas where a side is longer than `finest`. A mean is
+    NaN where a part of its area is."""
 
-    def __init__(self, h: int, w: int, c: int, finest: tuple[int, ...]):
+    def __init__(self, h: int, w: int, c: int, finest: tuple[int, ...], dtype: DTypeLike = np.float32):
         self._whole = h <= finest[0] and w <= finest[1]
         sides = min(h, finest[0]), min(w, finest[1])
         self._down, self._across = _means(h, sides[0]), _means(w, sides[1])
-        self.array = np.zeros((*sides, c), np.float32)
+        self.array = np.zeros((*sides, c), dtype)
         """Complete when every row has been added."""
 
     def add(self, top: int, strip: Float[ndarray, "rows w c"]) -> None:

@@ -1,0 +1,58 @@
+"""Pictures and frames whose pixels are means over their cells, where those are larger than a pixel of the original."""
+
+import math
+
+import numpy as np
+from numpy import ndarray
+
+from siren_jax.neural_field import NeuralField
+
+AT_ONCE = 2**20  # points of the finer grid that are held at a time
+
+
+def render_cells(
+    field: NeuralField,
+    shape: tuple[int, ...],
+    *,
+    of: str = "value",
+    region: tuple[tuple[float, float], ...],
+    out: ndarray | None = None,
+) -> ndarray:
+    """What `NeuralField.render` returns for a picture or a video, without aliasing on grids coarser than the original.
+
+    A pixel is the mean of the values at points that are spread evenly over its cell, along each side as many as the
+    cell has pixels of the original, rounded up: one, its centre, unless the grid is coarser. The mean of a derivative
+    is the derivative of the mean. Frames of a video are moments, which are not averaged.
+
+    Args:
+        field: a picture or a video.
+        shape: as for `NeuralField.render`.
+        of: as for `NeuralField.render`.
+        region: as for `NeuralField.render`.
+        out: as for `NeuralField.render`.
+    """
+    down, across = (max(1, math.ceil((b - a) / n - 1e-9)) for (a, b), n in zip(region[-2:], shape[-2:], strict=True))
+    if down == across == 1:
+        return field.render(shape, of=of, region=region, out=out)
+    h, w = shape[-2:]
+    result = np.empty(field.rendered_shape(shape, of), np.float32) if out is None else out
+    result[...] = 0
+    pictures = [result] if len(shape) == 2 else result
+    top, height = region[-2][0], (region[-2][1] - region[-2][0]) / (h * down)
+    rows = max(1, AT_ONCE // (w * across))
+    for number, picture in enumerate(pictures):
+        moment = tuple(
+            (a + number * (b - a) / n, a + (number + 1) * (b - a) / n) for (a, b), n in _times(region, shape)
+        )
+        for first in range(0, h * down, rows):
+            count = min(rows, h * down - first)
+            band = (top + first * height, top + (first + count) * height)
+            grid = (*[1] * len(moment), count, w * across)
+            fine = field.render(grid, of=of, region=(*moment, band, region[-1]))
+            means = fine.reshape(count, w, across, *fine.shape[len(grid) :]).mean(axis=2, dtype=np.float64)
+            np.add.at(picture, (first + np.arange(count)) // down, means / down)
+    return result
+
+
+def _times(region: tuple[tuple[float, float], ...], shape: tuple[int, ...]):
+    return zip(region[:-2], shape[:-2], strict=True)
