@@ -76,10 +76,12 @@ ALLOWED = {
     "signals.walks": ("", f"{ARRAYS} scipy"),
     "signals.composite": ("errors signals.grid signals.poisson signals.samples signals.walks", ARRAYS),
     "signals.incomplete": ("errors signals.pixels signals.samples", f"{ARRAYS} scipy"),
-    "signals.files": ("errors", "PIL"),
+    "signals.files": ("errors", "PIL av"),
     "signals.picture_files": ("errors signals.files", "jaxtyping numpy PIL"),
     "signals.image": ("errors signals.picture_files signals.samples", f"{ARRAYS} skimage"),
-    "signals.sound": ("errors signals.files", "jaxtyping numpy scipy soundfile"),
+    "signals.ffmpeg": ("errors", "av"),
+    "signals.sound_files": ("errors signals.ffmpeg", "av jaxtyping numpy scipy soundfile"),
+    "signals.sound": ("errors signals.files signals.sound_files", "jaxtyping numpy scipy soundfile"),
     "signals.mesh": ("", "jaxtyping numpy scipy"),
     "signals.placement": ("", "jaxtyping numpy"),
     "signals.orientation": ("signals.mesh", "jaxtyping numpy scipy"),
@@ -228,7 +230,18 @@ def test_the_table_has_no_circles():
 )
 def test_a_violation_is_found(module, line, complaint, tmp_path):
     package = tmp_path / "siren_jax"
-    for name in {"", "_types", "cli", "fit", "network", "operators", "signals.grid", "signals.image", "signals.picture_files", module}:
+    for name in {
+        "",
+        "_types",
+        "cli",
+        "fit",
+        "network",
+        "operators",
+        "signals.grid",
+        "signals.image",
+        "signals.picture_files",
+        module,
+    }:
         path = package / (name.replace(".", "/") or ".")
         path = path / "__init__.py" if name in ("", "cli") else path.with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
