@@ -107,7 +107,11 @@ def _with_libsndfile(path: str) -> Iterator[SoundFile]:
             return False
 
     def blocks(start: int) -> Iterator[tuple[int, ndarray]]:
-        index = file.seek(min(start, file.frames)) if start and file.subtype in SEEKABLE else 0
+        index = 0
+        if start and file.subtype in SEEKABLE:
+            index = file.seek(min(start, file.frames))
+        elif file.format == "OGG":
+            file.seek(0)  # libsndfile would return what an Opus begins with to warm the decoder up
         while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
             yield index, block
             index += len(block)
