@@ -92,7 +92,11 @@ ALLOWED = {
         "errors signals.mesh signals.orientation signals.shape_files signals.surface",
         "jaxtyping numpy",
     ),
-    "signals.video": ("errors signals.files signals.image", "jaxtyping numpy PIL av"),
+    "signals.video_files": ("errors signals.ffmpeg signals.image", "jaxtyping numpy PIL"),
+    "signals.video": (
+        "errors signals.ffmpeg signals.files signals.image signals.video_files",
+        "jaxtyping numpy PIL av",
+    ),
     "references": (
         "references.allen_cahn references.burgers references.helmholtz references.kovasznay references.wave",
         "",

@@ -28,56 +28,12 @@ _SIGNATURES = (
     (0, b"ply\r", "shape"),
 )
 _PICTURE_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix")  # of files that begin as an MP4 does
+_SOUNDS = ".wav .flac .ogg .oga .opus .aif .aiff .mp3 .mp2 .au .caf .w64 .m4a .m4b .aac .ac3 .amr .wma .mka .ape"
+_VIDEOS = ".mp4 .m4v .mov .3gp .mkv .webm .avi .mpg .mpeg .vob .ts .m2ts .mts .wmv .flv .ogv .mxf .y4m"
 _SUFFIXES: dict[str, str] = {
-    **dict.fromkeys(
-        (
-            ".wav",
-            ".flac",
-            ".ogg",
-            ".oga",
-            ".opus",
-            ".aif",
-            ".aiff",
-            ".mp3",
-            ".mp2",
-            ".au",
-            ".caf",
-            ".w64",
-            ".m4a",
-            ".m4b",
-            ".aac",
-            ".ac3",
-            ".amr",
-            ".wma",
-            ".mka",
-            ".ape",
-        ),
-        "sound",
-    ),
+    **dict.fromkeys(_SOUNDS.split(), "sound"),
     **dict.fromkeys((".ply", ".obj", ".stl", ".xyz"), "shape"),
-    **dict.fromkeys(
-        (
-            ".mp4",
-            ".m4v",
-            ".mov",
-            ".3gp",
-            ".mkv",
-            ".webm",
-            ".avi",
-            ".mpg",
-            ".mpeg",
-            ".vob",
-            ".ts",
-            ".m2ts",
-            ".mts",
-            ".wmv",
-            ".flv",
-            ".ogv",
-            ".mxf",
-            ".y4m",
-        ),
-        "video",
-    ),
+    **dict.fromkeys(_VIDEOS.split(), "video"),
 }
 
 
