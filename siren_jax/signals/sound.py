@@ -98,7 +98,7 @@ def resample(sound: Sound, rate: int) -> Sound:
     return Sound(np.concatenate(list(resampled([sound.samples], sound.rate, rate))), rate)
 
 
-def resampled(blocks: Iterable[Float[ndarray, "n c"]], old: int, new: int) -> Iterator[Float[ndarray, "m c"]]:
+def resampled(blocks: Iterable[Float[ndarray, "_ c"]], old: int, new: int) -> Iterator[Float[ndarray, "_ c"]]:
     """The blocks that `resample` makes of a whole sound, from blocks of it, with little more memory than a block."""
     import scipy.signal
 
@@ -159,7 +159,7 @@ def encode_sound(file: IO[bytes], sound: Sound, suffix: str = ".wav") -> None:
         raise InputError(f"a sound cannot be written as {suffix}: {error}") from None
 
 
-def _part(file: SoundFile, path: str, between: tuple[float, float] | None) -> Iterator[Float[ndarray, "n c"]]:
+def _part(file: SoundFile, path: str, between: tuple[float, float] | None) -> Iterator[Float[ndarray, "_ c"]]:
     """Blocks of the samples between two times, if they are there."""
     start, stop = (0, math.inf) if between is None else between
     refusal = f"a part of {path!r} has a start before a stop within 0 to %s, but is {start:g} {stop:g}."
@@ -176,7 +176,7 @@ def _part(file: SoundFile, path: str, between: tuple[float, float] | None) -> It
         raise InputError(refusal % f"{end / file.rate:g} s")
 
 
-def _gathered(blocks: Iterable[Float[ndarray, "n c"]], path: str) -> Float[ndarray, "n c"]:
+def _gathered(blocks: Iterable[Float[ndarray, "_ c"]], path: str) -> Float[ndarray, "n c"]:
     """The blocks as one array, if they are not too many."""
     gathered: list[ndarray] = []
     length = 0

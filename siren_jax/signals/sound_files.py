@@ -29,7 +29,7 @@ class SoundFile(NamedTuple):
 
     rate: int
     """Samples a second."""
-    blocks: Callable[[int], Iterator[tuple[int, Float[ndarray, "n c"]]]]
+    blocks: Callable[[int], Iterator[tuple[int, Float[ndarray, "_ c"]]]]
     """Blocks to the end of the file, each with the index of its first sample. The first block begins at the given
     sample, or before it where the decoder has to start earlier."""
 
@@ -134,7 +134,7 @@ def _with_libsndfile(path: str) -> Iterator[SoundFile]:
     except (soundfile.LibsndfileError, OSError, ValueError, TypeError) as error:
         if isinstance(error, InputError):
             raise
-        reason = str(getattr(error, "error_string", error))
+        reason = str(getattr(error, "error_string", error)).removeprefix("Error : ")
         hint = "" if ffmpeg.has_pyav() else " M4A, MP4 and more need the extra: pip install 'siren-jax[video]'."
         raise InputError(
             f"{path!r} is not a sound in a format that libsndfile reads, or is damaged: {reason.rstrip('.')}.{hint}"
