@@ -208,7 +208,7 @@ def schedule(
             if 2 * max(map(abs, shifts)) <= 1 and 10 * abs(rate - measured) <= measured:
                 first = nearest(begins[0] * rate)
                 return rate, list(range(first, first + len(begins)))
-    rate = min(1 / shortest, max(MAX_RATE, *rates[:1], Fraction(0)))
+    rate = min(1 / shortest, max(MAX_RATE, measured))
     for header in rates[1:]:
         if all(10 * abs(begin * header - nearest(begin * header)) <= 1 for begin in begins):
             rate = min(rate, header)
