@@ -162,7 +162,7 @@ def over_white(values: UInt8[ndarray, "h w 4"]) -> UInt8[ndarray, "h w 3"]:
 
 def _warn(frame: Any, stream: Any, path: str) -> None:
     """Says what of the first frame, and so of all, is not shown as it was meant."""
-    if stream.metadata.get("alpha_mode") == "1":
+    if ("alpha_mode", "1") in {(name.lower(), value) for name, value in stream.metadata.items()}:
         warnings.warn(f"{path!r} has transparency, which FFmpeg leaves out in VP8 and VP9.", stacklevel=5)
     if frame.interlaced_frame:
         warnings.warn(
