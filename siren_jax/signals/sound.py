@@ -19,6 +19,7 @@ MAX_LENGTH = 2**23  # samples of a channel, three minutes at 44.1 kHz: beyond, f
 MAX_SAMPLES = 2**27  # of all channels
 MAX_FLAC_CHANNELS = 8
 MAX_OGG_RATE = 200_000  # beyond, libsndfile's encoder crashes, as it does on long arrays
+RESAMPLED = 2**20  # samples of a channel at a time: SciPy designs its filter each time anew
 FULL_SCALE = 1 - 2.0**-15  # the largest sample of 16 bits
 
 
@@ -106,13 +107,14 @@ def resampled(blocks: Iterable[Float[ndarray, "_ c"]], old: int, new: int) -> It
     up, down = new // divisor, old // divisor
     # SciPy's filter reaches 10·max(up, down)/up samples. Cuts are at multiples of `down`, which a new sample lies on.
     reach = down * (10 * max(up, down) // (up * down) + 1)
-    least = 2 * reach + down * max(1, BLOCK // down)
+    least = 2 * reach + down * max(1, RESAMPLED // down)
     pending: list[ndarray] = []
-    before = 0  # samples at the start of `pending` that only the filter needs
+    length, before = 0, 0  # samples in `pending`, and those at its start that only the filter needs
     for block in chain(blocks, (None,)):
         if block is not None:
             pending.append(block)
-            if sum(map(len, pending)) < least:
+            length += len(block)
+            if length < least:
                 continue
         if not pending:
             return
@@ -121,7 +123,7 @@ def resampled(blocks: Iterable[Float[ndarray, "_ c"]], old: int, new: int) -> It
         made = scipy.signal.resample_poly(samples, up, down, axis=0, padtype="edge").astype(np.float32)
         yield made[before // down * up : None if block is None else stop // down * up]
         pending = [samples[max(0, stop - reach) :]]
-        before = min(stop, reach)
+        length, before = len(pending[0]), min(stop, reach)
 
 
 def encode_sound(file: IO[bytes], sound: Sound, suffix: str = ".wav") -> None:
