@@ -119,6 +119,21 @@ def test_a_part_of_a_file_is_fitted(recording, tmp_path):
     assert load(tmp_path / "a" / "my chord.siren").frame.shape == (RATE // 10,)
 
 
+def test_the_sound_of_an_mp4_is_fitted(tmp_path):
+    av = pytest.importorskip("av", reason="MP4 needs the extra `video`")
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=RATE, layout="mono")
+        samples = 0.5 * np.sin(np.arange(4 * 1024) / 5).astype(np.float32)
+        for number, part in enumerate(np.split(samples, 4)):
+            frame = av.AudioFrame.from_ndarray(part[None], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = RATE, 1024 * number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert main(["fit", str(tmp_path / "a.mp4"), *TINY, "--downsample", "2", "--out", str(tmp_path / "out")]) == 0
+    field = load(tmp_path / "out" / "a.siren")
+    assert (field.kind, field.rate, field.frame.shape) == ("sound", RATE // 2, (2 * 1024,))
+
+
 def test_a_target_snr_ends_the_fit(recording, tmp_path, capsys):
     arguments = ["--width", "64", "--depth", "1", "--steps", "4000", "--learning-rate", "2e-3", "--target-snr", "10"]
     assert main(["fit", str(recording), *arguments, "--out", str(tmp_path / "a"), "--json"]) == 0

@@ -152,6 +152,18 @@ def test_a_network_for_a_video_has_the_papers_width(clip, tmp_path):
     assert (network.width, network.first_omega) == (1024, 60)
 
 
+def test_a_clip_of_uneven_frames_is_fitted_at_their_times(tmp_path, capsys):
+    """At 1.0 s the clip shows the frame that came at 0.3 s, not the eleventh frame."""
+    frames = [Image.new("L", (8, 6), grey) for grey in (0, 80, 160, 255, 40, 120)]
+    durations = [100, 100, 100, 1000, 100, 100]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=durations)
+    arguments = ["--width", "8", "--depth", "1", "--steps", "2", "--out", str(tmp_path / "out")]
+    assert main(["fit", str(tmp_path / "a.gif"), *arguments]) == 0
+    assert "uneven duration, 100 to 1,000 ms" in capsys.readouterr().err
+    field = load(tmp_path / "out" / "a.siren")
+    assert (field.rate, field.frame.shape[0]) == (10, 15)
+
+
 @pytest.mark.parametrize(("option", "value"), [("--target", "gradient"), ("--target-snr", "30")])
 def test_options_of_other_kinds_are_refused_for_a_video(option, value, clip, tmp_path, capsys):
     message = refused(["fit", str(clip), option, value, "--out", str(tmp_path / "a")], capsys)

@@ -47,6 +47,72 @@ def without_av(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", refusing)
 
 
+RED_TO_TEAL = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [128, 128, 128], [50, 200, 220]])
+MATRICES = {"BT.709": (1, 0.2126, 0.0722), "BT.601": (6, 0.299, 0.114)}  # FFmpeg's number; weights of red and blue
+
+
+def patches():
+    """Six patches of 16 x 16 pixels, of RED_TO_TEAL."""
+    return np.repeat(RED_TO_TEAL, 16, axis=0)[None].repeat(16, axis=0).astype(np.uint8)
+
+
+def grey(number, h=32, w=48):
+    """A frame that says its number."""
+    return np.full((h, w, 3), 10 + 8 * number, np.uint8)
+
+
+def numbers(video):
+    return np.round((video.frames.mean(axis=(1, 2, 3)) - 10) / 8).astype(int).tolist()
+
+
+def planes(rgb, matrix, full, bits):
+    """Brightness and two colours, halved, by the definition of both standards."""
+    _, kr, kb = MATRICES[matrix]
+    r, g, b = np.moveaxis(rgb / 255, -1, 0)
+    y = kr * r + (1 - kr - kb) * g + kb * b
+    u, v = (b - y) / (2 - 2 * kb), (r - y) / (2 - 2 * kr)
+    top, scale = 2**bits - 1, 2 ** (bits - 8)
+    low, of_y, of_uv = (0, top, top) if full else (16 * scale, 219 * scale, 224 * scale)
+    halved = [c.reshape(c.shape[0] // 2, 2, -1, 2).mean(axis=(1, 3)) for c in (u, v)]
+    whole = [low + of_y * y, *(128 * scale + of_uv * c for c in halved)]
+    return [np.clip(np.round(c), 0, top).astype(np.uint8 if bits == 8 else "<u2") for c in whole]
+
+
+def frame_of(values, format):
+    """A frame whose planes have these values."""
+    frame = av.VideoFrame(values[0].shape[1], values[0].shape[0], format)
+    for plane, rows in zip(frame.planes, values, strict=True):
+        buffer = np.zeros((plane.height, plane.line_size), np.uint8)
+        buffer[:, : rows.nbytes // len(rows)] = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
+        plane.update(buffer.tobytes())
+    return frame
+
+
+def encode(
+    path, frames, *, codec="libx264", format="yuv420p", times=None, base=Fraction(1, 25), prepare=None, **options
+):
+    """A file by FFmpeg of frames or arrays of RGB; `times` in units of `base`, `prepare` gets stream and codec."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(
+            codec, rate=1 / base, options=options or ({"crf": "4"} if "x264" in codec else {})
+        )
+        first = frames[0]
+        stream.height, stream.width = (first.height, first.width) if hasattr(first, "height") else first.shape[:2]
+        stream.pix_fmt, stream.codec_context.time_base = format, base
+        if prepare is not None:
+            prepare(stream, stream.codec_context)
+        for number, frame in enumerate(frames):
+            if isinstance(frame, np.ndarray):
+                frame = av.VideoFrame.from_ndarray(frame, format="rgba" if frame.shape[-1] == 4 else "rgb24")
+                frame = frame.reformat(format=format)
+            frame.pts, frame.time_base = number if times is None else times[number], base
+            for name in ("colorspace", "color_range", "color_trc"):
+                setattr(frame, name, getattr(stream.codec_context, name))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
 @SUFFIXES
 def test_what_is_written_is_read_again(suffix, least, tmp_path):
     path = write(tmp_path / f"a{suffix}", clip())
@@ -200,7 +266,8 @@ def test_a_gif_cut_anywhere_is_refused_or_keeps_what_is_there(tmp_path):
 def test_a_frame_of_a_gif_that_lasts_is_repeated(tmp_path):
     frames = [Image.fromarray(frame) for frame in clip(t=3)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=[40, 120, 40])
-    video = load_video(tmp_path / "a.gif")
+    with pytest.warns(UserWarning, match="uneven duration, 40 to 120 ms: they become 25 frames a second"):
+        video = load_video(tmp_path / "a.gif")
     assert (len(video.frames), video.rate) == (5, 25)
     assert np.array_equal(video.frames[1], video.frames[3])
     assert not np.array_equal(video.frames[0], video.frames[1])
@@ -273,6 +340,147 @@ def test_a_part_outside_the_video_is_refused(between, message, tmp_path):
         load_video(write(tmp_path / "a.mp4", clip()), between=between)
 
 
+SCREEN = [0, 1, 2, 3, 13, 14, 15, 20, 21, 22]  # tenths of a second, as a screen recorder writes changes
+
+
+@needs_av
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".ts"])
+@pytest.mark.parametrize("origin", [0, 7])
+def test_frames_of_uneven_duration_are_shown_at_their_times(suffix, origin, tmp_path):
+    times = [origin + time for time in SCREEN]
+    path = encode(tmp_path / f"a{suffix}", list(map(grey, range(10))), times=times, base=Fraction(1, 10))
+    shown = [sum(time <= tenth for time in SCREEN) - 1 for tenth in range(23)]
+    with pytest.warns(UserWarning, match="uneven duration, 100 to 1,000 ms: they become 10 frames a second, each"):
+        video = load_video(path)
+    assert (video.rate, numbers(video)) == (10, shown)
+    with pytest.warns(UserWarning, match="uneven"):
+        assert numbers(load_video(path, between=(0.2, 1.5))) == shown[2:15]
+
+
+@needs_av
+@pytest.mark.parametrize(("suffix", "base"), [(".mp4", 90000), (".mkv", 1000)])
+def test_frames_of_nearly_even_duration_are_each_shown_once(suffix, base, tmp_path):
+    """A camera's clock: within half a period of even times."""
+    shifts = np.random.default_rng(0).integers(-base // 400, base // 400, 20)  # 2.5 ms of 33
+    times = [round(number * base / 30 + shift) for number, shift in enumerate(shifts - shifts[0])]
+    path = encode(tmp_path / f"a{suffix}", list(map(grey, range(20))), times=times, base=Fraction(1, base))
+    video = load_video(path)
+    assert numbers(video) == list(range(20))
+    assert video.rate == pytest.approx(30, rel=0.02)  # by the last frame's shift and duration
+    assert numbers(load_video(path, between=(5 / 30, 11 / 30))) == list(range(5, 11))
+
+
+@needs_av
+def test_a_frame_that_lasts_a_moment_is_left_out_with_a_word(tmp_path):
+    path = encode(tmp_path / "a.mkv", list(map(grey, range(5))), times=[0, 40, 41, 80, 120], base=Fraction(1, 1000))
+    with pytest.warns(UserWarning, match=r"1 to 40 ms: they become 120 frames .*; 1 that last a moment are left out"):
+        video = load_video(path)
+    assert set(numbers(video)) == {0, 2, 3, 4}
+
+
+@needs_av
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".mov", ".ts"])
+def test_a_video_begins_with_its_first_frame_whenever_that_is(suffix, tmp_path):
+    codec = "libvpx-vp9" if suffix == ".webm" else "libx264"
+    frames = list(map(grey, range(6)))
+    video = load_video(encode(tmp_path / f"a{suffix}", frames, codec=codec, times=list(range(25, 31))))
+    assert (video.rate, numbers(video)) == (25, list(range(6)))
+
+
+@needs_av
+def test_an_edit_list_is_obeyed(tmp_path):
+    path = encode(tmp_path / "a.mp4", list(map(grey, range(20))), bf="0", g="5", crf="4")
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"elst") + 12  # behind the version and the number of entries: milliseconds, 1/12800 s
+    content[entry : entry + 8] = (320).to_bytes(4, "big") + (5 * 512).to_bytes(4, "big")
+    path.write_bytes(content)
+    assert numbers(load_video(path)) == list(range(5, 13))
+
+
+@needs_av
+@pytest.mark.parametrize(("format", "bits"), [("yuv420p", 8), ("yuv420p10le", 10)])
+@pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
+@pytest.mark.parametrize("matrix", MATRICES)
+def test_colours_are_those_that_the_tags_mean(matrix, full, format, bits, tmp_path):
+    def tag(stream, context):
+        context.colorspace, context.color_range = MATRICES[matrix][0], 2 if full else 1
+
+    frames = [frame_of(planes(patches(), matrix, full, bits), format) for _ in range(2)]
+    path = encode(tmp_path / "a.mp4", frames, format=format, prepare=tag)
+    shown = load_video(path).frames[0].reshape(16, 6, 16, 3)[4:12, :, 4:12]
+    assert np.abs(shown - RED_TO_TEAL[None, :, None].astype(float)).max() <= 3  # of 255; the other matrix is 20 off
+
+
+@needs_av
+def test_an_mp4_says_which_colours_it_has(tmp_path):
+    """Players guess by the size otherwise."""
+    write(tmp_path / "a.mp4", [patches()] * 2)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        frame = next(container.decode(video=0))
+    assert (frame.colorspace, frame.color_range) == (1, 1)  # BT.709, limited
+    stored = frame.to_ndarray()[8, 8:88:16]
+    assert np.abs(stored.astype(int) - planes(patches(), "BT.709", False, 8)[0][8, 8:88:16]).max() <= 2
+
+
+@needs_av
+def test_what_is_not_shown_as_meant_is_said(tmp_path):
+    def hdr(stream, context):
+        context.color_trc = 18
+
+    def alpha(stream, context):
+        stream.metadata["alpha_mode"] = "1"
+
+    pictures = [patches()] * 2
+    path = encode(tmp_path / "a.mp4", pictures, prepare=hdr)
+    with pytest.warns(UserWarning, match=r"is HDR \(HLG\)"):
+        load_video(path)
+    path = encode(tmp_path / "b.mpg", pictures, codec="mpeg2video", flags="+ilme+ildct")
+    with pytest.warns(UserWarning, match="is interlaced"):
+        load_video(path)
+    path = encode(tmp_path / "c.mp4", [np.zeros((720, 64, 3), np.uint8)] * 2)
+    with pytest.warns(UserWarning, match=r"BT\.601 is assumed"):
+        load_video(path)
+    path = encode(tmp_path / "d.webm", pictures, codec="libvpx-vp9", format="yuva420p", prepare=alpha)
+    with pytest.warns(UserWarning, match="transparency, which FFmpeg leaves out"):
+        load_video(path)
+
+
+@needs_av
+@pytest.mark.parametrize(("codec", "format"), [("qtrle", "argb"), ("png", "rgba"), ("prores_ks", "yuva444p10le")])
+def test_transparency_is_laid_over_white(codec, format, tmp_path):
+    alpha = np.repeat([0, 100, 255], 32)[None, :, None].repeat(16, axis=0)
+    pictures = [np.concatenate([patches(), alpha], axis=-1).astype(np.uint8)] * 2
+    options = {"profile": "4444"} if codec == "prores_ks" else {}
+    video = load_video(encode(tmp_path / "a.mov", pictures, codec=codec, format=format, **options))
+    over = patches() * (alpha / 255) + 255 * (1 - alpha / 255)
+    inner = np.s_[4:12, np.arange(96) % 16 // 4 % 3 > 0]  # away from edges, which ProRes smears
+    assert np.abs(video.frames[0][inner] - over[inner]).max() <= 2
+
+
+@needs_av
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+@pytest.mark.parametrize("mirrored", ["", "hflip", "vflip"])
+def test_a_turned_and_mirrored_video_is_as_shown(degrees, mirrored, tmp_path):
+    def turn(stream, context):
+        stream.set_display_rotation(degrees, **({mirrored: True} if mirrored else {}))
+
+    video = load_video(encode(tmp_path / "a.mp4", list(clip(t=2)), prepare=turn))
+    # FFmpeg's matrix turns first, and then mirrors.
+    shown = np.rot90(clip(t=2), degrees // 90, axes=(1, 2))
+    shown = {"hflip": shown[:, :, ::-1], "vflip": shown[:, ::-1]}.get(mirrored, shown)
+    assert video.frames.shape == shown.shape
+    assert psnr(video.frames, shown, value_range=255.0) > 35
+
+
+@pytest.mark.parametrize("disposal", [1, 2])
+def test_partial_frames_of_a_gif_are_whole_ones(disposal, tmp_path):
+    frames = [np.where(np.arange(30)[None, :, None] // 5 == number, 0, 255) for number in range(4)]
+    pictures = [Image.fromarray(np.broadcast_to(frame, (8, 30, 3)).astype(np.uint8)) for frame in frames]
+    pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=40, disposal=disposal)
+    video = load_video(tmp_path / "a.gif")
+    assert np.array_equal(video.frames, np.broadcast_to(np.stack(frames), (4, 8, 30, 1)))
+
+
 @needs_av
 def test_a_sound_in_a_container_of_videos_is_no_video(tmp_path):
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
@@ -281,6 +489,7 @@ def test_a_sound_in_a_container_of_videos_is_no_video(tmp_path):
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    assert kind_of(tmp_path / "a.mkv") == "sound"
     with pytest.raises(InputError, match="holds no video"):
         load_video(tmp_path / "a.mkv")
 

@@ -8,9 +8,16 @@ from siren_jax.errors import InputError
 _SIGNATURES = (
     (8, b"AVI ", "video"),
     (0, b"\x1aE\xdf\xa3", "video"),  # Matroska, WebM
+    (0, b"FLV\x01", "video"),
+    (0, b"\0\0\1\xba", "video"),  # MPEG, as on a DVD
+    (0, b"\x30\x26\xb2\x75", "video"),  # Windows Media
     (0, b"fLaC", "sound"),
     (0, b"OggS", "sound"),
     (0, b"ID3", "sound"),
+    *((0, b"\xff" + bytes([second]), "sound") for second in (0xFB, 0xFA, 0xF3, 0xF2, 0xE3, 0xF1, 0xF9)),  # MP3, AAC
+    (0, b"#!AMR", "sound"),
+    (0, b"wvpk", "sound"),
+    (0, b"TTA1", "sound"),
     (0, b"caff", "sound"),
     (0, b".snd", "sound"),
     (0, b"riff", "sound"),  # Wave64
@@ -26,14 +33,14 @@ _SIGNATURES = (
 # Of files that begin as an MP4 does: AVIF, HEIF and the raw photographs of a camera.
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _PICTURE_BRANDS = (b"avif", b"avis", b"crx ", *_HEIF_BRANDS)
+_SOUNDS = ".wav .flac .ogg .oga .opus .aif .aiff .mp3 .mp2 .au .caf .w64 .m4a .m4b .aac .ac3 .amr .wma .mka .ape"
+_VIDEOS = ".mp4 .m4v .mov .3gp .mkv .webm .avi .mpg .mpeg .vob .ts .m2ts .mts .wmv .flv .ogv .mxf .y4m"
 _SUFFIXES: dict[str, str] = {
-    **dict.fromkeys(
-        (".wav", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".mp3", ".au", ".caf", ".w64"), "sound"
-    ),
+    **dict.fromkeys(_SOUNDS.split(), "sound"),
     **dict.fromkeys((".ply", ".obj", ".stl", ".off", ".glb", ".3mf", ".xyz"), "shape"),
     **dict.fromkeys((".gltf", ".step", ".stp", ".iges", ".igs", ".fbx", ".dae", ".usd", ".usdz", ".blend"), "shape"),
     **dict.fromkeys((".las", ".laz", ".e57", ".pcd", ".3ds", ".vtk", ".x3d", ".wrl"), "shape"),  # refused by name
-    **dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"), "video"),
+    **dict.fromkeys(_VIDEOS.split(), "video"),
 }
 
 
@@ -62,20 +69,28 @@ def check_file(path: str, needed: str) -> None:
 def kind_of(path: str | os.PathLike[str]) -> str:
     """The kind of signal in a file: "sound", "video", "shape", or "image", which is what is left.
 
-    By its first bytes, and by its name where they do not tell. A GIF of several frames is a video.
+    By its first bytes, and by its name where they do not tell. A GIF of several frames is a video; with the extra
+    `video`, an MP4, WebM or another container that has sound alone is a sound.
 
     Raises:
         InputError: there is no such file, or nothing in it.
     """
     path = os.fspath(path)
     check_file(path, "a picture, a sound, a video or a shape")
+    kind = _declared_kind(path)
+    return "sound" if kind == "video" and _is_sound_alone(path) else kind
+
+
+def _declared_kind(path: str) -> str:
     with open(path, "rb") as file:
-        start = file.read(16)
+        start = file.read(64)
+    if start.startswith(b"OggS") and b"\x80theora" in start:
+        return "video"
     for offset, signature, kind in _SIGNATURES:
         if start[offset:].startswith(signature):
             return kind
     if start[4:8] == b"ftyp":
-        return "image" if start[8:12] in _PICTURE_BRANDS else "sound" if start[8:11] == b"M4A" else "video"
+        return "image" if start[8:12] in _PICTURE_BRANDS else "sound" if start[8:11] in (b"M4A", b"M4B") else "video"
     if start.startswith(b"GIF8"):
         return "video" if _is_animated(path) else "image"
     return _SUFFIXES.get(os.path.splitext(path)[1].lower(), "image")
@@ -84,6 +99,21 @@ def kind_of(path: str | os.PathLike[str]) -> str:
 def is_heif(start: bytes) -> bool:
     """Whether a file with these first bytes is a HEIF picture, other than AVIF: HEIC of phones, above all."""
     return start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS and b"avif" not in start[16:40]
+
+
+def _is_sound_alone(path: str) -> bool:
+    """Whether a container of videos, such as an MP4, has sound and no video; a cover is none."""
+    try:
+        import av
+    except ImportError:
+        return False  # reading it as a video will name the extra
+    try:
+        with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": "file"}) as container:
+            cover = av.stream.Disposition.attached_pic
+            videos = [stream for stream in container.streams.video if not stream.disposition & cover]
+            return not videos and bool(container.streams.audio)
+    except (av.FFmpegError, OSError, ValueError):
+        return False  # reading it as a video will say what is wrong
 
 
 def _is_animated(path: str) -> bool:

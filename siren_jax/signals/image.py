@@ -140,8 +140,8 @@ def interpret(
     no_data: Sequence[float] = (),
     finest: tuple[int, int] | None = None,
 ) -> Image:
-    """What a file holds as values with their range; see `read_image`. Where there are more rows or columns than `finest`,
-    its pixels are means over equal areas."""
+    """What a file holds as values with their range; see `read_image`. Of more rows or columns than `finest`, means over
+    equal areas."""
     if value_range is not None and not -LARGEST <= value_range[0] < value_range[1] <= LARGEST:
         raise InputError(f"a value range is (low, high) with low < high, within ±{LARGEST:g}, but is {value_range}.")
     colours = decoded.pixels[..., :-1] if decoded.has_alpha else decoded.pixels

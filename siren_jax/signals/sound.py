@@ -1,7 +1,10 @@
 """Sound files as arrays, and back."""
 
+import math
 import os
 import warnings
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -10,13 +13,13 @@ from numpy import ndarray
 
 from siren_jax.errors import InputError
 from siren_jax.signals.files import check_file
+from siren_jax.signals.sound_files import BLOCK, SoundFile, has_soundfile, opened
 
 MAX_LENGTH = 2**23  # samples of a channel, three minutes at 44.1 kHz: beyond, float32 no longer tells neighbours apart
 MAX_SAMPLES = 2**27  # of all channels
 MAX_FLAC_CHANNELS = 8
 MAX_OGG_RATE = 200_000  # beyond, libsndfile's encoder crashes, as it does on long arrays
-BLOCK = 2**16
-UNKNOWN = 2**31 - 2**16  # bytes: from here on a header says that the file was written to a pipe, length unknown
+RESAMPLED = 2**20  # samples of a channel at a time: SciPy designs its filter each time anew
 FULL_SCALE = 1 - 2.0**-15  # the largest sample of 16 bits
 
 
@@ -41,7 +44,10 @@ class Sound(NamedTuple):
 def load_sound(
     path: str | os.PathLike[str], *, downsample: int = 1, between: tuple[float, float] | None = None
 ) -> Sound:
-    """A sound file: WAV, FLAC, OGG and what else libsndfile reads; plain WAV alone without the extra `audio`.
+    """A sound file: WAV, FLAC, OGG, MP3 and what else libsndfile reads, M4A, MP4 and what else FFmpeg reads.
+
+    Without the extras `audio` and `video` only plain WAV is read. The file is decoded and resampled in blocks, so that
+    the limits apply to what is returned: 8 million samples of a channel.
 
     Args:
         path: the file.
@@ -56,24 +62,33 @@ def load_sound(
     check_file(path, "a sound file")
     if downsample < 1:
         raise InputError(f"downsample must be at least 1, but is {downsample}.")
-    if (promised := _promised_bytes(path)) > (size := os.path.getsize(path)) + 1:  # an odd last chunk may lack its pad
-        warnings.warn(f"{path!r} is cut short: {promised:,} bytes are promised, {size:,} are there.", stacklevel=2)
-    samples, rate = (_read if _has_soundfile() or not _is_wav(path) else _read_wav)(path, between)
+    with opened(path) as file:
+        rate = max(1, round(file.rate / downsample))
+        count = clipped = 0
+
+        def checked(blocks: Iterable[ndarray]) -> Iterator[ndarray]:
+            nonlocal count, clipped
+            for block in blocks:
+                if not np.isfinite(block).all():
+                    raise InputError(f"{path!r} is damaged: it holds samples that are NaN or infinite.")
+                loud = np.abs(block)
+                count += block.size
+                clipped += np.count_nonzero((loud >= FULL_SCALE) & (loud <= 1))
+                yield block
+
+        blocks = checked(_part(file, path, between))
+        samples = _gathered(blocks if rate == file.rate else resampled(blocks, file.rate, rate), path)
     if len(samples) < 2:
-        raise InputError(f"a sound has at least 2 samples, but {path!r} has {len(samples)}.")
-    if not np.isfinite(samples).all():
-        raise InputError(f"{path!r} is damaged: it holds samples that are NaN or infinite.")
-    loud = np.abs(samples)
-    if (share := np.mean((loud >= FULL_SCALE) & (loud <= 1))) > 1e-3:
-        warnings.warn(f"{path!r} is clipped: {100 * share:.2g} % of its samples are at full scale.", stacklevel=2)
-    sound = Sound(samples, rate)
-    if downsample > 1:
-        sound = resample(sound, max(1, round(rate / downsample)))
-        if len(sound.samples) < 2:
-            raise InputError(f"{path!r} has {len(samples):,} samples, too few to divide them by {downsample}.")
-    if not sound.samples.any():
-        raise InputError(f"{path!r} is silent: every sample is zero.")
-    return sound
+        divided = f" after dividing its rate by {downsample}" if downsample > 1 else ""
+        raise InputError(f"a sound has at least 2 samples, but {path!r} has {len(samples)}{divided}.")
+    if not samples.any():
+        part = "" if between is None else f" from {between[0]:g} to {between[1]:g} s"
+        raise InputError(f"{path!r} is silent{part}: every sample is zero.")
+    if clipped > 1e-3 * count:
+        warnings.warn(
+            f"{path!r} is clipped: {100 * clipped / count:.2g} % of its samples are at full scale.", stacklevel=2
+        )
+    return Sound(samples, rate)
 
 
 def resample(sound: Sound, rate: int) -> Sound:
@@ -81,12 +96,34 @@ def resample(sound: Sound, rate: int) -> Sound:
 
     The first sample stays where it is. Beyond its ends the sound is taken to continue with its last sample.
     """
+    return Sound(np.concatenate(list(resampled([sound.samples], sound.rate, rate))), rate)
+
+
+def resampled(blocks: Iterable[Float[ndarray, "_ c"]], old: int, new: int) -> Iterator[Float[ndarray, "_ c"]]:
+    """The blocks that `resample` makes of a whole sound, from blocks of it, with little more memory than a block."""
     import scipy.signal
 
-    divisor = int(np.gcd(rate, sound.rate))
-    up, down = rate // divisor, sound.rate // divisor
-    samples = scipy.signal.resample_poly(sound.samples, up, down, axis=0, padtype="edge")
-    return Sound(samples.astype(np.float32), rate)
+    divisor = math.gcd(old, new)
+    up, down = new // divisor, old // divisor
+    # SciPy's filter reaches 10·max(up, down)/up samples. Cuts are at multiples of `down`, which a new sample lies on.
+    reach = down * (10 * max(up, down) // (up * down) + 1)
+    least = 2 * reach + down * max(1, RESAMPLED // down)
+    pending: list[ndarray] = []
+    length, before = 0, 0  # samples in `pending`, and those at its start that only the filter needs
+    for block in chain(blocks, (None,)):
+        if block is not None:
+            pending.append(block)
+            length += len(block)
+            if length < least:
+                continue
+        if not pending:
+            return
+        samples = np.concatenate(pending)
+        stop = len(samples) if block is None else (len(samples) - reach) // down * down
+        made = scipy.signal.resample_poly(samples, up, down, axis=0, padtype="edge").astype(np.float32)
+        yield made[before // down * up : None if block is None else stop // down * up]
+        pending = [samples[max(0, stop - reach) :]]
+        length, before = len(pending[0]), min(stop, reach)
 
 
 def encode_sound(file: IO[bytes], sound: Sound, suffix: str = ".wav") -> None:
@@ -106,95 +143,51 @@ def encode_sound(file: IO[bytes], sound: Sound, suffix: str = ".wav") -> None:
 
         scipy.io.wavfile.write(file, sound.rate, np.round(clipped * 2**15).astype(np.int16))
         return
-    soundfile = _soundfile(suffix)
+    if not has_soundfile():
+        raise InputError(f"{suffix} needs the extra: pip install 'siren-jax[audio]'. Plain WAV does not.")
+    import soundfile
+
+    target: Any = file  # soundfile takes any file object, but declares fewer
     if suffix == ".ogg" and sound.rate > MAX_OGG_RATE:
         raise InputError(f"an OGG has up to {MAX_OGG_RATE:,} samples a second, but this sound has {sound.rate:,}.")
     channels = clipped.shape[1]
     if suffix == ".flac" and channels > MAX_FLAC_CHANNELS:
         raise InputError(f"a FLAC has up to {MAX_FLAC_CHANNELS} channels, but this sound has {channels}; write a .wav.")
     try:
-        with soundfile.SoundFile(file, "w", sound.rate, channels, format=suffix.removeprefix(".").upper()) as writer:
+        with soundfile.SoundFile(target, "w", sound.rate, channels, format=suffix.removeprefix(".").upper()) as writer:
             for start in range(0, len(clipped), BLOCK):
                 writer.write(clipped[start : start + BLOCK])
     except (soundfile.LibsndfileError, ValueError, TypeError) as error:
         raise InputError(f"a sound cannot be written as {suffix}: {error}") from None
 
 
-def _read(path: str, between: tuple[float, float] | None) -> tuple[Float[ndarray, "n c"], int]:
-    soundfile = _soundfile(os.path.basename(path))
-    try:
-        with soundfile.SoundFile(path) as file:
-            part = _part(path, file.frames, file.channels, file.samplerate, between)
-            file.seek(part.start)
-            return file.read(part.stop - part.start, dtype="float32", always_2d=True), file.samplerate
-    except InputError:
-        raise
-    except (soundfile.LibsndfileError, OSError, ValueError) as error:
-        raise InputError(f"{path!r} is not a sound in a format that libsndfile reads, or is damaged: {error}") from None
+def _part(file: SoundFile, path: str, between: tuple[float, float] | None) -> Iterator[Float[ndarray, "_ c"]]:
+    """Blocks of the samples between two times, if they are there."""
+    start, stop = (0, math.inf) if between is None else between
+    refusal = f"a part of {path!r} has a start before a stop within 0 to %s, but is {start:g} {stop:g}."
+    if not 0 <= start < stop:
+        raise InputError(refusal % "its length")
+    first, last = (round(min(time * file.rate, 2**62)) for time in (start, stop))
+    end = 0
+    for index, block in file.blocks(first):
+        end = index + len(block)
+        yield block[max(0, first - index) : max(0, last - index)]
+        if end >= last:
+            return
+    if between is not None and stop * file.rate > end + 0.5:
+        raise InputError(refusal % f"{end / file.rate:g} s")
 
 
-def _read_wav(path: str, between: tuple[float, float] | None) -> tuple[Float[ndarray, "n c"], int]:
-    import scipy.io.wavfile
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", scipy.io.wavfile.WavFileWarning)  # of chunks that it does not know
-            rate, samples = scipy.io.wavfile.read(path, mmap=False)
-    except Exception as error:  # whatever SciPy's parser trips over: struct.error, UnboundLocalError
-        raise InputError(
-            f"{path!r} is not a plain WAV file, or is damaged: {error}. Other kinds of WAV need the extra: pip install "
-            "'siren-jax[audio]'."
-        ) from None
-    samples = samples[:, None] if samples.ndim == 1 else samples
-    samples = samples[_part(path, *samples.shape, rate, between)]
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128) / 128, rate
-    full = 1.0 if samples.dtype.kind == "f" else -float(np.iinfo(samples.dtype).min)
-    return (samples / full).astype(np.float32), rate
-
-
-def _part(path: str, length: int, channels: int, rate: int, between: tuple[float, float] | None) -> slice:
-    """Which samples are asked for, if they are there and not too many."""
-    start, stop = 0, length
-    if between is not None:
-        if not 0 <= between[0] < between[1] <= (length + 0.5) / rate:
+def _gathered(blocks: Iterable[Float[ndarray, "_ c"]], path: str) -> Float[ndarray, "n c"]:
+    """The blocks as one array, if they are not too many."""
+    gathered: list[ndarray] = []
+    length = 0
+    for block in blocks:
+        gathered.append(block)
+        length += len(block)
+        if length > MAX_LENGTH or length * block.shape[1] > MAX_SAMPLES:
             raise InputError(
-                f"a part of {path!r} has a start before a stop within 0 to {length / rate:g} s, but is {between[0]:g} "
-                f"{between[1]:g}."
+                f"{path!r} is too long: over {MAX_LENGTH:,} samples in each of {block.shape[1]} channels, or "
+                f"{MAX_SAMPLES:,} in all; take a part with --between, or fewer samples a second with --downsample."
             )
-        start, stop = round(between[0] * rate), min(length, round(between[1] * rate))
-    if stop - start > MAX_LENGTH or (stop - start) * channels > MAX_SAMPLES:
-        raise InputError(
-            f"{path!r} is too long: {stop - start:,} samples in each of {channels} channels, where up to "
-            f"{MAX_LENGTH:,} and {MAX_SAMPLES:,} in all are taken; take a part with --between."
-        )
-    return slice(start, stop)
-
-
-def _is_wav(path: str) -> bool:
-    with open(path, "rb") as file:
-        start = file.read(12)
-    return start[:4] == b"RIFF" and start[8:] == b"WAVE"
-
-
-def _promised_bytes(path: str) -> int:
-    """The length of a WAV file by its header; 0 where that says none."""
-    with open(path, "rb") as file:
-        file.seek(4)
-        length = 8 + int.from_bytes(file.read(4), "little")
-    return length if _is_wav(path) and length < UNKNOWN else 0
-
-
-def _has_soundfile() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("soundfile") is not None
-
-
-def _soundfile(what: str) -> Any:
-    """The module, or an error that names the extra."""
-    try:
-        import soundfile
-    except ImportError:
-        raise InputError(f"{what} needs the extra: pip install 'siren-jax[audio]'. Plain WAV does not.") from None
-    return soundfile
+    return np.concatenate(gathered)

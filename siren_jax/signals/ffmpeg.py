@@ -1,0 +1,69 @@
+"""Sounds and videos that FFmpeg decodes, by PyAV."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from siren_jax.errors import InputError
+
+
+def has_pyav() -> bool:
+    """Whether the extra `video` is there."""
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+@contextmanager
+def opened(file: IO[bytes], path: str, kind: str) -> Iterator[Any]:
+    """PyAV's container of an open file.
+
+    Args:
+        file: opened for reading; not its name, which FFmpeg would take for a protocol where it has a colon.
+        path: of the file, for messages.
+        kind: what the file should be: "video" or "sound".
+
+    Raises:
+        InputError: FFmpeg does not read the file, or reads nothing from it.
+    """
+    import av
+
+    try:
+        with av.open(file, options={"protocol_whitelist": "file"}) as container:  # it follows no playlist
+            yield container
+    except InputError:
+        raise
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error  # without FFmpeg's number and the path
+        raise InputError(f"{path!r} is not a {kind} that FFmpeg reads, or is damaged: {reason}.") from None
+
+
+class Frames:
+    """The decoded frames of a stream, in the order of their times. Packets that cannot be decoded are left out."""
+
+    def __init__(self, container: Any, stream: Any):
+        self._container, self._stream = container, stream
+        self.damaged = False
+        """Whether something was left out so far."""
+
+    def __iter__(self) -> Iterator[Any]:
+        import av
+
+        packets, count = self._container.demux(self._stream), 0
+        while True:
+            try:
+                if (packet := next(packets, None)) is None:
+                    return
+                decoded = packet.decode()
+            except av.InvalidDataError:
+                self.damaged = True
+                continue
+            except av.FFmpegError:
+                if not count:
+                    raise
+                self.damaged = True
+                return
+            count += len(decoded)
+            yield from decoded
