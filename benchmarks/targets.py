@@ -109,11 +109,12 @@ def with_target(trial: Trial, levels: tuple[float, ...], steps: int) -> dict[flo
     reached: dict[float, tuple[int, float]] = {}
 
     def until(progress: Progress) -> bool:
-        network = progress.network()
-        quality = trial.subject.quality(network)
-        for level in levels:
-            if level not in reached and trial.subject.measure.reaches(quality, level):
-                reached[level] = progress.step, trial.between(network)
+        network, subject = progress.network(), trial.subject
+        reaches = lambda measured, level: subject.measure.reaches(measured(network), level)
+        for level in levels[len(reached) :]:  # as the command does: all samples, once some of them are good enough
+            if not (reaches(subject.estimate, level) and reaches(subject.quality, level)):
+                break
+            reached[level] = progress.step, trial.between(network)
         return len(reached) == len(levels)
 
     fitted(trial, until_a_target(trial.recipe), steps, until=until, look=trial.subject.measure.look)
@@ -133,6 +134,7 @@ def fitted(trial: Trial, recipe: Recipe, steps: int, **options):
         steps=steps,
         optimizer=recipe.optimizer(net),
         schedule=recipe.schedule,
+        average=recipe.average,
         weights=subject.weights,
         **options,
     )

@@ -176,22 +176,27 @@ def test_a_target_alone_ends_the_fit_with_the_same_bytes_whatever_the_clock(phot
     assert files[0] == files[1]
 
 
-def test_a_target_out_of_reach_is_given_up_in_a_sentence(photo, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training, "GIVE_UP", 1 / 50)
-    assert main(["fit", str(photo), *SMALL, "--target-psnr", "90", "--out", str(tmp_path / "a")]) == 0
+def test_a_target_out_of_reach_is_given_up_in_a_sentence(photo, tmp_path, capsys):
+    options = ["--steps", "40", "--target-psnr", "90", "--out", str(tmp_path / "a")]
+    assert main(["fit", str(photo), *SMALL, *options]) == 0
     errors = capsys.readouterr().err
     assert "the target, PSNR 90.0 dB, is not reached after 40 steps; give more --steps, or a larger --width" in errors
     assert json.loads((tmp_path / "a" / "metrics.json").read_text())["stopped_by"] == "steps"
 
 
-def test_the_schedule_of_the_user_stays(photo, tmp_path, monkeypatch):
+def test_a_target_chooses_schedule_and_limit_unless_the_user_does(photo, tmp_path, monkeypatch):
     taken = []
-    monkeypatch.setattr(training, "fit", lambda *_, **options: taken.append(options) or fit(*_, **options))
-    for arguments in ([], ["--target-psnr", "90"], ["--target-psnr", "90", "--schedule", "cosine"]):
-        options = ["--steps", "2", *arguments, "--out", str(tmp_path / str(len(taken)))]
-        assert main(["fit", str(photo), *SMALL, *options]) == 0
-    assert [options["schedule"] for options in taken] == [cosine_decay, inverse_root, cosine_decay]
-    assert [options["average"] for options in taken] == [False, True, False]
+    names = ("steps", "schedule", "average")
+    short = lambda *args, **options: (
+        taken.append([options[name] for name in names]) or fit(*args, **options | {"steps": 2})
+    )
+    monkeypatch.setattr(training, "fit", short)
+    target = ["--target-psnr", "90"]
+    for arguments in ([], target, [*target, "--schedule", "cosine", "--steps", "7"]):
+        assert main(["fit", str(photo), *SMALL, *arguments, "--out", str(tmp_path / str(len(taken)))]) == 0
+    usual = TUNED["values"].steps
+    wanted = [[usual, cosine_decay, False], [10 * usual, inverse_root, True], [7, cosine_decay, False]]
+    assert taken == wanted
 
 
 def test_recipes_say_whether_they_average():

@@ -168,7 +168,7 @@ class Output:
     """Replace what an earlier fit left in the directory."""
     resume: Annotated[str | None, optional("DIR", "none")] = None
     """Continue the fit that was interrupted in this directory. All else as it was, but for --steps, --seconds and
-    --target-..."""
+    --target-... A target added to a fit that began without one also needs --schedule cosine, as it began."""
     checkpoint_every: float = 30.0
     """Seconds between checkpoints, which --resume begins with; less often where writing them would hold up the fit."""
     preview_every: Annotated[int | None, optional("N", "never")] = None
