@@ -51,16 +51,19 @@ class Config:
     others: tuple[str, ...] = ("voice", "torus", "poisson")
     """Sounds of one second, shapes, equations."""
     budgets: tuple[int, ...] = (50, 100, 200, 400)
+    """Steps of the fits without a target; one with a target has twice the last at most."""
     reuse: bool = False
+    """Take the fixed budgets from the recorded results."""
     width: int = 256
+    """Of the networks of pictures, sounds and shapes."""
 
 
 class Trial(NamedTuple):
-    """A subject with its recipe, and how good a network is where it was not fitted (NaN where nothing is known)."""
+    """A subject with its recipe, and how good a network is where it was not fitted (None: nothing is known there)."""
 
     subject: Subject
     recipe: Recipe
-    between: Callable[[nnx.Module], float] = lambda network: float("nan")
+    between: Callable[[nnx.Module], float | None] = lambda network: None
     sizes: tuple[int, int] = (256, 3)
 
 
@@ -78,7 +81,9 @@ def main(config: Config) -> list[dict]:
     return rows
 
 
-def compared(name: str, levels, ends, reached: dict[float, tuple[int, float]], less: bool) -> list[dict[str, object]]:
+def compared(
+    name: str, levels, ends, reached: dict[float, tuple[int, float | None]], less: bool
+) -> list[dict[str, object]]:
     """A row for each target that was reached or that one of the budgets reaches."""
     rows = []
     for level in levels:
@@ -87,12 +92,12 @@ def compared(name: str, levels, ends, reached: dict[float, tuple[int, float]], l
         row = {"subject": name, "target": level, "best budget": best, "with a target": steps}
         row["steps / best"] = steps / best if steps and best else None
         row |= {"between, best budget": between, "between, with a target": own}
-        if best or steps:
+        if best is not None or steps is not None:
             rows.append({key: None if value != value else value for key, value in row.items()})  # NaN: not known
     return rows
 
 
-def fixed(trial: Trial, levels: tuple[float, ...], config: Config) -> list[tuple[int, float, float]]:
+def fixed(trial: Trial, levels: tuple[float, ...], config: Config) -> list[tuple[int, float, float | None]]:
     """Steps, quality and quality between the samples, of fits with a budget, until one has reached every target."""
     ends = []
     for steps in config.budgets:
@@ -104,9 +109,9 @@ def fixed(trial: Trial, levels: tuple[float, ...], config: Config) -> list[tuple
     return ends
 
 
-def with_target(trial: Trial, levels: tuple[float, ...], steps: int) -> dict[float, tuple[int, float]]:
+def with_target(trial: Trial, levels: tuple[float, ...], steps: int) -> dict[float, tuple[int, float | None]]:
     """The step at which a fit with a target would end, and its quality between the samples, for every level reached."""
-    reached: dict[float, tuple[int, float]] = {}
+    reached: dict[float, tuple[int, float | None]] = {}
 
     def until(progress: Progress) -> bool:
         network, subject = progress.network(), trial.subject
@@ -140,7 +145,7 @@ def fitted(trial: Trial, recipe: Recipe, steps: int, **options):
     )
 
 
-def needed(ends: list[tuple[int, float, float]], level: float, less: bool) -> tuple[float | None, float | None]:
+def needed(ends: list[tuple[int, float, float | None]], level: float, less: bool) -> tuple[float | None, float | None]:
     """Steps of the smallest budget that reaches a target, and the quality between the samples there; or none."""
     sign = -1 if less else 1
     steps, quality, between = np.array(ends, float).T
