@@ -21,7 +21,7 @@ from numpy import ndarray
 
 from siren_jax._types import Batch, Objective
 from siren_jax.checkpoints import Checkpoints
-from siren_jax.progress import Budget, Log, Progress, interrupts
+from siren_jax.progress import LOOK, Budget, Log, Progress, interrupts, next_look
 from siren_jax.recipes import TUNED, Schedule, cosine_decay
 from siren_jax.resume import arrays_of, digest, restored
 from siren_jax.step import Given, Span, Steps, Term, batch_of, initial_state
@@ -47,8 +47,8 @@ class Fit:
     worse: float
     """The running loss at the end, in units of its lowest; one where it is that."""
     stopped_by: str
-    """"steps", "seconds", "watch", "interrupt" (Ctrl-C), "terminate" (SIGTERM), "hangup" (SIGHUP) or "non-finite"; of
-    `refine` also "converged"."""
+    """"steps", "seconds", "watch" (or `until`), "interrupt" (Ctrl-C), "terminate" (SIGTERM), "hangup" (SIGHUP) or
+    "non-finite"; of `refine` also "converged"."""
     compile_seconds: float
     seconds_per_step: float
     """Median over chunks."""
@@ -94,6 +94,9 @@ def fit(
     balance_every: int | None = None,
     tile: int | None = None,
     skip: int = 0,
+    average: bool = False,
+    until: Callable[[Progress], Any] | None = None,
+    look: float = LOOK,
     watch: Callable[[Progress], Any] | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Fit:
@@ -115,7 +118,7 @@ def fit(
         optimizer: optax; by default that of `recipes.TUNED["values"]`: Adam at 2.5e-4, slower in wide networks and in a
             first layer of high omega.
         schedule: factor on its update, as a function of the share of the budget that is spent (of `steps`, if given), 0
-            to 1.
+            to 1; see `recipes.Schedule`.
         weights: of the terms, numbers or functions of the share of the budget that is spent; one where not given.
         balance_every: steps after which the factors Σ_j |∇L_j| / |∇L_i| on the terms' weights are found anew, a moving
             average that makes the terms' gradients equally long where weights are equal, and else as the weights are to
@@ -123,6 +126,12 @@ def fit(
         tile: points whose gradient is taken at once; by default 2,048 on a CPU and 65,536 elsewhere.
         skip: how many steps in a row may have a loss or gradient that is not finite. They change nothing, and are
             counted; one more ends the fit. By default the first does.
+        average: return, and show to `until` and `watch`, the average of the weights over about the last tenth of the
+            steps, whatever their number. With the schedule `recipes.inverse_root` it is at any step as good as the end
+            of a cosine decay.
+        until: called with `Progress` at fixed steps, which do not depend on the clock; a true answer ends the fit. So a
+            fit that ends when a target is reached is repeatable.
+        look: share of the steps taken after which `until` is called again; at least eight steps.
         watch: called between chunks with `Progress`; a true answer ends the fit. A target of 40 dB on values in
             [-1, 1]: `watch=lambda progress: progress.terms["value"] < 4e-4`.
         checkpoints: where the fit is kept while it runs and at its end. What they hold already is continued, to the
@@ -152,7 +161,8 @@ def fit(
     names = tuple(points)
     weighted = [weights.get(name, 1.0) for name in names]
     term_weights = jnp.array([1.0 if callable(weight) else weight for weight in weighted], jnp.float32)
-    state, log = initial_state(params, optimizer, len(names)), Log(("loss", *names))  # the caller's network stays
+    state = initial_state(params, optimizer, len(names), average=average)  # the caller's network stays as it is
+    log = Log(("loss", *names))
     origin = digest(key, rest, objective, sample) if checkpoints is not None else np.zeros(0)
     if checkpoints is not None and (kept := checkpoints.latest()) is not None:
         state = restored(kept, state, log, origin, "its key or its data are others")
@@ -174,7 +184,8 @@ def fit(
     stopped_by, message = budget.reached(log), ""
     with interrupts() as interrupted:
         while not stopped_by:
-            length = budget.length(log)
+            looked_at = None if until is None else next_look(log.steps, look)
+            length = budget.length(log, looked_at)
             share, since, rate = clock = budget.clock(log)
             began = time.perf_counter()
             state, table, taken = take(state, given, _span(log.steps, length, clock))
@@ -188,7 +199,10 @@ def fit(
                 stopped_by, message = "non-finite", blame(log.steps, names, table[taken], gradients)
             else:
                 stopped_by = budget.reached(log)
-                if watch is not None and watch(log.progress(budget, partial(_copy, graphdef, state.params, rest))):
+                progress = log.progress(budget, partial(_copy, graphdef, state.result, rest))
+                if until is not None and (log.steps == looked_at or stopped_by) and until(progress):
+                    stopped_by = "watch"
+                if watch is not None and watch(progress):
                     stopped_by = stopped_by or "watch"
                 stopped_by = interrupted() or stopped_by
                 if checkpoints is not None and not stopped_by:
@@ -196,7 +210,7 @@ def fit(
 
     if checkpoints is not None and stopped_by != "non-finite":
         checkpoints.save(log.steps, snapshot(), log.rows)
-    params = state.good if stopped_by == "non-finite" else state.params
+    params = state.good if stopped_by == "non-finite" else state.result
     balance = dict(zip(names, np.asarray(state.balance).tolist(), strict=True))
     return Fit(
         network=nnx.merge(graphdef, params, rest),

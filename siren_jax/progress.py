@@ -17,6 +17,7 @@ from siren_jax.errors import InputError
 
 CHUNK_SECONDS = 0.5
 KNOTS = 4096  # times that a log has at most: of half an hour of chunks all, of a day every 64th
+LOOK, FIRST_LOOK = 1 / 16, 8
 INTERRUPTIONS = {"SIGINT": "interrupt", "SIGTERM": "terminate", "SIGHUP": "hangup"}
 
 
@@ -136,12 +137,18 @@ class Budget:
                 f"{log.steps} steps are taken already, but the budget is {self.steps}; give as many or more."
             )
 
-    def length(self, log: Log) -> int:
-        """Steps of the next chunk: one to begin with, then about half a second, and no further than the budget."""
+    def length(self, log: Log, until: int | None = None) -> int:
+        """Steps of the next chunk: one to begin with, then about half a second, and no further than the budget.
+
+        Args:
+            log: of the steps taken.
+            until: a step that the chunk does not go beyond.
+        """
         time_left = CHUNK_SECONDS if self.seconds is None else min(CHUNK_SECONDS, self.seconds - log.seconds)
         length = int(time_left / log.rate) if log.chunks and log.rate else 1
         steps_left = self.longest if self.steps is None else self.steps - log.steps
-        return max(1, min(length, steps_left, self.longest))
+        to_look = self.longest if until is None else until - log.steps
+        return max(1, min(length, steps_left, to_look, self.longest))
 
     def clock(self, log: Log) -> tuple[float, int, float]:
         """Share spent at a step, that step, and the share that each further one spends.
@@ -166,6 +173,21 @@ class Budget:
         if self.seconds is not None and log.seconds + log.rate / 2 >= self.seconds:
             return "seconds"
         return ""
+
+
+def next_look(step: int, share: float = LOOK) -> int:
+    """The first step after this one at which a fit is compared with its target, whatever the clock says.
+
+    >>> looks = [next_look(0)]
+    >>> while len(looks) < 20:
+    ...     looks.append(next_look(looks[-1]))
+    >>> looks[:3], looks[-3:]
+    ([8, 16, 24], [144, 153, 162])
+    """
+    look = 0
+    while look <= step:
+        look += max(FIRST_LOOK, int(look * share))
+    return look
 
 
 @contextmanager

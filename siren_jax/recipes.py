@@ -11,8 +11,11 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-Schedule = Callable[[Array], Array]
-"""Factor on the learning rate, as a function of the share of the budget that is spent, 0 to 1."""
+Schedule = Callable[..., Array]
+"""Factor on the learning rate, a function of the share of the budget that is spent, 0 to 1. If it has an argument
+`step`, it receives the number of the step as well, from 0."""
+
+FLAT = 25  # steps before the rate of `inverse_root` falls
 
 TARGETS = {
     "values": ("value",),
@@ -35,6 +38,19 @@ def cosine_decay(progress: Array) -> Array:
 def constant(progress: Array) -> Array:
     """Factor one throughout."""
     return jnp.ones_like(progress)
+
+
+def inverse_root(progress: Array, step: Array) -> Array:
+    """Factor on the learning rate: min(1, √(25/(k + 1))) at step k = 0, 1, …, whatever the budget.
+
+    With an average of the weights (`fit(average=True)`) the network is at any step about as good as that of a cosine
+    decay whose budget ends there, so a fit may end when a target is reached. The weights themselves stay noisy.
+
+    >>> inverse_root(jnp.float32(0.3), jnp.int32([24, 99])).tolist()
+    [1.0, 0.5]
+    """
+    del progress
+    return jnp.minimum(1.0, jnp.sqrt(FLAT / (step + 1)))
 
 
 class Recipe(NamedTuple):
@@ -66,6 +82,11 @@ class Recipe(NamedTuple):
     """Largest length of the whole gradient; a longer one is scaled down to it."""
     for_width: int | None = 256
     """Wider networks learn at learning_rate·for_width / width; None for one rate for all."""
+
+    @property
+    def average(self) -> bool:
+        """Whether the schedule needs the average of the weights; see `fit`."""
+        return self.schedule is inverse_root
 
     def rate(self, network: Any = None) -> float:
         """The learning rate for a network.
@@ -160,6 +181,11 @@ SHAPE_WEIGHTS = {
     "tuned": {"on": 3e3, "off": 1e2, "normal": 1e2, "eikonal": 5e1, "far": 5e2},
 }
 """Of the terms of `objectives.signed_distance`, for either recipe. Sitzmann et al. 2020, supplement."""
+
+
+def until_a_target(recipe: Recipe) -> Recipe:
+    """The recipe of a fit that ends when a target is reached, and not after a number of steps that is known before."""
+    return recipe._replace(schedule=inverse_root)
 
 
 def _scale_first_layer(updates: Any, factor: float) -> Any:

@@ -18,6 +18,7 @@ from siren_jax._types import Batch
 from siren_jax.tiles import sum_over_tiles
 
 REMEMBERED = 0.9  # of the balance, when it is looked at again, and of the running loss
+POWER = 8  # of the average of the weights: a step's share grows as its number to this power, the mean age is a tenth
 
 
 class Best(NamedTuple):
@@ -42,16 +43,23 @@ class State(NamedTuple):
     """Factors on the weights."""
     failed: Int[Array, "2"]
     """Steps whose loss or gradient was not finite: the last in a row, and all."""
+    average: Any = None
+    """The average of the parameters after each step; none unless wanted."""
+
+    @property
+    def result(self) -> Any:
+        """The parameters that count: the average, where there is one."""
+        return self.params if self.average is None else self.average
 
 
-def initial_state(params: Any, optimizer: optax.GradientTransformation, terms: int) -> State:
+def initial_state(params: Any, optimizer: optax.GradientTransformation, terms: int, *, average: bool = False) -> State:
     """The state before the first step; its arrays are its own, so that they can be donated."""
     copy = lambda: jax.tree.map(jnp.copy, params)
     params, infinite = copy(), lambda: jnp.array(jnp.inf, jnp.float32)
     best = Best(copy(), infinite(), jnp.int32(0))
     balance, failed = jnp.ones(terms, jnp.float32), jnp.zeros(2, jnp.int32)
     own = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), optimizer.init(params))  # a key may be the caller's
-    return State(params, own, copy(), best, infinite(), balance, failed)
+    return State(params, own, copy(), best, infinite(), balance, failed, copy() if average else None)
 
 
 class Given(NamedTuple):
@@ -92,7 +100,8 @@ class Steps:
 
     graphdef: nnx.GraphDef
     optimizer: optax.GradientTransformation
-    schedule: Callable[[Array], Array]
+    schedule: Callable[..., Array]
+    """See `recipes.Schedule`."""
     terms: tuple[Term, ...]
     tile: int
     """Points whose gradient is taken at once."""
@@ -120,7 +129,7 @@ class Steps:
             finite = jnp.isfinite(value)
             sound = jnp.all(jnp.stack([finite, *(jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient))]))
             updates, moments = self.optimizer.update(gradient, state.optimizer, state.params)
-            factor = self.schedule(share)
+            factor = self._factor(share, index)
             params = optax.apply_updates(state.params, jax.tree.map(lambda u: factor.astype(u.dtype) * u, updates))
             known = jnp.isfinite(state.running)
             running = jnp.where(known, REMEMBERED * state.running + (1 - REMEMBERED) * value, value)
@@ -129,11 +138,14 @@ class Steps:
             new = State(
                 _select(sound, params, state.params),
                 _select(sound, moments, state.optimizer),
-                _select(finite, state.params, state.good),
-                _select(better, Best(state.params, running, index), state.best),
+                _select(finite, state.result, state.good),
+                _select(better, Best(state.result, running, index), state.best),
                 _select(sound, running, state.running),
                 _select(sound, balance, state.balance),
                 failed,
+                None
+                if state.average is None
+                else _select(sound, averaged(state.average, params, index), state.average),
             )
             log = log.at[index - span.start].set(jnp.concatenate([value[None], means]).astype(log.dtype))
             return new, log, index + (failed[0] <= self.skip)
@@ -145,6 +157,11 @@ class Steps:
         log = jnp.full((self.capacity, 1 + len(self.terms)), jnp.nan, jnp.float32)
         state, log, index = jax.lax.while_loop(goes_on, step, (state, log, span.start))
         return state, log, index - span.start
+
+    def _factor(self, share: Array, index: Array) -> Array:
+        """Of the learning rate."""
+        told = {"step": index} if "step" in inspect.signature(self.schedule).parameters else {}
+        return self.schedule(share, **told)
 
     def _gradient(self, params: Any, given: Given, weights: Array, batch: Batch) -> Any:
         """Loss, means of the terms, and the loss's gradient."""
@@ -186,6 +203,16 @@ class Steps:
             return jnp.where(sound, mixed, state.balance)
 
         return jax.lax.cond(index % self.balance_every == 0, renew, lambda: state.balance)
+
+
+def averaged(average: Any, params: Any, index: Array) -> Any:
+    """The average with the parameters after step `index` added: ā + (p + 1)/(index + p + 1)·(parameters − ā), p = 8.
+
+    The parameters after step i have a weight of about i^p, so that the average covers about the last tenth of the
+    steps, however many there are. Polynomial-decay averaging, Shamir and Zhang 2013.
+    """
+    share = (POWER + 1) / (index + POWER + 1)
+    return jax.tree.map(lambda old, new: old + (share * (new - old)).astype(old.dtype), average, params)
 
 
 def batch_of(sample: Callable[..., Batch], key: Array, index: Array, share: Array) -> Batch:

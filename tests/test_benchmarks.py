@@ -85,6 +85,7 @@ RECIPE = {"pictures": ("camera",), "budgets": ((12, 1.0),), "paper_steps": 3}
         ("sine", {"elements": 64, "rounds": 1}),
         ("checkpoints", {"size": 12, "steps": 2, "every": (1.0,), "rounds": 1}),
         ("helmholtz", {"points": (16,), "rounds": 1}),
+        ("targets", {"pictures": ("camera",), "size": 12, "others": (), "budgets": (4, 8), "width": 8}),
         ("quality", {"size": 12, "budgets": (0.5,), "tutorial_steps": 3, "torch_rounds": 1}),
         ("scaling", {"sizes": (12,), "widths": (8,), "depths": (1,), "targets": ("values",), "rounds": 1}),
         pytest.param("soak", {"size": 12, "seconds": 1.0, "every": 0.2, "preview_every": 100}, marks=pytest.mark.slow),

@@ -57,9 +57,10 @@ class Fit:
     constant, on the whole signal at every step. --omega, --weight-scale, --batch-size, --learning-rate, --schedule and
     --integral-weight replace its parts."""
     target_snr: Annotated[float | None, optional("DB", "none")] = None
-    """Likewise, the SNR of a sound."""
+    """Stop as soon as the SNR of the sound reaches this many dB; see --target-psnr."""
     target_chamfer: Annotated[float | None, optional("PERCENT", "none")] = None
-    """Likewise, the Chamfer distance of a shape, as soon as it is as small, in percent of its box's diagonal."""
+    """Stop as soon as the Chamfer distance of the shape is no larger than this many percent of its box's diagonal; see
+    --target-psnr."""
     downsample: int = 1
     """Divide both sides, or the samples a second, by this whole number first, with anti-aliasing."""
     size: Annotated[int | None, optional("N", "as it is")] = None

@@ -11,7 +11,8 @@ from siren_jax.cli.subject import Subject
 from siren_jax.errors import InputError
 
 PROGRAM = 600 * 2**20  # JAX, what it compiles, a tile's activations and the figures
-COPIES = 10  # of the weights: Adam's moments, last good and best ones, the gradient, and what a step makes of them
+# Of the weights: Adam's moments, last good and best ones, the average, the gradient, and what a step makes of them.
+COPIES = 10
 GROUPS = Path("/proc/self/cgroup")
 LIMITS = Path("/sys/fs/cgroup")
 

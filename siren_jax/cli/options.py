@@ -12,10 +12,10 @@ from flax import nnx
 from siren_jax.cli.subject import Subject
 from siren_jax.errors import InputError
 from siren_jax.network import SIREN, ReLUMLP
-from siren_jax.recipes import Recipe, constant, cosine_decay
+from siren_jax.recipes import Recipe, constant, cosine_decay, inverse_root
 from siren_jax.storage import LIMITS, MAX_OMEGA, Network
 
-SCHEDULES = {"cosine": cosine_decay, "constant": constant}
+SCHEDULES = {"cosine": cosine_decay, "inverse-root": inverse_root, "constant": constant}
 DEPTH = 3
 MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which a fit keeps ten, see `memory`
 
@@ -61,7 +61,8 @@ class Training:
     seconds: Annotated[float | None, optional("S", "no limit")] = None
     """Stop after so many seconds of fitting, compilation not counted."""
     target_psnr: Annotated[float | None, optional("DB", "none")] = None
-    """Stop as soon as the PSNR over all pixels, or 65,536 of a video's, reaches so many dB."""
+    """Stop as soon as the PSNR over all pixels, or 65,536 of a video's, reaches this many dB. --steps and --seconds
+    then limit the fit; without them it gives up after ten times the usual number of steps."""
     batch_size: Annotated[
         str | None, optional("N|full", "1024 to 4096; all if there are fewer or with --recipe paper")
     ] = None
@@ -73,9 +74,13 @@ class Training:
     """Of Adam. Unless given, for up to 256 units a layer and lower for more. In the first layer at most 0.015 / omega,
     but with --recipe paper."""
     schedule: Annotated[
-        Literal["cosine", "constant"] | None, optional("{cosine,constant}", "cosine, or constant with --recipe paper")
+        Literal["cosine", "inverse-root", "constant"] | None,
+        optional("{cosine,inverse-root,constant}", "cosine; inverse-root with a target, constant with --recipe paper"),
     ] = None
-    """Of the learning rate: to zero over the budget along a cosine, or constant."""
+    """How the learning rate falls. `cosine`: to zero at the end of the budget. `inverse-root`: as 1/√step, with the
+    average of the weights over the last tenth of the steps as the result: good at any step, for a target or Ctrl-C.
+    `constant`: not at all, for comparisons with the paper; the tuned rate then leaves the network noisy, so give a
+    lower --learning-rate."""
     seed: int = 0
     """Of the initial weights and of every batch."""
     skip_nonfinite: int = 0
@@ -163,7 +168,7 @@ class Output:
     """Replace what an earlier fit left in the directory."""
     resume: Annotated[str | None, optional("DIR", "none")] = None
     """Continue the fit that was interrupted in this directory. All else as it was, but for --steps, --seconds and
-    --target-..."""
+    --target-... A target added to a fit that began without one also needs --schedule cosine, as it began."""
     checkpoint_every: float = 30.0
     """Seconds between checkpoints, which --resume begins with; less often where writing them would hold up the fit."""
     preview_every: Annotated[int | None, optional("N", "never")] = None

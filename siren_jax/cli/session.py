@@ -43,7 +43,7 @@ class Session:
         directory: made if it is not there.
         name: stem of the `.siren` file.
         subject: the signal.
-        target: `watch` answers true once the quality over all samples reaches it.
+        target: `reached` answers true once the quality over all samples is as good.
         preview_every: steps between figures during the fit.
         tensorboard: whether to log for TensorBoard.
         overwrite: replace what an earlier fit left in the directory.
@@ -130,12 +130,21 @@ class Session:
         """The name as Matplotlib writes it: dollars are no mathematics."""
         return printable(self._name).replace("$", r"\$")
 
-    def watch(self, progress: Progress) -> bool:
-        """Shows and logs the state of a fit; true once the target is reached."""
+    def reached(self, progress: Progress) -> bool:
+        """Whether the target is reached: by the estimate, and then by all samples."""
+        assert self._target is not None
+        network, reaches = progress.network(), self._subject.measure.reaches
+        known = self._curve and self._curve[-1][0] == progress.step
+        estimate = self._curve[-1][1] if known else self._measure(network, progress.step)
+        return reaches(estimate, self._target) and reaches(self._subject.quality(network), self._target)
+
+    def watch(self, progress: Progress) -> None:
+        """Shows and logs the state of a fit."""
         network = progress.network()
         fresh = self._estimate(network, progress.step)
         estimate = self._curve[-1][1]
-        left = progress.seconds * (1 / progress.spent - 1) if progress.spent > FORESEEN else None
+        foreseen = progress.spent > FORESEEN and self._target is None
+        left = progress.seconds * (1 / progress.spent - 1) if foreseen else None
         self.reporter.update(
             progress.spent, progress.step, progress.terms["loss"], estimate, 1 / progress.seconds_per_step, left
         )
@@ -151,23 +160,26 @@ class Session:
         if time.monotonic() >= self._tidy_at:
             give_back_memory()
             self._tidy_at = time.monotonic() + TIDY_EVERY
-        reaches = self._subject.measure.reaches
-        if self._target is None or not fresh or not reaches(estimate, self._target):
-            return False
-        return reaches(self._subject.quality(network), self._target)
 
     def _estimate(self, network: nnx.Module, step: int) -> bool:
-        """Measures the quality if that takes no more than a twentieth of the time; whether it did."""
-        began = time.monotonic()
-        if began < self._rest_until:
+        """Measures the quality unless it is known, or that takes over a twentieth of the time; whether it is known."""
+        if self._curve and self._curve[-1][0] == step:
+            return True
+        if time.monotonic() < self._rest_until:
             return False
+        self._measure(network, step)
+        return True
+
+    def _measure(self, network: nnx.Module, step: int) -> float:
+        """The estimated quality, which the curve keeps."""
+        began = time.monotonic()
         self._curve.append([step, self._subject.estimate(network)])
         if len(self._curve) > CURVE:
             del self._curve[::2]
         ended = time.monotonic()
         if sum(map(math.isfinite, (quality for _, quality in self._curve))) > 1:  # the first that finds one compiles
             self._rest_until = ended + 19 * (ended - began)
-        return True
+        return self._curve[-1][1]
 
     def finish(self, fitted: Fit, record: dict[str, Any]) -> dict[str, Any]:
         """Writes the network, the signal, the figures and the metrics; the metrics, for the command's last line.

@@ -37,7 +37,7 @@ class Scan:
         recipe: a key of `recipes.SHAPE_WEIGHTS`.
     """
 
-    measure = Measure("chamfer", "Chamfer distance", "% of the diagonal", decimals=3, less_is_better=True)
+    measure = Measure("chamfer", "Chamfer distance", "% of the diagonal", decimals=3, less_is_better=True, look=1 / 8)
     comparable_losses = True
     note = ""
     files = ("reconstruction.ply",)

@@ -31,7 +31,8 @@ class Solve:
     refine: Annotated[int | None, optional("N", "the equation's own; no limit with --seconds")] = None
     """Steps of L-BFGS after the others; 0 for none."""
     target_error: Annotated[float | None, optional("PERCENT", "none")] = None
-    """Stop as soon as the relative L2 error is as small."""
+    """Stop as soon as the relative L2 error is no larger than this many percent. --steps, --seconds and --refine then
+    limit the fit."""
     training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
     output: tyro.conf.OmitArgPrefixes[Output] = field(default_factory=Output)
 
@@ -85,6 +86,7 @@ class Solve:
             width=case.width,
             depth=case.depth,
             target=self.target_error,
+            patience=1,  # some sample ever later times as the budget is spent, and L-BFGS follows
             unknown=case.ansatz or (lambda network: network),
             then=polish if refined or seconds else None,
             kept=plain if case.ansatz else None,

@@ -7,6 +7,7 @@ from flax import nnx
 
 from siren_jax.fit import Objective, Sample
 from siren_jax.neural_field import NeuralField
+from siren_jax.progress import LOOK
 from siren_jax.signals import OmegaChoice, SampleDataset, choose_omega
 
 # Peak memory of `siren-jax fit` at 2048² pixels, grey and RGB, beside that at 512²: 155 and 262 bytes a pixel.
@@ -22,6 +23,8 @@ class Measure(NamedTuple):
     unit: str = "dB"
     decimals: int = 1
     less_is_better: bool = False
+    look: float = LOOK
+    """Share of the steps taken after which a fit compares it with its target again."""
 
     def reaches(self, value: float, target: float) -> bool:
         return value <= target if self.less_is_better else value >= target

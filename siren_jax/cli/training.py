@@ -17,16 +17,19 @@ from siren_jax.cli.session import Session
 from siren_jax.cli.subject import Subject
 from siren_jax.fit import Fit, fit
 from siren_jax.progress import INTERRUPTIONS, Progress
-from siren_jax.recipes import Recipe
+from siren_jax.recipes import Recipe, cosine_decay, until_a_target
 from siren_jax.storage import Network
 
 EXITS = {"non-finite": 1, "hangup": 129, "interrupt": 130, "terminate": 143}
+GIVE_UP = 10  # times the steps of the recipe, after which a target that is not reached is given up
+GAVE_UP = ("steps", "seconds", "converged")
 # Options that may change when a fit is resumed.
 RESUMABLE = (
     "steps",
     "seconds",
     "skip_nonfinite",
     "refine",
+    "schedule",  # compared as it is resolved
     "target_psnr",
     "target_snr",
     "target_chamfer",
@@ -56,6 +59,7 @@ def train(
     width: int = 256,
     depth: int = DEPTH,
     target: float | None = None,
+    patience: int = GIVE_UP,
     unknown: Callable[[Network], nnx.Module] = lambda network: network,
     then: Callable[[Fit, Callable[[Progress], Any], Checkpoints | None], Fit] | None = None,
     kept: Callable[[Fit], Fit] | None = None,
@@ -72,11 +76,17 @@ def train(
         width: units of a hidden layer, unless the options have another number.
         depth: hidden layers after the first, likewise.
         target: of the subject's measure, at which the fit stops.
+        patience: times the recipe's steps, after which a target is given up where the options have no budget.
         unknown: what is fitted, made of the network.
         then: a second phase, of the fit so far, what it shall be watched with, and where it is kept.
         kept: the fit of a network that a file can hold, where the unknown is none.
     """
     training, output = command.training, command.output
+    if target is not None and training.schedule is None and recipe.schedule is cosine_decay:
+        recipe = until_a_target(recipe)
+    limit = training.steps
+    if training.steps is None and training.seconds is None:
+        limit = recipe.steps * (1 if target is None else patience)
     sizes = training.sizes(width, depth)
     check_memory(subject, *sizes)
     sample = subject.sampler(training.batch(subject.points, recipe))
@@ -100,26 +110,34 @@ def train(
                 subject.objective,
                 sample,
                 key=jax.random.key(training.seed),
-                steps=recipe.steps if training.steps is None and training.seconds is None else training.steps,
+                steps=limit,
                 seconds=training.seconds,
                 optimizer=recipe.optimizer(network),
                 schedule=recipe.schedule,
                 weights=subject.weights,
                 skip=training.skip_nonfinite,
+                average=recipe.average,
+                until=None if target is None else session.reached,
+                look=subject.measure.look,
                 watch=session.watch,
                 checkpoints=session.checkpoints,
             )
             if then is not None and fitted.stopped_by in ("steps", "seconds"):
                 before = fitted.steps
                 store = session.begin_second(before)
-                watch = lambda progress: session.watch(progress._replace(step=before + progress.step))
+
+                def watch(progress: Progress) -> bool:
+                    progress = progress._replace(step=before + progress.step)
+                    session.watch(progress)
+                    return target is not None and session.reached(progress)
+
                 fitted = fitted.followed_by(then(fitted, watch, store))
         about = {"omega_from": omega_from, "learning_rate": recipe.rate(network), "seed": training.seed}
         with status("measuring the result and writing it"):
             if kept is not None:
                 fitted = kept(fitted)
             summary = session.finish(fitted, {**record, **about})
-    tell(subject, summary, fitted)
+    tell(subject, summary, fitted, target)
     if output.json:
         print(json.dumps(summary))
     return EXITS.get(fitted.stopped_by, 0)
@@ -145,8 +163,9 @@ def _digest(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def tell(subject: Subject, summary: dict[str, Any], fitted: Fit) -> None:
+def tell(subject: Subject, summary: dict[str, Any], fitted: Fit, target: float | None) -> None:
     """Says how a fit ended and what was written."""
+    measure, found = subject.measure, summary[subject.measure.name]
     if fitted.message:
         print(f"siren-jax: stopped {fitted.message}; the last good network was written.", file=sys.stderr)
     elif fitted.stopped_by in INTERRUPTIONS.values():
@@ -159,7 +178,13 @@ def tell(subject: Subject, summary: dict[str, Any], fitted: Fit) -> None:
             "network of that step was written.",
             file=sys.stderr,
         )
-    quality = subject.measure.tell(summary[subject.measure.name], further=1)
+    if target is not None and fitted.stopped_by in GAVE_UP and (found is None or not measure.reaches(found, target)):
+        print(
+            f"siren-jax: the target, {measure.tell(target)}, is not reached after {fitted.steps:,} steps; give more "
+            "--steps, or a larger --width.",
+            file=sys.stderr,
+        )
+    quality = measure.tell(found, further=1)
     note = f" ({subject.note})" if subject.note else ""
     print(f"{quality}{note} after {summary['steps']:,} steps in {summary['seconds']:.1f} s")
     for path in summary["files"]:
