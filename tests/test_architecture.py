@@ -105,7 +105,8 @@ ALLOWED = {
     "checkpoints": ("atomic checkpoint_file errors", "filelock numpy orbax safetensors"),
     "resume": ("checkpoints errors progress", ARRAYS),
     "storage": ("atomic errors network", f"{ARRAYS} flax safetensors"),
-    "torch": ("atomic errors network storage", f"{ARRAYS} flax safetensors torch"),
+    "torch": ("errors network storage torch_state", f"{ARRAYS} flax"),
+    "torch_state": ("atomic errors network storage", "numpy safetensors torch"),
     "neural_field": (
         "_types errors level_set network operators signals.grid signals.mesh signals.placement storage tiles",
         f"{ARRAYS} flax",
