@@ -112,15 +112,16 @@ ALLOWED = {
         f"{ARRAYS} flax",
     ),
     "plot": (
-        "plot.colors plot.composite plot.curve plot.inpainting plot.picture plot.shape plot.solution plot.sound "
-        "plot.video",
+        "plot.colors plot.composite plot.curve plot.inpainting plot.layout plot.picture plot.shape plot.solution "
+        "plot.sound plot.video",
         "",
     ),
     "plot.colors": ("", ""),
     "plot.curve": ("plot.colors", "*"),
-    "plot.composite": ("", "*"),
-    "plot.inpainting": ("", "*"),
-    "plot.picture": ("", "*"),
+    "plot.composite": ("plot.layout", "*"),
+    "plot.inpainting": ("plot.layout", "*"),
+    "plot.layout": ("", "*"),
+    "plot.picture": ("plot.layout", "*"),
     "plot.shape": ("raster", "*"),
     "plot.solution": ("", "*"),
     "plot.sound": ("plot.colors", "*"),

@@ -1,5 +1,6 @@
 """A picture as the subject of a fit, and as a file."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -73,18 +74,23 @@ class Picture(Sampled):
     def figure(self, network: nnx.Module, title: str):
         from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
 
-        field, every = self.field(network, {}), max(1, max(self.dataset.shape) // SHOWN)
+        field = self.field(network, {})
+        most = 2 * SHOWN if plot.is_elongated(self.dataset.shape) else SHOWN  # whose panels are twice as long
+        every = max(1, max(self.dataset.shape) // most)
         shape = tuple(-(-n // every) for n in self.dataset.shape)
         region = tuple(((1 - every) / 2, (1 - every) / 2 + n * every) for n in shape)  # whose cells' centres are pixels
         prediction = {of: field.render(shape, of=of, region=region) for of in ("gradient", "laplacian")}
-        prediction["value"] = self._grid(self._aligned(self._values(network)))[::every, ::every]
+        some = lambda name: self.dataset.grid(name)[::every, ::every].reshape(math.prod(shape), -1)
+        values = NeuralField(network, self.dataset.frame).render(shape, region=region)  # pyright: ignore
+        aligned = self._aligned(values.reshape(math.prod(shape), -1), some("value"), some("coordinates"))
+        prediction["value"] = self._grid(aligned, shape)
         truth = {of: grid[::every, ::every] for of, grid in self._pixels.grids().items()}
         return plot.comparison(truth, prediction, title=title, value_range=self.dataset.value_range)
 
     def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
         values = self._values(network)
         aligned = self._aligned(values)
-        picture = self._grid(aligned).astype(np.float32)
+        picture = self._grid(aligned, self.dataset.shape).astype(np.float32)
         write_picture(path(self.files[0]), picture, "value", self.dataset.value_range, overwrite=overwrite)
         return {
             "psnr": metrics.psnr(aligned, self.dataset.value),
@@ -105,10 +111,10 @@ class Picture(Sampled):
         points = self.dataset.coordinates if points is None else points
         return metrics.aligned(values, truth, points, degree=self._alignment)
 
-    def _grid(self, values: ndarray) -> ndarray:
-        """Values at every pixel, from [-1, 1] to the picture's own range and shape."""
+    def _grid(self, values: ndarray, shape: tuple[int, ...]) -> ndarray:
+        """Values at the pixels of a grid, from [-1, 1] to the picture's own range."""
         low, high = self.dataset.value_range
-        return (values.reshape(*self.dataset.shape, -1) + 1) * ((high - low) / 2) + low
+        return (values.reshape(*shape, -1) + 1) * ((high - low) / 2) + low
 
 
 def write_picture(path: str, values: ndarray, of: str, value_range: tuple[float, float], *, overwrite: bool) -> None:

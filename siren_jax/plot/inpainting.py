@@ -5,6 +5,8 @@ from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 from numpy import ndarray
 
+from siren_jax.plot.layout import arranged
+
 SIDE = 3.2  # inches of a picture
 MISSING = np.array([0.84, 0.37, 0.0])  # Okabe and Ito's vermilion
 
@@ -32,22 +34,17 @@ def inpainting(
     panels = {f"known: {100 * known.mean():.3g} % of the pixels": given, "prediction": prediction}
     if truth is not None:
         panels["ground truth"] = truth
-    height = SIDE * float(np.clip(h / w, 0.3, 3))
     count = len(panels) + (truth is not None)
-    figure = Figure(figsize=(count * (SIDE + 0.2) + 0.5, height + 0.8), layout="constrained")
-    axes = figure.subplots(1, count)
+    figure, axes, aspect = arranged((h, w), count, columns=count, side=SIDE, title=title)
     for axis, (name, picture) in zip(axes, panels.items(), strict=False):
         shown = np.clip(picture, 0, 1)
         shown = shown if shown.shape[-1] == 3 else shown[..., 0]
-        axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect=aspect)
         axis.set_title(name)
     if truth is not None:
         error = np.abs(prediction - truth).mean(axis=-1)
         bound = max(1 / 255, float(np.percentile(error, 99.5)))
-        shown = axes[-1].imshow(error, cmap="magma", vmin=0, vmax=bound, interpolation="nearest")
+        shown = axes[-1].imshow(error, cmap="magma", vmin=0, vmax=bound, interpolation="nearest", aspect=aspect)
         axes[-1].set_title("error")
         figure.colorbar(shown, ax=axes[-1], label="mean |error|, of 1", shrink=0.9)
-    for axis in axes:
-        axis.set(xticks=[], yticks=[])
-    figure.suptitle(title)
     return figure
