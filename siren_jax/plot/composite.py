@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from siren_jax.plot.layout import arranged
+from siren_jax.plot.layout import arranged, wrapped
 
 SIDE = 3.2  # inches of a picture
 
@@ -47,9 +47,9 @@ def composition(
     for axis, (name, picture) in zip(axes, panels.items(), strict=False):
         shown = np.clip(picture, 0, 1)
         axis.imshow(shown[..., 0] if shown.shape[-1] == 1 else shown, cmap="gray", vmin=0, vmax=1, aspect=aspect)
-        axis.set_title(name)
+        axis.set_title(wrapped(name, axis))
     bound = max(1 / 255, float(np.percentile(error, 99.5)))
     shown = axes[-1].imshow(error, cmap="magma", vmin=0, vmax=bound, interpolation="nearest", aspect=aspect)
-    axes[-1].set_title("network against direct solve")
+    axes[-1].set_title(wrapped("network against direct solve", axes[-1]))
     figure.colorbar(shown, ax=axes[-1], label="mean |error|, of 1", shrink=0.9)
     return figure

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from siren_jax.plot.layout import arranged
+from siren_jax.plot.layout import arranged, wrapped
 
 SIDE = 3.2  # inches of a picture
 MISSING = np.array([0.84, 0.37, 0.0])  # Okabe and Ito's vermilion
@@ -40,11 +40,11 @@ def inpainting(
         shown = np.clip(picture, 0, 1)
         shown = shown if shown.shape[-1] == 3 else shown[..., 0]
         axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect=aspect)
-        axis.set_title(name)
+        axis.set_title(wrapped(name, axis))
     if truth is not None:
         error = np.abs(prediction - truth).mean(axis=-1)
         bound = max(1 / 255, float(np.percentile(error, 99.5)))
         shown = axes[-1].imshow(error, cmap="magma", vmin=0, vmax=bound, interpolation="nearest", aspect=aspect)
-        axes[-1].set_title("error")
+        axes[-1].set_title(wrapped("error", axes[-1]))
         figure.colorbar(shown, ax=axes[-1], label="mean |error|, of 1", shrink=0.9)
     return figure

@@ -1,5 +1,6 @@
 """How the panels of a figure are arranged, so that very wide and very tall pictures can be read."""
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,11 @@ def is_elongated(shape: tuple[int, ...]) -> bool:
     (True, False)
     """
     return max(shape) > 2.5 * min(shape)
+
+
+def wrapped(name: str, axis: Any) -> str:
+    """A panel's name in lines as long as the panel is wide, about."""
+    return textwrap.fill(name, max(10, int(10 * axis.get_position().width * axis.figure.get_figwidth())))
 
 
 def arranged(
