@@ -24,7 +24,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[str]
     try:
         open(temporary, "xb").close()
         yield temporary
-        _sync(temporary)
+        _sync(temporary, os.O_RDWR)  # Windows refuses to sync what is open for reading alone
         os.replace(temporary, path)
     except BaseException as error:
         with suppress(OSError):
@@ -33,7 +33,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[str]
             raise InputError(f"{path!r} cannot be written: {error.strerror or error}.") from None
         raise
     with suppress(OSError):  # for the name to outlast a power cut too; some file systems cannot
-        _sync(os.path.dirname(path) or ".")
+        _sync(os.path.dirname(path) or ".", os.O_RDONLY)
 
 
 def write_atomically(path: str | os.PathLike[str], write_to: Callable[[IO[bytes]], Any], *, overwrite: bool) -> None:
@@ -60,8 +60,8 @@ def _stem(path: str) -> str:
     return os.path.join(folder, f".{name[:40]}.")  # a name may be as long as the system allows
 
 
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync(path: str, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from jax import Array
 from jax.tree_util import Partial
@@ -88,7 +87,7 @@ def fit(
     key: Array,
     steps: int | None = None,
     seconds: float | None = None,
-    optimizer: optax.GradientTransformation | None = None,
+    optimizer: Any = None,
     schedule: Schedule = cosine_decay,
     weights: Mapping[str, float | Schedule] | None = None,
     balance_every: int | None = None,
@@ -115,8 +114,10 @@ def fit(
         key: source of every batch; step k draws with `jax.random.fold_in(key, k)`.
         steps: stop after this many.
         seconds: stop after this time, compilation not counted. At least one of `steps` and `seconds` is needed.
-        optimizer: optax; by default that of `recipes.TUNED["values"]`: Adam at 2.5e-4, slower in wide networks and in a
-            first layer of high omega.
+        optimizer: an `optax.GradientTransformation` whose update needs the gradient, its state and the parameters; for
+            L-BFGS see `refine`. By default that of `recipes.TUNED["values"]`: Adam at 2.5e-4, slower in wide networks
+            and in a first layer of high omega. Labels and masks, which freeze a layer, are trees made of
+            `nnx.state(network, nnx.Param)`, or functions of the parameters.
         schedule: factor on its update, as a function of the share of the budget that is spent (of `steps`, if given), 0
             to 1; see `recipes.Schedule`.
         weights: of the terms, numbers or functions of the share of the budget that is spent; one where not given.
@@ -143,6 +144,7 @@ def fit(
         `Fit`, also after Ctrl-C (once; twice raises) and after a non-finite loss, then with the last good network.
 
     Raises:
+        InputError: an optimizer that needs more or keeps parameters of its own, or weights of 16 bits.
         ValueError: no budget, one that is not positive, a weight for no term, a term without a value at each point, or
             one with the name "loss" or "seconds"; a checkpoint of a network, optimiser or terms of other shapes, of
             another key or other data, or of a later step.

@@ -71,7 +71,7 @@ class SineLayer(nnx.Module):
             precision=precision,
             rngs=rngs,
         )
-        self.omega = omega
+        self.omega = float(omega)  # a NumPy number would take float32 points into float64
 
     def activation(self, x: Float[Array, "... d"]) -> Activation:
         """The layer's values before and after the sine; the first are omega·(Wx + b)."""
@@ -140,7 +140,7 @@ class SIREN(nnx.Module):
                 omega=first_omega if i == 0 else omega,
                 is_first=i == 0,
                 use_bias=use_bias,
-                kernel_init=kernel_init if i == 0 else initializers.scaled(hidden, weight_scale),
+                kernel_init=kernel_init if i == 0 else initializers.scaled(hidden, float(weight_scale)),
                 precision=precision,
                 rngs=rngs,
             )
@@ -156,7 +156,8 @@ class SIREN(nnx.Module):
             rngs=rngs,
         )
         self.in_features, self.out_features, self.width, self.depth = in_features, out_features, width, depth
-        self.first_omega, self.omega, self.outermost, self.use_bias = first_omega, omega, outermost, use_bias
+        self.first_omega, self.omega = float(first_omega), float(omega)
+        self.outermost, self.use_bias = outermost, use_bias
 
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... c"]:
         return self.activations(x)[-1].after

@@ -49,7 +49,7 @@ def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) 
         known = ", ".join((*QUANTITIES, *INTEGRALS))
         raise ValueError(f"supervise takes one or more of {known}, but got {quantities or 'none'}.")
     mean_square = mean_square or {}
-    scale = {q: 1 / mean_square[q] for q in quantities if mean_square.get(q, 0) > 0}
+    scale = {q: 1 / float(mean_square[q]) for q in quantities if mean_square.get(q, 0) > 0}
     pointwise = tuple(q for q in quantities if q in QUANTITIES)
 
     def objective(scale: Mapping[str, Array | float], field: Field, batch: Batch) -> dict[str, Array]:

@@ -114,7 +114,7 @@ class Recipe(NamedTuple):
             adam = optax.chain(optax.clip_by_global_norm(self.clip), adam)
         if self.phase_limit is None or first_omega is None:
             return adam
-        factor = min(1.0, self.phase_limit / (rate * first_omega))
+        factor = float(min(1.0, self.phase_limit / (rate * first_omega)))
         return optax.chain(adam, optax.stateless(lambda updates, params: _scale_first_layer(updates, factor)))
 
 

@@ -21,6 +21,7 @@ from siren_jax.fit import Fit, blame, last_weights
 from siren_jax.progress import Budget, Log, Progress, interrupts
 from siren_jax.recipes import Schedule
 from siren_jax.resume import arrays_of, digest, restored
+from siren_jax.step import check_precision
 from siren_jax.tiles import points_per_tile, sum_over_tiles
 
 PATIENCE = 10  # steps without a lower loss, after which there is none
@@ -81,6 +82,7 @@ def refine(
 
 def _refine(network, objective, batch, budget, weights, memory, dtype, tile, watch, checkpoints) -> Fit:
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)
+    check_precision(params)
     given = jax.tree.map(lambda leaf: leaf.dtype, params)
     params, batch = jax.tree.map(partial(_as_precise, dtype), (params, batch))
 

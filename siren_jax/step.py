@@ -15,10 +15,12 @@ from jax.tree_util import Partial
 from jaxtyping import Float, Int
 
 from siren_jax._types import Batch
+from siren_jax.errors import InputError
 from siren_jax.tiles import sum_over_tiles
 
 REMEMBERED = 0.9  # of the balance, when it is looked at again, and of the running loss
 POWER = 8  # of the average of the weights: a step's share grows as its number to this power, the mean age is a tenth
+OF_THEIR_OWN = {"LookaheadState", "SAMState", "ScheduleFreeState"}  # by name: Optax moves its modules
 
 
 class Best(NamedTuple):
@@ -52,13 +54,19 @@ class State(NamedTuple):
         return self.params if self.average is None else self.average
 
 
-def initial_state(params: Any, optimizer: optax.GradientTransformation, terms: int, *, average: bool = False) -> State:
-    """The state before the first step; its arrays are its own, so that they can be donated."""
+def initial_state(params: Any, optimizer: Any, terms: int, *, average: bool = False) -> State:
+    """The state before the first step; its arrays are its own, so that they can be donated.
+
+    Raises:
+        InputError: weights that are too coarse to be learned, or an optimizer that such a state is not enough for.
+    """
+    check_precision(params)
+    moments = _begun(optimizer, params)
     copy = lambda: jax.tree.map(jnp.copy, params)
     params, infinite = copy(), lambda: jnp.array(jnp.inf, jnp.float32)
     best = Best(copy(), infinite(), jnp.int32(0))
     balance, failed = jnp.ones(terms, jnp.float32), jnp.zeros(2, jnp.int32)
-    own = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), optimizer.init(params))  # a key may be the caller's
+    own = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), moments)  # a key may be the caller's
     return State(params, own, copy(), best, infinite(), balance, failed, copy() if average else None)
 
 
@@ -223,3 +231,48 @@ def batch_of(sample: Callable[..., Batch], key: Array, index: Array, share: Arra
 
 def _select(condition, new, old):
     return jax.tree.map(partial(jnp.where, condition), new, old)
+
+
+def check_precision(params: Any) -> None:
+    """Refuses weights that steps would not change: those of 16 bits are further apart than a step is long.
+
+    Raises:
+        InputError: there are some.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact) or jnp.finfo(leaf.dtype).bits < 32:
+            raise InputError(
+                f"weights are learned in float32 or float64, but {jax.tree_util.keystr(path)} is {leaf.dtype}; cast "
+                "the network first, and save with precision='bfloat16' for a small file."
+            )
+
+
+def _begun(optimizer: Any, params: Any) -> Any:
+    """The optimizer's first state, after a trial of its update on shapes alone.
+
+    Raises:
+        InputError: it is no optimizer, fails, or evaluates the network at other parameters than those it steps to.
+    """
+    needed = "fit takes an optax.GradientTransformation whose update needs the gradient, its state and the parameters"
+    if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+        raise InputError(f"{needed}, such as optax.adam(1e-3), but this is of the type {type(optimizer).__name__}.")
+    try:
+        state = optimizer.init(params)
+        jax.eval_shape(optimizer.update, params, state, params)
+    except Exception as error:  # whatever the code of others trips over
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        if isinstance(error, TypeError) and "missing" in reason:
+            raise InputError(
+                f"{needed}, but this one is {reason.split('() ')[-1]}; siren_jax.refine is L-BFGS with a line search."
+            ) from error
+        raise InputError(
+            f"{needed}, but this one fails: {reason}. Labels and masks are functions of the parameters, or trees made "
+            "of nnx.state(network, nnx.Param)."
+        ) from error
+    nodes = jax.tree.leaves(state, is_leaf=lambda node: type(node).__name__ in OF_THEIR_OWN)
+    if own := [type(node).__name__ for node in nodes if type(node).__name__ in OF_THEIR_OWN]:
+        raise InputError(
+            f"{needed}, but this one keeps parameters of its own ({own[0]}), which fit would neither evaluate nor "
+            "return; choose one that does not."
+        )
+    return state

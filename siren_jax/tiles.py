@@ -5,6 +5,7 @@ Memory is that of a tile, however many points there are, and on a CPU a step is 
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -33,7 +34,12 @@ def sum_over_tiles(
     The arrays of a batch need not be of one length: each is cut into the same number of tiles. The mask of arrays of
     length n is 1/n at each point, so that sums are means. The last tile is filled up with copies of the last point, of
     mask zero: fewer of them than there are tiles.
+
+    Numbers of a batch wider than the parameters (and than float32) are rounded to the parameters' precision: without
+    JAX's 64-bit mode there are no others, and one float64 array would take the whole computation into float64.
     """
+    precision = _precision(params)
+    batch = jax.tree.map(partial(_no_wider, precision), batch)
     lengths = {len(leaf) for leaf in jax.tree.leaves(batch)}
     count = math.ceil(sum(lengths) / tile)
 
@@ -43,9 +49,22 @@ def sum_over_tiles(
         padded = jnp.pad(x, [(0, count * size - n)] + [(0, 0)] * (x.ndim - 1), mode=mode)
         return padded.reshape(count, size, *x.shape[1:])
 
-    masks = {n: cut(jnp.full(n, 1 / n), "constant") for n in lengths}
+    masks = {n: cut(jnp.full(n, 1 / n, precision), "constant") for n in lengths}
 
     def add(total, piece):
         return jax.tree.map(jnp.add, total, value_and_grad(params, *piece)), None
 
     return jax.lax.scan(add, zero, (jax.tree.map(cut, batch), masks))[0]
+
+
+def _precision(params: Any) -> Any:
+    """Real dtype of the widest parameter, at least float32."""
+    kinds = [leaf.dtype for leaf in jax.tree.leaves(params) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.finfo(jnp.result_type(jnp.float32, *kinds)).dtype
+
+
+def _no_wider(precision: Any, leaf: Array) -> Array:
+    """Real and complex numbers in at most this real precision, all else as it is."""
+    if not jnp.issubdtype(leaf.dtype, jnp.inexact) or jnp.finfo(leaf.dtype).bits <= jnp.finfo(precision).bits:
+        return leaf
+    return leaf.astype(jnp.result_type(precision, jnp.complex64) if jnp.iscomplexobj(leaf) else precision)

@@ -1,14 +1,13 @@
-"""State dicts of PyTorch's SIRENs, in and out: of the paper's code, of the package siren-pytorch and of tutorials.
+"""State dicts of PyTorch's SIRENs, in and out: of the paper's code, siren-pytorch, COIN and tutorials.
 
 A state dict tells neither omegas nor what follows the last layer: they are the layout's own unless they are given.
 PyTorch itself is needed for `.pth` and `.pt` files alone.
 """
 
-import itertools
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,37 +15,12 @@ from flax import nnx
 from jaxtyping import Float
 from numpy import ndarray
 
-from siren_jax.atomic import write_atomically
 from siren_jax.errors import InputError
 from siren_jax.network import OUTERMOST, SIREN
 from siren_jax.storage import LIMITS, MAX_OMEGA, MAX_WEIGHTS
+from siren_jax.torch_state import LAYOUTS, layout_of, read, weights_of, write
 
-
-class Layout(NamedTuple):
-    """How a module names its linear layers, what may follow the last one (the usual first), and its omegas."""
-
-    name: str
-    hidden: str
-    last: str
-    outermost: tuple[str, ...]
-    first_omega: float = 30.0
-    omega: float = 30.0
-
-    def layers(self, count: int) -> list[str]:
-        """Names of so many linear layers, in order."""
-        return [self.hidden.format(i=i) for i in range(count - 1)] + [self.last.format(i=count - 1)]
-
-
-LAYOUTS = (
-    Layout("paper", "net.net.{i}.0", "net.net.{i}.0", ("linear", "sine")),  # SingleBVPNet; FCBlock has one "net." less
-    Layout("pip", "layers.{i}", "last_layer", OUTERMOST, omega=1.0),  # SirenNet
-    Layout("pip", "net.{i}", "last_layer", OUTERMOST, omega=1.0),  # its first versions
-    Layout("tutorial", "net.{i}.linear", "net.{i}", ("linear",)),  # ImageSiren; Siren of the paper's notebook
-    Layout("tutorial", "net.{i}.linear", "net.{i}.linear", ("sine",)),  # the latter with outermost_linear=False
-)
-NESTED = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "params")  # in a checkpoint
-IGNORED = {"grid"}  # the points of SirenWrapper
-SUFFIXES = (".pth", ".pt", ".safetensors")
+USUAL = 10.0  # times one: what hidden layers' standard deviations stay within, and radians of their biases
 
 
 def load(
@@ -55,6 +29,7 @@ def load(
     omega: float | None = None,
     first_omega: float | None = None,
     outermost: str | None = None,
+    bias_outside: bool = False,
 ) -> SIREN:
     """The SIREN of a PyTorch state dict: the same function of the same coordinates.
 
@@ -66,6 +41,8 @@ def load(
         omega: of the layers after the first; by default 30, of siren-pytorch 1.
         first_omega: of the first layer; by default 30.
         outermost: what follows the last layer, as of `SIREN`; by default nothing.
+        bias_outside: whether the code computes sin(omega·Wx + b) instead of sin(omega·(Wx + b)), which nothing in a
+            state dict tells: biases are then divided by omega. See `doubts`.
 
     Raises:
         InputError: no such file, no state dict, no known layout, hidden layers of several widths, or values that are
@@ -74,8 +51,8 @@ def load(
     >>> load({"layers.0.weight": np.ones((4, 2)), "last_layer.weight": np.ones((1, 4))}).omega
     1.0
     """
-    state = _state_dict(source if isinstance(source, Mapping) else _read(os.fspath(source)))
-    layout, names = _layout({name.rpartition(".")[0] for name in state})
+    state = weights_of(source if isinstance(source, Mapping) else read(os.fspath(source)))
+    layout, names = layout_of({name.rpartition(".")[0] for name in state})
     if outermost not in (None, *OUTERMOST):
         raise InputError(f"outermost is one of {', '.join(OUTERMOST)}, but is {outermost!r}.")
 
@@ -104,11 +81,13 @@ def load(
         )
     )
     shapes = [(width, d), *[(width, width)] * depth, (c, width)]
-    for name, linear, shape in zip(names, _linears(network), shapes, strict=True):
+    omegas = [network.first_omega, *[network.omega] * depth, network.omega if network.outermost == "sine" else 1.0]
+    for name, linear, shape, omega in zip(names, _linears(network), shapes, omegas, strict=True):
         linear.kernel = nnx.Param(jnp.asarray(_part(arrays, f"{name}.weight", shape).T))
         if use_bias:
             arrays.setdefault(f"{name}.bias", np.zeros(shape[0]))
-            linear.bias = nnx.Param(jnp.asarray(_part(arrays, f"{name}.bias", shape[:1])))
+            bias = _part(arrays, f"{name}.bias", shape[:1])
+            linear.bias = nnx.Param(jnp.asarray(bias / omega if bias_outside else bias))
     return network
 
 
@@ -130,8 +109,8 @@ def save(
         network: the SIREN; biases that it does not have are written as zeros.
         path: a `.pth`, `.pt` or `.safetensors` file.
         layout: "paper" for `SingleBVPNet`, whose omegas are 30; "pip" for `SirenNet` of siren-pytorch, by default with
-            `w0=1` and `w0_initial=30`; "tutorial" for `ImageSiren` and the `Siren` of the paper's notebook, by default
-            with 30.
+            `w0=1` and `w0_initial=30`; "tutorial" for `ImageSiren` and the `Siren` of the paper's notebook, and "coin"
+            for the `Siren` of COIN, both by default with 30.
         omega: of the module's layers after the first.
         first_omega: of the module's first layer.
         overwrite: replace a file that exists.
@@ -162,7 +141,36 @@ def save(
             state[f"{name}.bias"] = (factor * bias).astype(np.float32)
     if not all(np.isfinite(array).all() for array in state.values()):
         raise InputError("with these omegas the weights are too large for float32; give others.")
-    _write(os.fspath(path), state, overwrite=overwrite)
+    write(os.fspath(path), state, overwrite=overwrite)
+
+
+def doubts(network: SIREN) -> list[str]:
+    """Reasons to doubt the omegas and the place of the biases that a network was read with.
+
+    As a SIREN begins, omega·(Wh) has a standard deviation of one in every hidden layer, sines having √½, and biases are
+    a radian or less. Fits stay within some times that; an omega of 30 in the place of 1 does not.
+
+    >>> from siren_jax import SIREN
+    >>> doubts(SIREN(2, 1, width=32, rngs=nnx.Rngs(0)))
+    []
+    """
+    found = []
+    hidden = [layer.linear for layer in network.layers[1:]]
+    if not hidden:
+        return found
+    rms = lambda arrays: float(np.sqrt(np.mean([np.mean(np.square(a[...], dtype=np.float64)) for a in arrays])))
+    spread = network.omega * rms([linear.kernel for linear in hidden]) * np.sqrt(network.width / 2)
+    if not 1 / USUAL < spread < USUAL:
+        found.append(
+            f"with omega {network.omega:g} the hidden layers' phases have a standard deviation of about {spread:.2g}, "
+            f"where one is usual; the code may have another omega, such as {network.omega / spread:.2g}."
+        )
+    if network.use_bias and (phase := network.omega * rms([linear.bias for linear in hidden])) > USUAL:
+        found.append(
+            f"with omega {network.omega:g} the hidden layers' biases are phases of about {phase:.2g} radians; the code "
+            "may add them outside of omega, sin(omega·Wx + b)."
+        )
+    return found
 
 
 def points_of(grid: str, shape: Sequence[int], extent: float = 1.0) -> tuple[Float[ndarray, "d"], Float[ndarray, "d"]]:
@@ -173,6 +181,7 @@ def points_of(grid: str, shape: Sequence[int], extent: float = 1.0) -> tuple[Flo
         "ends"     extent·(2i/(n - 1) - 1)     torch.linspace(-1, 1, n): the paper's code, siren-pytorch
         "edges"    extent·(2i/n - 1)           `ImageSiren`'s data
         "centres"  extent·(2i + 1 - n)/N       as in the frame
+        "rows"     extent·(2i/(m - 1) - 1)     m samples along the first axis, for every axis: COIN
 
     Args:
         grid: one of these.
@@ -189,12 +198,13 @@ def points_of(grid: str, shape: Sequence[int], extent: float = 1.0) -> tuple[Flo
     n, longest = np.array(shape, np.float64), max(shape)
     if not 0 < extent < np.inf:
         raise InputError(f"an extent is a positive number, but is {extent:g}.")
-    if grid == "ends" and min(shape) < 2:
+    if (grid == "ends" and min(shape) < 2) or (grid == "rows" and shape[0] < 2):
         raise InputError(f"a grid with both ends has two samples along each axis, but the shape is {tuple(shape)}.")
     known = {
         "ends": lambda: (longest / (n - 1), 0 * n),
         "edges": lambda: (longest / n, -1 / n),
         "centres": lambda: (1 + 0 * n, 0 * n),
+        "rows": lambda: (longest / (n[0] - 1) + 0 * n, (n - n[0]) / (n[0] - 1)),
     }
     if grid not in known:
         raise InputError(f"a grid is one of {', '.join(known)}, but is {grid!r}.")
@@ -258,40 +268,6 @@ def _omega(given: float | None, usual: float) -> float:
     return omega
 
 
-def _state_dict(source: Any) -> dict[str, Any]:
-    """The weights and biases by name, alone or in a checkpoint."""
-    inner = source
-    for _ in range(4):  # a hostile checkpoint may hold itself
-        if not isinstance(inner, Mapping):
-            break
-        state = {str(name): value for name, value in inner.items() if str(name).split(".")[-1] not in IGNORED}
-        if state and all(name.endswith((".weight", ".bias")) for name in state):
-            return state
-        inner = next((inner[name] for name in NESTED if isinstance(inner.get(name), Mapping)), None)
-    held = ", ".join(map(repr, list(source)[:5])) if isinstance(source, Mapping) else type(source).__name__
-    raise InputError(f"a state dict of weights and biases is needed, but this holds {held}; save model.state_dict().")
-
-
-def _layout(names: set[str]) -> tuple[Layout, list[str]]:
-    """The layout whose layers have these names, after what all of them begin with; and the names in order."""
-    ordered = sorted(names)
-    full = dict(zip(_relative(ordered), ordered, strict=True))
-    for layout in LAYOUTS:
-        relative = _relative(layout.layers(len(names)))
-        if len(names) > 1 and set(relative) == set(full):
-            return layout, [full[name] for name in relative]
-    shown = ", ".join(map(repr, ordered[:6])) + (", …" if len(ordered) > 6 else "")
-    known = "; ".join(f"{form.layers(2)[0]}, {form.layers(2)[1]}" for form in LAYOUTS)
-    raise InputError(f"a SIREN with layers named as one of {known} is needed, but these are {shown}; rename them.")
-
-
-def _relative(names: list[str]) -> list[str]:
-    """Dotted names without what all of them begin with."""
-    parts = [name.split(".") for name in names]
-    shared = len(list(itertools.takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))))
-    return [".".join(name[shared:]) for name in parts]
-
-
 def _array(name: str, value: Any) -> ndarray:
     """A tensor or array in float64."""
     try:
@@ -315,56 +291,3 @@ def _part(arrays: Mapping[str, ndarray], name: str, shape: tuple[int, ...]) -> n
             f"{name!r} has the shape {shape} where all hidden layers are as wide as the first, but has {found}."
         )
     return arrays[name]
-
-
-def _read(path: str) -> Any:
-    """What a file of tensors holds."""
-    from safetensors import SafetensorError, safe_open
-
-    _check_suffix(path)
-    if not os.path.isfile(path):
-        raise InputError(f"there is no file {path!r}.")
-    if (size := os.path.getsize(path)) > 8 * MAX_WEIGHTS:
-        raise InputError(f"{path!r} has {size:,} bytes; up to {8 * MAX_WEIGHTS:,} are accepted.")
-    if path.lower().endswith(".safetensors"):
-        try:
-            with safe_open(path, framework="numpy") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, TypeError) as error:
-            raise InputError(f"{path!r} is not a safetensors file of numbers, or is truncated: {error}.") from None
-    torch = _torch(path)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # whatever its unpickler trips over
-        raise InputError(
-            f"{path!r} is damaged or holds more than tensors, of which pickle might run code; write it with "
-            "torch.save(model.state_dict(), path)."
-        ) from None
-
-
-def _write(path: str, state: Mapping[str, ndarray], *, overwrite: bool) -> None:
-    from safetensors.numpy import save as encoded
-
-    _check_suffix(path)
-    if path.lower().endswith(".safetensors"):
-        write_atomically(path, lambda file: file.write(encoded(dict(state))), overwrite=overwrite)
-    else:
-        torch = _torch(path)
-        tensors = {name: torch.from_numpy(array) for name, array in state.items()}
-        write_atomically(path, lambda file: torch.save(tensors, file), overwrite=overwrite)
-
-
-def _check_suffix(path: str) -> None:
-    if not path.lower().endswith(SUFFIXES):
-        raise InputError(f"a PyTorch file ends in one of {', '.join(SUFFIXES)}, but this is {path!r}.")
-
-
-def _torch(path: str) -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise InputError(
-            f"{path!r} needs PyTorch, which the extra torch brings: pip install 'siren-jax[torch]'. "
-            "A .safetensors file does without."
-        ) from None
-    return torch

@@ -31,6 +31,7 @@ PLAIN = state((8, 2), (8, 8), (1, 8))
         ("net.{}", "last_layer", 1, lambda y: y),
         ("net.{}.linear", "net.2", 30, lambda y: y),
         ("net.{}.linear", "net.2.linear", 30, lambda y: np.sin(30 * y)),
+        ("net.{}.linear", "last_layer.linear", 30, lambda y: y),
     ],
 )
 def test_each_layout_is_equation_5_with_its_own_omegas(hidden, last, omega, end, tmp_path, float64):
@@ -47,7 +48,8 @@ def test_each_layout_is_equation_5_with_its_own_omegas(hidden, last, omega, end,
     expected = end(np.sin(omega * (np.sin(30 * (x @ v.T + a)) @ w.T + b)) @ u.T + c)
     network = siren_jax.torch.load(parts)
     np.testing.assert_allclose(network(jnp.asarray(x)), expected, rtol=1e-12, atol=1e-12)  # float64: rounding only
-    layout = "paper" if ".0" in last else "pip" if last == "last_layer" else "tutorial"
+    layouts = {"net.net.2.0": "paper", "last_layer": "pip", "last_layer.linear": "coin"}
+    layout = layouts.get(last, "tutorial")
     siren_jax.torch.save(network, tmp_path / "a.safetensors", layout=layout)
     again = load_file(tmp_path / "a.safetensors")
     newest = {
@@ -56,6 +58,53 @@ def test_each_layout_is_equation_5_with_its_own_omegas(hidden, last, omega, end,
     }
     assert again.keys() == newest.keys()
     assert all(np.array_equal(again[name], newest[name]) for name in again)  # nothing to rescale: the same bits
+
+
+@pytest.mark.parametrize("place", ["inside", "outside"])
+@pytest.mark.parametrize(
+    ("hidden", "last", "settings"),
+    [
+        ("net.net.{}.0", "net.net.2.0", {}),
+        ("layers.{}", "last_layer", {"omega": 20.0, "first_omega": 50.0}),
+        ("net.{}.linear", "net.2", {"omega": 1.0}),  # hidden layers without an omega, or with it in the weights
+        ("net.{}.linear", "net.2.linear", {"omega": 7.0}),
+        ("net.{}.linear", "last_layer.linear", {}),
+    ],
+)
+def test_biases_inside_or_outside_of_omega_are_the_same_function(hidden, last, settings, place, float64):
+    random = np.random.default_rng(0)
+    names, shapes = [hidden.format(0), hidden.format(1), last], [(8, 2), (8, 8), (1, 8)]
+    weights = [random.uniform(-0.1, 0.1, shape) for shape in shapes]
+    biases = [random.uniform(-np.pi, np.pi, shape[0]) for shape in shapes]
+    parts = {f"{name}.weight": w for name, w in zip(names, weights, strict=True)}
+    parts |= {f"{name}.bias": b for name, b in zip(names, biases, strict=True)}
+    outside, omegas = place == "outside", (settings.get("first_omega", 30.0), settings.get("omega", 30.0))
+    layer = lambda h, w, b, omega: np.sin(omega * (h @ w.T) + b if outside else omega * (h @ w.T + b))
+    x = h = random.uniform(-1, 1, (5, 2))
+    for w, b, omega in zip(weights, biases, omegas, strict=False):
+        h = layer(h, w, b, omega)
+    sine = last == "net.2.linear"
+    expected = layer(h, weights[2], biases[2], omegas[1]) if sine else h @ weights[2].T + biases[2]
+    network = siren_jax.torch.load(parts, bias_outside=outside, **settings)
+    np.testing.assert_allclose(network(jnp.asarray(x)), expected, rtol=1e-11, atol=1e-11)  # phases of 100 in float64
+
+
+def test_omegas_and_biases_that_are_unusual_are_doubted():
+    network = SIREN(2, 1, width=64, depth=2, weight_scale=2.0, rngs=nnx.Rngs(0))
+    parts = {}
+    for i, linear in enumerate([*(layer.linear for layer in network.layers), network.output]):
+        parts[f"net.net.{i}.0.weight"], parts[f"net.net.{i}.0.bias"] = linear.kernel[...].T, linear.bias[...]
+    read = lambda omega, scale=1.0: siren_jax.torch.doubts(
+        siren_jax.torch.load({name: scale * np.asarray(part) for name, part in parts.items()}, omega=omega)
+    )
+    assert read(30.0) == []
+    (low,) = read(1.0)
+    assert "standard deviation of about 0.0" in low
+    assert any("standard deviation of about 6" in doubt for doubt in read(30.0, 30.0))  # omega is in the weights
+    for i in (1, 2):
+        parts[f"net.net.{i}.0.bias"] = np.random.default_rng(i).uniform(-np.pi, np.pi, 64)
+    (outside,) = read(30.0)
+    assert "outside of omega" in outside
 
 
 @pytest.mark.parametrize(
@@ -78,10 +127,25 @@ def test_omegas_are_exchanged_for_those_of_the_layout(layout, outermost, tmp_pat
         state((8, 2), (8, 8), (1, 8), name="net.{}.0"),
         {"epoch": 3, "optimizer_state_dict": {"state": {}}, "model_state_dict": PLAIN},
         {"model": {"state_dict": PLAIN}},
+        state((8, 2), (8, 8), (1, 8), prefix="_orig_mod.module."),
+        state((8, 2), (8, 8), (1, 8), prefix="module._orig_mod."),
+        state((8, 2), (8, 8), (1, 8), name="net._orig_mod.net.{}.module.0"),
+        {"state_dict": state((8, 2), (8, 8), (1, 8), prefix="model."), "hyper_parameters": {"omega": 30}},
         dict(reversed(PLAIN.items())),
         {**PLAIN, "grid": np.zeros((4, 2))},
     ],
-    ids=["DataParallel", "FCBlock", "checkpoint", "nested", "other order", "points"],
+    ids=[
+        "DataParallel",
+        "FCBlock",
+        "checkpoint",
+        "nested",
+        "compiled outside",
+        "compiled inside",
+        "compiled parts",
+        "Lightning",
+        "other order",
+        "points",
+    ],
 )
 def test_a_state_dict_is_found_in_its_wrapping(source):
     points = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (5, 2)), np.float32)
@@ -106,6 +170,11 @@ def test_more_than_ten_layers_are_taken_in_the_order_of_their_numbers():
         (
             state((8, 2), (1, 8), name="blocks.{}.dense"),
             "but these are 'blocks.0.dense', 'blocks.1.dense'; rename them",
+        ),
+        ({**PLAIN, **state((8, 2), (8, 8), prefix="modulator.")}, "but these are 'modulator.net.net.0.0'"),
+        (
+            {f"{name}.{key}": value for name in ("model", "ema_model") for key, value in PLAIN.items()},
+            "but these are 'ema_model.net.net.0.0'",
         ),
         (state((8, 2)), "a SIREN with layers named"),
         (state((8, 2), (16, 8), (1, 16)), r"'net.net.1.0.weight' has the shape \(8, 8\) .* but has \(16, 8\)"),
@@ -187,11 +256,13 @@ def test_without_pytorch_pth_is_refused_with_its_extra_and_safetensors_works(tmp
         ("ends", lambda n: np.linspace(-1, 1, n)),
         ("edges", lambda n: 2 * np.arange(n) / n - 1),
         ("centres", lambda n: (2 * np.arange(n) + 1 - n) / 9),
+        ("rows", lambda n, rows: 2 * np.arange(n) / (rows - 1) - 1),
     ],
 )
 @pytest.mark.parametrize("shape", [(6, 9), (9, 4), (9, 9)])
 def test_a_grid_is_the_frame_s_scaled_and_shifted(grid, of_axis, shape):
-    theirs = 100 * np.stack(np.meshgrid(*map(of_axis, shape), indexing="ij"), -1)
+    along = [of_axis(n, shape[0]) if grid == "rows" else of_axis(n) for n in shape]
+    theirs = 100 * np.stack(np.meshgrid(*along, indexing="ij"), -1)
     scale, shift = siren_jax.torch.points_of(grid, shape, 100.0)
     points = Frame(shape).coordinates(np.stack(np.indices(shape), -1))
     np.testing.assert_allclose(

@@ -75,7 +75,15 @@ def tutorial(depth=2, first_omega=30.0, omega=30.0, sine=False):
     return Wrapped(net=torch.nn.Sequential(*layers, *linears[len(layers) :]))
 
 
+def coin(depth=2):
+    """Sine layers that have a linear one, and a last one that has a linear one too."""
+    linears = [torch.nn.Linear(n, m) for n, m in sizes(depth)]
+    layers = [Wrapped(linear=linear, sine=Sine()) for linear in linears[:-1]]
+    return Wrapped(net=torch.nn.Sequential(*layers), last_layer=Wrapped(linear=linears[-1]))
+
+
 MODULES = {
+    "coin": (coin, {}),
     "paper": (paper, {}),
     "paper, sine": (functools.partial(paper, end=Sine), {"outermost": "sine"}),
     "paper, one layer": (functools.partial(paper, depth=0), {}),

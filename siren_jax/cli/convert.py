@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -22,10 +23,10 @@ from siren_jax.tiles import map_over_tiles
 
 COMPARED = 65536  # points of the grid that the cost of a precision is measured at
 USUAL = {"image": (256, 256), "shape": (256, 256, 256)}  # samples, of signals whose size is no part of what they are
-PLACES = {"ends": "2i/(n - 1) - 1", "edges": "2i/n - 1", "centres": "(2i + 1 - n)/max n"}  # of sample i of n
+PLACES = {"ends": "2i/(n - 1) - 1", "edges": "2i/n - 1", "centres": "(2i + 1 - n)/max n", "rows": "2i/(rows - 1) - 1"}
 
 # Options that say something of some conversions alone.
-READING = {"kind", "shape", "rate", "outermost", "values"}
+READING = {"kind", "shape", "rate", "outermost", "values", "bias_outside"}
 WRITING = {"layout"}
 EITHER = {"omega", "first_omega", "grid", "extent"}
 
@@ -44,13 +45,18 @@ class Convert:
         Literal["float32", "float16", "bfloat16", "int8"] | None, optional("float32|float16|bfloat16|int8", "float32")
     ] = None
     """Of the weights in a .siren file. What a lower one costs is printed."""
-    layout: Annotated[Literal["paper", "pip", "tutorial"] | None, optional("paper|pip|tutorial", "paper")] = None
-    """Of a state dict that is written: for the paper's SingleBVPNet, siren-pytorch's SirenNet, or ImageSiren and the
-    Siren of the paper's notebook. That of one that is read is found."""
+    layout: Annotated[
+        Literal["paper", "pip", "tutorial", "coin"] | None, optional("paper|pip|tutorial|coin", "paper")
+    ] = None
+    """Of a state dict that is written: for the paper's SingleBVPNet, siren-pytorch's SirenNet, ImageSiren and the Siren
+    of the paper's notebook, or COIN's Siren. That of one that is read is found."""
     omega: Annotated[float | None, optional("W", "30, of siren-pytorch 1")] = None
     """Of the PyTorch layers after the first."""
     first_omega: Annotated[float | None, optional("W", "30")] = None
     """Of the first PyTorch layer."""
+    bias_outside: bool = False
+    """The code of the state dict computes sin(omega·Wx + b) instead of sin(omega·(Wx + b)). The state dict does not say
+    which; biases are converted."""
     outermost: Annotated[
         Literal["linear", "sine", "sigmoid", "tanh"] | None, optional("linear|sine|sigmoid|tanh", "linear")
     ] = None
@@ -64,9 +70,12 @@ class Convert:
     """Samples of the signal along each axis: height and width; length; frames, height and width."""
     rate: Annotated[float | None, optional("HZ", "none")] = None
     """Samples a second of a sound, frames a second of a video."""
-    grid: Annotated[Literal["ends", "edges", "centres"] | None, optional("ends|edges|centres", "ends")] = None
+    grid: Annotated[Literal["ends", "edges", "centres", "rows"] | None, optional("ends|edges|centres|rows", "ends")] = (
+        None
+    )
     """Where the samples lie in PyTorch's coordinates, along every axis: linspace(-1, 1, n), as in most code; 2i/n - 1,
-    as in the tutorial with ImageSiren; or as here. The first layer makes up for the difference."""
+    as in the tutorial with ImageSiren; as here; or 2i/(rows - 1) - 1 for rows and columns, as in COIN. The first layer
+    makes up for the difference."""
     extent: Annotated[float | None, optional("E", "1")] = None
     """PyTorch's coordinate where -1 to 1 ends; 100 of the sounds of the paper's code."""
     values: Annotated[tuple[float, float] | None, optional("LOW HIGH", "-1 1, with a sigmoid 0 1")] = None
@@ -83,7 +92,7 @@ class Convert:
         unused = (READING if source else set()) | (WRITING if target else {"precision"})
         unused |= EITHER if source and target else set()
         for name in sorted(unused):
-            if getattr(self, name) is not None:
+            if getattr(self, name) is not None and getattr(self, name) is not False:
                 raise InputError(f"--{name.replace('_', '-')} does not apply to this conversion; leave it out.")
 
         field = load(self.source) if source else self._read()
@@ -98,7 +107,15 @@ class Convert:
 
     def _read(self) -> NeuralField:
         """The signal of a state dict."""
-        network = torch.load(self.source, omega=self.omega, first_omega=self.first_omega, outermost=self.outermost)
+        network = torch.load(
+            self.source,
+            omega=self.omega,
+            first_omega=self.first_omega,
+            outermost=self.outermost,
+            bias_outside=self.bias_outside,
+        )
+        for doubt in torch.doubts(network):
+            warnings.warn(f"{printable(self.source)}: {doubt} See --omega and --bias-outside.", stacklevel=2)
         d, c = network.in_features, network.out_features
         kind = self.kind or {1: "sound", 2: "image"}.get(d)
         if kind is None or AXES[kind] != d or (kind == "shape" and c != 1):
@@ -117,7 +134,8 @@ class Convert:
             )
         print(
             f"{kind} of {' x '.join(map(str, shape))} samples, omega {network.first_omega:g} in the first layer, "
-            f"{network.omega:g} after, {network.outermost} at the end"
+            f"{network.omega:g} after, {network.outermost} at the end, "
+            f"sin(omega·{'Wx + b' if self.bias_outside else '(Wx + b)'})"
         )
         network = torch.with_points(network, *self._points(kind, shape))
         if kind == "shape":

@@ -2,7 +2,9 @@
 
 import ctypes
 import gc
+import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -47,10 +49,22 @@ def give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def memory_of_machine() -> int:
-    """Bytes of memory, or of the part of it that this process may have."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def memory_of_machine() -> float:
+    """Bytes of memory, or of the part of it that this process may have; infinite where the system does not say."""
+    physical = math.inf
+    with suppress(AttributeError, ValueError, OSError):  # Windows
+        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([physical, *group_limits(GROUPS, LIMITS)])
+
+
+def peak_memory() -> float | None:
+    """Most memory that this process has held so far, in MiB; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def group_limits(groups: Path, limits: Path) -> Iterator[int]:

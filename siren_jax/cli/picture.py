@@ -1,5 +1,6 @@
 """A picture as the subject of a fit, and as a file."""
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -87,11 +88,16 @@ class Picture(Sampled):
     def figure(self, network: nnx.Module, title: str):
         from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
 
-        field, every = self.field(network, {}), max(1, max(self.dataset.shape) // SHOWN)
+        field = self.field(network, {})
+        most = 2 * SHOWN if plot.is_elongated(self.dataset.shape) else SHOWN  # whose panels are twice as long
+        every = max(1, max(self.dataset.shape) // most)
         shape = tuple(-(-n // every) for n in self.dataset.shape)
         region = tuple(((1 - every) / 2, (1 - every) / 2 + n * every) for n in shape)  # whose cells' centres are pixels
         prediction = {of: field.render(shape, of=of, region=region) for of in ("gradient", "laplacian")}
-        prediction["value"] = self._grid(self._aligned(self._values(network)))[::every, ::every]
+        some = lambda name: self.dataset.grid(name)[::every, ::every].reshape(math.prod(shape), -1)
+        values = NeuralField(network, self.dataset.frame).render(shape, region=region)  # pyright: ignore
+        aligned = self._aligned(values.reshape(math.prod(shape), -1), some("value"), some("coordinates"))
+        prediction["value"] = self._grid(aligned, shape)
         known = self._known[::every, ::every]
         truth = {of: grid[::every, ::every] for of, grid in self._pixels.grids().items()}
         for grid in (*truth.values(), *prediction.values()):
@@ -101,7 +107,7 @@ class Picture(Sampled):
     def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
         values = self._values(network)
         aligned = self._aligned(values)
-        picture = self._grid(aligned).astype(np.float32)
+        picture = self._grid(aligned, self.dataset.shape).astype(np.float32)
         write_picture(path(self.files[0]), picture, "value", self.dataset.value_range, overwrite=overwrite)
         contrast = metrics.contrast(values[self._flat], self._truth)
         warn_of_nothing(aligned[self._flat], self._truth)
@@ -146,10 +152,10 @@ class Picture(Sampled):
         assert self._known.all()  # nothing but values is fitted where pixels are unknown
         return metrics.aligned(values, truth, points, degree=self._alignment)
 
-    def _grid(self, values: ndarray) -> ndarray:
-        """Values at every pixel, from [-1, 1] to the picture's own range and shape."""
+    def _grid(self, values: ndarray, shape: tuple[int, ...]) -> ndarray:
+        """Values at the pixels of a grid, from [-1, 1] to the picture's own range."""
         low, high = self.dataset.value_range
-        return (values.reshape(*self.dataset.shape, -1) + 1) * ((high - low) / 2) + low
+        return (values.reshape(*shape, -1) + 1) * ((high - low) / 2) + low
 
 
 def share_in_use(values: ndarray, value_range: tuple[float, float]) -> float:

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import resource
 import shutil
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from flax import nnx
 from siren_jax.atomic import clear_leftovers, write_atomically
 from siren_jax.checkpoints import Checkpoints
 from siren_jax.cli.console import Reporter, printable
-from siren_jax.cli.memory import give_back_memory
+from siren_jax.cli.memory import give_back_memory, peak_memory
 from siren_jax.cli.subject import Subject
 from siren_jax.cli.tensorboard import TensorBoard
 from siren_jax.errors import InputError
@@ -229,9 +228,7 @@ class Session:
             self._tensorboard.figure("comparison", comparison, kept_step)
             self._tensorboard.weights(network, kept_step)
             self._tensorboard.close()
-        summary["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-            2**20 if sys.platform == "darwin" else 2**10
-        )
+        summary["peak_rss_mb"] = peak_memory()
         path = self._path("metrics.json")
         summary["files"] = self._files
         summary = as_json("the metrics", summary)

@@ -122,7 +122,7 @@ class Scan:
 
 def gradient_lengths(network: nnx.Module) -> np.ndarray:
     """|∇f| at points spread over the cube; 1 for a distance."""
-    points = jax.random.uniform(jax.random.key(0), (SLOPES, 3), minval=-1.0)
+    points = jax.random.uniform(jax.random.key(0), (SLOPES, 3), np.float32, minval=-1.0)
     return np.linalg.norm(np.asarray(_gradients(network, points)), axis=1)
 
 

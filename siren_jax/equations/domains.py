@@ -105,7 +105,7 @@ class Box(_Shape):
 
     def interior(self) -> Region:
         d = len(self.low)
-        return Region(d, lambda u: Located(self._scaled(u), jnp.zeros(d)), float(self._size.prod()))
+        return Region(d, lambda u: Located(self._scaled(u), jnp.zeros(d, u.dtype)), float(self._size.prod()))
 
     def boundary(self) -> Region:
         d = len(self.low)
@@ -117,12 +117,13 @@ class Box(_Shape):
             axis, far = face // 2, face % 2
             on = jnp.arange(d) == axis
             x = self._scaled(jnp.where(on, far, u[1:]))
-            return Located(x, jnp.where(on, 2.0 * far - 1, 0.0))
+            return Located(x, jnp.where(on, 2.0 * far - 1, 0.0).astype(u.dtype))
 
         return Region(1 + d, place, float(areas.sum()))
 
     def _scaled(self, u: Array) -> Array:
-        return jnp.asarray(self._low * (1 - u) + self._high * u, u.dtype)  # exact at both ends
+        low, high = (jnp.asarray(end, u.dtype) for end in (self._low, self._high))
+        return low * (1 - u) + high * u  # exact at both ends
 
 
 class Interval(Box):
@@ -167,7 +168,7 @@ class _Round(_Shape):
         d = self.coordinates
 
         def place(u: Array) -> Located:
-            return Located(self._at(u[0] ** (1 / d), u[1:]), jnp.zeros(d))
+            return Located(self._at(u[0] ** (1 / d), u[1:]), jnp.zeros(d, u.dtype))
 
         return Region(d, place, self.unit * self.radius**d)
 
@@ -175,13 +176,13 @@ class _Round(_Shape):
         d = self.coordinates
 
         def place(u: Array) -> Located:
-            x = self._at(jnp.ones(()), u)
-            return Located(x, (x - jnp.array(self.centre)) / self.radius)
+            x = self._at(jnp.ones((), u.dtype), u)
+            return Located(x, (x - jnp.array(self.centre, u.dtype)) / self.radius)
 
         return Region(d - 1, place, d * self.unit * self.radius ** (d - 1))
 
     def _at(self, distance: Array, turns: Array) -> Array:
-        return jnp.array(self.centre) + self.radius * distance * self._direction(turns)
+        return jnp.array(self.centre, turns.dtype) + self.radius * distance * self._direction(turns)
 
     def _direction(self, turns: Array) -> Array:
         """A unit vector, evenly from numbers of [0, 1), one fewer than it has coordinates."""
@@ -326,8 +327,8 @@ class SpaceTime:
 
         def place(u: Array) -> Located:
             x, normal = region.place(u[1:])
-            time = self.start + length * (u[:1] if share is None else jnp.full(1, share))
-            return Located(jnp.concatenate([time, x]), jnp.concatenate([jnp.zeros(1), normal]))
+            time = self.start + length * (u[:1] if share is None else jnp.full(1, share, u.dtype))
+            return Located(jnp.concatenate([time, x]), jnp.concatenate([jnp.zeros(1, u.dtype), normal]))
 
         return Region(1 + region.numbers, place, region.measure * (length if share is None else 1.0))
 

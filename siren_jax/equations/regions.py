@@ -79,7 +79,7 @@ class Region:
 
     def sample(self, key: Array, n: int) -> Located:
         """So many points, drawn evenly: arrays of the shape `(n, d)`."""
-        return self.at(jax.random.uniform(key, (n, self.numbers)))
+        return self.at(jax.random.uniform(key, (n, self.numbers), jnp.float32))
 
     def at(self, numbers: Float[Array | ndarray, "n numbers"]) -> Located:
         """The points that rows of numbers make."""

@@ -46,14 +46,14 @@ def draws(
         if spread is None:
             located = region.sample(key, count)
         else:
-            located = region.at((spread + jax.random.uniform(key, spread.shape[1:])) % 1)
+            located = region.at((spread + jax.random.uniform(key, spread.shape[1:], jnp.float32)) % 1)
         if growing is not None:
             start, whole = growing
             reach = jnp.minimum(share / whole, 1.0)
             located = located._replace(x=located.x.at[:, 0].set(start + reach * (located.x[:, 0] - start)))
         if candidates == 1:
             return tuple(located)
-        choices = (*located, jax.random.gumbel(jax.random.fold_in(key, 1), (count,)))
+        choices = (*located, jax.random.gumbel(jax.random.fold_in(key, 1), (count,), jnp.float32))
         return tuple(leaf.reshape(points, candidates, *leaf.shape[1:]) for leaf in choices)
 
     return Partial(draw, spread)

@@ -157,7 +157,7 @@ def known(
         raise InputError(f"{name} draws at least one point in a step, but got drawn={drawn}.")
 
     def draw(given: tuple[Array, ...], key: Array, share: Any) -> tuple[Array, ...]:
-        chosen = slice(None) if drawn is None else jax.random.randint(key, (drawn,), 0, len(given[0]))
+        chosen = slice(None) if drawn is None else jax.random.randint(key, (drawn,), 0, len(given[0]), jnp.int32)
         return tuple(array[chosen] for array in given)
 
     return Term(name, residual, Partial(draw, given), power, weight)

@@ -5,6 +5,8 @@ from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 from numpy import ndarray
 
+from siren_jax.plot.layout import arranged, wrapped
+
 SIDE = 3.2  # inches of a picture
 
 
@@ -41,18 +43,13 @@ def composition(
         "network": prediction,
         "direct solve": solution,
     }
-    height = SIDE * float(np.clip(h / w, 0.3, 3))
-    figure = Figure(figsize=(3 * (SIDE + 0.2), 2 * (height + 0.3) + 0.5), layout="constrained")
-    axes = figure.subplots(2, 3).ravel()
+    figure, axes, aspect = arranged((h, w), 6, columns=3, side=SIDE, title=title)
     for axis, (name, picture) in zip(axes, panels.items(), strict=False):
         shown = np.clip(picture, 0, 1)
-        axis.imshow(shown[..., 0] if shown.shape[-1] == 1 else shown, cmap="gray", vmin=0, vmax=1)
-        axis.set_title(name)
+        axis.imshow(shown[..., 0] if shown.shape[-1] == 1 else shown, cmap="gray", vmin=0, vmax=1, aspect=aspect)
+        axis.set_title(wrapped(name, axis))
     bound = max(1 / 255, float(np.percentile(error, 99.5)))
-    shown = axes[-1].imshow(error, cmap="magma", vmin=0, vmax=bound, interpolation="nearest")
-    axes[-1].set_title("network against direct solve")
+    shown = axes[-1].imshow(error, cmap="magma", vmin=0, vmax=bound, interpolation="nearest", aspect=aspect)
+    axes[-1].set_title(wrapped("network against direct solve", axes[-1]))
     figure.colorbar(shown, ax=axes[-1], label="mean |error|, of 1", shrink=0.9)
-    for axis in axes:
-        axis.set(xticks=[], yticks=[])
-    figure.suptitle(title)
     return figure

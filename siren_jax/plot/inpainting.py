@@ -6,6 +6,8 @@ from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 from numpy import ndarray
 
+from siren_jax.plot.layout import arranged, wrapped
+
 SIDE = 3.2  # inches of a picture
 MISSING = np.array([0.84, 0.37, 0.0])  # Okabe and Ito's vermilion
 
@@ -40,26 +42,21 @@ def inpainting(
         whole = np.broadcast_to(truth if truth.shape[-1] == 3 else truth[..., :1], (h, w, 3)).copy()
         whole[~np.isfinite(truth).all(axis=-1)] = MISSING
         panels["ground truth"] = whole
-    height = SIDE * float(np.clip(h / w, 0.3, 3))
     count = len(panels) + (truth is not None)
-    figure = Figure(figsize=(count * (SIDE + 0.2) + 0.5, height + 0.8), layout="constrained")
-    axes = figure.subplots(1, count)
+    figure, axes, aspect = arranged((h, w), count, columns=count, side=SIDE, title=title)
     for axis, (name, picture) in zip(axes, panels.items(), strict=False):
         shown = np.clip(picture, 0, 1)
         shown = shown if shown.shape[-1] == 3 else shown[..., 0]
-        axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axis.set_title(name)
+        axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect=aspect)
+        axis.set_title(wrapped(name, axis))
     if truth is not None:
         error = np.abs(prediction - truth).mean(axis=-1)
         bound = max(1 / 255, float(np.nanpercentile(error, 99.5)))
         colours = matplotlib.colormaps["magma"].with_extremes(bad=tuple(MISSING))
-        shown = axes[-1].imshow(error, cmap=colours, vmin=0, vmax=bound, interpolation="nearest")
-        axes[-1].set_title("error")
+        shown = axes[-1].imshow(error, cmap=colours, vmin=0, vmax=bound, interpolation="nearest", aspect=aspect)
+        axes[-1].set_title(wrapped("error", axes[-1]))
         figure.colorbar(shown, ax=axes[-1], label="mean |error|, of the range", shrink=0.9)
         if not np.isfinite(error).all():
             for axis in axes[-2:]:
                 axis.set_xlabel("orange: no value")
-    for axis in axes:
-        axis.set(xticks=[], yticks=[])
-    figure.suptitle(title)
     return figure

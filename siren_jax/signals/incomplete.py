@@ -80,5 +80,5 @@ def _draw(
     del step  # every step draws alike; the key differs
     for_pixels, for_points = jax.random.split(key)
     number = draw_strata(strata, for_pixels)
-    anywhere = jax.random.uniform(for_points, (len(number), 2), minval=-1) * extent
+    anywhere = jax.random.uniform(for_points, (len(number), 2), jnp.float32, minval=-1) * extent
     return {"coordinates": numbered_coordinates(pixels[number], shape), "value": values[number], "anywhere": anywhere}

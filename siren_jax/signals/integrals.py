@@ -75,7 +75,7 @@ def footprints(values: Float[ndarray, "*shape c"], frame: Frame, points: int = 4
     d)`, drawn from the kernel, and `target` `(n, c)`, the value. With one point, as the paper's authors have it, the
     squared error also asks that the field vary little within a footprint; with k that is asked a k-th as much.
     """
-    arrays = jnp.asarray(values, jnp.float32), jnp.zeros(points), jnp.float32(frame.spacing)
+    arrays = jnp.asarray(values, jnp.float32), jnp.zeros(points, jnp.float32), jnp.float32(frame.spacing)
     return Partial(_draw_footprints, *arrays)
 
 
@@ -83,8 +83,10 @@ def _draw_footprints(values: Array, each: Array, spacing: Array, key: Array, n: 
     *shape, _ = values.shape
     size, d = jnp.array(shape), len(shape)
     for_centre, for_points = jax.random.split(key)
-    centre = jax.random.randint(for_centre, (n, d), 0, size)
-    one, other = jax.random.uniform(for_points, (2, n, len(each), d))  # whose difference has a triangular law
+    centre = jax.random.randint(for_centre, (n, d), 0, size, jnp.int32)
+    one, other = jax.random.uniform(
+        for_points, (2, n, len(each), d), each.dtype
+    )  # whose difference has a triangular law
     return {"points": _coordinates(centre[:, None] + one - other, size, spacing), "target": values[tuple(centre.T)]}
 
 
@@ -92,10 +94,11 @@ def _draw_segments(primitives: Array, spacing: Array, key: Array, n: int) -> dic
     d, *shape, _ = primitives.shape
     size = jnp.array(shape)
     for_axis, for_centre, for_length = jax.random.split(key, 3)
-    axis = jax.random.randint(for_axis, (n,), 0, d)
+    axis = jax.random.randint(for_axis, (n,), 0, d, jnp.int32)
     along = jax.nn.one_hot(axis, d, dtype=jnp.int32)
-    length = jnp.exp(jax.random.uniform(for_length, (n, 1), maxval=np.log(max(shape)))).astype(jnp.int32)
-    a = jnp.clip(jax.random.randint(for_centre, (n, d), 0, size) - length // 2 * along, 0, size - 1)
+    logarithm = jax.random.uniform(for_length, (n, 1), jnp.float32, maxval=np.log(max(shape)))
+    length = jnp.exp(logarithm).astype(jnp.int32)
+    a = jnp.clip(jax.random.randint(for_centre, (n, d), 0, size, jnp.int32) - length // 2 * along, 0, size - 1)
     b = jnp.clip(a + length * along, 0, size - 1)
     target = primitives[axis, *b.T] - primitives[axis, *a.T]
     return {"points": _coordinates(jnp.stack([a, b], axis=1), size, spacing), "target": target}
@@ -105,8 +108,8 @@ def _draw_stencils(targets: Array, reach: Array, spacing: Array, key: Array, n: 
     _, *shape, _ = targets.shape
     size, d = jnp.array(shape), len(shape)
     for_scale, for_centre = jax.random.split(key)
-    scale = jax.random.randint(for_scale, (n,), 0, len(reach))
-    centre = jax.random.randint(for_centre, (n, d), 0, size)
+    scale = jax.random.randint(for_scale, (n,), 0, len(reach), jnp.int32)
+    centre = jax.random.randint(for_centre, (n, d), 0, size, jnp.int32)
     arms = jnp.concatenate([jnp.eye(d, dtype=jnp.int32), -jnp.eye(d, dtype=jnp.int32), jnp.zeros((1, d), jnp.int32)])
     points = jnp.mod(centre[:, None] + reach[scale, None, None] * arms, 2 * size)
     points = jnp.where(points < size, points, 2 * size - 1 - points)  # reflected at the border
@@ -115,4 +118,4 @@ def _draw_stencils(targets: Array, reach: Array, spacing: Array, key: Array, n: 
 
 def _coordinates(indices: Array, size: Array, spacing: Array) -> Array:
     """`Frame.coordinates`, traced."""
-    return (indices + 0.5 - size / 2) * spacing
+    return (indices.astype(spacing.dtype) + 0.5 - size.astype(spacing.dtype) / 2) * spacing

@@ -158,7 +158,7 @@ class SampleDataset:
 def draw_strata(edges: Int[Array, "edges"], key: Array) -> Int[Array, "n"]:
     """A number from each stratum, [edges[i], edges[i + 1]), or its edge if that is empty."""
     start, width = edges[:-1], jnp.diff(edges)
-    offset = (jax.random.uniform(key, start.shape) * width).astype(jnp.int32)
+    offset = (jax.random.uniform(key, start.shape, jnp.float32) * width).astype(jnp.int32)
     return start + jnp.clip(offset, 0, jnp.maximum(width - 1, 0))  # the product may round up to the width
 
 
@@ -177,6 +177,6 @@ def numbered_coordinates(number: Int[Array, "n"], shape: Int[Array, "d"]) -> Flo
     """Coordinates of samples that are numbered with the last axis fastest, as `Frame` has them."""
     along = []
     for size in shape[::-1]:
-        along.append((2 * (number % size) + 1 - size) / shape.max())
+        along.append((2 * (number % size) + 1 - size).astype(jnp.float32) / shape.max().astype(jnp.float32))
         number = number // size
     return jnp.stack(along[::-1], axis=-1)

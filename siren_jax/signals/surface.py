@@ -127,5 +127,5 @@ def _draw(
     del step  # every step draws alike; the key differs
     for_on, for_off = jax.random.split(key)
     index = draw_strata(edges, for_on)
-    other = jax.random.randint(for_off, index.shape, 0, len(off))
+    other = jax.random.randint(for_off, index.shape, 0, len(off), jnp.int32)
     return {"on": points[index], "normal": normals[index], "off": off[other], "distance": distance[other]}

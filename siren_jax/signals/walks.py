@@ -79,7 +79,7 @@ def _draw(
         return jnp.where(to < size, to, 2 * size - 1 - to), total + collected[here]
 
     at = jnp.repeat(start[:, None], len(first), axis=1)
-    total = jnp.zeros((*at.shape[:2], collected.shape[-1]))
+    total = jnp.zeros((*at.shape[:2], collected.shape[-1]), collected.dtype)
     end, total = jax.lax.fori_loop(0, jumps, jump, (at, total))
     brought = worth[end[..., 0], end[..., 1]] + (total if total.shape[-1] else 0)
     return jnp.nan_to_num(jnp.nanmean(brought, axis=1))

@@ -1,0 +1,64 @@
+"""Figures of elongated pictures can be read, and cost no more than what is on the screen."""
+
+import itertools
+
+import numpy as np
+import pytest
+from flax import nnx
+
+from siren_jax import SIREN, NeuralField, PixelDataset, plot
+from siren_jax.cli.picture import Picture
+
+
+def fields(h, w):
+    value = np.linspace(0, 1, h * w, dtype=np.float32).reshape(h, w, 1)
+    return {"value": value, "gradient": np.stack([value, value], -1), "laplacian": value}
+
+
+def comparison(h, w):
+    return plot.comparison(fields(h, w), fields(h, w), title="a name")
+
+
+def inpainting(h, w):
+    picture = fields(h, w)["value"]
+    return plot.inpainting(picture, picture[..., 0] > 0.3, picture, picture, title="a name")
+
+
+def composition(h, w):
+    picture = fields(h, w)["value"]
+    return plot.composition(picture, picture, picture[..., 0] > 0.3, picture, picture, title="a name")
+
+
+@pytest.mark.parametrize("shape", [(26, 512), (512, 26), (50, 2000), (64, 1), (100, 30)])
+@pytest.mark.parametrize("figure_of", [comparison, inpainting, composition])
+def test_panels_are_neither_thin_nor_over_each_other(figure_of, shape):
+    figure = figure_of(*shape)
+    figure.canvas.draw()
+    inches = [axis.get_window_extent().transformed(figure.dpi_scale_trans.inverted()) for axis in figure.axes]
+    panels = [box for axis, box in zip(figure.axes, inches, strict=True) if axis.images]
+    assert len(panels) in (4, 6)
+    assert min(min(box.width, box.height) for box in panels) > 0.4
+    assert min(max(box.width, box.height) for box in panels) > 4
+    assert max(figure.get_size_inches()) < 17.5  # a screen at 100 dots an inch, or two
+    boxes = [axis.get_tightbbox() for axis in figure.axes]
+    for one, other in itertools.combinations(boxes, 2):  # half of a digit of a scale may reach beyond its own
+        assert min(one.x1, other.x1) - max(one.x0, other.x0) < 6 or min(one.y1, other.y1) - max(one.y0, other.y0) < 6
+    assert all(box.x0 > -1 and box.y0 > -1 and box.x1 < figure.bbox.x1 + 1 for box in boxes)  # a pixel of a frame
+
+
+def test_results_evaluate_every_pixel_once_and_the_figure_those_of_the_screen(tmp_path, monkeypatch):
+    monkeypatch.setattr("siren_jax.cli.picture.SHOWN", 8)
+    points = []
+
+    def render(self, shape=None, **options):
+        points.append(int(np.prod(shape or self.frame.shape)))
+        return rendered(self, shape, **options)
+
+    rendered = NeuralField.render
+    monkeypatch.setattr(NeuralField, "render", render)
+    dataset = PixelDataset(fields(20, 320)["value"])
+    subject, network = Picture(dataset, "values", {}, 0.0), SIREN(2, 1, width=4, depth=0, rngs=nnx.Rngs(0))
+    subject.write(network, lambda name: str(tmp_path / name), overwrite=False)
+    assert points == [6400]
+    subject.figure(network, "")
+    assert points[1:] == [16] * 3  # every 20th pixel: value, gradient and Laplacian
