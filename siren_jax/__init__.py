@@ -1,6 +1,6 @@
 """Signals as sine networks: a JAX implementation of SIREN (Sitzmann et al. 2020)."""
 
-import jaxlib
+from jaxlib.version import __version__ as _jaxlib
 
 from siren_jax import initializers as initializers
 from siren_jax import metrics as metrics
@@ -40,4 +40,4 @@ from siren_jax.signals import load_sound as load_sound
 from siren_jax.signals import load_surface as load_surface
 from siren_jax.signals import load_video as load_video
 
-warn_of_wrong_numbers(jaxlib.__version__)
+warn_of_wrong_numbers(_jaxlib)
