@@ -29,13 +29,14 @@ def opened(file: IO[bytes], path: str, kind: str) -> Iterator[Any]:
         InputError: FFmpeg does not read the file, or reads nothing from it.
     """
     import av
+    from av.error import FFmpegError
 
     try:
         with av.open(file, options={"protocol_whitelist": "file"}) as container:  # it follows no playlist
             yield container
     except InputError:
         raise
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error  # without FFmpeg's number and the path
         raise InputError(f"{path!r} is not a {kind} that FFmpeg reads, or is damaged: {reason}.") from None
 
@@ -49,7 +50,7 @@ class Frames:
         """Whether something was left out so far."""
 
     def __iter__(self) -> Iterator[Any]:
-        import av
+        from av.error import FFmpegError, InvalidDataError
 
         packets, count = self._container.demux(self._stream), 0
         while True:
@@ -57,10 +58,10 @@ class Frames:
                 if (packet := next(packets, None)) is None:
                     return
                 decoded = packet.decode()
-            except av.InvalidDataError:
+            except InvalidDataError:
                 self.damaged = True
                 continue
-            except av.FFmpegError:
+            except FFmpegError:
                 if not count:
                     raise
                 self.damaged = True

@@ -105,14 +105,15 @@ def _is_sound_alone(path: str) -> bool:
     """Whether a container of videos, such as an MP4, has sound and no video; a cover is none."""
     try:
         import av
+        from av.error import FFmpegError
+        from av.stream import Disposition
     except ImportError:
         return False  # reading it as a video will name the extra
     try:
         with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": "file"}) as container:
-            cover = av.stream.Disposition.attached_pic
-            videos = [stream for stream in container.streams.video if not stream.disposition & cover]
+            videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
             return not videos and bool(container.streams.audio)
-    except (av.FFmpegError, OSError, ValueError):
+    except (FFmpegError, OSError, ValueError):
         return False  # reading it as a video will say what is wrong
 
 

@@ -21,6 +21,7 @@ from siren_jax.signals.video_files import GIF, VideoFile, nearest, read, read_gi
 MAX_BYTES = 2**30  # of decoded frames; decoding and fitting need as much again, each
 MAX_FRAMES = 2**24
 H264_SIDE = 16384  # the largest of the format
+LIMITED = 1  # FFmpeg's number of the range of brightness from 16 to 235
 BT709 = 1  # FFmpeg's number of it, as matrix, primaries and transfer function
 QUALITY = "16"  # x264's constant rate factor: 0 loses nothing, 23 is its default
 
@@ -164,6 +165,7 @@ def _encode_mp4(file: IO[bytes], frames: Iterable[UInt8[ndarray, "h w 3"]], rate
     if not ffmpeg.has_pyav():
         raise InputError("an MP4 needs the extra: pip install 'siren-jax[video]'. GIF does not.")
     import av
+    from av.error import FFmpegError
 
     if not writes_mp4():
         raise InputError("this build of PyAV has no encoder of H.264; write a .gif.")
@@ -185,7 +187,7 @@ def _encode_mp4(file: IO[bytes], frames: Iterable[UInt8[ndarray, "h w 3"]], rate
                     fraction = Fraction(rate).limit_denominator(1001)
                     stream = container.add_stream("libx264", rate=fraction, options={"crf": QUALITY})
                     stream.pix_fmt = "yuv420p"
-                    stream.codec_context.color_range = av.video.reformatter.ColorRange.MPEG
+                    stream.codec_context.color_range = LIMITED
                     stream.codec_context.colorspace = stream.codec_context.color_primaries = BT709
                     stream.codec_context.color_trc = BT709
                     stream.height, stream.width = values.shape[:2]
@@ -197,7 +199,7 @@ def _encode_mp4(file: IO[bytes], frames: Iterable[UInt8[ndarray, "h w 3"]], rate
                 container.mux(stream.encode(picture))
             if stream is not None:
                 container.mux(stream.encode())
-    except av.FFmpegError as error:
+    except FFmpegError as error:
         raise InputError(f"the video cannot be written as MP4: {error}") from None
 
 

@@ -127,7 +127,7 @@ def _is_whole(stream: Any, count: int, origin: Fraction, end: Fraction) -> bool:
 
 def _shot(begin: Fraction, end: Fraction, frame: Any, aspect: float) -> Shot:
     turn, sides = _display(frame), (frame.height, max(1, round(frame.width * aspect)))
-    shown = sides[::-1] if turn(np.zeros(sides, bool)).shape != sides else sides
+    shown = (sides[1], sides[0]) if turn(np.zeros(sides, bool)).shape != sides else sides
     return Shot(begin, end, lambda: turn(_colours(frame)), shown)
 
 
