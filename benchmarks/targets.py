@@ -151,7 +151,7 @@ def needed(ends: list[tuple[int, float, float | None]], level: float, less: bool
     steps, quality, between = np.array(ends, float).T
     for i in np.flatnonzero(sign * quality >= sign * level)[:1]:
         if i == 0:
-            return float(steps[0]), float(between[0])
+            break  # a smaller budget may do as well
         share = (level - quality[i - 1]) / (quality[i] - quality[i - 1])
         found = np.exp(np.log(steps[i - 1]) + share * np.log(steps[i] / steps[i - 1]))
         return float(found), float(between[i - 1] + share * (between[i] - between[i - 1]))
