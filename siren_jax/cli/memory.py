@@ -54,7 +54,7 @@ def memory_of_machine() -> float:
     physical = math.inf
     with suppress(AttributeError, ValueError, OSError):  # Windows
         physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([physical, *group_limits(GROUPS, LIMITS)])
+    return float(min([physical, *group_limits(GROUPS, LIMITS)]))
 
 
 def peak_memory() -> float | None:
