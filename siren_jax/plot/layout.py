@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 LONG, THIN = 9.0, 0.7  # inches of an elongated picture at most, and of its shorter side at least
 MOST = 16.0  # inches of all panels of elongated pictures
-AROUND = (1.1, 0.45)  # inches beside and above a panel, for its bar of colours and its title
+AROUND = (1.5, 0.55)  # inches beside and above a panel, for its bar of colours and its title
 
 
 def is_elongated(shape: tuple[int, ...]) -> bool:

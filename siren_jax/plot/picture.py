@@ -87,7 +87,7 @@ def _strips(
         axis.set_title(f"{name}: {_LABELS[quantity]}" if wide else f"{name}\n{_SYMBOLS[quantity]}", fontsize="medium")
         if shown is not None:
             ends = [shown.norm.vmin, shown.norm.vmax] if wide else None
-            style = {"aspect": 8, "pad": 0.01} if wide else {"aspect": 60, "pad": 0.1}
+            style = {"aspect": 8, "pad": 0.01, "fraction": 0.03} if wide else {"aspect": 60, "pad": 0.1}
             figure.colorbar(shown, ax=axis, ticks=ends, format="%.3g", **style)
     return figure
 
