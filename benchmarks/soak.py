@@ -27,6 +27,8 @@ class Config:
     """Seconds between two looks at the memory."""
     size: int = 256
     """Pixels of a side."""
+    width: int = 256
+    """Units of a layer."""
     preview_every: int = 5000
     """Steps."""
 
@@ -36,6 +38,7 @@ def main(config: Config) -> list[dict]:
         out = Path(folder) / "out"
         options = {
             "size": config.size,
+            "width": config.width,
             "seconds": config.seconds,
             "schedule": "constant",
             "checkpoint-every": 5,
@@ -55,11 +58,12 @@ def main(config: Config) -> list[dict]:
         if process.returncode:
             sys.exit(f"the fit ended with the exit code {process.returncode}.")
         steps = json.loads((out / "metrics.json").read_text())["steps"]
-    hours, own = np.array([(row["s"] / 3600, row["own MiB"]) for row in rows]).T
+    steady = rows[1:]  # until then it compiles, and draws its first figure
+    hours, own = np.array([(row["s"] / 3600, row["own MiB"]) for row in steady]).T
     figures = {
         "steps": steps,
-        "MiB an hour": float(np.polyfit(hours, own, 1)[0]),
-        "MiB above the first minute": float(own.max() - own[0]),
+        "MiB an hour after the first minute": float(np.polyfit(hours, own, 1)[0]),
+        "MiB between lowest and highest": float(np.ptp(own)),
     }
     print(figures)
     publish("soak", rows, config, **figures)
