@@ -145,7 +145,8 @@ def interpret(
     if value_range is not None and not -LARGEST <= value_range[0] < value_range[1] <= LARGEST:
         raise InputError(f"a value range is (low, high) with low < high, within ±{LARGEST:g}, but is {value_range}.")
     colours = decoded.pixels[..., :-1] if decoded.has_alpha else decoded.pixels
-    named = [number for number in (*decoded.no_data, *no_data) if np.isfinite(number)]  # others are left out anyway
+    given = dict.fromkeys((*decoded.no_data, *no_data))
+    named = [number for number in given if np.isfinite(number)]  # others are left out anyway
     unknown = _without_value(colours, named, in_any_channel=decoded.levels is None)
     if unknown.all():
         raise InputError("no pixel of the picture has a value: all are NaN, infinite or stand for no data.")
