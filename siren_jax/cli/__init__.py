@@ -1,5 +1,6 @@
 """The command `siren-jax`: `fit`, `blend`, `inpaint`, `solve`, `render`, `convert` and `info`."""
 
+import io
 import sys
 import warnings
 from collections.abc import Sequence
@@ -62,7 +63,8 @@ def run() -> None:
     """Entry point of the console script."""
     keep_compiled_programs()
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a console of Windows may lack a sign such as √
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console of Windows may lack a sign such as √
     sys.stdout, sys.stderr = Lasting(sys.stdout), Lasting(sys.stderr)
     try:
         code = main()
