@@ -115,8 +115,8 @@ def held_out(signal: Signal, frame: Frame, omega: float, steps: int) -> float:
         schedule=RECIPE.schedule,
     )
     region = tuple((0.5, n - 0.5) for n in frame.shape)
-    rendered = NeuralField(fitted.network, frame).render(tuple(n - 1 for n in frame.shape), region=region)
-    return psnr(rendered, signal.between)
+    field = NeuralField(fitted.network, frame, kind="image" if d == 2 else "signal")
+    return psnr(field.render(tuple(n - 1 for n in frame.shape), region=region), signal.between)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ def main(config: Config) -> dict[str, dict[str, float]]:
             steps=config.steps,
             optimizer=recipe.optimizer(network),
         )
-        samples = NeuralField(result.network, dataset.frame, dataset.value_range).render()  # pyright: ignore
+        field = NeuralField(result.network, dataset.frame, dataset.value_range, "sound", sound.rate)  # pyright: ignore
+        samples = field.render()
         numbers[name] = judge(samples, sound) | {"omega": getattr(network, "first_omega", 0), "seconds": result.seconds}
         print(f"{name:10}", "  ".join(f"{key} {value:.4g}" for key, value in numbers[name].items()), flush=True)
         figure = sound_comparison(
