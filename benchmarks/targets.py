@@ -84,7 +84,7 @@ def main(config: Config) -> list[dict]:
 def compared(
     name: str, levels, ends, reached: dict[float, tuple[int, float | None]], less: bool
 ) -> list[dict[str, object]]:
-    """A row for each target that was reached or that one of the budgets reaches."""
+    """A row for each target; without what none of the fits has reached."""
     rows = []
     for level in levels:
         best, between = needed(ends, level, less)
@@ -92,8 +92,7 @@ def compared(
         row = {"subject": name, "target": level, "best budget": best, "with a target": steps}
         row["steps / best"] = steps / best if steps and best else None
         row |= {"between, best budget": between, "between, with a target": own}
-        if best is not None or steps is not None:
-            rows.append({key: None if value != value else value for key, value in row.items()})  # NaN: not known
+        rows.append({key: None if value != value else value for key, value in row.items()})  # NaN: not known
     return rows
 
 
