@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 from functools import partial
 
 import numpy as np
@@ -53,10 +54,16 @@ def test_a_solution_is_near_the_reference_and_everything_is_written(poisson):
 def test_both_phases_are_continued_where_they_were_interrupted(poisson, tmp_path, monkeypatch, capsys):
     watch, out = Session.watch, str(tmp_path / "out")
     arguments = ["solve", "poisson", "--width", "24", "--depth", "1", "--steps", "300", "--refine", "60"]
+
+    def interrupted_at(last, session, progress):
+        watch(session, progress)
+        if progress.step >= last:
+            signal.raise_signal(signal.SIGINT)
+
     for where, last in (("--out", 100), ("--resume", 330)):  # of Adam's 300 steps, of L-BFGS's 60 after them
-        monkeypatch.setattr(Session, "watch", lambda self, p, last=last: watch(self, p) or p.step >= last)
+        monkeypatch.setattr(Session, "watch", lambda self, p, last=last: interrupted_at(last, self, p))
         monkeypatch.setattr(progress.Budget, "longest", 20)
-        assert main([*arguments, where, out]) == 0
+        assert main([*arguments, where, out]) == 130
     monkeypatch.setattr(Session, "watch", watch)
     assert main([*arguments, "--resume", out]) == 0
     found = [int(step) for step in re.findall(r"continuing at step (\d+)", capsys.readouterr().err)]

@@ -21,7 +21,6 @@ from siren_jax.cli.solution import write_solution
 from siren_jax.cli.sound import excerpt, write_sound
 from siren_jax.cli.timeline import Timeline, timeline
 from siren_jax.cli.video import as_bytes, write_video
-from siren_jax.equations.solution import moment_of
 from siren_jax.errors import InputError
 from siren_jax.level_set import check_resolution
 from siren_jax.neural_field import NeuralField, load
@@ -173,23 +172,24 @@ class Render:
             )
         if len(frame.shape) == 1 and self.shape is not None:
             raise InputError(f"--shape is of two sides, but {self.file!r} has one coordinate; give --scale.")
-        timed = len(frame.shape) == 3
+        timed, region = len(frame.shape) == 3, None
         if self.at is not None:
             if not timed:
                 raise InputError(f"--at takes a moment of a solution in time and the plane; {self.file!r} is none.")
             if not frame.low[0] <= self.at <= frame.high[0]:
                 raise InputError(f"--at takes a time from {frame.low[0]:g} to {frame.high[0]:g}, but is {self.at:g}.")
-            frame = moment_of(frame, self.at)
-            field = replace(field, frame=frame)
+            first = (self.at - frame.low[0]) / (frame.high[0] - frame.low[0]) * frame.shape[0] - 0.5
+            region = ((first, first + 1), *((0.0, float(n)) for n in frame.shape[1:]))
         elif timed and suffix == ".png":
             raise InputError("a PNG holds one moment of a solution in time: tell which with --at.")
         sides = self._scaled(frame.shape) if len(frame.shape) == 1 else self._sides(field)
-        shape = (*frame.shape[:-2], *sides)
+        times = frame.shape[:-2] if region is None else (1,)
+        shape = (*times, *sides)
         if suffix == ".npy":
-            self._write_array(field, shape, None)
+            self._write_array(field, shape, region)
         else:
             self._check_memory(field, sides)
-            values = field.render(shape).reshape(*sides, -1)
+            values = field.render(shape, region=region).reshape(*sides, -1)
             write_solution(self.out, field, values, self.at, overwrite=self.overwrite)
         return f"solution of {self.file} at {' x '.join(map(str, shape))}"
 
