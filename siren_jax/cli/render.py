@@ -21,6 +21,7 @@ from siren_jax.cli.solution import write_solution
 from siren_jax.cli.sound import excerpt, write_sound
 from siren_jax.cli.timeline import Timeline, timeline
 from siren_jax.cli.video import as_bytes, write_video
+from siren_jax.equations.solution import moment_of
 from siren_jax.errors import InputError
 from siren_jax.level_set import check_resolution
 from siren_jax.neural_field import NeuralField, load
@@ -116,7 +117,8 @@ class Render:
             return self._write_shape(field, suffix)
         if field.kind == "solution":
             return self._write_solution(field, suffix)
-        area, sides = self._area(field), self._sides(field)
+        area = self._area(field)
+        sides = self._sides([stop - start for start, stop in area])
         moments = self._moments(field, suffix, sides) if field.kind == "video" else None
         shape, region = (sides, area) if moments is None else ((moments.count, *sides), (moments.region, *area))
         if suffix == ".npy":
@@ -172,19 +174,20 @@ class Render:
             )
         if len(frame.shape) == 1 and self.shape is not None:
             raise InputError(f"--shape is of two sides, but {self.file!r} has one coordinate; give --scale.")
-        timed, region = len(frame.shape) == 3, None
+        own, timed = frame.shape, len(frame.shape) == 3
+        region: tuple[tuple[float, float], ...] | None = None
         if self.at is not None:
             if not timed:
                 raise InputError(f"--at takes a moment of a solution in time and the plane; {self.file!r} is none.")
             if not frame.low[0] <= self.at <= frame.high[0]:
                 raise InputError(f"--at takes a time from {frame.low[0]:g} to {frame.high[0]:g}, but is {self.at:g}.")
-            first = (self.at - frame.low[0]) / (frame.high[0] - frame.low[0]) * frame.shape[0] - 0.5
-            region = ((first, first + 1), *((0.0, float(n)) for n in frame.shape[1:]))
+            own, (count, *plane) = moment_of(frame, self.at).shape, frame.shape
+            first = (self.at - frame.low[0]) / (frame.high[0] - frame.low[0]) * count - 0.5
+            region = ((first, first + 1), *((0.0, float(n)) for n in plane))
         elif timed and suffix == ".png":
             raise InputError("a PNG holds one moment of a solution in time: tell which with --at.")
-        sides = self._scaled(frame.shape) if len(frame.shape) == 1 else self._sides(field)
-        times = frame.shape[:-2] if region is None else (1,)
-        shape = (*times, *sides)
+        sides = self._scaled(own) if len(own) == 1 else self._sides(own[-2:])
+        shape = (*own[:-2], *sides)
         if suffix == ".npy":
             self._write_array(field, shape, region)
         else:
@@ -232,8 +235,8 @@ class Render:
         r0, c0, r1, c1 = (0.0, 0.0, float(h), float(w)) if self.region is None else self.region
         return (r0, r1), (c0, c1)
 
-    def _sides(self, field: NeuralField) -> tuple[int, int]:
-        """Height and width of what is written."""
+    def _sides(self, own: Sequence[int | float]) -> tuple[int, int]:
+        """Height and width of what is written, from those that it has itself."""
         if self.shape is not None and self.scale is not None:
             raise InputError("--shape and --scale exclude each other; give one.")
         if self.shape is not None:
@@ -242,7 +245,7 @@ class Render:
                     f"--shape takes two numbers from 1 to {MAX_SIDE}, but is {self.shape[0]} {self.shape[1]}."
                 )
             return self.shape
-        h, w = self._scaled([stop - start for start, stop in self._area(field)])
+        h, w = self._scaled(own)
         return h, w
 
     def _scaled(self, sides: Sequence[int | float]) -> list[int]:
