@@ -167,26 +167,27 @@ class Render:
         """An NPY, or a figure with axes, of an interval a curve; of time and the plane at one moment."""
         frame = field.frame
         assert isinstance(frame, Grid)
-        if len(frame.shape) > 3:
+        axes = len(frame.low)
+        if axes > 3:
             raise InputError(
-                f"solutions of up to three coordinates are drawn, but {self.file!r} has {len(frame.shape)}; "
+                f"solutions of up to three coordinates are drawn, but {self.file!r} has {axes}; "
                 "in Python, siren_jax.load(file).render() has its values."
             )
-        if len(frame.shape) == 1 and self.shape is not None:
+        if axes == 1 and self.shape is not None:
             raise InputError(f"--shape is of two sides, but {self.file!r} has one coordinate; give --scale.")
-        own, timed = frame.shape, len(frame.shape) == 3
+        own, timed = frame.shape, axes == 3
         region: tuple[tuple[float, float], ...] | None = None
         if self.at is not None:
             if not timed:
                 raise InputError(f"--at takes a moment of a solution in time and the plane; {self.file!r} is none.")
             if not frame.low[0] <= self.at <= frame.high[0]:
                 raise InputError(f"--at takes a time from {frame.low[0]:g} to {frame.high[0]:g}, but is {self.at:g}.")
-            own, (count, *plane) = moment_of(frame, self.at).shape, frame.shape
-            first = (self.at - frame.low[0]) / (frame.high[0] - frame.low[0]) * count - 0.5
-            region = ((first, first + 1), *((0.0, float(n)) for n in plane))
+            own = moment_of(frame, self.at).shape
+            first = (self.at - frame.low[0]) / (frame.high[0] - frame.low[0]) * frame.shape[0] - 0.5
+            region = ((first, first + 1), *((0.0, float(n)) for n in frame.shape[1:]))
         elif timed and suffix == ".png":
             raise InputError("a PNG holds one moment of a solution in time: tell which with --at.")
-        sides = self._scaled(own) if len(own) == 1 else self._sides(own[-2:])
+        sides = self._scaled(own) if axes == 1 else self._sides(own[-2:])
         shape = (*own[:-2], *sides)
         if suffix == ".npy":
             self._write_array(field, shape, region)
