@@ -22,9 +22,9 @@ from benchmarks.measure import interleaved, publish
 from siren_jax import SIREN
 from siren_jax.equations import Problem, known
 from siren_jax.equations.catalogue import helmholtz
-from siren_jax.recipes import constant
-from siren_jax.step import Given, Span, Steps, Term, initial_state
-from siren_jax.tiles import points_per_tile
+from siren_jax.fields.tiles import points_per_tile
+from siren_jax.fitting.recipes import constant
+from siren_jax.fitting.step import Given, Span, Steps, Term, initial_state
 
 RATE, WAVENUMBER, VARIANCE = 1e-4, 20.0, 1e-4
 

@@ -24,8 +24,9 @@ from benchmarks.measure import publish
 from benchmarks.pictures import NAMES, load_picture
 from benchmarks.sounds import SYNTHESISED, read, synthesise
 from siren_jax import SIREN, NeuralField, choose_omega, fit, recipes, supervise
+from siren_jax.fields import Frame
 from siren_jax.metrics import psnr
-from siren_jax.signals import Frame, bandwidth
+from siren_jax.signals import bandwidth
 
 RECIPE = recipes.TUNED["values"]
 BATCH_SIZE = 4096

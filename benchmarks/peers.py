@@ -17,10 +17,10 @@ import skimage.data
 from flax import nnx
 
 from siren_jax import SIREN, PixelDataset, supervise
-from siren_jax.recipes import constant
+from siren_jax.fields.tiles import points_per_tile
+from siren_jax.fitting.recipes import constant
+from siren_jax.fitting.step import Given, Span, Steps, Term, initial_state
 from siren_jax.signals import shrink
-from siren_jax.step import Given, Span, Steps, Term, initial_state
-from siren_jax.tiles import points_per_tile
 
 Step = Callable[[], float]
 

@@ -19,7 +19,7 @@ from flax import nnx
 from benchmarks.measure import publish
 from benchmarks.pictures import Picture, judge, load_picture
 from siren_jax import SIREN, NeuralField, choose_omega, fit, supervise
-from siren_jax.recipes import PAPER, TARGETS, TUNED, Recipe
+from siren_jax.fitting.recipes import PAPER, TARGETS, TUNED, Recipe
 
 
 @dataclass(frozen=True)

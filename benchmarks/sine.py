@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 
 from benchmarks.measure import interleaved, publish
-from siren_jax.sine import cosine, sine, sine_and_cosine
+from siren_jax.networks.fast_sine import cosine, sine, sine_and_cosine
 
 
 @dataclass(frozen=True)

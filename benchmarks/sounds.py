@@ -17,7 +17,7 @@ from jax.tree_util import Partial
 from numpy import ndarray
 
 from experiments.sounds import RATE, SYNTHESISED
-from siren_jax.signals import Frame
+from siren_jax.fields import Frame
 
 
 @dataclass(frozen=True)

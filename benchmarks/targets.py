@@ -24,16 +24,16 @@ from benchmarks.pictures import load_picture
 from experiments.solids import SOLIDS, sample
 from experiments.sounds import RATE, SYNTHESISED
 from siren_jax import SIREN, NeuralField, fit
-from siren_jax.cli.picture import Picture
-from siren_jax.cli.shape import Scan
-from siren_jax.cli.solution import Solution
-from siren_jax.cli.sound import Recording
-from siren_jax.cli.subject import Subject
 from siren_jax.equations.catalogue import CASES
+from siren_jax.fitting.progress import Progress
+from siren_jax.fitting.recipes import TUNED, TUNED_SHAPE, TUNED_SOUND, Recipe, until_a_target
 from siren_jax.metrics import psnr
-from siren_jax.progress import Progress
-from siren_jax.recipes import TUNED, TUNED_SHAPE, TUNED_SOUND, Recipe, until_a_target
 from siren_jax.signals import Sound
+from siren_jax.subjects.picture import Picture
+from siren_jax.subjects.shape import Scan
+from siren_jax.subjects.solution import Solution
+from siren_jax.subjects.sound import Recording
+from siren_jax.subjects.subject import Subject
 
 LEVELS = {
     "psnr": (30.0, 35.0, 40.0, 45.0, 50.0),

@@ -39,8 +39,8 @@ from scipy import stats
 
 from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, initializers
+from siren_jax.networks.fast_sine import sine
 from siren_jax.plot import COLORS
-from siren_jax.sine import sine
 
 TILE = 256  # points evaluated at once: values and gradients of 51 layers of 2048 units stay below a gigabyte
 SHOWN = 6  # layers of a figure

@@ -21,9 +21,9 @@ from flax import nnx
 from experiments.run import Settings, make_folder, run, save_numbers
 from experiments.sounds import RATE, pluck, voice
 from siren_jax import SIREN, InputError, NeuralField, ReLUMLP, SampleDataset, choose_omega, fit, load_sound, supervise
+from siren_jax.fitting.recipes import TUNED
 from siren_jax.metrics import snr
 from siren_jax.plot import sound_comparison
-from siren_jax.recipes import TUNED
 from siren_jax.signals import Sound
 
 ENDS = 0.02  # seconds at either end whose error is told apart: a jump there would click

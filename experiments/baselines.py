@@ -8,7 +8,7 @@ import optax
 from flax import nnx
 
 from siren_jax import SIREN, ReLUMLP
-from siren_jax.recipes import TUNED
+from siren_jax.fitting.recipes import TUNED
 
 KINDS = ("siren", "tanh", "relu")
 

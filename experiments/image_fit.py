@@ -23,9 +23,9 @@ from flax import nnx
 
 from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, NeuralField, PixelDataset, ReLUMLP, fit, supervise
+from siren_jax.fitting.recipes import TARGETS
 from siren_jax.metrics import aligned, contrast, psnr
 from siren_jax.plot import panels
-from siren_jax.recipes import TARGETS
 from siren_jax.signals import shrink
 
 

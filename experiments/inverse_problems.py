@@ -30,10 +30,10 @@ from PIL import Image
 
 from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, Frame, InputError, NeuralField, fit, supervise, with_prior
+from siren_jax.fitting.progress import Progress
+from siren_jax.fitting.recipes import TUNED_INPAINTING
 from siren_jax.metrics import psnr
 from siren_jax.plot import COLORS
-from siren_jax.progress import Progress
-from siren_jax.recipes import TUNED_INPAINTING
 from siren_jax.signals import IncompletePicture, choose_omega, shrink
 from siren_jax.signals.integrals import footprints
 

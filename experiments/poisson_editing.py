@@ -25,9 +25,9 @@ from numpy import ndarray
 
 from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, NeuralField, fit, supervise
+from siren_jax.fitting.recipes import TUNED
 from siren_jax.metrics import psnr
 from siren_jax.plot import composition
-from siren_jax.recipes import TUNED
 from siren_jax.signals import Composite, choose_omega, shrink
 
 

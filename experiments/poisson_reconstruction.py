@@ -28,8 +28,8 @@ from numpy import ndarray
 
 from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, NeuralField, PixelDataset, fit, supervise
+from siren_jax.fitting.recipes import TARGETS, TUNED
 from siren_jax.metrics import aligned, contrast, psnr
-from siren_jax.recipes import TARGETS, TUNED
 from siren_jax.signals import shrink
 from siren_jax.signals.poisson import divergence_of, solve_poisson
 

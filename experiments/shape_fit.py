@@ -21,12 +21,12 @@ from flax import nnx
 from experiments.run import Settings, make_folder, run, save_numbers
 from experiments.solids import SOLIDS, Solid, sample
 from siren_jax import SIREN, Frame, InputError, NeuralField, ReLUMLP, SurfaceDataset, fit, signed_distance
-from siren_jax.level_set import extract
+from siren_jax.fields.operators import gradient
+from siren_jax.fitting.recipes import SHAPE_WEIGHTS, TUNED_SHAPE
 from siren_jax.metrics import intersection_over_union
-from siren_jax.operators import gradient
 from siren_jax.plot import shape_comparison
-from siren_jax.recipes import SHAPE_WEIGHTS, TUNED_SHAPE
-from siren_jax.signals import Mesh, Reference
+from siren_jax.shapes import Mesh, Reference
+from siren_jax.shapes.level_set import extract
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,9 +8,9 @@ import scipy.spatial
 from jaxtyping import Float
 from numpy import ndarray
 
-from siren_jax.level_set import extract
-from siren_jax.signals.mesh import unit
-from siren_jax.signals.surface import Surface
+from siren_jax.shapes.level_set import extract
+from siren_jax.shapes.mesh import unit
+from siren_jax.shapes.surface import Surface
 
 KNOT_RADIUS = 0.15
 

@@ -22,10 +22,10 @@ from flax import nnx
 
 from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, NeuralField, ReLUMLP, SampleDataset, fit, load_video, supervise
+from siren_jax.fitting.progress import Progress
+from siren_jax.fitting.recipes import TUNED_VIDEO
 from siren_jax.metrics import psnr
 from siren_jax.plot import COLORS, contact_sheet
-from siren_jax.progress import Progress
-from siren_jax.recipes import TUNED_VIDEO
 
 SHOWN = 5  # frames of a contact sheet
 JUDGED = 16384  # pixels of a point of the curve

@@ -18,8 +18,9 @@ import numpy as np
 from flax import nnx
 from PIL import Image
 
-from siren_jax import SIREN, Frame, NeuralField, load, load_image, load_sound, load_surface, torch
-from siren_jax.signals.placement import Placement
+from siren_jax import SIREN, Frame, NeuralField, load, load_image, load_sound, load_surface
+from siren_jax.files import pytorch
+from siren_jax.shapes.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _networks() -> Iterator[bytes]:
 def _state_dicts() -> Iterator[bytes]:
     path = _folder() / "seed.safetensors"
     for layout in ("paper", "pip", "tutorial"):
-        torch.save(SIREN(2, 3, width=2, depth=1, rngs=nnx.Rngs(0)), path, layout=layout, overwrite=True)
+        pytorch.save(SIREN(2, 3, width=2, depth=1, rngs=nnx.Rngs(0)), path, layout=layout, overwrite=True)
         yield path.read_bytes()
 
 
@@ -180,7 +181,7 @@ def _without_fits() -> Iterator[None]:
 
 TARGETS = {
     "siren": Target(lambda data: load(_file(data, ".siren")), _networks),
-    "torch": Target(lambda data: torch.load(_file(data, ".safetensors")), _state_dicts),
+    "torch": Target(lambda data: pytorch.load(_file(data, ".safetensors")), _state_dicts),
     "image": Target(lambda data: load_image(_file(data, ".png")), _pictures),
     "image16": Target(lambda data: load_image(_file(data, ".tif")), _wide_pictures),
     "sound": Target(_with_suffix(load_sound, (".wav", ".flac", ".ogg")), _sounds),

@@ -14,13 +14,14 @@ from jax import Array
 from jaxtyping import Float
 from numpy import ndarray
 
-from siren_jax import header, operators, storage
 from siren_jax.errors import InputError
-from siren_jax.level_set import extract
-from siren_jax.signals.grid import Frame, Grid
-from siren_jax.signals.mesh import Mesh
-from siren_jax.signals.placement import Placement
-from siren_jax.tiles import map_over_tiles
+from siren_jax.fields import operators
+from siren_jax.fields.coordinates import Frame, Grid
+from siren_jax.fields.tiles import map_over_tiles
+from siren_jax.files import header, siren_file
+from siren_jax.shapes.level_set import extract
+from siren_jax.shapes.mesh import Mesh
+from siren_jax.shapes.placement import Placement
 
 BLOCK = 65536  # points that a render holds at a time
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class NeuralField:
         InputError: the parts contradict one another, or a kind of signal lacks what it needs; see `header.check`.
     """
 
-    network: storage.Network
+    network: siren_file.Network
     frame: Frame | Grid
     value_range: Range = (-1.0, 1.0)
     kind: str = "image"
@@ -167,7 +168,7 @@ class NeuralField:
             InputError: the file exists, or cannot be written, another precision, or a record that JSON cannot hold.
         """
         described = self._header() | {"record": header.as_json("record", self.record)}
-        storage.write(path, self.network, described, precision=precision, overwrite=overwrite)
+        siren_file.write(path, self.network, described, precision=precision, overwrite=overwrite)
 
     def _header(self) -> dict[str, Any]:
         """What its file says of the signal, but for the record."""
@@ -186,7 +187,7 @@ def load(path: str | os.PathLike[str]) -> NeuralField:
     Raises:
         InputError: the file is missing, truncated, of another kind or version, or contradicts itself.
     """
-    network, found = storage.read(path)
+    network, found = siren_file.read(path)
     header.check(f"the header of {os.fspath(path)!r}", found, network.in_features, network.out_features)
     low, high = found["value_range"]
     return NeuralField(

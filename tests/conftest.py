@@ -35,7 +35,7 @@ def float64():
 @pytest.fixture
 def two_step_chunks(monkeypatch):
     """Chunks of one step, then of two, however slow the machine."""
-    from siren_jax import progress
+    from siren_jax.fitting import progress
 
     monkeypatch.setattr(progress, "CHUNK_SECONDS", 1e6)
     monkeypatch.setattr(progress.Budget, "longest", 2)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from siren_jax import InputError
-from siren_jax.atomic import clear_leftovers, replacing, write_atomically
+from siren_jax.files.atomic import clear_leftovers, replacing, write_atomically
 
 NAMES = [
     "plain",

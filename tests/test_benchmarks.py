@@ -12,7 +12,7 @@ from benchmarks import measure, quality, scaling, sounds, step
 from benchmarks.peers import PEERS, dataset
 from benchmarks.pictures import hold_out, judge
 from siren_jax import NeuralField, ReLUMLP
-from siren_jax.signals import Frame
+from siren_jax.fields import Frame
 
 
 @pytest.mark.parametrize("target", ["values", "mixed"])

@@ -19,8 +19,8 @@ from flax import nnx
 from jax.tree_util import Partial
 
 from siren_jax import SIREN, Checkpoints, InputError, fit
-from siren_jax import checkpoints as store
-from siren_jax.recipes import constant
+from siren_jax.fitting import checkpoints as store
+from siren_jax.fitting.recipes import constant
 
 KEY = jax.random.key(0)
 

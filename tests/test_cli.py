@@ -24,8 +24,8 @@ from siren_jax import Frame, InputError, NeuralField, PixelDataset, load, load_i
 from siren_jax.cli import main
 from siren_jax.cli.console import Lasting
 from siren_jax.cli.memory import group_limits
-from siren_jax.cli.picture import Picture
 from siren_jax.cli.session import Session
+from siren_jax.subjects.picture import Picture
 
 TINY = ["--width", "16", "--depth", "1", "--steps", "12"]
 FILES = ["comparison.png", "curve.png", "metrics.json", "reconstruction.png"]
@@ -478,7 +478,7 @@ def test_files_that_are_no_networks_are_refused(command, photo, tmp_path, capsys
 def test_a_figure_shows_pixels_of_large_pictures_too(fitted, photo, monkeypatch):
     field = load(fitted)
     dataset = PixelDataset(load_image(photo))
-    monkeypatch.setattr("siren_jax.cli.picture.SHOWN", 9)  # of 28: every third one
+    monkeypatch.setattr("siren_jax.subjects.picture.SHOWN", 9)  # of 28: every third one
     axes = Picture(dataset, "values", {}, 0.0).figure(field.network, "").axes
     drawn = {(axis.get_subplotspec().rowspan.start, axis.get_subplotspec().colspan.start): axis for axis in axes[:6]}
     shown = {place: axis.images[0].get_array() for place, axis in drawn.items()}

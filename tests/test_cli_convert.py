@@ -9,10 +9,11 @@ import pytest
 from flax import nnx
 from safetensors.numpy import save_file
 
-import siren_jax.torch
 from siren_jax import SIREN, Frame, NeuralField, ReLUMLP, load, metrics
 from siren_jax.cli import main
-from siren_jax.signals import Grid, Placement
+from siren_jax.fields import Grid
+from siren_jax.files import pytorch
+from siren_jax.shapes import Placement
 
 
 def state(d: int, c: int) -> dict[str, np.ndarray]:
@@ -38,7 +39,7 @@ def convert(*arguments: object) -> int:
 def values(path: Path, *axes: np.ndarray) -> np.ndarray:
     """Of the function in a state dict, on the grid of these coordinates."""
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).astype(np.float32)
-    return np.asarray(siren_jax.torch.load(path)(jnp.asarray(points)))
+    return np.asarray(pytorch.load(path)(jnp.asarray(points)))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_a_shape_keeps_its_coordinates(tmp_path):
     assert convert(source, tmp_path / "a.siren", "--kind", "shape") == 0
     shape, points = load(tmp_path / "a.siren"), np.random.default_rng(0).uniform(-1, 1, (20, 3)).astype(np.float32)
     assert shape.placement == Placement((0.0, 0.0, 0.0), 1.0)
-    expected = siren_jax.torch.load(source)(jnp.asarray(points))
+    expected = pytorch.load(source)(jnp.asarray(points))
     np.testing.assert_allclose(shape(points), expected, atol=1e-6)  # the range's scale and shift, in float32
 
 
@@ -118,7 +119,7 @@ def test_the_coordinates_of_a_solution_are_those_of_its_equation(tmp_path):
     network = SIREN(2, 1, width=16, depth=1, rngs=nnx.Rngs(0))
     NeuralField(network, Grid((4, 8), (0.0, -3.0), (1.0, 5.0)), kind="solution").save(tmp_path / "a.siren")
     assert convert(tmp_path / "a.siren", tmp_path / "b.safetensors") == 0
-    again, x = siren_jax.torch.load(tmp_path / "b.safetensors"), jnp.array([[0.3, 4.0]])
+    again, x = pytorch.load(tmp_path / "b.safetensors"), jnp.array([[0.3, 4.0]])
     np.testing.assert_array_equal(again(x), network(x))
 
 

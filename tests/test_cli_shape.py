@@ -11,8 +11,8 @@ from experiments.solids import SOLIDS, sample
 from siren_jax import load, load_surface
 from siren_jax.cli import main
 from siren_jax.cli.fit import Fit
-from siren_jax.level_set import extract
-from siren_jax.signals import Mesh, encode_mesh
+from siren_jax.shapes import Mesh, encode_mesh
+from siren_jax.shapes.level_set import extract
 
 CENTRE = np.array([100.0, 20.0, -3.0])
 SMALL = ["--width", "48", "--depth", "1", "--omega", "5", "--hidden-omega", "10", "--batch-size", "256"]
@@ -31,7 +31,7 @@ def coarse():
             "ESTIMATE_POINTS": 1000,
             "PIXELS": 256,
         }.items():
-            patch.setattr(f"siren_jax.cli.shape.{name}", value)
+            patch.setattr(f"siren_jax.subjects.shape.{name}", value)
         patch.setattr("siren_jax.plot.shape.SIDE", 64)
         yield
 

@@ -11,10 +11,11 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from siren_jax import SIREN, load, progress
+from siren_jax import SIREN, load
 from siren_jax.cli import main
 from siren_jax.cli.session import Session
 from siren_jax.equations import Interval, distil, solution
+from siren_jax.fitting import progress
 
 QUICK = ["--width", "8", "--depth", "0", "--steps", "5"]
 

@@ -108,7 +108,7 @@ def test_an_excerpt_is_that_part_of_the_whole(fitted, tmp_path):
 
 
 def test_more_samples_than_can_be_held_are_refused(fitted, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("siren_jax.cli.sound.MAX_SAMPLES", 7999)
+    monkeypatch.setattr("siren_jax.subjects.sound.MAX_SAMPLES", 7999)
     message = refused(["render", str(fitted), "--out", str(tmp_path / "a.wav"), "--rate", "16000"], capsys)
     assert "4,000 samples of each channel are 8,000; up to 7,999" in message
 

@@ -65,7 +65,7 @@ def test_a_video_is_fitted_and_everything_is_written(clip, tmp_path, capsys):
 
 
 def test_a_gif_is_a_video_and_needs_no_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr("siren_jax.cli.video.writes_mp4", lambda: False)
+    monkeypatch.setattr("siren_jax.subjects.video.writes_mp4", lambda: False)
     frames = [Image.new("L", (8, 6), grey) for grey in (0, 128, 255)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=200)
     arguments = [

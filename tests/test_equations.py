@@ -30,7 +30,7 @@ from siren_jax.equations import (
     solution,
 )
 from siren_jax.equations.terms import Term
-from siren_jax.recipes import TUNED
+from siren_jax.fitting.recipes import TUNED
 
 SQUARE, DISK, LINE = Box((-1, -1), (1, 1)), Disk((0, 0), 2), Interval(-1, 1)
 TIMED = LINE.during(0, 2)

@@ -8,7 +8,7 @@ from flax import nnx
 
 from siren_jax import SIREN, curl, divergence, gradient, hessian, jacobian, laplacian, second_derivatives
 from siren_jax.equations import ComplexField
-from siren_jax.expansion import in_one_pass
+from siren_jax.fields.one_pass import in_one_pass
 
 FUNCTIONS = {
     "value": lambda u, x: u(x),

@@ -33,7 +33,7 @@ from experiments.__main__ import run_all
 from experiments.run import Settings, names
 from experiments.run import run as run_command
 from siren_jax import Frame, InputError, PixelDataset
-from siren_jax.signals import Placement
+from siren_jax.shapes import Placement
 
 EXPERIMENTS = [importlib.import_module(f"experiments.{name}") for name in names()]
 

@@ -11,8 +11,8 @@ from flax import nnx
 from jax import export
 
 from siren_jax import SIREN, PixelDataset, curl, divergence, gradient, hessian, jacobian, laplacian, supervise
-from siren_jax.recipes import cosine_decay
-from siren_jax.step import Given, Span, Steps, Term, initial_state
+from siren_jax.fitting.recipes import cosine_decay
+from siren_jax.fitting.step import Given, Span, Steps, Term, initial_state
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 DEPTH = 2

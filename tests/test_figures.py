@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from siren_jax import SIREN, NeuralField, PixelDataset, plot
-from siren_jax.cli.picture import Picture
+from siren_jax.subjects.picture import Picture
 
 
 def fields(h, w):
@@ -49,7 +49,7 @@ def test_panels_are_neither_thin_nor_over_each_other(figure_of, shape):
 
 
 def test_results_evaluate_every_pixel_once_and_the_figure_those_of_the_screen(tmp_path, monkeypatch):
-    monkeypatch.setattr("siren_jax.cli.picture.SHOWN", 8)
+    monkeypatch.setattr("siren_jax.subjects.picture.SHOWN", 8)
     points = []
 
     def render(self, shape=None, **options):

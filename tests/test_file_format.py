@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from siren_jax import SIREN, Frame, InputError, NeuralField, load, storage
+from siren_jax import SIREN, Frame, InputError, NeuralField, load
+from siren_jax.files import siren_file
 
 DATA = Path(__file__).parent / "data"
 PAGE = Path(__file__).parent.parent / "docs" / "file-format.md"
@@ -29,7 +30,7 @@ GOLDEN = {  # values at the coordinates (0.25, -0.5), of a sound at 0.25, when t
     "version_2_bfloat16": [178.8702850341797, 138.58616638183594, 186.11898803710938],
     "version_2_int8": [178.75474548339844, 138.45591735839844, 186.02442932128906],
 }
-PRECISIONS = pytest.mark.parametrize("precision", storage.PRECISIONS)
+PRECISIONS = pytest.mark.parametrize("precision", siren_file.PRECISIONS)
 
 
 def field(**settings) -> NeuralField:
@@ -43,7 +44,7 @@ def weights(network) -> dict[str, np.ndarray]:
 
 def test_a_golden_file_of_every_version_and_precision_is_there():
     assert {path.stem for path in DATA.glob("*.siren")} == set(GOLDEN)
-    assert {f"version_{storage.FORMAT_VERSION}_{precision}" for precision in storage.PRECISIONS} <= set(GOLDEN)
+    assert {f"version_{siren_file.FORMAT_VERSION}_{precision}" for precision in siren_file.PRECISIONS} <= set(GOLDEN)
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -81,7 +82,7 @@ def test_half_the_size_is_rounded_to_the_nearest(precision, rounding, tmp_path):
     kept.save(tmp_path / "a.siren", precision=precision)
     for name, array in weights(load(tmp_path / "a.siren").network).items():
         original = weights(kept.network)[name]
-        if storage._has_precision(name):
+        if siren_file._has_precision(name):
             error = np.abs(array - original)
             # float16 is coarser below 2^-14, by half of its least number, 2^-24.
             assert error.max() > 0
@@ -96,7 +97,7 @@ def test_eight_bits_are_rounded_to_the_nearest_of_255_steps_of_each_unit(tmp_pat
     kept.save(tmp_path / "a.siren", precision="int8")
     for name, array in weights(load(tmp_path / "a.siren").network).items():
         original = weights(kept.network)[name]
-        if storage._has_precision(name):
+        if siren_file._has_precision(name):
             error, largest = np.abs(array - original).max(axis=0), np.abs(original).max(axis=0)
             # Half a step, a 127th of the unit's largest weight, and the rounding of the step and of the product.
             assert error.max() > 0
@@ -127,7 +128,7 @@ def test_weights_beyond_a_precision_are_refused_in_it(tmp_path):
     with pytest.raises(InputError, match=r"output\.kernel holds 100000, but float16 ends at 65504; choose float32"):
         kept.save(tmp_path / "a.siren", precision="float16")
     kept.network.output.kernel[0, 0] = jnp.nan
-    for precision in storage.PRECISIONS:
+    for precision in siren_file.PRECISIONS:
         with pytest.raises(InputError, match=r"output\.kernel holds values that are not finite"):
             kept.save(tmp_path / "a.siren", precision=precision)
     assert not os.listdir(tmp_path)
@@ -245,7 +246,7 @@ def test_a_long_header_is_refused_before_it_is_read(tmp_path):
 
 def test_more_weights_than_are_accepted_are_refused(tmp_path, monkeypatch):
     field().save(tmp_path / "a.siren")
-    monkeypatch.setattr(storage, "MAX_WEIGHTS", 1000)
+    monkeypatch.setattr(siren_file, "MAX_WEIGHTS", 1000)
     for act in (load, field().save):
         with pytest.raises(InputError, match="holds 8,707 weights; up to 1,000"):
             act(tmp_path / "a.siren")

@@ -16,8 +16,9 @@ import optax
 import pytest
 from flax import nnx
 
-from siren_jax import SIREN, fit, progress, supervise
-from siren_jax.recipes import constant, cosine_decay
+from siren_jax import SIREN, fit, supervise
+from siren_jax.fitting import progress
+from siren_jax.fitting.recipes import constant, cosine_decay
 
 loop = importlib.import_module("siren_jax.fit")  # the package exports the function under the module's name
 

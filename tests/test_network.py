@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from siren_jax import SIREN, ReLUMLP, SineLayer, initializers
-from siren_jax.network import count_parameters
+from siren_jax.networks.layers import count_parameters
 
 NETWORKS = pytest.mark.parametrize("kind", [SIREN, ReLUMLP])
 

@@ -15,7 +15,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from siren_jax import SIREN, Frame, InputError, NeuralField, ReLUMLP, laplacian, load, neural_field
-from siren_jax.signals import Grid, Placement
+from siren_jax.fields import Grid
+from siren_jax.shapes import Placement
 
 
 def make(network=SIREN, shape=(6, 10), c=1, value_range=(0.0, 255.0)) -> NeuralField:

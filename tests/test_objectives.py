@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from siren_jax import SIREN, PixelDataset, supervise
-from siren_jax.objectives import INTEGRALS, QUANTITIES
+from siren_jax.fitting.objectives import INTEGRALS, QUANTITIES
 
 POINTS = jnp.array([[0.0, 0.0], [1.0, 2.0], [-3.0, 1.0]])
 SUBSETS = [names for n in (1, 2, 3) for names in itertools.combinations(QUANTITIES, n)]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siren_jax import SIREN, curl, divergence, gradient, hessian, jacobian, laplacian
-from siren_jax.operators import second_derivatives, value_jacobian, value_jacobian_laplacian
+from siren_jax.fields.operators import second_derivatives, value_jacobian, value_jacobian_laplacian
 
 pytestmark = pytest.mark.usefixtures("float64")
 DIMENSIONS = pytest.mark.parametrize("d", [1, 2, 3, 4])

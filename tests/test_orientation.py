@@ -9,10 +9,11 @@ from flax import nnx
 
 from experiments.solids import SOLIDS, sample
 from siren_jax import SIREN, InputError, NeuralField, load_surface
-from siren_jax.cli.shape import OCCUPIED, Scan
-from siren_jax.level_set import extract
-from siren_jax.signals import Frame, Mesh, Surface, SurfaceDataset, encode_mesh
-from siren_jax.signals.orientation import winding
+from siren_jax.fields import Frame
+from siren_jax.shapes import Mesh, Surface, SurfaceDataset, encode_mesh
+from siren_jax.shapes.level_set import extract
+from siren_jax.shapes.orientation import winding
+from siren_jax.subjects.shape import OCCUPIED, Scan
 
 RANDOM = np.random.default_rng(0)
 

@@ -15,9 +15,9 @@ import pytest
 import tifffile
 
 from siren_jax import InputError, load_image
-from siren_jax.signals import decoded as rooms
+from siren_jax.formats import decoded as rooms
+from siren_jax.formats.pictures import decode
 from siren_jax.signals import load_mask, shrinking
-from siren_jax.signals.picture_files import decode
 
 H, W = 13, 37  # neither divides a tile, a strip or a byte
 
@@ -554,7 +554,7 @@ def test_a_picture_beyond_the_limit_is_taken_if_it_is_shrunk_below(form, tmp_pat
     for module in (
         rooms,
         shrinking,
-        sys.modules["siren_jax.signals.picture_files"],
+        sys.modules["siren_jax.formats.pictures"],
         sys.modules["siren_jax.signals.image"],
     ):
         monkeypatch.setattr(module, "MAX_PIXELS", 100_000)
@@ -633,7 +633,7 @@ def test_display_p3_of_sixteen_bits_becomes_srgb_and_keeps_its_transparency(tmp_
 
 def test_twelve_bits_with_a_profile_become_srgb(tmp_path):
     decoded = rooms.Decoded(bits_of(12, 3), (0.0, 4095.0))
-    from siren_jax.signals.colour_profiles import in_srgb as convert
+    from siren_jax.formats.colour_profiles import in_srgb as convert
 
     converted = convert(decoded, profile_of(DISPLAY_P3), "a")
     expected = in_srgb(bits_of(12, 3) / 4095)

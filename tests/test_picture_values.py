@@ -10,12 +10,12 @@ from PIL import Image
 
 from siren_jax import SIREN, Frame, InputError, NeuralField, PixelDataset, load, load_image, metrics
 from siren_jax.cli import main
-from siren_jax.cli.cells import render_cells
-from siren_jax.cli.picture import Picture, warn_of_nothing
+from siren_jax.formats.pictures import Decoded
 from siren_jax.signals import IncompletePicture, load_mask, read_image, shrink, used_range, value_range_of
 from siren_jax.signals.image import interpret
-from siren_jax.signals.picture_files import Decoded
 from siren_jax.signals.ranges import lone_ends
+from siren_jax.subjects.cells import render_cells
+from siren_jax.subjects.picture import Picture, warn_of_nothing
 
 TINY = ["--width", "8", "--depth", "1", "--steps", "5", "--omega", "5"]
 PHOTO = np.random.default_rng(0).uniform(0.02, 0.9, (20, 30))
@@ -371,7 +371,7 @@ def test_values_that_cannot_be_meant_are_refused(command, options, message, tmp_
 @pytest.mark.parametrize("of", ["value", "gradient", "laplacian"])
 @pytest.mark.parametrize("at_once", [7, 2**20])
 def test_pixels_of_a_coarse_grid_are_means_over_their_cells(of, at_once, monkeypatch):
-    monkeypatch.setattr("siren_jax.cli.cells.AT_ONCE", at_once)
+    monkeypatch.setattr("siren_jax.subjects.cells.AT_ONCE", at_once)
     field, region = NeuralField(network(), Frame((20, 30)), (450.0, 1850.0)), ((2.0, 18.0), (1.0, 30.0))
     coarse = render_cells(field, (4, 13), of=of, region=region)  # cells of 4 x 2.2 pixels: 4 x 3 points
     fine = field.render((16, 39), of=of, region=region)

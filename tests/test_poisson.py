@@ -8,7 +8,7 @@ import pytest
 from siren_jax import InputError
 from siren_jax.signals import Composite
 from siren_jax.signals.poisson import differences, divergence_of, solve_poisson
-from siren_jax.signals.walks import walks
+from siren_jax.signals.random_walks import walks
 
 RANDOM = np.random.default_rng(3)
 H, W = 9, 12

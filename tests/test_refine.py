@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from siren_jax import Checkpoints, InputError, supervise
-from siren_jax.refine import refine
+from siren_jax.fitting.lbfgs import refine
 
 VALUE = supervise("value")
 POINTS = jnp.linspace(-1, 1, 40)[:, None]

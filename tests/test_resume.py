@@ -18,8 +18,9 @@ from PIL import Image
 from experiments.solids import SOLIDS
 from siren_jax.cli import main
 from siren_jax.cli.session import Session
-from siren_jax.level_set import extract
-from siren_jax.signals import encode_mesh, encode_video
+from siren_jax.shapes import encode_mesh
+from siren_jax.shapes.level_set import extract
+from siren_jax.signals import encode_video
 
 TINY = ["--width", "16", "--depth", "1", "--steps", "60"]
 STEPS = 40000

@@ -9,8 +9,9 @@ import pytest
 
 from experiments.solids import SOLIDS, sample
 from siren_jax import InputError, load_surface
-from siren_jax.level_set import extract
-from siren_jax.signals import Mesh, encode_mesh, kind_of
+from siren_jax.formats.file_kind import kind_of
+from siren_jax.shapes import Mesh, encode_mesh
+from siren_jax.shapes.level_set import extract
 
 SUFFIXES = (".ply", ".obj", ".stl")
 HEADER = "ply\nformat ascii 1.0\nelement vertex {}\n" + "".join(f"property float {axis}\n" for axis in "xyz")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from siren_jax import InputError, load_surface
-from siren_jax.signals import kind_of
-from siren_jax.signals.polygons import Polygons, triangles
+from siren_jax.formats.file_kind import kind_of
+from siren_jax.formats.polygons import Polygons, triangles
 
 CORNERS = np.array(list(itertools.product((0, 1), repeat=3)), float)
 CUBE = triangles(

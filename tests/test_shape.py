@@ -9,14 +9,14 @@ from flax import nnx
 
 from experiments.solids import SOLIDS, sample
 from siren_jax import SIREN, Frame, InputError, NeuralField, load, metrics, recipes
-from siren_jax.level_set import extract
-from siren_jax.objectives import signed_distance
+from siren_jax.fitting.objectives import signed_distance
 from siren_jax.plot import shape_comparison
-from siren_jax.signals import Mesh, Placement, Reference, Surface, SurfaceDataset, occupancy
-from siren_jax.signals.mesh import unit
-from siren_jax.signals.nearest import Nearest, distance_to_triangle
-from siren_jax.signals.orientation import agreeing_triangles, estimated_normals, outwardness
-from siren_jax.signals.placement import place
+from siren_jax.shapes import Mesh, Placement, Reference, Surface, SurfaceDataset, occupancy
+from siren_jax.shapes.distance import Nearest, distance_to_triangle
+from siren_jax.shapes.level_set import extract
+from siren_jax.shapes.mesh import unit
+from siren_jax.shapes.orientation import agreeing_triangles, estimated_normals, outwardness
+from siren_jax.shapes.placement import place
 
 SPHERE, TORUS = SOLIDS["sphere"].distance, SOLIDS["torus"].distance
 

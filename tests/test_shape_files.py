@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from siren_jax import InputError, load_surface
-from siren_jax.signals import Mesh, encode_mesh, kind_of
-from siren_jax.signals.placement import place
-from siren_jax.signals.ply import read_ply
-from siren_jax.signals.polygons import Polygons, triangles
-from siren_jax.signals.shape_files import read_geometry
+from siren_jax.formats.file_kind import kind_of
+from siren_jax.formats.ply import read_ply
+from siren_jax.formats.polygons import Polygons, triangles
+from siren_jax.shapes import Mesh, encode_mesh
+from siren_jax.shapes.mesh_files import read_geometry
+from siren_jax.shapes.placement import place
 
 # A prism over an L: two hollow hexagons, a side of two triangles, five sides of squares. Area 14, volume 3.
 HEXAGON = np.array([[2, 0], [2, 1], [1, 1], [1, 2], [0, 2], [0, 0]])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import export
 
-from siren_jax.sine import cosine, sine, sine_and_cosine
+from siren_jax.networks.fast_sine import cosine, sine, sine_and_cosine
 
 PAIRS = pytest.mark.parametrize(("ours", "exact"), [(sine, np.sin), (cosine, np.cos)], ids=["sine", "cosine"])
 TINIEST = np.finfo(np.float32).tiny  # the least normal float32

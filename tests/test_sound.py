@@ -11,9 +11,10 @@ import scipy.io.wavfile
 import scipy.signal
 
 from siren_jax import InputError, load_sound
+from siren_jax.formats.file_kind import kind_of
 from siren_jax.metrics import snr
 from siren_jax.plot import sound_comparison
-from siren_jax.signals import Sound, encode_sound, kind_of, resample
+from siren_jax.signals import Sound, encode_sound, resample
 from siren_jax.signals.sound import resampled
 
 try:
@@ -308,7 +309,7 @@ def test_a_part_of_an_mp3_of_variable_rate_begins_right(hidden, monkeypatch, tmp
         file.write(speech(22050, 12, channels=2, pause=0))
     whole = in_one_go(path)
     without(monkeypatch, hidden)
-    monkeypatch.setattr("siren_jax.signals.sound_files.BLOCK", 2**12)  # soundfile seeks after each
+    monkeypatch.setattr("siren_jax.formats.sounds.BLOCK", 2**12)  # soundfile seeks after each
     assert np.allclose(load_sound(path).samples, whole, atol=1e-5)  # two decoders in float32: 3e-6 was seen
     for start in np.random.default_rng(1).uniform(3, 11, 20):
         part = load_sound(path, between=(start, start + 0.7)).samples  # longer than a pause

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from siren_jax import InputError, choose_omega
-from siren_jax.signals import Frame, bandwidth
+from siren_jax.fields import Frame
+from siren_jax.signals import bandwidth
 
 
 def wave(shape: tuple[int, ...], periods: tuple[int, ...], phase: float = 0.3) -> np.ndarray:

@@ -10,12 +10,13 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from siren_jax import fit, progress, supervise
-from siren_jax.checkpoints import Checkpoints
+from siren_jax import fit, supervise
 from siren_jax.cli import main, training
-from siren_jax.progress import next_look
-from siren_jax.recipes import PAPER, TUNED, constant, cosine_decay, inverse_root, until_a_target
-from siren_jax.step import averaged
+from siren_jax.fitting import progress
+from siren_jax.fitting.checkpoints import Checkpoints
+from siren_jax.fitting.progress import next_look
+from siren_jax.fitting.recipes import PAPER, TUNED, constant, cosine_decay, inverse_root, until_a_target
+from siren_jax.fitting.step import averaged
 
 KEY = jax.random.key(0)
 WIDTH = 64

@@ -10,8 +10,9 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file
 
-import siren_jax.torch
 from siren_jax import SIREN, Frame, InputError, ReLUMLP
+from siren_jax.files import pytorch
+from siren_jax.networks import changes
 
 
 def state(*shapes, prefix="", name="net.net.{}.0"):
@@ -46,11 +47,11 @@ def test_each_layout_is_equation_5_with_its_own_omegas(hidden, last, omega, end,
     (v, a), (w, b), (u, c) = layers
     x = random.uniform(-1, 1, (5, 2))
     expected = end(np.sin(omega * (np.sin(30 * (x @ v.T + a)) @ w.T + b)) @ u.T + c)
-    network = siren_jax.torch.load(parts)
+    network = pytorch.load(parts)
     np.testing.assert_allclose(network(jnp.asarray(x)), expected, rtol=1e-12, atol=1e-12)  # float64: rounding only
     layouts = {"net.net.2.0": "paper", "last_layer": "pip", "last_layer.linear": "coin"}
     layout = layouts.get(last, "tutorial")
-    siren_jax.torch.save(network, tmp_path / "a.safetensors", layout=layout)
+    pytorch.save(network, tmp_path / "a.safetensors", layout=layout)
     again = load_file(tmp_path / "a.safetensors")
     newest = {
         name.replace("net.", "layers.", 1) if layout == "pip" else name: np.float32(array)
@@ -85,7 +86,7 @@ def test_biases_inside_or_outside_of_omega_are_the_same_function(hidden, last, s
         h = layer(h, w, b, omega)
     sine = last == "net.2.linear"
     expected = layer(h, weights[2], biases[2], omegas[1]) if sine else h @ weights[2].T + biases[2]
-    network = siren_jax.torch.load(parts, bias_outside=outside, **settings)
+    network = pytorch.load(parts, bias_outside=outside, **settings)
     np.testing.assert_allclose(network(jnp.asarray(x)), expected, rtol=1e-11, atol=1e-11)  # phases of 100 in float64
 
 
@@ -94,8 +95,8 @@ def test_omegas_and_biases_that_are_unusual_are_doubted():
     parts = {}
     for i, linear in enumerate([*(layer.linear for layer in network.layers), network.output]):
         parts[f"net.net.{i}.0.weight"], parts[f"net.net.{i}.0.bias"] = linear.kernel[...].T, linear.bias[...]
-    read = lambda omega, scale=1.0: siren_jax.torch.doubts(
-        siren_jax.torch.load({name: scale * np.asarray(part) for name, part in parts.items()}, omega=omega)
+    read = lambda omega, scale=1.0: pytorch.doubts(
+        pytorch.load({name: scale * np.asarray(part) for name, part in parts.items()}, omega=omega)
     )
     assert read(30.0) == []
     (low,) = read(1.0)
@@ -114,8 +115,8 @@ def test_omegas_and_biases_that_are_unusual_are_doubted():
 def test_omegas_are_exchanged_for_those_of_the_layout(layout, outermost, tmp_path, key):
     settings = dict(width=8, depth=1, first_omega=43.0, omega=12.0, outermost=outermost)
     network, x = SIREN(2, 3, **settings, rngs=nnx.Rngs(0)), jax.random.uniform(key, (20, 2), minval=-1)
-    siren_jax.torch.save(network, tmp_path / "a.safetensors", layout=layout)
-    again = siren_jax.torch.load(tmp_path / "a.safetensors", outermost=outermost)
+    pytorch.save(network, tmp_path / "a.safetensors", layout=layout)
+    again = pytorch.load(tmp_path / "a.safetensors", outermost=outermost)
     assert (again.first_omega, again.omega) == (30.0, 1.0 if layout == "pip" else 30.0)
     np.testing.assert_allclose(again(x), network(x), atol=2e-5)  # float32 at phases up to 43
 
@@ -149,14 +150,14 @@ def test_omegas_are_exchanged_for_those_of_the_layout(layout, outermost, tmp_pat
 )
 def test_a_state_dict_is_found_in_its_wrapping(source):
     points = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (5, 2)), np.float32)
-    found, plain = siren_jax.torch.load(source), siren_jax.torch.load(PLAIN)
+    found, plain = pytorch.load(source), pytorch.load(PLAIN)
     np.testing.assert_array_equal(found(points), plain(points))
     assert not found.use_bias
 
 
 def test_more_than_ten_layers_are_taken_in_the_order_of_their_numbers():
     source = state((3, 2), *[(3, 3)] * 11, (1, 3))
-    network = siren_jax.torch.load(source)
+    network = pytorch.load(source)
     for i, layer in enumerate(network.layers):
         np.testing.assert_array_equal(layer.linear.kernel[...], np.float32(source[f"net.net.{i}.0.weight"].T))
 
@@ -192,44 +193,44 @@ def test_more_than_ten_layers_are_taken_in_the_order_of_their_numbers():
 )
 def test_what_is_no_siren_is_refused_with_what_is_wrong(source, message):
     with pytest.raises(InputError, match=message):
-        siren_jax.torch.load(source)
+        pytorch.load(source)
 
 
 def test_a_checkpoint_within_itself_is_refused():
     source = {}
     source["model"] = source
     with pytest.raises(InputError, match="this holds 'model'"):
-        siren_jax.torch.load(source)
+        pytorch.load(source)
 
 
 @pytest.mark.parametrize("settings", [{"omega": 0.0}, {"first_omega": float("nan")}, {"outermost": "relu"}])
 def test_settings_that_no_network_has_are_refused(settings):
     with pytest.raises(InputError, match=r"an omega is a number above 0|outermost is one of"):
-        siren_jax.torch.load(PLAIN, **settings)
+        pytorch.load(PLAIN, **settings)
 
 
 def test_a_damaged_safetensors_file_is_refused(tmp_path):
     path = tmp_path / "a.safetensors"
-    siren_jax.torch.save(siren_jax.torch.load(PLAIN), path)
+    pytorch.save(pytorch.load(PLAIN), path)
     data = path.read_bytes()
     for content in (b"", b"hello", data[:100], data[:-50]):
         path.write_bytes(content)
         with pytest.raises(InputError, match="truncated"):
-            siren_jax.torch.load(path)
+            pytorch.load(path)
 
 
 def test_files_that_cannot_be_are_refused(tmp_path):
-    network = siren_jax.torch.load(PLAIN)
-    for act in (siren_jax.torch.load, functools.partial(siren_jax.torch.save, network)):
+    network = pytorch.load(PLAIN)
+    for act in (pytorch.load, functools.partial(pytorch.save, network)):
         with pytest.raises(InputError, match=r"ends in one of \.pth, \.pt, \.safetensors"):
             act(tmp_path / "a.onnx")
     with pytest.raises(InputError, match="there is no file"):
-        siren_jax.torch.load(tmp_path / "a.pth")
+        pytorch.load(tmp_path / "a.pth")
     (tmp_path / "a.safetensors").write_bytes(b"mine")
     with pytest.raises(InputError, match="exists"):
-        siren_jax.torch.save(network, tmp_path / "a.safetensors")
+        pytorch.save(network, tmp_path / "a.safetensors")
     with pytest.raises(InputError, match="a SIREN is needed"):
-        siren_jax.torch.save(ReLUMLP(2, 1, width=4, depth=0, rngs=nnx.Rngs(0)), tmp_path / "b.pth")
+        pytorch.save(ReLUMLP(2, 1, width=4, depth=0, rngs=nnx.Rngs(0)), tmp_path / "b.pth")
     assert (tmp_path / "a.safetensors").read_bytes() == b"mine"
 
 
@@ -237,17 +238,17 @@ def test_files_that_cannot_be_are_refused(tmp_path):
 def test_a_layout_whose_modules_end_otherwise_is_refused(outermost, layout, tmp_path):
     network = SIREN(2, 1, width=4, depth=0, outermost=outermost, rngs=nnx.Rngs(0))
     with pytest.raises(InputError, match=rf"ends in '{outermost}' cannot be written in the layout '{layout}'"):
-        siren_jax.torch.save(network, tmp_path / "a.pth", layout=layout)
+        pytorch.save(network, tmp_path / "a.pth", layout=layout)
 
 
 def test_without_pytorch_pth_is_refused_with_its_extra_and_safetensors_works(tmp_path, monkeypatch):
-    network = siren_jax.torch.load(PLAIN)
+    network = pytorch.load(PLAIN)
     monkeypatch.setitem(sys.modules, "torch", None)
-    siren_jax.torch.save(network, tmp_path / "a.safetensors")
-    assert siren_jax.torch.load(tmp_path / "a.safetensors").width == 8
+    pytorch.save(network, tmp_path / "a.safetensors")
+    assert pytorch.load(tmp_path / "a.safetensors").width == 8
     (tmp_path / "a.pth").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"pip install 'siren-jax\[torch\]'"):
-        siren_jax.torch.load(tmp_path / "a.pth")
+        pytorch.load(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize(
@@ -263,7 +264,7 @@ def test_without_pytorch_pth_is_refused_with_its_extra_and_safetensors_works(tmp
 def test_a_grid_is_the_frame_s_scaled_and_shifted(grid, of_axis, shape):
     along = [of_axis(n, shape[0]) if grid == "rows" else of_axis(n) for n in shape]
     theirs = 100 * np.stack(np.meshgrid(*along, indexing="ij"), -1)
-    scale, shift = siren_jax.torch.points_of(grid, shape, 100.0)
+    scale, shift = pytorch.points_of(grid, shape, 100.0)
     points = Frame(shape).coordinates(np.stack(np.indices(shape), -1))
     np.testing.assert_allclose(
         scale * points + shift, theirs, atol=1e-4
@@ -273,13 +274,13 @@ def test_a_grid_is_the_frame_s_scaled_and_shifted(grid, of_axis, shape):
 @pytest.mark.parametrize("arguments", [("ends", (1, 4)), ("middle", (4, 4)), ("ends", (4, 4), 0.0)])
 def test_grids_that_cannot_be_are_refused(arguments):
     with pytest.raises(InputError, match=r"two samples|a grid is one of|a positive number"):
-        siren_jax.torch.points_of(*arguments)
+        pytorch.points_of(*arguments)
 
 
 def test_other_points_go_into_the_first_layer(key, float64):
     network = float64(SIREN(2, 3, width=8, depth=1, rngs=nnx.Rngs(0)))
     scale, shift, x = np.array([1.5, 0.7]), np.array([0.1, -0.2]), jax.random.uniform(key, (7, 2), minval=-1)
-    changed = siren_jax.torch.with_points(network, scale, shift)
+    changed = changes.with_points(network, scale, shift)
     np.testing.assert_allclose(changed(x), network(scale * x + shift), rtol=1e-12)  # float64: rounding only
 
 
@@ -290,7 +291,7 @@ def test_other_points_go_into_the_first_layer(key, float64):
 def test_other_values_go_into_the_last_layer(outermost, values, key, float64):
     network = float64(SIREN(2, 3, width=8, depth=1, outermost=outermost, rngs=nnx.Rngs(0)))
     x, (low, high) = jax.random.uniform(key, (7, 2), minval=-1), values
-    changed = siren_jax.torch.with_values(network, *values)
+    changed = changes.with_values(network, *values)
     np.testing.assert_allclose(
         low + (changed(x) + 1) * (high - low) / 2, network(x), rtol=1e-12
     )  # float64: rounding only
@@ -299,11 +300,11 @@ def test_other_values_go_into_the_last_layer(outermost, values, key, float64):
 def test_points_and_values_that_a_network_cannot_take_are_refused():
     odd = SIREN(2, 1, width=4, depth=0, use_bias=False, rngs=nnx.Rngs(0))
     with pytest.raises(InputError, match="without biases cannot be shifted"):
-        siren_jax.torch.with_points(odd, np.ones(2), np.ones(2))
+        changes.with_points(odd, np.ones(2), np.ones(2))
     with pytest.raises(InputError, match="without biases cannot be shifted"):
-        siren_jax.torch.with_values(odd, 0.0, 1.0)
+        changes.with_values(odd, 0.0, 1.0)
     with pytest.raises(InputError, match="from a lower to a higher"):
-        siren_jax.torch.with_values(odd, 1.0, 1.0)
+        changes.with_values(odd, 1.0, 1.0)
     bounded = SIREN(2, 1, width=4, depth=0, outermost="tanh", rngs=nnx.Rngs(0))
     with pytest.raises(InputError, match="ends in 'tanh' does not take the values 0 to 1"):
-        siren_jax.torch.with_values(bounded, 0.0, 1.0)
+        changes.with_values(bounded, 0.0, 1.0)

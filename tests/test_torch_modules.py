@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file
 
-import siren_jax.torch
 from siren_jax import SIREN, InputError, jacobian, laplacian
+from siren_jax.files import pytorch
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is the other side of the comparison; it comes with the torch extra"
@@ -134,7 +134,7 @@ def assert_same(one, other, tolerance):
 def test_value_gradient_and_laplacian_are_those_of_the_module(case, key):
     module, settings = made(case)
     points = jax.random.uniform(key, (100, D), minval=-1)
-    network = siren_jax.torch.load(module.state_dict(), **settings)
+    network = pytorch.load(module.state_dict(), **settings)
     # Both round in float32, at phases up to 50: 1e-7 of a phase is 1e-5 of a derivative at most.
     assert_same(ours(network, points), value_jacobian_laplacian(module, points), 1e-5)
 
@@ -143,7 +143,7 @@ def test_value_gradient_and_laplacian_are_those_of_the_module(case, key):
 def test_in_float64_they_differ_by_rounding_alone(case, key, float64):
     module, settings = made(case)
     points = jax.random.uniform(key, (100, D), minval=-1)
-    network = siren_jax.torch.load(module.double().state_dict(), **settings)
+    network = pytorch.load(module.double().state_dict(), **settings)
     assert_same(ours(network, points), value_jacobian_laplacian(module.double(), points), 1e-12)
 
 
@@ -151,10 +151,10 @@ def test_in_float64_they_differ_by_rounding_alone(case, key, float64):
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_what_is_saved_loads_strictly_into_the_module_and_is_the_same_function(case, suffix, tmp_path, key):
     module, settings = made(case)
-    network = siren_jax.torch.load(module.state_dict(), **settings)
+    network = pytorch.load(module.state_dict(), **settings)
     omegas = {name: value for name, value in settings.items() if name != "outermost"}
     path = tmp_path / f"a{suffix}"
-    siren_jax.torch.save(network, path, layout=case.split(",")[0], **omegas)
+    pytorch.save(network, path, layout=case.split(",")[0], **omegas)
     state = torch.load(path, weights_only=True) if suffix == ".pth" else load_file(path)
     assert set(module.state_dict()) <= set(state)
     for name, parameter in module.state_dict().items():
@@ -165,12 +165,12 @@ def test_what_is_saved_loads_strictly_into_the_module_and_is_the_same_function(c
 @pytest.mark.parametrize(("layout", "make"), [("paper", paper), ("pip", pip), ("tutorial", tutorial)])
 def test_a_network_of_other_omegas_becomes_one_of_the_module_s(layout, make, tmp_path, key):
     network = SIREN(D, C, width=WIDTH, depth=2, first_omega=43.0, omega=12.0, use_bias=False, rngs=nnx.Rngs(0))
-    siren_jax.torch.save(network, tmp_path / "a.pth", layout=layout)
+    pytorch.save(network, tmp_path / "a.pth", layout=layout)
     module = make()
     module.load_state_dict(torch.load(tmp_path / "a.pth", weights_only=True), strict=True)
     points = jax.random.uniform(key, (100, D), minval=-1)
     assert_same(ours(network, points), value_jacobian_laplacian(module, points), 1e-5)
-    again = siren_jax.torch.load(tmp_path / "a.pth")
+    again = pytorch.load(tmp_path / "a.pth")
     assert_same(ours(again, points), ours(network, points), 1e-5)
 
 
@@ -184,7 +184,7 @@ def test_a_network_of_other_omegas_becomes_one_of_the_module_s(layout, make, tmp
 )
 def test_tensors_without_numbers_are_refused(tensor, message):
     with pytest.raises(InputError, match=message):
-        siren_jax.torch.load({**paper().state_dict(), "net.net.0.0.weight": tensor})
+        pytorch.load({**paper().state_dict(), "net.net.0.0.weight": tensor})
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -193,7 +193,7 @@ def test_tensors_of_other_types_are_read_as_float32(dtype, suffix, tmp_path):
     tensors = {name: tensor.to(dtype) for name, tensor in paper(depth=1).state_dict().items()}
     write = torch.save if suffix == ".pth" else safetensors.save_file
     write(tensors, tmp_path / f"a{suffix}")
-    network = siren_jax.torch.load(tmp_path / f"a{suffix}")
+    network = pytorch.load(tmp_path / f"a{suffix}")
     kernel = network.output.kernel[...]
     assert kernel.dtype == np.float32
     np.testing.assert_array_equal(kernel, tensors["net.net.2.0.weight"].float().numpy().T)
@@ -207,15 +207,15 @@ class Code:
 def test_code_in_a_file_is_refused_and_not_run(tmp_path, capsys):
     torch.save({"net.net.0.0.weight": Code()}, tmp_path / "a.pth")
     with pytest.raises(InputError, match=r"holds more than tensors, of which pickle might run code; write it with"):
-        siren_jax.torch.load(tmp_path / "a.pth")
+        pytorch.load(tmp_path / "a.pth")
     assert "must not" not in capsys.readouterr().out
 
 
 def test_a_damaged_pth_file_is_refused(tmp_path):
     path = tmp_path / "a.pth"
-    siren_jax.torch.save(siren_jax.torch.load(paper().state_dict()), path)
+    pytorch.save(pytorch.load(paper().state_dict()), path)
     data = path.read_bytes()
     for content in (b"", b"hello", data[:100], data[:-50]):
         path.write_bytes(content)
         with pytest.raises(InputError, match="damaged"):
-            siren_jax.torch.load(path)
+            pytorch.load(path)

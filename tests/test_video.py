@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from siren_jax import InputError, load_image, load_video
+from siren_jax.formats.file_kind import kind_of
 from siren_jax.metrics import psnr
-from siren_jax.signals import encode_video, kind_of
+from siren_jax.signals import encode_video
 
 try:
     import av

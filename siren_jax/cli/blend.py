@@ -1,30 +1,21 @@
 """`siren-jax blend`: two pictures become one, without a seam."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
-from flax import nnx
-from jax.tree_util import Partial
 from jaxtyping import Float
 from numpy import ndarray
 
-from siren_jax import metrics
-from siren_jax.cli.estimate import Estimate
 from siren_jax.cli.options import Output, Training, check_positive, optional
-from siren_jax.cli.picture import write_picture
-from siren_jax.cli.subject import PSNR, Sampled
 from siren_jax.cli.training import train
 from siren_jax.errors import InputError
-from siren_jax.neural_field import NeuralField
-from siren_jax.objectives import supervise
-from siren_jax.recipes import TUNED
-from siren_jax.signals import Composite, PixelDataset, load_mask, read_image
+from siren_jax.fitting.recipes import TUNED
+from siren_jax.signals import Composite, load_mask, read_image
+from siren_jax.subjects.composite import Composition
 
-ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
 MAX_PIXELS = 2**20  # the direct solve takes 20 s and a gigabyte of them
 
 
@@ -100,51 +91,3 @@ class Blend:
                 )
             return free
         return front[..., 3] > 0.5 if front.shape[-1] == 4 and front[..., 3].min() <= 0.5 else None
-
-
-class Composition(Sampled):
-    """A composite of two pictures; see `Subject`."""
-
-    measure = PSNR
-    note = "against the direct solve"
-    files = ("composite.png",)
-
-    def __init__(self, composite: Composite):
-        self._composite = composite
-        self.dataset = PixelDataset(composite.solution(), value_range=composite.value_range)
-        self.objective, self.weights = supervise("value"), {}
-        self._estimate = Estimate(self.dataset, ESTIMATED)
-
-    def sampler(self, batch_size: int) -> Partial:
-        return self._composite.sampler(batch_size)
-
-    def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
-        return NeuralField(network, self.dataset.frame, self.dataset.value_range, "image", record=record)  # pyright: ignore
-
-    def estimate(self, network: nnx.Module) -> float:
-        return metrics.psnr(self._estimate(network), self._estimate.truth)
-
-    def quality(self, network: nnx.Module) -> float:
-        return metrics.psnr(self.field(network, {}).render(), self.dataset.signal, value_range=1.0)
-
-    def figure(self, network: nnx.Module, title: str):
-        from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
-
-        composite = self._composite
-        return plot.composition(
-            composite.foreground,
-            composite.background,
-            composite.free,
-            self.field(network, {}).render(),
-            self.dataset.signal,
-            title=title,
-        )
-
-    def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
-        picture, truth, free = self.field(network, {}).render(), self.dataset.signal, self._composite.free
-        write_picture(path(self.files[0]), picture, "value", self.dataset.value_range, overwrite=overwrite)
-        quality = {"psnr": metrics.psnr(picture, truth, value_range=1.0)}
-        for name, where in (("psnr_changed", free), ("psnr_kept", ~free)):
-            if where.any():
-                quality[name] = metrics.psnr(picture[where], truth[where], value_range=1.0)
-        return quality

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from siren_jax.cli.subject import PSNR, Measure
 from siren_jax.errors import InputError
+from siren_jax.subjects.subject import PSNR, Measure
 
 PLAIN_SECONDS = 5.0
 

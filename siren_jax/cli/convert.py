@@ -11,15 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from siren_jax import metrics, torch
+from siren_jax import metrics
 from siren_jax.cli.console import printable
 from siren_jax.cli.options import optional
 from siren_jax.errors import InputError
-from siren_jax.header import AXES, MAX_SAMPLES, valid_rate
-from siren_jax.network import SIREN
+from siren_jax.fields import Frame
+from siren_jax.fields.tiles import map_over_tiles
+from siren_jax.files import pytorch
+from siren_jax.files.header import AXES, MAX_SAMPLES, valid_rate
+from siren_jax.networks import changes
+from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import NeuralField, load
-from siren_jax.signals import Frame, Placement
-from siren_jax.tiles import map_over_tiles
+from siren_jax.shapes import Placement
 
 COMPARED = 65536  # points of the grid that the cost of a precision is measured at
 USUAL = {"image": (256, 256), "shape": (256, 256, 256)}  # samples, of signals whose size is no part of what they are
@@ -107,14 +110,14 @@ class Convert:
 
     def _read(self) -> NeuralField:
         """The signal of a state dict."""
-        network = torch.load(
+        network = pytorch.load(
             self.source,
             omega=self.omega,
             first_omega=self.first_omega,
             outermost=self.outermost,
             bias_outside=self.bias_outside,
         )
-        for doubt in torch.doubts(network):
+        for doubt in pytorch.doubts(network):
             warnings.warn(f"{printable(self.source)}: {doubt} See --omega and --bias-outside.", stacklevel=2)
         d, c = network.in_features, network.out_features
         kind = self.kind or {1: "sound", 2: "image"}.get(d)
@@ -137,13 +140,13 @@ class Convert:
             f"{network.omega:g} after, {network.outermost} at the end, "
             f"sin(omega·{'Wx + b' if self.bias_outside else '(Wx + b)'})"
         )
-        network = torch.with_points(network, *self._points(kind, shape))
+        network = changes.with_points(network, *self._points(kind, shape))
         if kind == "shape":
             if self.values is not None:
                 raise InputError("the values of a shape are distances in its coordinates; leave out --values.")
             return NeuralField(network, Frame(shape), (-1.0, 1.0), kind, placement=Placement((0.0, 0.0, 0.0), 1.0))
         low, high = self.values or ((0.0, 1.0) if network.outermost == "sigmoid" else (-1.0, 1.0))
-        network = torch.with_values(network, low, high)
+        network = changes.with_values(network, low, high)
         return NeuralField(network, Frame(shape), (-1.0 if kind == "sound" else 0.0, 1.0), kind, self.rate)
 
     def _write(self, field: NeuralField) -> None:
@@ -152,8 +155,8 @@ class Convert:
         if not isinstance(network, SIREN):
             raise InputError(f"{self.source!r} holds a {type(network).__name__}; SIRENs are converted to PyTorch.")
         scale, shift = self._points(field.kind, field.frame.shape)
-        torch.save(
-            torch.with_points(network, 1 / scale, -shift / scale),
+        pytorch.save(
+            changes.with_points(network, 1 / scale, -shift / scale),
             self.target,
             layout=self.layout or "paper",
             omega=self.omega,
@@ -167,7 +170,7 @@ class Convert:
             grid, extent = self.grid or "ends", 1.0 if self.extent is None else self.extent
             factor = "" if extent == 1 else f"{extent:g}·"
             print(f"sample i of n lies at {factor}({PLACES[grid]}) of each axis in PyTorch")
-            return torch.points_of(grid, shape, extent)
+            return pytorch.points_of(grid, shape, extent)
         if self.grid is not None or self.extent is not None:
             raise InputError(f"the coordinates of a {kind} are the same in PyTorch; leave out --grid and --extent.")
         return np.ones(len(shape)), np.zeros(len(shape))

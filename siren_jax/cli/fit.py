@@ -10,14 +10,9 @@ from typing import Annotated, Literal
 import tyro
 
 from siren_jax.cli.options import Output, Training, check_positive, check_values, optional
-from siren_jax.cli.picture import Picture
-from siren_jax.cli.shape import Scan
-from siren_jax.cli.sound import Recording
-from siren_jax.cli.subject import Subject
 from siren_jax.cli.training import train
-from siren_jax.cli.video import Clip
 from siren_jax.errors import InputError
-from siren_jax.recipes import (
+from siren_jax.fitting.recipes import (
     PAPER,
     PAPER_SHAPE,
     PAPER_SOUND,
@@ -29,8 +24,15 @@ from siren_jax.recipes import (
     TUNED_VIDEO,
     Recipe,
 )
-from siren_jax.signals import IncompletePicture, PixelDataset, kind_of, load_sound, load_surface, load_video, read_image
-from siren_jax.signals.scan import SAMPLES
+from siren_jax.formats.file_kind import kind_of
+from siren_jax.shapes import load_surface
+from siren_jax.shapes.loading import SAMPLES
+from siren_jax.signals import IncompletePicture, PixelDataset, load_sound, load_video, read_image
+from siren_jax.subjects.picture import Picture
+from siren_jax.subjects.shape import Scan
+from siren_jax.subjects.sound import Recording
+from siren_jax.subjects.subject import Subject
+from siren_jax.subjects.video import Clip
 
 OF_PICTURES = ("target", "keep_alpha", "values", "no_data")
 OF_SHAPES = ("samples", "target_chamfer", "flip_normals")  # options that say nothing about other kinds

@@ -6,10 +6,11 @@ from typing import Annotated
 import tyro
 
 from siren_jax.cli.console import printable
-from siren_jax.network import SIREN, count_parameters
+from siren_jax.fields import Grid
+from siren_jax.files.siren_file import read
+from siren_jax.networks.layers import count_parameters
+from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import load
-from siren_jax.signals import Grid
-from siren_jax.storage import read
 
 
 @dataclass(frozen=True)

@@ -2,31 +2,21 @@
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
-from flax import nnx
-from jax.tree_util import Partial
 from jaxtyping import Bool
 from numpy import ndarray
 
-from siren_jax import metrics
-from siren_jax.cli.estimate import Estimate
 from siren_jax.cli.options import Output, Training, check_positive, check_values, number, optional
-from siren_jax.cli.picture import warn_of_nothing, write_picture
-from siren_jax.cli.subject import PSNR, Sampled
 from siren_jax.cli.training import train
 from siren_jax.errors import InputError
-from siren_jax.neural_field import NeuralField
-from siren_jax.objectives import supervise, with_prior
-from siren_jax.recipes import TUNED_INPAINTING
-from siren_jax.signals import Image, IncompletePicture, OmegaChoice, choose_omega, load_mask, read_image
+from siren_jax.fitting.recipes import TUNED_INPAINTING
+from siren_jax.signals import Image, IncompletePicture, load_mask, read_image
+from siren_jax.subjects.inpainting import Gaps
 
-ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
-PRIORS = {"tv": "total_variation", "hessian": "hessian"}
 WEIGHTS = {"tv": 1e-3, "hessian": 1e-5, "none": 0.0}
 
 
@@ -108,68 +98,3 @@ def _share(text: str) -> float:
     if not 0 < share < 1:
         raise InputError(f"--keep takes a percentage above 0 and below 100, such as 10%, but is {text!r}.")
     return share
-
-
-class Gaps(Sampled):
-    """A picture with missing pixels; see `Subject`.
-
-    Args:
-        picture: with what is known of it.
-        prior: "tv", "hessian" or "none".
-        weight: of the prior.
-        judged_everywhere: whether the picture holds the truth at the other pixels too, but for those that are NaN.
-    """
-
-    measure = PSNR
-    files = ("reconstruction.png",)
-
-    def __init__(self, picture: IncompletePicture, prior: str, weight: float, *, judged_everywhere: bool):
-        self.dataset = self._picture = picture
-        self._everywhere = judged_everywhere
-        self.note = "all pixels" if judged_everywhere else "known pixels"
-        plain = supervise("value")
-        self.objective = plain if prior == "none" else with_prior(plain, PRIORS[prior])
-        self.weights = {} if prior == "none" else {"prior": weight}
-        whole = IncompletePicture(picture.signal, value_range=picture.value_range)
-        self._judged = whole.known if judged_everywhere else picture.known
-        self._estimate = Estimate(whole if judged_everywhere else picture, ESTIMATED)
-
-    def choose_omega(self) -> OmegaChoice:
-        known = float(self._picture.known.mean())
-        omega, reason = choose_omega(self._picture.filled(), self.dataset.frame)
-        # Samples at random, a part p of all, resolve frequencies lower by √p.
-        text = f"√{known:.3g} times {reason}; {100 * known:.3g} % of the pixels are known"
-        return OmegaChoice(float(f"{omega * known**0.5:.2g}"), text)
-
-    def sampler(self, batch_size: int) -> Partial:
-        return self.dataset.sampler(batch_size)
-
-    def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
-        return NeuralField(network, self.dataset.frame, self.dataset.value_range, "image", record=record)  # pyright: ignore
-
-    def estimate(self, network: nnx.Module) -> float:
-        return metrics.psnr(self._estimate(network), self._estimate.truth)
-
-    def quality(self, network: nnx.Module) -> float:
-        return self._psnr(self.field(network, {}).render(), self._judged)
-
-    def figure(self, network: nnx.Module, title: str):
-        from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
-
-        prediction = self.field(network, {}).render()
-        truth = self.dataset.signal if self._everywhere else None
-        given = self.dataset.signal, self._picture.known
-        return plot.inpainting(*given, prediction, truth, title=title, value_range=self.dataset.value_range)
-
-    def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
-        picture, known = self.field(network, {}).render(), self._picture.known
-        write_picture(path(self.files[0]), picture, "value", self.dataset.value_range, overwrite=overwrite)
-        warn_of_nothing(picture[self._judged], self.dataset.signal[self._judged])
-        quality = {"psnr": self._psnr(picture, self._judged), "psnr_known": self._psnr(picture, known)}
-        if (missing := self._judged & ~known).any():
-            quality["psnr_missing"] = self._psnr(picture, missing)
-        return quality
-
-    def _psnr(self, picture: ndarray, where: ndarray) -> float:
-        low, high = self.dataset.value_range
-        return metrics.psnr(picture[where], self.dataset.signal[where], value_range=high - low)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from siren_jax.cli.subject import Subject
 from siren_jax.errors import InputError
+from siren_jax.subjects.subject import Subject
 
 PROGRAM = 600 * 2**20  # JAX, what it compiles, a tile's activations and the figures
 # Of the weights: Adam's moments, last good and best ones, the average, the gradient, and what a step makes of them.

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 import tyro
 from flax import nnx
 
-from siren_jax.cli.subject import Subject
 from siren_jax.errors import InputError
-from siren_jax.network import SIREN, ReLUMLP
-from siren_jax.recipes import Recipe, constant, cosine_decay, inverse_root
-from siren_jax.storage import LIMITS, MAX_OMEGA, Network
+from siren_jax.files.siren_file import LIMITS, MAX_OMEGA, Network
+from siren_jax.fitting.recipes import Recipe, constant, cosine_decay, inverse_root
+from siren_jax.networks.relu import ReLUMLP
+from siren_jax.networks.siren import SIREN
+from siren_jax.subjects.subject import Subject
 
 SCHEDULES = {"cosine": cosine_decay, "inverse-root": inverse_root, "constant": constant}
 DEPTH = 3

@@ -11,21 +11,21 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from siren_jax.atomic import replacing
-from siren_jax.cli.cells import render_cells
 from siren_jax.cli.console import printable, status
 from siren_jax.cli.options import optional
-from siren_jax.cli.picture import write_picture
-from siren_jax.cli.shape import RESOLUTION, write_mesh, write_view
-from siren_jax.cli.solution import write_solution
-from siren_jax.cli.sound import excerpt, write_sound
-from siren_jax.cli.timeline import Timeline, timeline
-from siren_jax.cli.video import as_bytes, write_video
-from siren_jax.equations.solution import moment_of
+from siren_jax.equations.as_field import moment_of
 from siren_jax.errors import InputError
-from siren_jax.level_set import check_resolution
+from siren_jax.fields import Grid
+from siren_jax.files.atomic import replacing
 from siren_jax.neural_field import NeuralField, load
-from siren_jax.signals import Grid
+from siren_jax.shapes.level_set import check_resolution
+from siren_jax.subjects.cells import render_cells
+from siren_jax.subjects.picture import write_picture
+from siren_jax.subjects.shape import RESOLUTION, write_mesh, write_view
+from siren_jax.subjects.solution import write_solution
+from siren_jax.subjects.sound import excerpt, write_sound
+from siren_jax.subjects.moments import Timeline, timeline
+from siren_jax.subjects.video import as_bytes, write_video
 
 MAX_PICTURE = 2**28  # values of a PNG, which is made in memory; an NPY is not
 MAX_SIDE = 2**24

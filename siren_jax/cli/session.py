@@ -14,17 +14,17 @@ from typing import Any
 
 from flax import nnx
 
-from siren_jax.atomic import clear_leftovers, write_atomically
-from siren_jax.checkpoints import Checkpoints
 from siren_jax.cli.console import Reporter, printable
 from siren_jax.cli.memory import give_back_memory, peak_memory
-from siren_jax.cli.subject import Subject
 from siren_jax.cli.tensorboard import TensorBoard
 from siren_jax.errors import InputError
-from siren_jax.fit import Fit
-from siren_jax.header import as_json
-from siren_jax.network import count_parameters
-from siren_jax.progress import Progress
+from siren_jax.files.atomic import clear_leftovers, write_atomically
+from siren_jax.files.header import as_json
+from siren_jax.fitting.checkpoints import Checkpoints
+from siren_jax.fitting.descent import Fit
+from siren_jax.fitting.progress import Progress
+from siren_jax.networks.layers import count_parameters
+from siren_jax.subjects.subject import Subject
 
 CHECKPOINTS = "checkpoints"
 SECOND = os.path.join(CHECKPOINTS, "second")

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from siren_jax.checkpoints import Checkpoints
 from siren_jax.cli.options import Output, Training, check_positive, optional
-from siren_jax.cli.solution import Solution
 from siren_jax.cli.training import train
 from siren_jax.equations import Ansatz, distil
 from siren_jax.equations.catalogue import CASES
 from siren_jax.errors import InputError
-from siren_jax.fit import Fit
-from siren_jax.progress import Progress
-from siren_jax.recipes import TUNED
+from siren_jax.fitting.checkpoints import Checkpoints
+from siren_jax.fitting.descent import Fit
+from siren_jax.fitting.progress import Progress
+from siren_jax.fitting.recipes import TUNED
+from siren_jax.subjects.solution import Solution
 
 FIRST = 0.25  # of the seconds, before L-BFGS
 

@@ -9,16 +9,16 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 from flax import nnx
 
-from siren_jax.checkpoints import Checkpoints
 from siren_jax.cli.console import printable, status
 from siren_jax.cli.memory import check_memory
 from siren_jax.cli.options import DEPTH, Output, Training
 from siren_jax.cli.session import Session
-from siren_jax.cli.subject import Subject
-from siren_jax.fit import Fit, fit
-from siren_jax.progress import INTERRUPTIONS, Progress
-from siren_jax.recipes import Recipe, cosine_decay, until_a_target
-from siren_jax.storage import Network
+from siren_jax.files.siren_file import Network
+from siren_jax.fitting.checkpoints import Checkpoints
+from siren_jax.fitting.descent import Fit, fit
+from siren_jax.fitting.progress import INTERRUPTIONS, Progress
+from siren_jax.fitting.recipes import Recipe, cosine_decay, until_a_target
+from siren_jax.subjects.subject import Subject
 
 EXITS = {"non-finite": 1, "hangup": 129, "interrupt": 130, "terminate": 143}
 GIVE_UP = 10  # times the steps of the recipe, after which a target that is not reached is given up

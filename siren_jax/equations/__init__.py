@@ -10,6 +10,7 @@ A problem is its terms, the equation and its conditions, each a residual of a fi
     solution = problem.fit(network, key=key, steps=2000).network
 """
 
+from siren_jax.equations.as_field import solution as solution
 from siren_jax.equations.conditions import boundary as boundary
 from siren_jax.equations.conditions import dirichlet as dirichlet
 from siren_jax.equations.conditions import initial as initial
@@ -26,7 +27,6 @@ from siren_jax.equations.domains import Interval as Interval
 from siren_jax.equations.domains import SpaceTime as SpaceTime
 from siren_jax.equations.problem import Problem as Problem
 from siren_jax.equations.regions import Region as Region
-from siren_jax.equations.solution import solution as solution
 from siren_jax.equations.terms import Term as Term
 from siren_jax.equations.terms import equation as equation
 from siren_jax.equations.terms import known as known

@@ -19,7 +19,7 @@ from siren_jax.equations.domains import Box, Disk, Domain, Interval
 from siren_jax.equations.problem import Problem
 from siren_jax.equations.terms import equation
 from siren_jax.equations.unknowns import Ansatz, ComplexField
-from siren_jax.operators import gradient, jacobian, laplacian, second_derivatives
+from siren_jax.fields.operators import gradient, jacobian, laplacian, second_derivatives
 
 NEAR_A_SOURCE = {0.04: 0.002, 0.12: 0.02, 0.3: 0.1}
 """Radii of disks about a source, and the weights of the equation there, about their shares of the square."""

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from siren_jax._types import Field
+from siren_jax.equations.as_field import grid_over, moment_of
 from siren_jax.equations.catalogue import Case
-from siren_jax.equations.solution import grid_over, moment_of
-from siren_jax.signals.grid import Grid
-from siren_jax.tiles import map_over_tiles
+from siren_jax.fields.coordinates import Grid
+from siren_jax.fields.tiles import map_over_tiles
 
 SKETCHED = 4096  # points of an error that is wanted soon
 LATE = 0.75  # of the time: when a solution in the plane is looked at

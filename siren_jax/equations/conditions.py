@@ -13,7 +13,7 @@ from siren_jax.equations.sampling import draws
 from siren_jax.equations.terms import Residual, Term
 from siren_jax.equations.unknowns import ComplexField
 from siren_jax.errors import InputError
-from siren_jax.operators import jacobian, value_jacobian
+from siren_jax.fields.operators import jacobian, value_jacobian
 
 Value = Callable[[Float[Array, "d"]], Any] | Any
 """What is asked for at a point: a number, or a function of the point; a complex one is of a `ComplexField`."""

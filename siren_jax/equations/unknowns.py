@@ -10,7 +10,7 @@ from jaxtyping import Complex, Float
 
 from siren_jax._types import Field, KnowsDerivatives
 from siren_jax.errors import InputError
-from siren_jax.operators import laplacian, value_jacobian
+from siren_jax.fields.operators import laplacian, value_jacobian
 
 Derivatives = tuple[Float[Array, "c"], Float[Array, "c d"], list[Float[Array, "c"]]]
 

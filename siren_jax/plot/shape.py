@@ -7,7 +7,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from siren_jax.raster import hits
+from siren_jax.shapes.scanlines import hits
 
 FRONT, BACK = (0.80, 0.82, 0.86), (0.84, 0.37, 0.0)  # the side that normals point to, and the other
 LIGHT = (-0.4, 0.5, 0.77)  # direction to it: right, up, towards the eye

@@ -1,10 +1,10 @@
 """References: solutions of differential equations that no network had a part in, in float64."""
 
-from siren_jax.references.allen_cahn import allen_cahn as allen_cahn
-from siren_jax.references.burgers import burgers as burgers
+from siren_jax.references.cole_hopf import burgers as burgers
 from siren_jax.references.helmholtz import absorbing_layer as absorbing_layer
 from siren_jax.references.helmholtz import free_space as free_space
 from siren_jax.references.helmholtz import solve_helmholtz as solve_helmholtz
-from siren_jax.references.kovasznay import kovasznay as kovasznay
+from siren_jax.references.navier_stokes import kovasznay as kovasznay
+from siren_jax.references.reaction_diffusion import allen_cahn as allen_cahn
 from siren_jax.references.wave import gaussian_pulse_in_the_plane as gaussian_pulse_in_the_plane
 from siren_jax.references.wave import leapfrog as leapfrog

@@ -11,11 +11,11 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from siren_jax.errors import InputError
-from siren_jax.signals.grid import Frame
+from siren_jax.fields.coordinates import Frame
 from siren_jax.signals.poisson import differences, divergence_of, solve_poisson
+from siren_jax.signals.random_walks import walks
 from siren_jax.signals.ranges import value_range_of
 from siren_jax.signals.samples import draw_strata, numbered_coordinates
-from siren_jax.signals.walks import walks
 
 MODES = ("mean", "max", "paste")
 

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Shaped
 from numpy import ndarray
 
 from siren_jax.errors import InputError
-from siren_jax.signals.picture_files import FINER, Decoded, decode
-from siren_jax.signals.picture_files import MAX_PIXELS as MAX_PIXELS
+from siren_jax.formats.pictures import FINER, Decoded, decode
+from siren_jax.formats.pictures import MAX_PIXELS as MAX_PIXELS
 from siren_jax.signals.ranges import lone_ends, used_range, value_range_of
 from siren_jax.signals.shrinking import Means, resized
 from siren_jax.signals.shrinking import shrink as shrink

@@ -21,7 +21,7 @@ from jax.tree_util import Partial
 from jaxtyping import Float
 from numpy import ndarray
 
-from siren_jax.signals.grid import Frame
+from siren_jax.fields.coordinates import Frame
 
 
 def segments(gradient: Float[ndarray, "*shape c d"], frame: Frame) -> Partial:

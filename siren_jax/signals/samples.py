@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from siren_jax.errors import InputError
-from siren_jax.signals.grid import Frame, generate_coordinates
+from siren_jax.fields.coordinates import Frame, generate_coordinates
 from siren_jax.signals.ranges import value_range_of
 
 

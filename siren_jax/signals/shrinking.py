@@ -9,7 +9,7 @@ from numpy import ndarray
 from numpy.typing import DTypeLike
 
 from siren_jax.errors import InputError
-from siren_jax.signals.decoded import MAX_PIXELS
+from siren_jax.formats.decoded import MAX_PIXELS
 
 
 def shrink(

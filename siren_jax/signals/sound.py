@@ -12,8 +12,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from siren_jax.errors import InputError
-from siren_jax.signals.files import check_file
-from siren_jax.signals.sound_files import BLOCK, SoundFile, has_soundfile, opened
+from siren_jax.formats.file_kind import check_file
+from siren_jax.formats.sounds import BLOCK, SoundFile, has_soundfile, opened
 
 MAX_LENGTH = 2**23  # samples of a channel, three minutes at 44.1 kHz: beyond, float32 no longer tells neighbours apart
 MAX_SAMPLES = 2**27  # of all channels

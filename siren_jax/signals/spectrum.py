@@ -8,7 +8,7 @@ from jaxtyping import Num
 from numpy import ndarray
 
 from siren_jax.errors import InputError
-from siren_jax.signals.grid import Frame
+from siren_jax.fields.coordinates import Frame
 
 POWER = 0.9999
 ANALYSED = 2**20  # samples: 1,024² pixels, 23 seconds at 44.1 kHz

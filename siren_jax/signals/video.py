@@ -13,10 +13,10 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from siren_jax.errors import InputError
-from siren_jax.signals import ffmpeg
-from siren_jax.signals.files import check_file
+from siren_jax.formats import ffmpeg
+from siren_jax.formats.file_kind import check_file
+from siren_jax.formats.videos import GIF, VideoFile, nearest, read, read_gif, schedule
 from siren_jax.signals.image import shrunk_sides
-from siren_jax.signals.video_files import GIF, VideoFile, nearest, read, read_gif, schedule
 
 MAX_BYTES = 2**30  # of decoded frames; decoding and fitting need as much again, each
 MAX_FRAMES = 2**24

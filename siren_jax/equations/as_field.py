@@ -1,0 +1,74 @@
+"""The solution of an equation as a neural field: a network and the box it was solved in, to render and to keep."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from siren_jax.equations.domains import Domain
+from siren_jax.equations.unknowns import WithCoefficients
+from siren_jax.errors import InputError
+from siren_jax.fields.coordinates import Grid
+from siren_jax.networks.relu import ReLUMLP
+from siren_jax.networks.siren import SIREN
+from siren_jax.neural_field import NeuralField
+
+CELLS = {1: 1024, 2: 200, 3: 64}  # along the longest side of the grid, by the number of coordinates
+MORE = 16  # of more coordinates
+FEWEST = 16  # along any other side
+
+
+def solution(network: nnx.Module, domain: Domain, *, record: Mapping[str, Any] | None = None) -> NeuralField:
+    """A network that solves an equation in a domain, as a neural field: `solution(network, domain).save("u.siren")`.
+
+    Its `render()` is on a grid over the domain's box, also where the domain has a hole: of 1,024 cells in one
+    dimension, 200 along the longest side in two, 64 in three.
+
+    Args:
+        network: a SIREN, a ReLUMLP, or one of them `WithCoefficients`, whose numbers go into the record.
+        domain: where the equation holds.
+        record: kept in the file; "axes" and "channels" may name the coordinates and the unknowns.
+
+    Raises:
+        InputError: a network of another kind, or of other than the domain's coordinates.
+
+    >>> from siren_jax.equations import Interval
+    >>> u = WithCoefficients(SIREN(2, 1, width=8, rngs=nnx.Rngs(0)), speed=2.0)
+    >>> field = solution(u, Interval(0, 1).during(0, 4))
+    >>> field.render().shape, field.record
+    ((200, 50, 1), {'coefficients': {'speed': 2.0}})
+    """
+    record = dict(record or {})
+    if isinstance(network, WithCoefficients):
+        record["coefficients"] = {name: float(network[name]) for name in network.coefficients}
+        network = network.network
+    if type(network) not in (SIREN, ReLUMLP):
+        raise InputError(
+            f"a solution is kept as a SIREN or a ReLUMLP, but this network is of {type(network)}; evaluate it as it "
+            "is, or keep a SIREN that `distil` has fitted to its values."
+        )
+    assert isinstance(network, SIREN | ReLUMLP)
+    if network.in_features != len(domain.low):
+        raise InputError(
+            f"the network takes {network.in_features} coordinates, but the domain has {len(domain.low)}; "
+            "give the domain it was fitted in."
+        )
+    return NeuralField(network, grid_over(domain), kind="solution", record=record)
+
+
+def grid_over(domain: Domain) -> Grid:
+    """A grid over a domain's box, of cells about as long as wide."""
+    return Grid(_cells(domain.low, domain.high), domain.low, domain.high)
+
+
+def moment_of(grid: Grid, time: float) -> Grid:
+    """One moment of a grid over time and space, as fine as a grid over the space alone."""
+    low, high = grid.low[1:], grid.high[1:]
+    return Grid((1, *_cells(low, high)), (time, *low), (time, *high))
+
+
+def _cells(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[int, ...]:
+    size = np.array(high) - np.array(low)
+    cells = CELLS.get(len(size), MORE)
+    return tuple(max(FEWEST, round(cells * s / size.max())) for s in size)

@@ -1,0 +1,1 @@
+"""Files of this library: `.siren` files and their header, PyTorch's weights, atomic writing."""

@@ -1,0 +1,234 @@
+"""The `.siren` file: safetensors, with a JSON header of what the arrays mean. No pickle, no code.
+
+The header is the metadata entry `siren` of the safetensors file. Reading checks it against limits and against the
+types and shapes that the file declares before anything is allocated. Writing is atomic. `docs/file-format.md` is the
+specification.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from siren_jax.errors import InputError
+from siren_jax.files.atomic import write_atomically
+from siren_jax.files.header import MAX_NESTING, nesting, parse
+from siren_jax.networks.relu import ReLUMLP
+from siren_jax.networks.siren import OUTERMOST, SIREN
+
+FORMAT_VERSION = 2
+Network = SIREN | ReLUMLP
+
+# Precisions of the kernels after the first layer's, by their names in safetensors. All else is float32: it is little,
+# and rounding the first layer would be multiplied by its omega.
+PRECISIONS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
+
+# Largest accepted value of each size in a header: far above what is of use, far below what exhausts a machine.
+LIMITS = {"in_features": 64, "out_features": 4096, "width": 65536, "depth": 256}
+MAX_OMEGA = 1e9
+MAX_WEIGHTS = 2**28  # 1 GiB in float32
+MAX_HEADER = 2**20  # bytes of the names, types and shapes of the arrays and of the header
+EXTRA = {"siren": ("first_omega", "omega", "outermost", "use_bias"), "relu": ()}
+
+
+def write(
+    path: str | os.PathLike[str],
+    network: Network,
+    header: Mapping[str, Any],
+    *,
+    precision: str = "float32",
+    overwrite: bool = False,
+) -> None:
+    """Writes a network and its header to a `.siren` file.
+
+    Args:
+        path: the file.
+        network: a SIREN or a ReLUMLP.
+        header: JSON values, as `header.as_json` makes them; `format`, `network` and `precision` are added.
+        precision: of the kernels after the first layer's, one of `PRECISIONS`. "int8" has one scale for each unit,
+            max|w|/127 over its weights.
+        overwrite: replace a file that exists.
+
+    Raises:
+        InputError: the file exists or cannot be written, another precision, or a network of another type, beyond the
+            limits of the format or with weights beyond those of the precision.
+    """
+    from safetensors.numpy import save
+
+    if precision not in PRECISIONS:
+        raise InputError(f"a precision is one of {', '.join(PRECISIONS)}, but is {precision!r}.")
+    architecture, arrays = _architecture(network), _arrays(network)
+    _check_architecture("the network", architecture, FORMAT_VERSION)
+    _check_count("the network", [array.shape for array in arrays.values()])
+    if bad := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
+        raise InputError(f"{bad[0]} holds values that are not finite; a .siren file holds finite weights.")
+    header = {"format": FORMAT_VERSION, "network": architecture, "precision": precision, **header}
+    text = json.dumps(header, allow_nan=False)
+    _checked_header(os.fspath(path), text)
+    data = save(_encoded(arrays, precision), metadata={"siren": text})
+    if (length := _header_length(data)) > MAX_HEADER:
+        raise InputError(f"the record of {os.fspath(path)!r} is too long: {length:,} bytes of {MAX_HEADER:,}.")
+    write_atomically(path, lambda file: file.write(data), overwrite=overwrite)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
+    """The network, in float32, and the header of a `.siren` file.
+
+    Raises:
+        InputError: the file is missing, truncated, of another kind or version, or its header contradicts its arrays.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise InputError(f"there is no file {path!r}.")
+    try:
+        with open(path, "rb") as file:
+            length = _header_length(file.read(8))
+        if length > MAX_HEADER:
+            raise InputError(f"{path!r} is not a .siren file: its header has {length:,} bytes of {MAX_HEADER:,}.")
+        with safe_open(path, framework="numpy") as file:
+            header = _checked_header(path, (file.metadata() or {}).get("siren"))
+            graphdef, state = nnx.split(nnx.eval_shape(lambda: _build(header["network"])))
+            shapes = {".".join(map(str, name)): tuple(leaf.shape) for name, leaf in nnx.to_flat_state(state)}
+            wanted = _stored(shapes, header["precision"])
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            found = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+            if found != wanted:
+                name = sorted(found.items() ^ wanted.items())[0][0]
+                raise InputError(
+                    f"{path!r} contradicts itself: its header promises {name} to be {wanted.get(name, 'absent')}, "
+                    f"but the file holds {found.get(name, 'none')}."
+                )
+            _check_count(repr(path), shapes.values())
+            arrays = {name: jnp.asarray(file.get_tensor(name), jnp.float32) for name in wanted}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path!r} is not a .siren file, or is truncated: {error}.") from None
+    weights = {name: arrays[name] * arrays.get(f"{name}.scale", 1) for name in shapes}
+    if bad := [name for name, array in weights.items() if not bool(jnp.all(jnp.isfinite(array)))]:
+        raise InputError(f"{path!r} is damaged: {bad[0]} holds values that are not finite.")
+    return nnx.merge(graphdef, jax.tree.unflatten(jax.tree.structure(state), list(weights.values()))), header
+
+
+def _architecture(network: Network) -> dict[str, Any]:
+    kinds = {SIREN: "siren", ReLUMLP: "relu"}
+    if type(network) not in kinds:  # a subclass computes something else
+        raise InputError(
+            f"a .siren file holds a SIREN or a ReLUMLP, but this network is of the type {type(network).__name__}."
+        )
+    kind = kinds[type(network)]
+    return {"type": kind, **{name: getattr(network, name) for name in (*LIMITS, *EXTRA[kind])}}
+
+
+def _build(architecture: Mapping[str, Any]) -> Network:
+    arguments = {name: value for name, value in architecture.items() if name != "type"}
+    make = {"siren": SIREN, "relu": ReLUMLP}[architecture["type"]]
+    return make(arguments.pop("in_features"), arguments.pop("out_features"), **arguments, rngs=nnx.Rngs(0))
+
+
+def _arrays(network: Network) -> dict[str, np.ndarray]:
+    state = nnx.to_flat_state(nnx.state(network, nnx.Param))
+    return {".".join(map(str, name)): np.asarray(leaf[...], np.float32) for name, leaf in state}
+
+
+def _has_precision(name: str) -> bool:
+    """Whether an array has the precision of its file, as kernels after the first layer's have; others are float32."""
+    return name.endswith("kernel") and not name.startswith("layers.0.")
+
+
+def _stored(shapes: Mapping[str, tuple[int, ...]], precision: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of every array of a file, given the shapes of the network's."""
+    stored = {}
+    for name, shape in shapes.items():
+        stored[name] = (PRECISIONS[precision] if _has_precision(name) else "F32", shape)
+        if precision == "int8" and _has_precision(name):
+            stored[f"{name}.scale"] = ("F32", shape[-1:])
+    return stored
+
+
+def _encoded(arrays: Mapping[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:
+    """The arrays of a file, given the network's in float32."""
+    if precision == "float32":
+        return dict(arrays)
+    encoded = dict(arrays)
+    for name in filter(_has_precision, arrays):
+        largest = np.abs(arrays[name]).max()
+        greatest = jnp.finfo(jnp.float32 if precision == "int8" else precision).max
+        if not largest <= greatest:
+            raise InputError(f"{name} holds {largest:g}, but {precision} ends at {greatest:g}; choose float32.")
+        if precision == "int8":
+            scale = np.abs(arrays[name]).max(axis=0) / 127
+            steps = arrays[name] / np.where(scale > 0, scale, 1)
+            encoded[name] = np.clip(np.round(steps), -127, 127).astype(np.int8)  # a subnormal scale is itself rounded
+            encoded[f"{name}.scale"] = scale
+        else:
+            encoded[name] = arrays[name].astype(jnp.dtype(precision))
+    return encoded
+
+
+def _header_length(data: bytes) -> int:
+    """Of the file that begins with these bytes."""
+    return int.from_bytes(data[:8], "little")
+
+
+def _checked_header(path: str, text: str | None) -> dict[str, Any]:
+    """The header, if every field that building a network needs is there and within limits."""
+    if text is None:
+        raise InputError(f"{path!r} is a safetensors file, but not a .siren file: it has no header named 'siren'.")
+    try:
+        header = parse(text)
+        version, architecture = header["format"], {**header["network"]}
+        too_deep = nesting(header) > MAX_NESTING
+        json.dumps(header, ensure_ascii=False).encode()  # half a surrogate pair, which nothing can print, fails here
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise InputError(f"the header of {path!r} is not JSON with the fields format and network.") from None
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+        raise InputError(
+            f"{path!r} has the format version {version!r}; this siren_jax reads versions 1 to {FORMAT_VERSION}."
+        )
+    if too_deep:
+        raise InputError(f"the header of {path!r} is nested more than {MAX_NESTING} times.")
+    _check_architecture(f"the header of {path!r}", architecture, version)
+    header["precision"] = "float32" if version == 1 else header.get("precision")
+    if not isinstance(header["precision"], str) or header["precision"] not in PRECISIONS:
+        raise InputError(
+            f"the header of {path!r} names the precision {header['precision']!r}; {', '.join(PRECISIONS)} are known."
+        )
+    return header
+
+
+def _check_architecture(owner: str, architecture: Mapping[str, Any], version: int) -> None:
+    """Raises an InputError where the description of a network lacks a field, has another one, or is beyond limits."""
+    kind = architecture.get("type")
+    if not isinstance(kind, str) or kind not in EXTRA:
+        raise InputError(f"{owner} names a network of the type {kind!r}; siren and relu are known.")
+    fields = {"type", *LIMITS, *EXTRA[kind]} - ({"outermost"} if version == 1 else set())
+    if set(architecture) != fields:
+        raise InputError(f"{owner} does not describe a network: its fields are {sorted(architecture)}.")
+    for name, value in architecture.items():
+        if name == "type":
+            continue
+        if name in LIMITS:
+            least = 0 if name == "depth" else 1
+            sound = type(value) is int and least <= value <= LIMITS[name]
+            accepted = f"whole numbers {least} to {LIMITS[name]}"
+        elif name == "use_bias":
+            sound, accepted = type(value) is bool, "true and false"
+        elif name == "outermost":
+            sound, accepted = value in OUTERMOST, ", ".join(OUTERMOST)
+        else:
+            sound = isinstance(value, (int, float)) and type(value) is not bool and 0 < value < MAX_OMEGA
+            accepted = f"numbers above 0 and below {MAX_OMEGA:g}"
+        if not sound:
+            raise InputError(f"{owner} asks for {name} = {value!r}; {accepted} are accepted.")
+
+
+def _check_count(owner: str, shapes: Iterable[tuple[int, ...]]) -> None:
+    if (count := sum(map(math.prod, shapes))) > MAX_WEIGHTS:
+        raise InputError(f"{owner} holds {count:,} weights; up to {MAX_WEIGHTS:,} are accepted.")

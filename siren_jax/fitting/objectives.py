@@ -1,0 +1,167 @@
+"""Objectives: `(field, batch) -> {term: value at each point}`. Who fits takes the means and weighs them."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+from jaxtyping import Float
+
+from siren_jax._types import Batch, Field, Objective
+from siren_jax.fields.operators import hessian, jacobian, laplacian, value_jacobian, value_jacobian_laplacian
+
+QUANTITIES = ("value", "gradient", "laplacian")
+INTEGRALS = ("gradient_integral", "laplacian_integral", "footprint")
+PRIORS = ("total_variation", "hessian")
+TINY = 1e-12  # under a root, whose slope at zero would be infinite
+
+
+def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) -> Objective:
+    """Squared errors of a field's value, gradient and Laplacian at points, each a term of its own.
+
+    For every quantity q of the field f and its target t: |q(f)(x) - t(x)|² / m, the mean over channels (and the sum
+    over the gradient's components), from one pass over the network. Sitzmann et al. 2020, Sections 3.1 and 4.1.
+
+    The integral forms "gradient_integral" and "laplacian_integral" ask the same of averages over all scales, which the
+    network meets with differences of its values: |f(b) - f(a) - t|² and |Σ_i f(x + h e_i) + f(x - h e_i) - 2d f(x) -
+    t|². "footprint" compares a mean over points with a sample that is one: |mean_i f(x_i) - t|². See
+    `signals.integrals`.
+
+    Args:
+        *quantities: what the batch supervises. For "value", "gradient" and "laplacian" it holds an array of that name,
+            of the shapes `(n, c)`, `(n, c, d)` and `(n, c)`, and `coordinates` `(n, d)`; for an integral form a dict of
+            that name with `points` `(n, k, d)`, the ends a and b, the stencil with its centre last, or the points of a
+            footprint, and `target` `(n, c)`.
+        mean_square: m of a quantity; one where it is not given. Dividing by the target's own mean square makes terms of
+            different units comparable: 1 then means "no better than zero".
+
+    Raises:
+        ValueError: an unknown quantity, or none.
+
+    >>> objective = supervise("value", "gradient", mean_square={"gradient": 4.0})
+    >>> batch = {"coordinates": jnp.ones((5, 2)), "value": jnp.ones((5, 1)), "gradient": jnp.zeros((5, 1, 2))}
+    >>> terms = objective(lambda x: 2 * x[:1], batch)
+    >>> terms["value"][0].item(), terms["gradient"][0].item()
+    (1.0, 1.0)
+    """
+    if not quantities or not set(quantities) <= {*QUANTITIES, *INTEGRALS}:
+        known = ", ".join((*QUANTITIES, *INTEGRALS))
+        raise ValueError(f"supervise takes one or more of {known}, but got {quantities or 'none'}.")
+    mean_square = mean_square or {}
+    scale = {q: 1 / float(mean_square[q]) for q in quantities if mean_square.get(q, 0) > 0}
+    pointwise = tuple(q for q in quantities if q in QUANTITIES)
+
+    def objective(scale: Mapping[str, Array | float], field: Field, batch: Batch) -> dict[str, Array]:
+        errors = {}
+        if pointwise:
+            predictions = jax.vmap(_several(field, pointwise))(batch["coordinates"])
+            errors = {q: _squared_error(predictions[q], batch[q]) for q in pointwise}
+        for q in (q for q in quantities if q in INTEGRALS):
+            combined = _mean if q == "footprint" else _difference
+            errors[q] = _squared_error(combined(field, batch[q]["points"]), batch[q]["target"])
+        return {q: scale.get(q, 1.0) * errors[q] for q in quantities}
+
+    return Partial(objective, scale)  # which keeps the scale of one picture out of a program that fits them all
+
+
+def with_prior(objective: Objective, prior: str) -> Objective:
+    """An objective with one more term, what is likely of a field wherever nothing is known of it.
+
+    The term "prior" is, at the points of the batch's `anywhere` `(n, d)`, the length over all channels of the Jacobian,
+    √Σ_ki (∂_i f_k)², for "total_variation": flat pieces between edges (Rudin, Osher and Fatemi 1992). For "hessian" it
+    is that of the Hessian, √Σ_kij (∂_i ∂_j f_k)²: straight pieces between bends. Sitzmann et al. 2020, supplement,
+    inpainting.
+
+    Args:
+        objective: of the same batch.
+        prior: of `PRIORS`.
+
+    Raises:
+        ValueError: an unknown prior.
+
+    >>> objective = with_prior(supervise("value"), "total_variation")
+    >>> points = {"coordinates": jnp.ones((1, 2)), "value": jnp.ones((1, 1)), "anywhere": jnp.zeros((1, 2))}
+    >>> objective(lambda x: 3 * x[:1] + 4 * x[1:], points)["prior"].tolist()
+    [5.0]
+    """
+    if prior not in PRIORS:
+        raise ValueError(f"a prior is one of {', '.join(PRIORS)}, but got {prior!r}.")
+    derivative = jacobian if prior == "total_variation" else hessian
+
+    def both(objective: Objective, field: Field, batch: Batch) -> dict[str, Array]:
+        derivatives = jax.vmap(derivative(field))(batch["anywhere"])
+        square = jnp.sum(derivatives**2, axis=range(1, derivatives.ndim))
+        return {**objective(field, batch), "prior": jnp.sqrt(square + TINY)}
+
+    return Partial(both, objective if isinstance(objective, Partial) else Partial(objective))
+
+
+def signed_distance(field: Field, batch: Batch) -> dict[str, Array]:
+    """Terms of the loss that makes a field the signed distance to a surface, negative inside.
+
+    For each element of the batch, x on the surface with the normal n and y off it:
+    on |f(x)|; off exp(-100·|f(y)|), which keeps the field from being zero elsewhere; normal 1 - ∇f·n / |∇f| at x;
+    eikonal ||∇f| - 1|, the mean of both points. Value and gradient come from one pass. Sitzmann et al. 2020, Eq. 6.
+
+    And one that is not the paper's, far |f(y) - d| where d is about the signed distance of y from the surface. The four
+    leave the sign open behind every further zero, and it comes out wrong in places. `recipes.SHAPE_WEIGHTS` weighs all.
+
+    Args:
+        field: of one channel.
+        batch: `on`, `normal` and `off`, each `(n, 3)`, and `distance` `(n,)`; see `SurfaceDataset.sampler`.
+
+    >>> batch = {"on": jnp.array([[2.0, 0, 0]]), "normal": jnp.array([[1.0, 0, 0]]), "off": jnp.array([[0, 0.5, 0]])}
+    >>> terms = signed_distance(lambda x: jnp.linalg.norm(x)[None] - 1, {**batch, "distance": jnp.array([-0.25])})
+    >>> {name: round(term[0].item(), 6) for name, term in terms.items()}
+    {'on': 1.0, 'off': 0.0, 'normal': 0.0, 'eikonal': 0.0, 'far': 0.25}
+    """
+    both = jnp.concatenate([batch["on"], batch["off"]])
+    value, gradient = jax.vmap(value_jacobian(field))(both)
+    if value.shape[1:] != (1,):
+        raise ValueError(f"a signed distance has one channel, but this field gives {value.shape[1:]}.")
+    (on, off), gradient = jnp.split(value[:, 0], 2), gradient[:, 0]
+    length = jnp.sqrt(jnp.sum(gradient**2, axis=1) + 1e-12)  # whose own gradient is finite at zero
+    along = jnp.sum(jnp.split(gradient, 2)[0] * batch["normal"], axis=1)
+    uneven = jnp.split(jnp.abs(length - 1), 2)
+    return {
+        "on": jnp.abs(on),
+        "off": jnp.exp(-100 * jnp.abs(off)),
+        "normal": 1 - along / jnp.split(length, 2)[0],
+        "eikonal": (uneven[0] + uneven[1]) / 2,
+        "far": jnp.abs(off - batch["distance"]),
+    }
+
+
+def _several(field: Field, quantities: tuple[str, ...]) -> Callable[[Array], dict[str, Array]]:
+    """The cheapest pass that has all quantities of a point."""
+
+    def evaluate(x: Array) -> dict[str, Array]:
+        if quantities == ("value",):
+            return {"value": field(x)}
+        if quantities == ("laplacian",):
+            return {"laplacian": laplacian(field)(x)}
+        if "laplacian" not in quantities:
+            return dict(zip(QUANTITIES, value_jacobian(field)(x), strict=False))
+        return dict(zip(QUANTITIES, value_jacobian_laplacian(field)(x), strict=True))
+
+    return evaluate
+
+
+def _mean(field: Field, points: Float[Array, "n k d"]) -> Float[Array, "n c"]:
+    return jnp.mean(jax.vmap(jax.vmap(field))(points), axis=1)
+
+
+def _difference(field: Field, points: Float[Array, "n k d"]) -> Float[Array, "n c"]:
+    """f(b) - f(a) for two points; Σ_i f(x + h e_i) + f(x - h e_i) - 2d f(x) for a stencil of 2d + 1, centre last."""
+    n, k, d = points.shape
+    values = jax.vmap(field)(points.reshape(n * k, d)).reshape(n, k, -1)
+    return values[:, 1] - values[:, 0] if k == 2 else jnp.sum(values[:, :-1], axis=1) - (k - 1) * values[:, -1]
+
+
+def _squared_error(prediction: Array, target: Array) -> Float[Array, "n"]:
+    """Per point: the mean over channels of the squared length of the error."""
+    if prediction.shape != target.shape:
+        raise ValueError(f"the field gives values of the shape {prediction.shape}, but the target has {target.shape}.")
+    n, c = prediction.shape[:2]
+    return jnp.sum((prediction - target).reshape(n, -1) ** 2, axis=1) / c

@@ -1,0 +1,1 @@
+"""Files of other programs, decoded to arrays: pictures, sounds, videos and polygons, with nothing lost."""

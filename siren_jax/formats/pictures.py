@@ -1,0 +1,225 @@
+"""Picture files as the numbers that they hold; `image` makes values of them."""
+
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from siren_jax.errors import InputError
+from siren_jax.formats.colour_profiles import in_srgb
+from siren_jax.formats.decoded import MAX_PIXELS as MAX_PIXELS
+from siren_jax.formats.decoded import Check, check_room, levels_of, upright
+from siren_jax.formats.decoded import Decoded as Decoded
+from siren_jax.formats.file_kind import check_file, is_heif, kind_of
+from siren_jax.formats.plain_pictures import decode_fits, decode_netpbm, decode_npy
+from siren_jax.formats.tiff import decode_tiff, numbers
+
+FINER = 4  # pixels of a large picture along each side of one that is fitted, before the last step of shrinking
+_STRIP = 2**20  # pixels that leave Pillow at a time
+_ORIENTATION = 0x0112  # EXIF
+_ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF", "FLI")  # what follows the first is time; of others sizes, layers, previews
+
+# (offset, bytes): what the file is, and the way out.
+_OTHERS = (
+    (0, b"\x76\x2f\x31\x01", "an OpenEXR picture", "convert it to a float TIFF first, for example with oiiotool"),
+    (0, b"#?R", "a Radiance picture", "convert it to a float TIFF first, for example with oiiotool"),
+    (0, b"\xff\x0a", "a JPEG XL picture", "convert it to PNG first, for example with djxl"),
+    (4, b"JXL ", "a JPEG XL picture", "convert it to PNG first, for example with djxl"),
+    (0, b"%PDF", "a PDF document", "export the picture as PNG first"),
+    (0, b"<svg", "a vector graphic", "export it as PNG in the size that you need first"),
+    (0, b"<?xml", "an XML file, such as a vector graphic", "export it as PNG in the size that you need first"),
+    (128, b"DICM", "a DICOM picture", "convert it to a 16-bit TIFF or PNG first, for example with dcmj2pnm"),
+    *(
+        (at, mark, "the raw photograph of a camera", "develop it first, for example with darktable or RawTherapee")
+        for at, mark in ((0, b"FUJIFILMCCD"), (0, b"IIU\0"), (0, b"IIRO"), (0, b"IIRS"), (0, b"FOVb"), (8, b"crx "))
+    ),
+)  # fmt: skip
+
+
+def decode(path: str, shrunk: Callable[[int, int], tuple[int, int]] = lambda h, w: (h, w)) -> Decoded:
+    """The pixels of a picture file.
+
+    Args:
+        path: the file.
+        shrunk: the sides that are wanted of a picture with these sides; raises an InputError where they are too large.
+            The picture keeps its own sides, or at least `FINER` times these.
+
+    Raises:
+        InputError: the file is missing, is not a picture, is damaged or is too large.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    def check(h: int, w: int, bytes_a_pixel: int) -> None:
+        check_room(path, h, w, bytes_a_pixel)
+        shrunk(h, w)
+
+    check_file(path, "a picture file")
+    try:
+        with open(path, "rb") as file:
+            start = file.read(132)
+        return _decode(path, start, check, shrunk)
+    except InputError:
+        raise
+    except UnidentifiedImageError:
+        if (kind := kind_of(path)) != "image":
+            raise InputError(f"{path!r} is a {kind}, by its content or its name; a picture is needed.") from None
+        raise InputError(
+            f"{path!r} is not a picture in a format that Pillow reads, nor a known kind of sound, video or shape."
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path!r} is too large to be decoded safely: {error}") from None
+    except Exception as error:  # whatever parsers trip over: IndexError, struct.error
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise InputError(f"{path!r} is damaged or cannot be read: {reason}.") from None
+
+
+def _decode(path: str, start: bytes, check: Check, shrunk: Callable) -> Decoded:
+    for offset, mark, what, way_out in _OTHERS:
+        if start[offset:].startswith(mark):
+            raise InputError(f"{path!r} is {what}, which cannot be read; {way_out}.")
+    decoded, holes = None, ()
+    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        decoded, holes = decode_tiff(path, check)
+    elif re.match(rb"P[2-7]\s", start):
+        decoded = decode_netpbm(path, check)
+    elif start.startswith(b"SIMPLE"):
+        decoded = decode_fits(path, check)
+    elif start.startswith(b"\x93NUMPY"):
+        decoded = decode_npy(path, check)
+    elif is_heif(start):
+        decoded = _decode_heif(path, check)
+    return decoded or _by_pillow(path, holes, check, shrunk)
+
+
+def _by_pillow(path: str, holes: tuple[str, ...], check: Check, shrunk: Callable) -> Decoded:
+    from PIL import Image, ImageOps
+
+    # A stream, as Pillow maps a file with a name into memory, where a turned TIFF becomes stripes.
+    with open(path, "rb") as stream:
+        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+            image = Image.open(stream)
+        with image as file:
+            w, h = file.size
+            check(h, w, 4)
+            if file.format in _ANIMATIONS:
+                _warn_of_frames(file, path)
+            profile, orientation = file.info.get("icc_profile"), file.getexif().get(_ORIENTATION, 1)
+            if (wide := _wide(path, file)) is not None:
+                return in_srgb(replace(wide, pixels=upright(wide.pixels, orientation)), profile, path)
+            sides = None
+            if h * w > MAX_PIXELS:
+                wanted_h, wanted_w = shrunk(h, w)
+                file.draft(file.mode, (FINER * wanted_w, FINER * wanted_h))  # of JPEG: means of 2, 4 or 8 squared
+                if file.size != (w, h):
+                    sides = (w, h) if orientation in (5, 6, 7, 8) else (h, w)
+            file.load()
+            check(file.height, file.width, 4)  # a frame of a GIF may reach beyond the sides that its header has
+            ImageOps.exif_transpose(file, in_place=True)
+            as_written = file.mode in ("L", "LA", "RGB", "RGBA")
+            decoded = replace(_pixels(file), sides=sides, no_data=numbers(holes, np.dtype("u1")) if as_written else ())
+            return in_srgb(decoded, profile, path, ink=file.mode == "CMYK")
+
+
+def _warn_of_frames(file, path: str) -> None:
+    try:
+        frames = getattr(file, "n_frames", 1)
+    except Exception:  # one behind the first is damaged
+        frames = "further"
+    if frames == "further" or frames > 1:
+        warnings.warn(f"{path!r} has {frames} frames: the first is taken.", stacklevel=7)
+    file.seek(0)
+
+
+def _pixels(picture) -> Decoded:
+    """The pixels of a picture that Pillow has read, a strip at a time: it copies them more than once."""
+    if picture.mode == "CMYK" or picture.mode == "F" or picture.mode[0] == "I":
+        bands, transparent = picture.mode, False
+    else:
+        transparent = picture.has_transparency_data
+        grey = picture.mode in ("1", "L", "LA")
+        bands = ("LA" if grey else "RGBA") if transparent else "L" if grey else "RGB"
+    w, h = picture.size
+    parts, rows = [], max(1, _STRIP // max(1, w))
+    for top in range(0, h, rows):
+        strip = picture.crop((0, top, w, min(h, top + rows)))
+        parts.append(np.asarray(strip if strip.mode == bands else strip.convert(bands)))
+    pixels = np.concatenate(parts).reshape(h, w, -1)
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    return Decoded(pixels, levels_of(pixels.dtype), has_alpha=transparent)
+
+
+def _wide(path: str, file) -> Decoded | None:
+    """The picture as written, where it has more than 8 bits a channel, which Pillow cuts to 8; None where it has not.
+
+    And PNG with grey levels of fewer bits of which one is transparent, which Pillow mistakes for another.
+    """
+    with open(path, "rb") as stream:
+        data = stream.read() if file.format in ("PNG", "JPEG2000", "AVIF") else b""
+    if file.format == "PNG":
+        bits, colour = data[24:26]
+        if bits == 16 or (bits < 8 and colour == 0 and "transparency" in file.info):
+            chunks = _chunks(data)
+            # Without the others, of which libpng has complaints for the terminal.
+            kept = [chunk for name, chunk in chunks if name in (b"IHDR", b"tRNS", b"IDAT", b"IEND")]
+            decoded = _by_imagecodecs("png", b"".join([data[:8], *kept]), file, None)
+            significant = [max(chunk[8:-4]) for name, chunk in chunks if name == b"sBIT" and len(chunk) > 12]
+            return replace(decoded, levels=_levels_of_png(decoded, significant[0])) if significant else decoded
+    elif file.format == "JPEG2000" and (size := data.find(b"\xff\x4f\xff\x51")) >= 0 and data[size + 42] & 127 > 7:
+        return _by_imagecodecs("jpeg2k", data, file, (data[size + 42] & 127) + 1)
+    elif file.format == "AVIF" and (config := data.find(b"av1C")) >= 0 and data[config + 6] & 64:
+        return _by_imagecodecs("avif", data, file, 12 if data[config + 6] & 32 else 10)
+    return None
+
+
+def _chunks(data: bytes) -> list[tuple[bytes, memoryview]]:
+    """The chunks of a PNG file, with names: length, name, content, checksum."""
+    chunks, place, view = [], 8, memoryview(data)
+    while place + 12 <= len(data):
+        end = place + 12 + int.from_bytes(data[place : place + 4])
+        chunks.append((data[place + 4 : place + 8], view[place:end]))
+        place = end
+    return chunks
+
+
+def _by_imagecodecs(codec: str, data: bytes, file, bits: int | None) -> Decoded:
+    import imagecodecs
+
+    pixels = getattr(imagecodecs, f"{codec}_decode")(data)
+    w, h = file.size
+    if pixels.shape[:2] != (h, w):
+        raise ValueError(f"it has {h} x {w} pixels by its header, but holds {pixels.shape}")
+    pixels = pixels.reshape(h, w, -1)
+    return Decoded(pixels, levels_of(pixels.dtype, bits), has_alpha=pixels.shape[-1] in (2, 4))
+
+
+def _levels_of_png(decoded: Decoded, bits: int) -> tuple[float, float] | None:
+    """Black and white of 16-bit PNG of which so many bits are significant, by the chunk sBIT.
+
+    They are the upper ones, by the specification, and the lower are zero or repeat them. But some programs write the 10
+    or 12 bits of a camera as they are.
+    """
+    pixels = decoded.pixels
+    as_they_are = bits < 16 and pixels.max() < 2**bits and (pixels % 2 ** (16 - bits)).any()
+    return (
+        (0.0, 2.0**bits - 1) if as_they_are and pixels.dtype.itemsize == 2 and not decoded.has_alpha else decoded.levels
+    )
+
+
+def _decode_heif(path: str, check: Check) -> Decoded:
+    try:
+        import pillow_heif
+    except ImportError:
+        raise InputError(
+            f"{path!r} is a HEIF picture (HEIC), as phones take them; to read it, pip install 'siren-jax[heif]', or "
+            "convert it to JPEG."
+        ) from None
+    file = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)  # which turns it upright
+    w, h = file.size
+    mode, _, wide = file.mode.partition(";")
+    check(h, w, len(mode) * (2 if wide else 1))
+    pixels, bits = np.asarray(file).reshape(h, w, -1), file.info["bit_depth"] if wide else 8
+    if wide:
+        pixels = pixels >> (16 - bits)  # of 10 or 12 bits the lower are zero
+    return in_srgb(Decoded(pixels, (0.0, 2.0**bits - 1), mode.endswith("A")), file.info.get("icc_profile"), path)

@@ -1,0 +1,5 @@
+"""Networks of coordinates: layers and their sine, siren and relu, initializers, exact changes of a network's units."""
+
+from siren_jax.networks.layers import SineLayer as SineLayer
+from siren_jax.networks.relu import ReLUMLP as ReLUMLP
+from siren_jax.networks.siren import SIREN as SIREN

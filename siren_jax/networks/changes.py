@@ -1,0 +1,55 @@
+"""Exact changes of a network's units: the same function of other coordinates, or with other values."""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Float
+from numpy import ndarray
+
+from siren_jax.errors import InputError
+from siren_jax.networks.siren import SIREN
+
+
+def with_points(network: SIREN, scale: Float[ndarray, "d"], shift: Float[ndarray, "d"]) -> SIREN:
+    """The network x ↦ Φ(scale·x + shift), by its first layer: W(scale·x + shift) + b.
+
+    Raises:
+        InputError: a shift of a network without biases.
+    """
+    changed = nnx.clone(network)
+    first = changed.layers[0].linear
+    kernel = np.asarray(first.kernel[...], np.float64)
+    _add_to_bias(first, shift @ kernel)
+    first.kernel[...] = jnp.asarray(scale[:, None] * kernel)
+    return changed
+
+
+def with_values(network: SIREN, low: float, high: float) -> SIREN:
+    """The network with the values -1 and 1 where the given one has low and high, by its last layer.
+
+    Raises:
+        InputError: high is not above low, or a function follows the last layer; but a sigmoid with the values 0 and 1
+            becomes 2/(1 + exp(-y)) - 1 = tanh(y/2).
+    """
+    if (low, high) == (-1, 1):
+        return network
+    if not -np.inf < low < high < np.inf:
+        raise InputError(f"values go from a lower to a higher number, but from {low:g} to {high:g}.")
+    changed = nnx.clone(network)
+    if network.outermost == "sigmoid" and (low, high) == (0, 1):
+        changed.outermost, factor, shift = "tanh", 0.5, 0.0
+    elif network.outermost == "linear":
+        factor, shift = 2 / (high - low), -(low + high) / (high - low)
+    else:
+        raise InputError(f"a network that ends in {network.outermost!r} does not take the values {low:g} to {high:g}.")
+    for part in [changed.output.kernel, *([changed.output.bias] if network.use_bias else [])]:
+        part[...] = factor * part[...]
+    _add_to_bias(changed.output, np.full(network.out_features, shift))
+    return changed
+
+
+def _add_to_bias(linear: nnx.Linear, shift: ndarray) -> None:
+    if linear.bias is not None:
+        linear.bias[...] = jnp.asarray(np.asarray(linear.bias[...], np.float64) + shift)
+    elif np.any(shift):
+        raise InputError("a network without biases cannot be shifted; choose other points or values.")

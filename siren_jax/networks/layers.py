@@ -1,0 +1,100 @@
+"""Layers that networks are made of, and what all networks share."""
+
+from typing import NamedTuple
+
+import jax
+from flax import nnx
+from jax import Array
+from jaxtyping import Float
+
+from siren_jax._types import Initializer
+from siren_jax.networks import initializers
+from siren_jax.networks.fast_sine import sine
+
+# TF32 and bfloat16 products ruin derivatives.
+FULL_PRECISION = "highest"
+
+
+class Activation(NamedTuple):
+    """A layer's values at the given points, before and after its nonlinearity."""
+
+    before: Float[Array, "... width"]
+    after: Float[Array, "... width"]
+
+
+class SineLayer(nnx.Module):
+    """sin(omega·(Wx + b)), with the paper's initial ranges.
+
+    Sitzmann et al. 2020, Section 3.2. The first layer draws W ~ U(±1/n), later ones W ~ U(±√(6/n)/omega), for n inputs.
+
+    Args:
+        in_features: size of the last axis of the input.
+        out_features: number of units.
+        omega: frequency factor of weights and biases.
+        is_first: whether the inputs are coordinates; decides the initial range alone.
+        use_bias: whether there is a bias.
+        kernel_init: replaces the paper's range of the weights.
+        bias_init: replaces the range of the biases, U(±1/√n).
+        precision: of the matrix product, as in `jax.numpy.matmul`.
+        rngs: Flax random streams; uses `params`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        omega: float = 30.0,
+        is_first: bool = False,
+        use_bias: bool = True,
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer | None = None,
+        precision: str | None = FULL_PRECISION,
+        rngs: nnx.Rngs,
+    ):
+        if kernel_init is None:
+            kernel_init = initializers.siren_first() if is_first else initializers.siren_hidden(omega)
+        self.linear = nnx.Linear(
+            in_features,
+            out_features,
+            use_bias=use_bias,
+            kernel_init=kernel_init,
+            bias_init=bias_init or initializers.siren_bias(in_features),
+            precision=precision,
+            rngs=rngs,
+        )
+        self.omega = float(omega)  # a NumPy number would take float32 points into float64
+
+    def activation(self, x: Float[Array, "... d"]) -> Activation:
+        """The layer's values before and after the sine; the first are omega·(Wx + b)."""
+        before = self.omega * self.linear(x)
+        return Activation(before, sine(before))
+
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... width"]:
+        return self.activation(x).after
+
+
+def count_parameters(network: nnx.Module) -> int:
+    """Number of trainable values of a network.
+
+    >>> count_parameters(SineLayer(2, 256, rngs=nnx.Rngs(0)))
+    768
+    """
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network, nnx.Param)))
+
+
+def check_points(x: Array, d: int) -> None:
+    """Refuses points of another number of coordinates."""
+    if x.ndim == 0 or x.shape[-1] != d:
+        raise ValueError(
+            f"the network takes points of shape ({d},) or (..., {d}), but this array has the shape {x.shape}."
+        )
+
+
+def check_sizes(in_features: int, out_features: int, width: int, depth: int) -> None:
+    """Refuses sizes that no network has."""
+    if min(in_features, out_features, width) < 1 or depth < 0:
+        raise ValueError(
+            f"a network needs at least 1 input, output and unit and no negative depth, "
+            f"but got {in_features} inputs, {out_features} outputs, width {width}, depth {depth}."
+        )

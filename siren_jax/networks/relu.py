@@ -1,0 +1,64 @@
+"""The ReLU network that SIREN is compared with."""
+
+import itertools
+
+import jax
+from flax import nnx
+from jax import Array
+from jaxtyping import Float
+
+from siren_jax._types import Initializer
+from siren_jax.networks import initializers
+from siren_jax.networks.layers import FULL_PRECISION, check_points, check_sizes
+
+
+class ReLUMLP(nnx.Module):
+    """A ReLU network of the same shape as a SIREN: the baseline. Its Laplacian is zero almost everywhere.
+
+    Sitzmann et al. 2020, Section 4. Xavier normal weights, biases as PyTorch draws them.
+
+    Args:
+        in_features: d, coordinates of a point.
+        out_features: c, channels.
+        width: units of each ReLU layer.
+        depth: ReLU layers after the first.
+        kernel_init: initializer of the weights of every layer.
+        precision: of every matrix product, as in `jax.numpy.matmul`.
+        rngs: Flax random streams; uses `params`.
+
+    Raises:
+        ValueError: a size is not positive, or a point has other than d coordinates.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        width: int = 256,
+        depth: int = 3,
+        kernel_init: Initializer = initializers.xavier_normal,
+        precision: str | None = FULL_PRECISION,
+        rngs: nnx.Rngs,
+    ):
+        check_sizes(in_features, out_features, width, depth)
+        sizes = [in_features] + [width] * (depth + 1) + [out_features]
+        self.layers = nnx.List(
+            nnx.Linear(
+                n,
+                m,
+                kernel_init=kernel_init,
+                bias_init=initializers.siren_bias(n),
+                precision=precision,
+                rngs=rngs,
+            )
+            for n, m in itertools.pairwise(sizes)
+        )
+        self.in_features, self.out_features, self.width, self.depth = in_features, out_features, width, depth
+
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... c"]:
+        check_points(x, self.in_features)
+        *hidden, output = self.layers
+        for layer in hidden:
+            x = jax.nn.relu(layer(x))
+        return output(x)

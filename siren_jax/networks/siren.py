@@ -1,0 +1,183 @@
+"""The sine network as a Flax NNX module, with its derivatives in one forward pass.
+
+Φ(x) = W_n (φ_{n-1} ∘ … ∘ φ_0)(x) + b_n,  φ_i(x) = sin(omega_i (W_i x + b_i)).  Sitzmann et al. 2020, Eq. 5.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jaxtyping import Float
+
+from siren_jax._types import Initializer
+from siren_jax.networks import initializers
+from siren_jax.networks.fast_sine import sine, sine_and_cosine
+from siren_jax.networks.layers import FULL_PRECISION, Activation, SineLayer, check_points, check_sizes
+
+OUTERMOST = ("linear", "sine", "sigmoid", "tanh")
+
+
+class SIREN(nnx.Module):
+    """A sine network Φ: R^d -> R^c, which is a field: it maps one point to its values, and a batch to a batch.
+
+    A first sine layer, `depth` sine layers from width to width, a linear output, which a function may follow. Width 256
+    and depth 3 have 198,401 parameters from 2 to 1. Sitzmann et al. 2020, Eq. 5.
+
+    Args:
+        in_features: d, coordinates of a point, each in [-1, 1].
+        out_features: c, channels.
+        width: units of each sine layer.
+        depth: sine layers after the first.
+        first_omega: omega of the first layer: the frequencies that the network begins with.
+        omega: omega of the later ones.
+        outermost: what follows the last linear map y = Wh + b: nothing ("linear", as in the paper), sin(omega·y)
+            ("sine"), 1/(1 + exp(-y)) ("sigmoid") or "tanh".
+        weight_scale: factor on the initial weights of the sine layers after the first; the paper has 1. At 2 their
+            sines begin further from linear, and the network learns detail sooner; see `docs/performance.md`.
+        use_bias: whether the layers have biases. Without them the network is an odd function.
+        kernel_init: replaces the paper's range of the weights in every layer, the linear one included.
+        precision: of every matrix product, as in `jax.numpy.matmul`.
+        rngs: Flax random streams; uses `params`.
+
+    Raises:
+        ValueError: a size is not positive, a point has other than d coordinates, or another `outermost`.
+
+    >>> network = SIREN(2, 3, width=16, depth=1, rngs=nnx.Rngs(0))
+    >>> network(jnp.zeros(2)).shape, network(jnp.zeros((5, 4, 2))).shape
+    ((3,), (5, 4, 3))
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        width: int = 256,
+        depth: int = 3,
+        first_omega: float = 30.0,
+        omega: float = 30.0,
+        outermost: str = "linear",
+        weight_scale: float = 1.0,
+        use_bias: bool = True,
+        kernel_init: Initializer | None = None,
+        precision: str | None = FULL_PRECISION,
+        rngs: nnx.Rngs,
+    ):
+        check_sizes(in_features, out_features, width, depth)
+        if outermost not in OUTERMOST:
+            raise ValueError(f"outermost is one of {', '.join(OUTERMOST)}, but is {outermost!r}.")
+        hidden = initializers.siren_hidden(omega) if kernel_init is None else kernel_init
+        sizes = [in_features] + [width] * (depth + 1)
+        self.layers = nnx.List(
+            SineLayer(
+                n,
+                width,
+                omega=first_omega if i == 0 else omega,
+                is_first=i == 0,
+                use_bias=use_bias,
+                kernel_init=kernel_init if i == 0 else initializers.scaled(hidden, float(weight_scale)),
+                precision=precision,
+                rngs=rngs,
+            )
+            for i, n in enumerate(sizes[:-1])
+        )
+        self.output = nnx.Linear(
+            width,
+            out_features,
+            use_bias=use_bias,
+            kernel_init=hidden,
+            bias_init=initializers.siren_bias(width),
+            precision=precision,
+            rngs=rngs,
+        )
+        self.in_features, self.out_features, self.width, self.depth = in_features, out_features, width, depth
+        self.first_omega, self.omega = float(first_omega), float(omega)
+        self.outermost, self.use_bias = outermost, use_bias
+
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... c"]:
+        return self.activations(x)[-1].after
+
+    def activations(self, x: Float[Array, "... d"]) -> list[Activation]:
+        """Every layer's values before and after its sine, first layer first; last Wh + b and the network's value.
+
+        Memory is that of all layers at all points at once.
+        """
+        check_points(x, self.in_features)
+        values = []
+        for layer in self.layers:
+            values.append(layer.activation(x))
+            x = values[-1].after
+        y = self.output(x)
+        return [*values, Activation(y, self._ending(y))]
+
+    def value_jacobian_laplacian(
+        self, x: Float[Array, "... d"]
+    ) -> tuple[Float[Array, "... c"], Float[Array, "... c d"], Float[Array, "... c"]]:
+        """Φ, its Jacobian and the Laplacian of every channel, from one forward pass; see `derivatives`."""
+        value, jacobian, (laplacian,) = self.derivatives(x, ((1.0,) * self.in_features,))
+        return value, jacobian, laplacian
+
+    def derivatives(
+        self, x: Float[Array, "... d"], weights: tuple[tuple[float, ...], ...] = ()
+    ) -> tuple[Float[Array, "... c"], Float[Array, "... c d"], list[Float[Array, "... c"]]]:
+        """Φ, its Jacobian, and for each row a of the weights Σ_i a_i ∂²Φ/∂x_i², from one forward pass.
+
+        Each layer carries the streams h, J = ∂h/∂x and ℓ = Σ_i a_i ∂²h/∂x_i². With z = omega·(Wh + b), and J_z, ℓ_z
+        likewise linear, h' = sin z,  J' = cos z·J_z,  ℓ' = cos z·ℓ_z - sin z·Σ_i a_i J_z,i². Two sines a unit; 1 + d
+        matrix products a layer and one for each row, after the first layer, whose J_z is omega·W and ℓ_z is zero.
+        An outermost g does as the sine: g(y),  g'(y)·J_y,  g'(y)·ℓ_y + g''(y)·Σ_i a_i J_y,i².
+        """
+        check_points(x, self.in_features)
+        first, *later = self.layers
+        scaled = first.omega * first.linear.kernel[...].astype(x.dtype)
+        s, c = sine_and_cosine(first.omega * first.linear(x))
+        # One array for each component of J: an axis of d would have XLA transpose it around every product.
+        h, jacobian, curvatures = s, [c * row for row in scaled], [-s * _squares(scaled, row) for row in weights]
+        for layer in later:
+            s, c = sine_and_cosine(layer.omega * layer.linear(h))
+            jacobian = [layer.omega * _product(layer.linear, j) for j in jacobian]
+            curvatures = [layer.omega * _product(layer.linear, curvature) for curvature in curvatures]
+            curvatures = [
+                c * curvature - s * _squares(jacobian, row) for curvature, row in zip(curvatures, weights, strict=True)
+            ]
+            h, jacobian = s, [c * j for j in jacobian]
+        y, jacobian = self.output(h), [_product(self.output, j) for j in jacobian]
+        curvatures = [_product(self.output, curvature) for curvature in curvatures]
+        if self.outermost != "linear":
+            y, slope, bend = _derivatives(self._ending, y)
+            curvatures = [
+                slope * curvature + bend * _squares(jacobian, row)
+                for curvature, row in zip(curvatures, weights, strict=True)
+            ]
+            jacobian = [slope * j for j in jacobian]
+        return y, jnp.stack(jacobian, axis=-1), curvatures
+
+    def _ending(self, y: Array) -> Array:
+        """What follows the last linear map."""
+        match self.outermost:
+            case "sine":
+                return sine(self.omega * y)
+            case "sigmoid":
+                return jax.nn.sigmoid(y)
+            case "tanh":
+                return jnp.tanh(y)
+        return y
+
+
+def _derivatives(g: Callable[[Array], Array], y: Array) -> tuple[Array, Array, Array]:
+    """g, g' and g'' of a function of one number, at every element."""
+    one = jnp.ones_like(y)
+    (value, slope), (_, bend) = jax.jvp(lambda y: jax.jvp(g, (y,), (one,)), (y,), (one,))
+    return value, slope, bend
+
+
+def _product(linear: nnx.Linear, x: Array) -> Array:
+    """The linear map without its bias."""
+    return jnp.matmul(x, linear.kernel[...].astype(x.dtype), precision=linear.precision)
+
+
+def _squares(parts: Sequence[Array] | Array, weights: tuple[float, ...]) -> Array | float:
+    """Σ_i weights_i·parts_i², without the products that a weight of zero or one leaves out."""
+    return sum(part * part if a == 1 else a * part * part for part, a in zip(parts, weights, strict=True) if a)

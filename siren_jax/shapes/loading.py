@@ -1,0 +1,216 @@
+"""Files of shapes as surfaces: cleaned, closed or not, with normals that point outwards."""
+
+import os
+import warnings
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from siren_jax.errors import InputError
+from siren_jax.shapes.mesh import Mesh
+from siren_jax.shapes.mesh_files import Geometry, read_geometry
+from siren_jax.shapes.orientation import (
+    agreeing_triangles,
+    disagreement,
+    estimated_normals,
+    faces_inwards,
+    outward_parts,
+)
+from siren_jax.shapes.surface import Surface, check_extent
+
+SAMPLES = 250_000  # points drawn from a mesh, as many as the authors' scans have at most
+MAX_POINTS = 2**20  # of a cloud; of larger ones so many are taken
+MIN_POINTS = 32
+LARGEST = 1e18  # of a coordinate: squares and cubes stay finite
+RANDOM = 0.25  # share of neighbours whose normals disagree, from which their signs mean nothing: ½ if they are random
+ACROSS = 0.7  # cosine to the plane through the neighbours, from which normals are those of the surface: ½ if random
+INWARDS = (
+    "{} inwards, as of a room seen from inside: the shape is what is outside. If that is wrong, turn them with "
+    "--flip-normals."
+)
+THIN = 1e-14  # least area of a triangle, of its longest edge squared, where rounding begins
+
+
+def load_surface(
+    path: str | os.PathLike[str], *, samples: int = SAMPLES, seed: int = 0, flip_normals: bool = False
+) -> Surface:
+    """A mesh or a point cloud from a file: PLY, OBJ, STL, OFF, GLB, 3MF, XYZ.
+
+    Of a mesh points are drawn evenly over its area, with the normals of its triangles. Vertices that are NaN, triangles
+    without area or that are there twice, and closed parts whose normals point inwards are put right, each with a
+    warning that says how many. Normals of points that are missing, zero or of random sign are estimated or turned,
+    with a warning. Normals of a cloud or of an open mesh that all point inwards stay: a room seen from inside has them.
+
+    Args:
+        path: the file. GLB needs the extra `shape`.
+        samples: points to draw from a mesh.
+        seed: of the drawing.
+        flip_normals: turn all normals in the end, which exchanges inside and outside.
+
+    Raises:
+        InputError: the file is missing, damaged, of another kind or too large; nothing usable is left of it, or it lies
+            in one plane; or it needs the extra.
+    """
+    path = os.fspath(path)
+    if not 1 <= samples <= 2**24:
+        raise InputError(f"a mesh gives 1 to {2**24:,} points, but {samples:,} were asked for.")
+    geometry = read_geometry(path)
+    if not len(geometry.faces):
+        surface = _cloud(path, geometry, seed)
+        return surface._replace(normals=-surface.normals) if flip_normals else surface
+    mesh = _clean(path, geometry)
+    check_extent(mesh.vertices, repr(path))
+    mesh = _outwards(path, mesh)
+    if flip_normals:
+        mesh = mesh._replace(faces=mesh.faces[:, ::-1])
+    points, face = mesh.sample(samples, seed=seed)
+    return Surface(points, mesh.face_normals[face], mesh)
+
+
+def _cloud(path: str, geometry: Geometry, seed: int) -> Surface:
+    points, normals = geometry.vertices, geometry.normals
+    points, normals = _finite_points(path, points, normals)
+    if len(points) < MIN_POINTS:
+        raise InputError(
+            f"{path!r} holds {len(points)} points and no triangles; a cloud of at least {MIN_POINTS} points, or a "
+            "mesh, is needed."
+        )
+    if len(points) > MAX_POINTS:
+        warnings.warn(f"{path!r} has {len(points):,} points: {MAX_POINTS:,} of them are taken.", stacklevel=3)
+        taken = np.sort(np.random.default_rng(seed).choice(len(points), MAX_POINTS, replace=False))
+        points, normals = points[taken], None if normals is None else normals[taken]
+    check_extent(points, repr(path))
+    if len(np.unique(points, axis=0)) < MIN_POINTS:
+        raise InputError(f"{path!r} has fewer than {MIN_POINTS} points in different places, and no triangles.")
+    if normals is None:
+        warnings.warn(
+            f"{path!r} is a cloud of points without normals: they are estimated, and turned outwards.", stacklevel=3
+        )
+        points = np.unique(points, axis=0)
+        points = points[np.random.default_rng(seed).permutation(len(points))]
+        return Surface(points, estimated_normals(points))
+    return Surface(points, _agreeing(path, points, normals))
+
+
+def _agreeing(path: str, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
+    """The normals of a cloud, zero where they are not known, put right where they cannot be."""
+    unknown = np.all(normals == 0, axis=1)
+    if disagreement(points[~unknown], normals[~unknown]) > RANDOM:
+        estimated = estimated_normals(points)
+        cosine = np.sum(estimated * normals, axis=1)
+        usable = bool(np.median(np.abs(cosine[~unknown])) > ACROSS)
+        what = "their signs are made to agree, and to point" if usable else "they are estimated anew, and turned"
+        warnings.warn(
+            f"the normals of {path!r} point to opposite sides at neighbouring points: {what} outwards.", stacklevel=4
+        )
+        turned = normals * np.where(cosine < 0, -1.0, 1.0)[:, None]
+        return np.where(unknown[:, None], estimated, turned) if usable else estimated
+    if count := int(np.sum(unknown)):
+        warnings.warn(
+            f"{count:,} of {len(points):,} points of {path!r} have no normals: theirs are estimated.", stacklevel=4
+        )
+        return np.where(unknown[:, None], estimated_normals(points, normals), normals)
+    if faces_inwards(points, normals):
+        warnings.warn(INWARDS.format(f"the normals of {path!r} point"), stacklevel=4)
+    return normals
+
+
+def _finite_points(
+    path: str, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"] | None
+) -> tuple[ndarray, ndarray | None]:
+    """The points that are numbers, and their normals: of length one, zero where they are not known."""
+    usable = _usable(points)
+    if dropped := int(np.sum(~usable)):
+        _warn_or_refuse(path, dropped, len(points), "points have no finite position")
+    points, normals = points[usable], None if normals is None else normals[usable]
+    if normals is not None:
+        with np.errstate(invalid="ignore", over="ignore"):
+            length = np.linalg.norm(normals, axis=1)
+            known = np.isfinite(length) & (length > 0)
+            normals = np.where(known[:, None], normals / np.where(known, length, 1)[:, None], 0)
+        if not known.any():
+            warnings.warn(f"the normals of {path!r} are all zero or not finite.", stacklevel=4)
+            normals = None
+    return points, normals
+
+
+def _clean(path: str, geometry: Geometry) -> Mesh:
+    """The triangles that are some, with vertices in the same place joined and others left out."""
+    vertices, faces = geometry.vertices, geometry.faces
+    usable = _usable(vertices)[faces].all(axis=1)
+    if dropped := int(np.sum(~usable)):
+        _warn_or_refuse(path, dropped, len(faces), "triangles have vertices that are not finite")
+    mesh = _compact(Mesh(vertices, faces[usable]))
+    joined, place = np.unique(mesh.vertices + 0.0, axis=0, return_inverse=True)  # -0.0 becomes 0.0
+    mesh = Mesh(joined, place.reshape(-1)[mesh.faces])
+    a, b, c = np.moveaxis(mesh.corners, 1, 0)
+    longest = np.max([np.sum((p - q) ** 2, axis=1) for p, q in ((a, b), (b, c), (c, a))], axis=0)
+    thin = np.linalg.norm(mesh.vector_areas, axis=1) <= THIN * longest
+    if dropped := int(np.sum(thin)):
+        _warn_or_refuse(path, dropped, len(thin), "triangles have no area")
+    return _compact(_without_doubles(path, Mesh(mesh.vertices, mesh.faces[~thin])))
+
+
+def _compact(mesh: Mesh) -> Mesh:
+    """Without vertices that no triangle has."""
+    used, faces = np.unique(mesh.faces, return_inverse=True)
+    return Mesh(mesh.vertices[used], faces.reshape(-1, 3))
+
+
+def _without_doubles(path: str, mesh: Mesh) -> Mesh:
+    """The mesh without triangles that are there twice, or back to back as those of a sheet without thickness are."""
+    least = np.argmin(mesh.faces, axis=1)[:, None]
+    faces = np.take_along_axis(mesh.faces, (least + np.arange(3)) % 3, axis=1)
+    _, first, place = np.unique(np.sort(faces, axis=1), axis=0, return_index=True, return_inverse=True)
+    kept = first[place.reshape(-1)]  # of each triangle the first that has its corners
+    double = kept != np.arange(len(faces))
+    back = int(np.sum(np.any(faces != faces[kept], axis=1)))
+    if same := int(double.sum()) - back:
+        warnings.warn(f"{same:,} of {len(faces):,} triangles of {path!r} are there twice: once is kept.", stacklevel=4)
+    if back:
+        warnings.warn(
+            f"{2 * back:,} of {len(faces):,} triangles of {path!r} lie back to back, as a sheet without thickness: one "
+            "side is kept.",
+            stacklevel=4,
+        )
+    return mesh._replace(faces=mesh.faces[~double])
+
+
+def _outwards(path: str, mesh: Mesh) -> Mesh:
+    """The mesh with triangles that agree on the outside, if it has one."""
+    if not mesh.is_closed:
+        mesh, turned = agreeing_triangles(mesh)
+        if turned:
+            warnings.warn(f"{turned:,} triangles of {path!r} ran the wrong way round: they are turned.", stacklevel=4)
+    if mesh.is_closed:
+        mesh, turned = outward_parts(mesh)
+        if turned:
+            some = "" if turned == len(mesh.faces) else f"of {turned:,} of {len(mesh.faces):,} triangles "
+            warnings.warn(
+                f"the normals {some}of {path!r} point inwards: they are turned. --flip-normals turns all of them, as "
+                "for a room seen from inside.",
+                stacklevel=4,
+            )
+        return mesh
+    rims, branches = mesh.rims
+    counts = [f"{rims:,} edges have one triangle"] * (rims > 0) + [f"{branches:,} have more than two"] * (branches > 0)
+    warnings.warn(
+        f"{path!r} is not closed ({' and '.join(counts) or 'its sides cannot be told apart'}): it has no inside, and "
+        "the sign of the distance is that of the side that the nearest normal points to.",
+        stacklevel=4,
+    )
+    if faces_inwards(mesh.corners.mean(axis=1), mesh.vector_areas):
+        warnings.warn(INWARDS.format(f"the triangles of {path!r} face"), stacklevel=4)
+    return mesh
+
+
+def _usable(points: Float[ndarray, "n 3"]) -> Bool[ndarray, "n"]:
+    return np.all(np.abs(points) <= LARGEST, axis=1)  # NaN is not
+
+
+def _warn_or_refuse(path: str, dropped: int, total: int, what: str) -> None:
+    found = f"{dropped:,} of {total:,} {what}"
+    if dropped == total:
+        raise InputError(f"{path!r} cannot be used: {found}.")
+    warnings.warn(f"{found}: they are left out of {path!r}.", stacklevel=5)

@@ -1,0 +1,131 @@
+"""Surfaces as points with normals, and what a signed distance is fitted to."""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+from jaxtyping import Float
+from numpy import ndarray
+
+from siren_jax.errors import InputError
+from siren_jax.shapes.mesh import Mesh, unit
+from siren_jax.shapes.placement import Placement, place
+from siren_jax.signals.samples import draw_strata
+
+AROUND = 2**16  # points of the cube that batches draw from
+COARSE = 20_000  # points of the surface that their distances are taken from: of more a search would take a minute
+FLAT = 1e-6  # least thickness of a shape, of its length
+
+
+class Surface(NamedTuple):
+    """Points of a surface with the unit normals that point out of it, in the units of their file."""
+
+    points: Float[ndarray, "n 3"]
+    normals: Float[ndarray, "n 3"]
+    mesh: Mesh | None = None
+    """The triangles that the points were drawn from."""
+
+    @property
+    def diagonal(self) -> float:
+        """Of the box around it: what distances are compared with."""
+        points = self.points if self.mesh is None else self.mesh.vertices
+        return float(np.linalg.norm(np.ptp(points, axis=0)))
+
+
+class SurfaceDataset:
+    """A surface in the cube [-1, 1]³, for a network that becomes its signed distance.
+
+    Its box lies in the middle, the longest side from -0.9 to 0.9. `len(dataset)` is the number of points n.
+
+    - `coordinates` `(n, 3)`: of the points, see `Placement`;
+    - `normals` `(n, 3)`: outwards.
+
+    Args:
+        surface: points with normals; made of length one here.
+
+    Raises:
+        InputError: other shapes, no points, values that are not finite, or points in one plane.
+    """
+
+    def __init__(self, surface: Surface):
+        points, normals = np.asarray(surface.points, np.float64), np.asarray(surface.normals, np.float64)
+        if points.ndim != 2 or points.shape[1:] != (3,) or normals.shape != points.shape or not len(points):
+            raise InputError(
+                f"a surface has points and normals of the same shape (n, 3), but these are {points.shape} and "
+                f"{normals.shape}."
+            )
+        if not (np.isfinite(points).all() and np.isfinite(normals).all()):
+            raise InputError("a surface has finite points and normals, but some of these are NaN or infinite.")
+        check_extent(points, "the surface")
+        self.surface = surface
+        self.placement: Placement = place(points if surface.mesh is None else np.asarray(surface.mesh.vertices))
+        self.coordinates = self.placement.coordinates(points)
+        self.normals = unit(normals).astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.coordinates)
+
+    def sampler(self, batch_size: int | None = None) -> Partial:
+        """A pure function `sample(key, step)` that draws a batch for `objectives.signed_distance`.
+
+        Each of its elements has a point `on` the surface with its `normal`, no point twice in a batch, and a point
+        `off` it, uniform in the cube (Sitzmann et al. 2020, Section 4.2), with its signed `distance` from the nearest
+        point of the surface.
+
+        Args:
+            batch_size: points on the surface; by default all.
+
+        Raises:
+            InputError: more points than there are, or none.
+        """
+        batch_size = len(self) if batch_size is None else batch_size
+        if not 1 <= batch_size <= len(self):
+            raise InputError(
+                f"a batch has 1 to {len(self)} points, those of the surface, but {batch_size} were asked for."
+            )
+        edges = jnp.asarray(np.arange(batch_size + 1) * len(self) // batch_size, jnp.int32)
+        off, distance = self._around
+        arrays = map(jnp.asarray, (self.coordinates, self.normals, off, distance))
+        return Partial(_draw, *arrays, edges)
+
+    @cached_property
+    def _around(self) -> tuple[Float[ndarray, "m 3"], Float[ndarray, "m"]]:
+        """Points spread over the cube and their distance from the nearest of 20,000 points, negative behind its normal.
+
+        Signs are right but for a few points near sharp edges or where the sampling is coarser than the shape is thin.
+        """
+        import scipy.spatial
+
+        off = np.random.default_rng(0).uniform(-1, 1, (AROUND, 3)).astype(np.float32)
+        some = np.arange(0, len(self), max(1, len(self) // COARSE))
+        points, normals = self.coordinates[some], self.normals[some]
+        distance, nearest = scipy.spatial.KDTree(points).query(off)
+        ahead = np.sum((off - points[nearest]) * normals[nearest], axis=1)
+        return off, np.where(ahead < 0, -distance, distance).astype(np.float32)
+
+
+def check_extent(points: Float[ndarray, "n 3"], name: str) -> None:
+    """Raises an InputError where points do not surround anything: all in one place, on one line or in one plane."""
+    centred = points - points.mean(axis=0)
+    largest = np.abs(centred).max()
+    if not largest > 0:
+        raise InputError(f"all {len(points)} points of {name} are the same; a surface around something is needed.")
+    centred = centred / largest  # squares of it neither overflow nor vanish
+    spread = np.sqrt(np.maximum(np.linalg.eigvalsh(centred.T @ centred / len(centred)), 0))
+    if spread[0] <= FLAT * spread[2]:
+        where = "on one line" if spread[1] <= FLAT * spread[2] else "in one plane"
+        raise InputError(f"all points of {name} lie {where}; a surface around something is needed.")
+
+
+def _draw(
+    points: Array, normals: Array, off: Array, distance: Array, edges: Array, key: Array, step: Array | int
+) -> dict[str, Array]:
+    del step  # every step draws alike; the key differs
+    for_on, for_off = jax.random.split(key)
+    index = draw_strata(edges, for_on)
+    other = jax.random.randint(for_off, index.shape, 0, len(off), jnp.int32)
+    return {"on": points[index], "normal": normals[index], "off": off[other], "distance": distance[other]}

@@ -1,0 +1,149 @@
+"""A shape as the subject of a fit, and as a file."""
+
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.tree_util import Partial
+
+from siren_jax.errors import InputError
+from siren_jax.fields import Frame
+from siren_jax.fields.operators import gradient
+from siren_jax.fields.tiles import map_over_tiles
+from siren_jax.files.atomic import write_atomically
+from siren_jax.fitting.objectives import signed_distance
+from siren_jax.fitting.recipes import SHAPE_WEIGHTS
+from siren_jax.metrics import intersection_over_union
+from siren_jax.neural_field import NeuralField
+from siren_jax.shapes import Mesh, Reference, Surface, SurfaceDataset, encode_mesh, occupancy
+from siren_jax.signals import OmegaChoice
+from siren_jax.subjects.subject import Measure
+
+RESOLUTION = 256  # of the mesh that is written
+SHOWN, JUDGED, ESTIMATED = 160, 128, 64  # of those that are looked at, compared with a target, estimated from
+ESTIMATE_POINTS = 4096
+OCCUPIED = 96  # cells of a side that the intersection over union is counted on
+PIXELS = 1024  # of a side of the picture that is rendered
+SLOPES = 16384  # points that the gradient is measured at
+
+
+class Scan:
+    """A surface that becomes the zero level of a signed distance; see `Subject`.
+
+    Args:
+        surface: points with normals.
+        recipe: a key of `recipes.SHAPE_WEIGHTS`.
+    """
+
+    measure = Measure("chamfer", "Chamfer distance", "% of the diagonal", decimals=3, less_is_better=True, look=1 / 8)
+    comparable_losses = True
+    note = ""
+    files = ("reconstruction.ply",)
+    features = (3, 1)
+    memory = 2**30  # of the mesh that is extracted, and of its figure
+
+    def __init__(self, surface: Surface, recipe: str):
+        self._surface = surface
+        self._dataset = SurfaceDataset(surface)
+        self.points = len(self._dataset)
+        self.objective, self.weights = signed_distance, SHAPE_WEIGHTS[recipe]
+        truth = surface if surface.mesh is None else surface.mesh
+        self._truth, self._sketch = Reference(truth), Reference(truth, count=ESTIMATE_POINTS)
+
+    def choose_omega(self) -> OmegaChoice:
+        raise InputError(
+            "--omega auto is of signals with samples on a grid; give a number for a shape, or leave it out."
+        )
+
+    def sampler(self, batch_size: int) -> Partial:
+        return self._dataset.sampler(batch_size)
+
+    def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
+        place = self._dataset.placement
+        frame, values = Frame((RESOLUTION,) * 3), (-place.scale, place.scale)
+        return NeuralField(network, frame, values, "shape", record=record, placement=place)  # pyright: ignore
+
+    def estimate(self, network: nnx.Module) -> float:
+        return self._chamfer(network, ESTIMATED, self._sketch)
+
+    def quality(self, network: nnx.Module) -> float:
+        return self._chamfer(network, JUDGED, self._truth)
+
+    def figure(self, network: nnx.Module, title: str):
+        from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
+
+        mesh = self.field(network, {}).mesh(SHOWN)
+        error = self._truth.distance(mesh.vertices) * 100 / self._surface.diagonal
+        truth = self._surface.points, None, self._surface.normals
+        if (true := self._surface.mesh) is not None:
+            truth = true.vertices, true.faces, true.vertex_normals
+        prediction = mesh.vertices, mesh.faces, mesh.vertex_normals
+        return plot.shape_comparison(truth, prediction, error, title=title)
+
+    def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
+        field = self.field(network, {})
+        mesh = field.mesh(RESOLUTION)
+        write_mesh(path(self.files[0]), mesh, overwrite=overwrite)
+        percent = 100 / self._surface.diagonal
+        found = self._truth.agreement(mesh)
+        slope = gradient_lengths(network)
+        parts, true = mesh.count_parts(), self._surface.mesh
+        if not parts:
+            warnings.warn("the network has no surface yet; fit it for longer.", stacklevel=2)
+        if true is not None and parts > true.count_parts():
+            warnings.warn(f"the fitted surface has {parts} pieces, the file {true.count_parts()}.", stacklevel=2)
+        return {
+            "chamfer": found.chamfer * percent,
+            "to_truth": found.to_truth * percent,
+            "from_truth": found.from_truth * percent,
+            "normal_consistency": found.normal_consistency,
+            **self._overlap(field),
+            "gradient_mean": float(slope.mean()),
+            "gradient_std": float(slope.std()),
+            "pieces": parts,
+            "closed": mesh.is_closed,
+            "triangles": len(mesh.faces),
+        }
+
+    def _chamfer(self, network: nnx.Module, resolution: int, truth: Reference) -> float:
+        return truth.agreement(self.field(network, {}).mesh(resolution)).chamfer * 100 / self._surface.diagonal
+
+    def _overlap(self, field: NeuralField) -> dict[str, float]:
+        """How well the insides agree, if the file has one."""
+        true = self._surface.mesh
+        if true is None or not true.is_closed:
+            return {}
+        inside = occupancy(Mesh(self._dataset.placement.coordinates(true.vertices), true.faces), OCCUPIED)
+        inside ^= true.volume < 0  # a room: the shape is what is outside
+        return {"iou": intersection_over_union(field.render((OCCUPIED,) * 3)[..., 0] < 0, inside)}
+
+
+def gradient_lengths(network: nnx.Module) -> np.ndarray:
+    """|∇f| at points spread over the cube; 1 for a distance."""
+    points = jax.random.uniform(jax.random.key(0), (SLOPES, 3), np.float32, minval=-1.0)
+    return np.linalg.norm(np.asarray(_gradients(network, points)), axis=1)
+
+
+_gradients = jax.jit(lambda network, points: map_over_tiles(gradient(network), points))
+
+
+def write_mesh(path: str, mesh: Mesh, *, overwrite: bool) -> None:
+    """A mesh file in the format of its suffix."""
+    suffix = os.path.splitext(path)[1].lower()
+    write_atomically(path, lambda file: encode_mesh(file, mesh, suffix), overwrite=overwrite)
+
+
+def write_view(path: str, mesh: Mesh, view: tuple[float, float] | None, *, overwrite: bool) -> None:
+    """A PNG of a mesh, from an azimuth and an elevation in degrees."""
+    from PIL import Image
+
+    from siren_jax import plot
+
+    view = plot.VIEWS[0] if view is None else view
+    pixels = plot.shaded(mesh.vertices, mesh.faces, mesh.vertex_normals, view=view, side=PIXELS)
+    picture = Image.fromarray(np.round(pixels * 255).astype(np.uint8))
+    write_atomically(path, lambda file: picture.save(file, format="PNG"), overwrite=overwrite)

@@ -1,0 +1,100 @@
+"""The solution of a differential equation as the subject of a fit, and as a file."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.tree_util import Partial
+from numpy import ndarray
+
+from siren_jax.equations.as_field import solution
+from siren_jax.equations.catalogue import Case
+from siren_jax.equations.comparison import Comparison
+from siren_jax.errors import InputError
+from siren_jax.fields import Grid
+from siren_jax.files.atomic import write_atomically
+from siren_jax.neural_field import NeuralField
+from siren_jax.signals import OmegaChoice
+from siren_jax.subjects.subject import Measure
+
+
+class Solution:
+    """A field that fulfils an equation; see `Subject`. Its error is against an independent solution.
+
+    Args:
+        case: of the catalogue.
+    """
+
+    measure = Measure("error", "relative L2 error", "%", decimals=3, less_is_better=True)
+    comparable_losses = False  # times grow, and weights with them
+    memory = 2**30  # of the reference, and of L-BFGS
+    note = ""
+    files = ("solution.npy",)
+
+    def __init__(self, case: Case):
+        self._case = case
+        self._comparison = Comparison(case)
+        self.objective, self.weights = case.problem.objective, case.problem.weights
+        self.features = (len(case.domain.low), len(case.channels))
+        batch = jax.eval_shape(case.problem.sample, jax.random.key(0), 0)
+        self.points = max(leaf.shape[0] for leaf in jax.tree.leaves(batch))
+
+    def choose_omega(self) -> OmegaChoice:
+        raise InputError("--omega auto is of signals that are known; give a number for an equation, or leave it out.")
+
+    def sampler(self, batch_size: int) -> Partial:
+        del batch_size  # the terms have their own numbers of points
+        return self._case.problem.sample
+
+    def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
+        names = {"axes": list(self._case.axes), "channels": list(self._case.channels)}
+        return solution(network, self._case.domain, record={**record, **names})
+
+    def estimate(self, network: nnx.Module) -> float:
+        return self._comparison.sketch(network)  # pyright: ignore[reportArgumentType]
+
+    def quality(self, network: nnx.Module) -> float:
+        return self._comparison.error(network)  # pyright: ignore[reportArgumentType]
+
+    def figure(self, network: nnx.Module, title: str):
+        from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
+
+        rows, where, moment = self._comparison.panels({"network": network})  # pyright: ignore[reportArgumentType]
+        return plot.solution(rows, **where, title=f"{title}, {moment}" if moment else title)
+
+    def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
+        found = self.field(network, {}).render()
+        write_atomically(path(self.files[0]), lambda file: np.save(file, found), overwrite=overwrite)
+        return {"error": self.quality(network)}
+
+
+def write_solution(path: str, field: NeuralField, values: ndarray, at: float | None, *, overwrite: bool) -> None:
+    """A PNG with axes: a panel for each unknown.
+
+    Args:
+        path: the file.
+        field: a solution, whose record may name its coordinates and unknowns.
+        values: `(h, w, c)` over its last two coordinates, or `(n, c)` over its only one.
+        at: the time, if it has one more.
+        overwrite: replace a file that exists.
+    """
+    from siren_jax import plot
+
+    frame = field.frame
+    assert isinstance(frame, Grid)
+    count = field.network.out_features
+    channels = _names(field.record.get("channels"), [f"u{i}" for i in range(count)])
+    axes = _names(field.record.get("axes"), [f"x{i}" for i in range(len(frame.shape))])
+    rows = {name: [("", values[..., i])] for i, name in enumerate(channels)}
+    extent = tuple(end for ends in zip(frame.low[-2:], frame.high[-2:], strict=True) for end in ends)
+    title = "" if at is None else f"{axes[0]} = {at:g}"
+    figure = plot.solution(rows, extent, axes[-2:], title=title)
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150), overwrite=overwrite)
+
+
+def _names(given: Any, usual: list[str]) -> list[str]:
+    """Those of a record, which may come from anywhere, if they are as many distinct words."""
+    sound = isinstance(given, list) and len(given) == len(usual) == len(set(map(str, given)))
+    return [str(name)[:40] for name in given] if sound else usual

@@ -1,0 +1,103 @@
+"""A sound as the subject of a fit, and as a file."""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from flax import nnx
+from jax.tree_util import Partial
+from numpy import ndarray
+
+from siren_jax import metrics
+from siren_jax.errors import InputError
+from siren_jax.files.atomic import write_atomically
+from siren_jax.fitting.objectives import supervise
+from siren_jax.neural_field import NeuralField
+from siren_jax.signals import SampleDataset, Sound, encode_sound, resample
+from siren_jax.signals.sound import MAX_SAMPLES
+from siren_jax.subjects.estimate import Estimate
+from siren_jax.subjects.subject import SNR, Sampled
+from siren_jax.subjects.moments import timeline
+
+ESTIMATED = 16384  # samples of the SNR that is shown between chunks
+FILTER_REACH = 10  # samples of the lower rate, the half length of SciPy's filter
+
+
+class Recording(Sampled):
+    """The samples of a sound; see `Subject`. Its loudest sample becomes 1, as in the paper."""
+
+    measure = SNR
+    note = ""
+    files = ("reconstruction.wav",)
+
+    def __init__(self, sound: Sound):
+        self._sound = sound
+        self.dataset = SampleDataset(sound.samples, value_range=(-sound.peak, sound.peak))
+        self.objective, self.weights = supervise("value"), {}
+        self._estimate = Estimate(self.dataset, ESTIMATED)
+        self._power = np.mean(self.dataset.value**2)  # of all: the samples of an estimate may all be silent
+
+    def sampler(self, batch_size: int) -> Partial:
+        return self.dataset.sampler(batch_size)
+
+    def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
+        data = self.dataset
+        return NeuralField(network, data.frame, data.value_range, "sound", float(self._sound.rate), record)  # pyright: ignore
+
+    def estimate(self, network: nnx.Module) -> float:
+        mse = np.mean((self._estimate(network) - self._estimate.truth) ** 2)
+        return float(10 * np.log10(self._power / mse))
+
+    def quality(self, network: nnx.Module) -> float:
+        return metrics.snr(self._samples(network), self._sound.samples)
+
+    def figure(self, network: nnx.Module, title: str):
+        from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
+
+        return plot.sound_comparison(self._sound.samples, self._samples(network), rate=self._sound.rate, title=title)
+
+    def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
+        samples, truth = self._samples(network), self._sound.samples
+        write_sound(path(self.files[0]), Sound(samples, self._sound.rate), overwrite=overwrite)
+        error = (samples - truth) / self.dataset.value_range[1]
+        return {"snr": metrics.snr(samples, truth), "mse": float(np.mean(error.astype(np.float64) ** 2))}
+
+    def _samples(self, network: nnx.Module) -> ndarray:
+        """The sound as the network has it, in the file's own scale."""
+        return self.field(network, {}).render()
+
+
+def excerpt(field: NeuralField, between: tuple[float, float] | None, rate: float | None) -> Sound:
+    """A part of a sound, between seconds of the original, at another number of samples a second.
+
+    Raises:
+        InputError: a part that is not within the sound, a rate that is not whole or out of range, more samples than can
+            be held.
+    """
+    if rate is not None and not float(rate).is_integer():
+        raise InputError(f"--rate of a sound takes a whole number, but is {rate:g}.")
+    wanted = timeline(field, between, rate)
+    own, rate = round(wanted.own), round(wanted.rate)
+    finest = wanted if rate >= own else timeline(field, between, None)
+    if (samples := finest.count * field.network.out_features) > MAX_SAMPLES:
+        raise InputError(f"{finest.count:,} samples of each channel are {samples:,}; up to {MAX_SAMPLES:,} are made.")
+    if rate >= own:
+        return Sound(field.render((wanted.count,), region=(wanted.region,)), rate)
+    # The network alone would alias. The filter sees the sound beyond the cuts, as far as it reaches.
+    wide, before = wanted.widened(FILTER_REACH, field.frame.shape[0])
+    at_own_rate = replace(wide, count=math.ceil(wide.count * own / rate), rate=wide.own)
+    samples = field.render((at_own_rate.count,), region=(at_own_rate.region,))
+    lower = resample(Sound(samples, own), rate)
+    return Sound(lower.samples[before : before + wanted.count], rate)
+
+
+def write_sound(path: str, sound: Sound, *, overwrite: bool) -> None:
+    """A sound file in the format of its suffix, or an NPY."""
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix == ".npy":
+        write_atomically(path, lambda file: np.save(file, sound.samples), overwrite=overwrite)
+    else:
+        write_atomically(path, lambda file: encode_sound(file, sound, suffix), overwrite=overwrite)
