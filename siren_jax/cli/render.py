@@ -20,11 +20,11 @@ from siren_jax.files.atomic import replacing
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.shapes.level_set import check_resolution
 from siren_jax.subjects.cells import render_cells
+from siren_jax.subjects.moments import Timeline, timeline
 from siren_jax.subjects.picture import write_picture
 from siren_jax.subjects.shape import RESOLUTION, write_mesh, write_view
 from siren_jax.subjects.solution import write_solution
 from siren_jax.subjects.sound import excerpt, write_sound
-from siren_jax.subjects.moments import Timeline, timeline
 from siren_jax.subjects.video import as_bytes, write_video
 
 MAX_PICTURE = 2**28  # values of a PNG, which is made in memory; an NPY is not

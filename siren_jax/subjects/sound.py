@@ -19,8 +19,8 @@ from siren_jax.neural_field import NeuralField
 from siren_jax.signals import SampleDataset, Sound, encode_sound, resample
 from siren_jax.signals.sound import MAX_SAMPLES
 from siren_jax.subjects.estimate import Estimate
-from siren_jax.subjects.subject import SNR, Sampled
 from siren_jax.subjects.moments import timeline
+from siren_jax.subjects.subject import SNR, Sampled
 
 ESTIMATED = 16384  # samples of the SNR that is shown between chunks
 FILTER_REACH = 10  # samples of the lower rate, the half length of SciPy's filter
