@@ -18,13 +18,13 @@ from siren_jax.fields.operators import second_derivatives as second_derivatives
 from siren_jax.files import pytorch as pytorch
 from siren_jax.fitting import recipes as recipes
 from siren_jax.fitting.checkpoints import Checkpoints as Checkpoints
-from siren_jax.fitting.descent import Fit as Fit
 from siren_jax.fitting.descent import fit as fit
 from siren_jax.fitting.lbfgs import refine as refine
 from siren_jax.fitting.objectives import signed_distance as signed_distance
 from siren_jax.fitting.objectives import supervise as supervise
 from siren_jax.fitting.objectives import with_prior as with_prior
 from siren_jax.fitting.progress import Progress as Progress
+from siren_jax.fitting.result import Fit as Fit
 from siren_jax.networks import initializers as initializers
 from siren_jax.networks.layers import SineLayer as SineLayer
 from siren_jax.networks.relu import ReLUMLP as ReLUMLP

@@ -388,7 +388,7 @@ def test_the_best_network_is_that_of_the_lowest_running_loss():
     fitted = fit(Number(), *fall(lambda step: 100.0 * (step >= 7)), steps=10, **DOWN)
     assert (fitted.best_step, float(fitted.best.a[...]), float(fitted.network.a[...])) == (6, -6, -10)
     running = list(itertools.accumulate(fitted.history["loss"], lambda old, new: 0.9 * old + 0.1 * new))
-    assert fitted.worse == pytest.approx(running[-1] / min(running), rel=1e-5)
+    assert fitted.final_over_best == pytest.approx(running[-1] / min(running), rel=1e-5)
 
 
 def test_steps_that_are_not_finite_are_skipped_and_counted():

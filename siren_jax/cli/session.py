@@ -21,8 +21,8 @@ from siren_jax.errors import InputError
 from siren_jax.files.atomic import clear_leftovers, write_atomically
 from siren_jax.files.header import as_json
 from siren_jax.fitting.checkpoints import Checkpoints
-from siren_jax.fitting.descent import Fit
 from siren_jax.fitting.progress import Progress
+from siren_jax.fitting.result import Fit
 from siren_jax.networks.layers import count_parameters
 from siren_jax.subjects.subject import Subject
 
@@ -190,7 +190,7 @@ class Session:
         from siren_jax import plot
 
         subject, network, kept_step = self._subject, fitted.network, fitted.steps
-        if subject.comparable_losses and fitted.worse > WORSE and fitted.stopped_by != "watch":
+        if subject.comparable_losses and fitted.final_over_best > WORSE and fitted.stopped_by != "watch":
             network, kept_step = fitted.best, fitted.best_step
         made = {**record, "steps": kept_step}
         os.makedirs(self._directory, exist_ok=True)  # it may be gone by now

@@ -13,9 +13,9 @@ from siren_jax.equations import Ansatz, distil
 from siren_jax.equations.catalogue import CASES
 from siren_jax.errors import InputError
 from siren_jax.fitting.checkpoints import Checkpoints
-from siren_jax.fitting.descent import Fit
 from siren_jax.fitting.progress import Progress
 from siren_jax.fitting.recipes import TUNED
+from siren_jax.fitting.result import Fit
 from siren_jax.subjects.solution import Solution
 
 FIRST = 0.25  # of the seconds, before L-BFGS

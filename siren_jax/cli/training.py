@@ -15,9 +15,10 @@ from siren_jax.cli.options import DEPTH, Output, Training
 from siren_jax.cli.session import Session
 from siren_jax.files.siren_file import Network
 from siren_jax.fitting.checkpoints import Checkpoints
-from siren_jax.fitting.descent import Fit, fit
+from siren_jax.fitting.descent import fit
 from siren_jax.fitting.progress import INTERRUPTIONS, Progress
 from siren_jax.fitting.recipes import Recipe, cosine_decay, until_a_target
+from siren_jax.fitting.result import Fit
 from siren_jax.subjects.subject import Subject
 
 EXITS = {"non-finite": 1, "hangup": 129, "interrupt": 130, "terminate": 143}
@@ -174,8 +175,8 @@ def tell(subject: Subject, summary: dict[str, Any], fitted: Fit, target: float |
         print(f"siren-jax: {fitted.skipped:,} steps that were not finite were skipped.", file=sys.stderr)
     if summary["kept_step"] < fitted.steps:
         print(
-            f"siren-jax: at the end the loss was {fitted.worse:.3g} times that of step {fitted.best_step:,}; the "
-            "network of that step was written.",
+            f"siren-jax: at the end the loss was {fitted.final_over_best:.3g} times that of step {fitted.best_step:,}; "
+            "the network of that step was written.",
             file=sys.stderr,
         )
     if target is not None and fitted.stopped_by in GAVE_UP and (found is None or not measure.reaches(found, target)):

@@ -9,7 +9,7 @@ from siren_jax._types import Field
 from siren_jax.equations.domains import Domain
 from siren_jax.equations.problem import Problem
 from siren_jax.equations.terms import equation
-from siren_jax.fitting.descent import Fit
+from siren_jax.fitting.result import Fit
 
 
 def distil(

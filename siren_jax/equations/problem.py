@@ -16,8 +16,9 @@ from siren_jax.equations.terms import AtPoint, Term
 from siren_jax.equations.tracing import decisions_refused, refuse_indices_beyond
 from siren_jax.errors import InputError
 from siren_jax.fields.one_pass import in_one_pass
-from siren_jax.fitting.descent import Fit, fit
+from siren_jax.fitting.descent import fit
 from siren_jax.fitting.lbfgs import refine
+from siren_jax.fitting.result import Fit
 
 TINY = 1e-30  # under a logarithm
 OTHER = 2**31 - 1  # a step that no fit comes to

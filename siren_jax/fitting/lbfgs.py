@@ -14,33 +14,35 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import Array
+from numpy import ndarray
 
 from siren_jax._types import Batch, Objective
 from siren_jax.fields.tiles import points_per_tile, sum_over_tiles
 from siren_jax.fitting.checkpoints import Checkpoints
-from siren_jax.fitting.descent import Fit, blame, last_weights
+from siren_jax.fitting.host_loop import run
 from siren_jax.fitting.progress import Budget, Log, Progress, interrupts
-from siren_jax.fitting.recipes import Schedule
-from siren_jax.fitting.resume import arrays_of, digest, restored
+from siren_jax.fitting.result import Fit, N
+from siren_jax.fitting.resume import Keeper
 from siren_jax.fitting.step import check_precision
+from siren_jax.fitting.terms import Weight, check_weights, describe_nonfinite, final_weights
 
 PATIENCE = 10  # steps without a lower loss, after which there is none
 
 
 def refine(
-    network: nnx.Module,
+    network: N,
     objective: Objective,
     batch: Batch,
     *,
     steps: int | None = None,
     seconds: float | None = None,
-    weights: Mapping[str, float | Schedule] | None = None,
+    weights: Mapping[str, Weight] | None = None,
     memory: int = 50,
     double: bool = False,
     tile: int | None = None,
     watch: Callable[[Progress], Any] | None = None,
     checkpoints: Checkpoints | None = None,
-) -> Fit:
+) -> Fit[N]:
     """A network refined on one batch by L-BFGS with a line search, Nocedal and Wright 2006, Algorithm 7.5.
 
     It minimises what `fit` does, Σ_k weight_k · mean of term_k. Every step takes one or a few evaluations.
@@ -80,106 +82,158 @@ def refine(
         return _refine(network, objective, batch, budget, weights or {}, memory, dtype, tile, heard, checkpoints)
 
 
-def _refine(network, objective, batch, budget, weights, memory, dtype, tile, watch, checkpoints) -> Fit:
+def _refine(
+    network: N,
+    objective: Objective,
+    batch: Batch,
+    budget: Budget,
+    weights: Mapping[str, Weight],
+    memory: int,
+    dtype: Any,
+    tile: int | None,
+    watch: Callable[[Progress], Any],
+    checkpoints: Checkpoints | None,
+) -> Fit[N]:
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)
     check_precision(params)
     given = jax.tree.map(lambda leaf: leaf.dtype, params)
     params, batch = jax.tree.map(partial(_as_precise, dtype), (params, batch))
 
-    def merged(params: Any) -> nnx.Module:
+    def merged(params: Any) -> N:
         with jax.enable_x64(dtype == jnp.float64):  # `watch` may call it outside
             return nnx.merge(graphdef, jax.tree.map(lambda leaf, kind: jnp.array(leaf, kind), params, given), rest)
 
-    terms = jax.eval_shape(lambda params: objective(nnx.merge(graphdef, params, rest), batch), params)
-    if unknown := set(weights) - set(terms):
-        raise ValueError(f"there are weights for {sorted(unknown)}, but the objective has the terms {sorted(terms)}.")
-    weights = last_weights(terms, weights)
-
-    def value_and_gradient(params: Any, batch: Batch, among: Sequence[str] = tuple(terms)) -> tuple[Array, Any]:
-        def weighed(params: Any, batch: Batch, masks: Mapping[int, Array]) -> Array:
-            values = objective(nnx.merge(graphdef, params, rest), batch)
-            means = jnp.stack([jnp.sum(masks[len(terms[name])] * values[name]) for name in among])
-            return means @ jnp.array([weights[name] for name in among], dtype)
-
-        zero = (jnp.zeros((), dtype), jax.tree.map(jnp.zeros_like, params))
-        return sum_over_tiles(jax.value_and_grad(weighed), zero, params, batch, tile or points_per_tile())
-
-    def blamed(step: int, params: Any) -> str:
-        each = [jax.jit(partial(value_and_gradient, among=(name,)))(params, batch) for name in terms]
-        values = np.array([value for value, _ in each])
-        return blame(step, tuple(terms), np.array([values.sum(), *values]), (gradient for _, gradient in each))
-
-    @jax.custom_vjp
-    def loss(params: Any, batch: Batch) -> Array:
-        return value_and_gradient(params, batch)[0]
-
-    # The gradient is found with the value, a tile at a time; autodiff of the sum would keep all tiles.
-    loss.defvjp(value_and_gradient, lambda gradient, seed: (jax.tree.map(lambda g: seed * g, gradient), None))
-    optimizer = optax.lbfgs(memory_size=memory)
-
-    @jax.jit
-    def step(params: Any, state: Any, batch: Batch) -> tuple[Any, Any, Any, Array]:
-        of = lambda params: loss(params, batch)
-        value, gradient = optax.value_and_grad_from_state(of)(params, state=state)
-        updates, state = optimizer.update(gradient, state, params, value=value, grad=gradient, value_fn=of)
-        later = optax.tree.get(state, "value"), optax.tree.get(state, "grad")  # the line search has both already
-        sound = jnp.stack([_finite(value, gradient), _finite(*later)])
-        return optax.apply_updates(params, updates), state, value, sound
-
-    state, log = optimizer.init(params), Log(("loss",), dtype=np.float64)
-    origin = digest(params, batch, list(weights.values()))
-    if checkpoints is not None and (kept := checkpoints.latest()) is not None:
-        params, state = restored(kept, (params, state), log, origin, "it has another beginning, batch or weights")
-        budget.check(log)
-    snapshot = lambda: arrays_of((params, state), log, origin)
-    losses = log.rows()[:, 0].tolist()
-
-    stopped_by, message = _converged(losses) or budget.reached(log), ""
+    terms_of = lambda params, batch: objective(nnx.merge(graphdef, params, rest), batch)
+    terms = jax.eval_shape(terms_of, params, batch)
+    check_weights(weights, terms)
+    final = final_weights(terms, weights)
+    loss = _Loss(terms_of, {name: (len(terms[name]), weight) for name, weight in final.items()}, tile, dtype)
+    optimizer, log = optax.lbfgs(memory_size=memory), Log(("loss",), dtype=np.float64)
+    keeper = Keeper(checkpoints, log, (params, batch, list(final.values())))
+    state = params, optimizer.init(params)
+    state = keeper.restored(state, budget, "it has another beginning, batch or weights")
     with interrupts() as interrupted:  # while it compiles too: what is there already is worth keeping
         began = time.perf_counter()
-        take = step.lower(params, state, batch).compile()
+        method = _LBFGS(optimizer, loss, state, batch, merged, log.rows()[:, 0].tolist())
         compile_seconds = time.perf_counter() - began
-        while not stopped_by:
-            began, before = time.perf_counter(), len(losses)
-            for _ in range(budget.length(log)):
-                good = params
-                params, state, value, sound = take(params, state, batch)
-                if not sound.all():
-                    stopped_by, message = "non-finite", blamed(len(losses), params if sound[0] else good)
-                else:
-                    losses.append(float(value))
-                    stopped_by = _converged(losses)
-                if stopped_by:
-                    params = good
-                    break
-            log.add(np.array(losses[before:])[:, None], time.perf_counter() - began)
-            if stopped_by == "non-finite":
-                break
-            stopped_by = stopped_by or budget.reached(log)
-            if watch(log.progress(budget, partial(merged, params))):
-                stopped_by = stopped_by or "watch"
-            stopped_by = interrupted() or stopped_by
-            if checkpoints is not None and not stopped_by:
-                checkpoints.offer(log.steps, snapshot, log.rows)
-    if checkpoints is not None and stopped_by != "non-finite":
-        checkpoints.save(log.steps, snapshot(), log.rows)
-    last = merged(params)
+        stopped_by = run(method, log, budget, interrupted, keeper, converged=method.converged(), watch=watch)
+    last = merged(method.state()[0])
     return Fit(
         network=last,
         history=log.history(),
         best=last,  # a line search does not go up
         best_step=log.steps,
-        worse=1.0,
+        final_over_best=1.0,
         stopped_by=stopped_by,
         compile_seconds=compile_seconds,
         seconds_per_step=log.seconds_per_step(),
-        weights=weights,
-        message=message,
+        weights=final,
+        message=method.message,
     )
 
 
-def _converged(losses: list[float]) -> str:
-    return "converged" if len(losses) > PATIENCE and losses[-1] >= losses[-1 - PATIENCE] else ""
+class _Loss:
+    """The weighted sum of the terms' means with its gradient, a tile at a time.
+
+    Args:
+        terms_of: `(params, batch) -> terms`.
+        terms: number of points and weight of each.
+        tile: points at once.
+        dtype: of the loss.
+    """
+
+    def __init__(
+        self,
+        terms_of: Callable[[Any, Batch], dict[str, Array]],
+        terms: Mapping[str, tuple[int, float]],
+        tile: int | None,
+        dtype: Any,
+    ):
+        self._terms_of, self.terms, self._tile, self._dtype = terms_of, terms, tile, dtype
+
+        @jax.custom_vjp
+        def loss(params: Any, batch: Batch) -> Array:
+            return self.value_and_gradient(params, batch)[0]
+
+        # The gradient is found with the value, a tile at a time; autodiff of the sum would keep all tiles.
+        loss.defvjp(self.value_and_gradient, lambda gradient, seed: (jax.tree.map(lambda g: seed * g, gradient), None))
+        self._loss = loss
+
+    def __call__(self, params: Any, batch: Batch) -> Array:
+        return self._loss(params, batch)
+
+    def value_and_gradient(self, params: Any, batch: Batch, among: Sequence[str] | None = None) -> tuple[Array, Any]:
+        """The loss and its gradient, of all terms or some."""
+        terms = {name: self.terms[name] for name in among or self.terms}
+
+        def weighted(params: Any, batch: Batch, masks: Mapping[int, Array]) -> Array:
+            values = self._terms_of(params, batch)
+            means = jnp.stack([jnp.sum(masks[count] * values[name]) for name, (count, _) in terms.items()])
+            return means @ jnp.array([weight for _, weight in terms.values()], self._dtype)
+
+        zero = (jnp.zeros((), self._dtype), jax.tree.map(jnp.zeros_like, params))
+        return sum_over_tiles(jax.value_and_grad(weighted), zero, params, batch, self._tile or points_per_tile())
+
+
+class _LBFGS:
+    """Steps of L-BFGS, as a `Method`."""
+
+    def __init__(
+        self,
+        optimizer: Any,
+        loss: _Loss,
+        state: tuple[Any, Any],
+        batch: Batch,
+        merged: Callable[[Any], nnx.Module],
+        losses: list[float],
+    ):
+        self._loss, self._batch, self._merged, self._losses = loss, batch, merged, losses
+        self._params, self._state = state
+        self.message = ""
+        """What was not finite, in which step."""
+
+        def step(params: Any, state: Any, batch: Batch) -> tuple[Any, Any, Any, Array]:
+            of = lambda params: loss(params, batch)
+            value, gradient = optax.value_and_grad_from_state(of)(params, state=state)
+            updates, state = optimizer.update(gradient, state, params, value=value, grad=gradient, value_fn=of)
+            later = optax.tree.get(state, "value"), optax.tree.get(state, "grad")  # the line search has both already
+            sound = jnp.stack([_finite(value, gradient), _finite(*later)])
+            return optax.apply_updates(params, updates), state, value, sound
+
+        self._take = jax.jit(step).lower(self._params, self._state, batch).compile()
+
+    def take(self, steps: int) -> tuple[ndarray, str]:
+        stopped_by, before = "", len(self._losses)
+        for _ in range(steps):
+            good = self._params
+            self._params, self._state, value, sound = self._take(self._params, self._state, self._batch)
+            if not sound.all():
+                stopped_by, self.message = "non-finite", self._describe(self._params if sound[0] else good)
+            else:
+                self._losses.append(float(value))
+                stopped_by = self.converged()
+            if stopped_by:
+                self._params = good
+                break
+        return np.array(self._losses[before:])[:, None], stopped_by
+
+    def network(self) -> nnx.Module:
+        return self._merged(self._params)
+
+    def state(self) -> tuple[Any, Any]:
+        return self._params, self._state
+
+    def converged(self) -> str:
+        """Whether the loss has not become lower in the last steps, as a reason to stop."""
+        losses = self._losses
+        return "converged" if len(losses) > PATIENCE and losses[-1] >= losses[-1 - PATIENCE] else ""
+
+    def _describe(self, params: Any) -> str:
+        gradient_of = jax.jit(self._loss.value_and_gradient, static_argnames="among")
+        each = [gradient_of(params, self._batch, among=(name,)) for name in self._loss.terms]
+        values = np.array([value for value, _ in each])
+        row = np.array([values.sum(), *values])
+        return describe_nonfinite(len(self._losses), self._loss.terms, row, (gradient for _, gradient in each))
 
 
 def _as_precise(dtype: Any, leaf: Any) -> Array:

@@ -1,6 +1,7 @@
 """What a later process needs to go on with a fit: its state and its log as arrays, and back."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,37 +10,66 @@ import numpy as np
 from numpy import ndarray
 
 from siren_jax.errors import InputError
-from siren_jax.fitting.checkpoints import Checkpoint
-from siren_jax.fitting.progress import Log
+from siren_jax.fitting.checkpoints import Checkpoint, Checkpoints
+from siren_jax.fitting.progress import Budget, Log
 
 
-def digest(*trees: Any) -> ndarray:
-    """A fingerprint of arrays, 32 bytes."""
+class Keeper:
+    """Keeps the state and the log of a fit in checkpoints, and finds them there again; without checkpoints nothing.
+
+    Args:
+        checkpoints: where they are kept.
+        log: of the steps.
+        inputs: arrays that must be the same when the fit goes on.
+    """
+
+    def __init__(self, checkpoints: Checkpoints | None, log: Log, inputs: Any):
+        self._checkpoints, self._log = checkpoints, log
+        self._fingerprint = np.zeros(0, np.uint8) if checkpoints is None else fingerprint(inputs)
+
+    def restored(self, state: Any, budget: Budget, otherwise: str) -> Any:
+        """The state of the newest checkpoint, or else the one given; the log gets its rows.
+
+        Args:
+            state: the first one.
+            budget: of the fit.
+            otherwise: what it means if the inputs are not the same.
+
+        Raises:
+            InputError: the checkpoint is of another fit, or of more steps than the budget has.
+        """
+        if self._checkpoints is None or (kept := self._checkpoints.latest()) is None:
+            return state
+        state = _state_of(kept, state, self._log, self._fingerprint, otherwise)
+        budget.check(self._log)
+        return state
+
+    def offer(self, state: Callable[[], Any]) -> None:
+        """Keeps the state if it is time for it."""
+        if self._checkpoints is not None:
+            self._checkpoints.offer(self._log.steps, lambda: self._arrays(state()), self._log.rows)
+
+    def save(self, state: Callable[[], Any]) -> None:
+        """Keeps the state now."""
+        if self._checkpoints is not None:
+            self._checkpoints.save(self._log.steps, self._arrays(state()), self._log.rows)
+
+    def _arrays(self, state: Any) -> dict[str, ndarray]:
+        """All that a later process needs to go on, but for the log's rows."""
+        # Copies: the state's own may be donated to the next step.
+        leaves = {f"state.{place}": np.array(_plain(leaf)) for place, leaf in enumerate(jax.tree.leaves(state))}
+        return {**leaves, "clock": self._log.clock(), "origin": self._fingerprint}
+
+
+def fingerprint(tree: Any) -> ndarray:
+    """A digest of arrays, 32 bytes."""
     found = hashlib.sha256()
-    for leaf in jax.tree.leaves(trees):
+    for leaf in jax.tree.leaves(tree):
         found.update(_plain(leaf).tobytes())
     return np.frombuffer(found.digest(), np.uint8)
 
 
-def arrays_of(state: Any, log: Log, origin: ndarray) -> dict[str, ndarray]:
-    """All that a later process needs to go on, as it is now, but for the log's rows.
-
-    Args:
-        state: arrays of the method.
-        log: of the steps.
-        origin: what has to be the same when it goes on.
-    """
-    # Copies: the state's own may be donated to the next step.
-    state = {f"state.{place}": np.array(_plain(leaf)) for place, leaf in enumerate(jax.tree.leaves(state))}
-    return {**state, "clock": log.clock(), "origin": origin}
-
-
-def restored(kept: Checkpoint, state: Any, log: Log, origin: ndarray, otherwise: str) -> Any:
-    """The state of a checkpoint, in place of the initial one; the log gets its rows.
-
-    Raises:
-        InputError: its arrays have other shapes, or its origin is another one, which `otherwise` tells.
-    """
+def _state_of(kept: Checkpoint, state: Any, log: Log, fingerprint: ndarray, otherwise: str) -> Any:
     if not {"clock", "origin"} <= set(kept.arrays):
         raise InputError(f"the checkpoint of step {kept.step} is of something else than a fit.")
     found = [kept.arrays[f"state.{place}"] for place in range(sum(n.startswith("state.") for n in kept.arrays))]
@@ -53,7 +83,7 @@ def restored(kept: Checkpoint, state: Any, log: Log, origin: ndarray, otherwise:
     ]
     if kept.rows.shape[1] != len(log.names):
         other.append(f"it has {kept.rows.shape[1] - 1} terms, not {len(log.names) - 1}")
-    if not np.array_equal(kept.arrays["origin"], origin):
+    if not np.array_equal(kept.arrays["origin"], fingerprint):
         other.append(otherwise)
     if other:
         raise InputError(f"the checkpoint of step {kept.step} is of another fit: {other[0]}. Give it what it had then.")

@@ -1,0 +1,81 @@
+"""The host's side of a fit, whatever the method: chunks of steps until a budget, a target or a person ends it.
+
+Between chunks of about half a second the host reads the clock, calls `until` and `watch`, notices Ctrl-C and offers a
+checkpoint.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from flax import nnx
+from numpy import ndarray
+
+from siren_jax.fitting.progress import LOOK, Budget, Log, Progress, next_look
+from siren_jax.fitting.resume import Keeper
+
+
+class Method(Protocol):
+    """A method of descent: what a chunk of steps does, and what there is after it."""
+
+    def take(self, steps: int) -> tuple[ndarray, str]:
+        """Takes steps: a row of the log for each one taken, and why there are fewer, if so.
+
+        The reason is "non-finite", "converged" or another word for `Fit.stopped_by`.
+        """
+        ...
+
+    def network(self) -> nnx.Module:
+        """A copy of the network as it is now."""
+        ...
+
+    def state(self) -> Any:
+        """A pytree of all arrays that the method needs to go on."""
+        ...
+
+
+def run(
+    method: Method,
+    log: Log,
+    budget: Budget,
+    interrupted: Callable[[], str],
+    keeper: Keeper,
+    *,
+    converged: str = "",
+    until: Callable[[Progress], Any] | None = None,
+    look: float = LOOK,
+    watch: Callable[[Progress], Any] | None = None,
+) -> str:
+    """Takes chunks of steps until something ends the fit; what that was.
+
+    Args:
+        method: takes the steps.
+        log: gets their rows.
+        budget: of steps, seconds or both.
+        interrupted: as `interrupts` gives it.
+        keeper: of the method's state.
+        converged: why not a single step is to be taken, if so.
+        until: called with `Progress` at fixed steps and at the end of the budget; a true answer ends the fit.
+        look: share of the steps after which `until` is called again.
+        watch: called between chunks with `Progress`; a true answer ends the fit.
+    """
+    stopped_by = converged or budget.reached(log)
+    while not stopped_by:
+        looked_at = None if until is None else next_look(log.steps, look)
+        length = budget.length(log, looked_at)
+        began = time.perf_counter()
+        rows, stopped_by = method.take(length)
+        log.add(rows, time.perf_counter() - began)
+        if stopped_by == "non-finite":
+            return stopped_by
+        stopped_by = stopped_by or budget.reached(log)
+        progress = log.progress(budget, method.network)
+        if until is not None and (log.steps == looked_at or stopped_by) and until(progress):
+            stopped_by = "watch"
+        if watch is not None and watch(progress):
+            stopped_by = stopped_by or "watch"
+        stopped_by = interrupted() or stopped_by
+        if not stopped_by:
+            keeper.offer(method.state)
+    keeper.save(method.state)
+    return stopped_by
