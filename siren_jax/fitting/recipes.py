@@ -1,6 +1,6 @@
 """Recipes: how a network begins and how a fit proceeds, apart from what is fitted.
 
-`docs/performance.md` tells where `TUNED` comes from; `benchmarks/recipe.py` compares it with its neighbours.
+`docs/performance.md` describes `TUNED`, and `docs/tried.md` compares it with its neighbours (`benchmarks/recipe.py`).
 """
 
 from collections.abc import Callable
