@@ -1,7 +1,16 @@
 """What all tests share: a key, double precision, and annotations that are checked at every call."""
 
 import gc
+import os
 import signal
+import tempfile
+
+# Programs that were compiled once in a run are taken from here by all of its processes, those of the command too.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    compiled = tempfile.TemporaryDirectory(prefix="compiled-", ignore_cleanup_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import jax.numpy as jnp

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from by_hand import Number
 from flax import nnx
 from jax.tree_util import Partial
 
@@ -359,16 +360,6 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path):
 
 
 # Losses that jump, and losses that are no numbers
-
-
-class Number(nnx.Module):
-    """A field of one parameter, the same at every point."""
-
-    def __init__(self):
-        self.a = nnx.Param(jnp.float32(0))
-
-    def __call__(self, x):
-        return self.a[...][None]
 
 
 DOWN = {"optimizer": optax.sgd(1.0), "schedule": constant, "key": KEY}  # each step lowers the number by one

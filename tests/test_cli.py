@@ -52,13 +52,11 @@ def fitted(photo, tmp_path_factory) -> Path:
 @pytest.fixture
 def compilation_cache(tmp_path) -> Iterator[Path]:
     """A folder that is told of everything that a test compiles."""
-    path, before = tmp_path / "cache", jax.config.jax_persistent_cache_min_compile_time_secs
+    path, before = tmp_path / "cache", jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", str(path))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     cache.reset_cache()
     yield path
-    jax.config.update("jax_compilation_cache_dir", None)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
+    jax.config.update("jax_compilation_cache_dir", before)
     cache.reset_cache()
 
 

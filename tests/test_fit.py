@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from by_hand import Number, level
 from flax import nnx
 
 from siren_jax import SIREN, fit, supervise
@@ -58,21 +59,6 @@ def identical(one, other):
         and all(np.array_equal(one.history[name], other.history[name]) for name in names)
         and all(np.array_equal(a, b) for a, b in zip(parameters(one.network), parameters(other.network), strict=True))
     )
-
-
-class Number(nnx.Module):
-    """A field of one parameter a, the same at every point: steps on the loss a can be followed by hand."""
-
-    def __init__(self):
-        self.a = nnx.Param(jnp.float32(0))
-
-    def __call__(self, x):
-        return self.a[...][None]
-
-
-def level(field, batch):
-    """The value itself as the loss: its gradient is one."""
-    return {"level": jax.vmap(field)(batch["coordinates"])[:, 0]}
 
 
 class Clock:

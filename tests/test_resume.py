@@ -118,7 +118,6 @@ def command_for(kind: str, photo: Path, folder: Path) -> tuple[list[object], int
             encode_video(file, frames, 4.0, ".mp4")
         words, steps = ["fit", folder / "clip.mp4"], 20000
     elif kind == "shape":
-        pytest.importorskip("trimesh", reason="PLY needs the extra `shape`")
         with open(folder / "ball.ply", "wb") as file:
             encode_mesh(file, extract(SOLIDS["sphere"].distance, resolution=24), ".ply")
         words, steps = ["fit", folder / "ball.ply", "--batch-size", "256"], 50000

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from by_hand import Number, level
 from flax import nnx
 from PIL import Image
 
@@ -22,20 +23,6 @@ KEY = jax.random.key(0)
 WIDTH = 64
 TRUTH = jnp.linspace(-1, 1, WIDTH)[:, None]
 NEVER = lambda progress: False
-
-
-class Number(nnx.Module):
-    """A field of one parameter: on the loss a, SGD at the rate r leaves a = -r·n after n steps."""
-
-    def __init__(self):
-        self.a = nnx.Param(jnp.float32(0))
-
-    def __call__(self, x):
-        return self.a[...][None]
-
-
-def level(field, batch):
-    return {"level": jax.vmap(field)(batch["coordinates"])[:, 0]}
 
 
 def still(key, step):
