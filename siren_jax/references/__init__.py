@@ -1,4 +1,4 @@
-"""References: solutions of differential equations that no network had a part in, in float64."""
+"""References: solutions of differential equations in float64, computed without networks."""
 
 from siren_jax.references.allen_cahn import allen_cahn as allen_cahn
 from siren_jax.references.burgers import burgers as burgers
