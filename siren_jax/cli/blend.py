@@ -25,7 +25,7 @@ from siren_jax.recipes import TUNED
 from siren_jax.signals import Composite, PixelDataset, load_mask, read_image
 
 ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
-MAX_PIXELS = 2**20  # the direct solve takes 20 s and a gigabyte of them
+MAX_PIXELS = 2**20  # the direct solve of so many takes 20 s and a gigabyte
 
 
 @dataclass(frozen=True)
