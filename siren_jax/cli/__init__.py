@@ -29,8 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code.
 
     0: done; 1: the fit stopped at a value that is not finite; 2: the input or an argument cannot be used; 129: the
-    terminal has gone; 130: Ctrl-C; 143: SIGTERM. What was learned is written but after 2, a second signal, and one that
-    comes before the first step, between two phases or while results are written; `--resume` makes up for those.
+    terminal was closed; 130: Ctrl-C; 143: SIGTERM. What was learned is written, except after 2, after a second signal,
+    or if a signal arrives before the first step, between two phases or while results are being written; `--resume`
+    makes up for such a signal.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if list(arguments) == ["--version"]:
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter of a name; Matplotlib shows a box
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # for a letter of a name Matplotlib shows a box
             warnings.showwarning = lambda message, *_, **__: print(f"siren-jax: {message}", file=sys.stderr)
             code = command.run()
             sys.stdout.flush()
@@ -69,5 +70,5 @@ def run() -> None:
     try:
         code = main()
     finally:
-        sys.stdout.flush()  # not at exit, where a reader that has gone, as in `| head`, means a traceback
+        sys.stdout.flush()  # not at exit, where a closed pipe, as in `| head`, causes a traceback
     sys.exit(code)

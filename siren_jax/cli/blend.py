@@ -16,7 +16,7 @@ from siren_jax.fitting.recipes import TUNED
 from siren_jax.signals import Composite, load_mask, read_image
 from siren_jax.subjects.composite import Composition
 
-MAX_PIXELS = 2**20  # the direct solve takes 20 s and a gigabyte of them
+MAX_PIXELS = 2**20  # the direct solve of so many takes 20 s and a gigabyte
 
 
 @dataclass(frozen=True)

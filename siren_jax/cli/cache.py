@@ -1,4 +1,4 @@
-"""Compiled programs are kept between runs: the same fit again compiles nothing."""
+"""The cache of compiled programs, kept between runs: the same fit again compiles nothing."""
 
 import os
 import sys
@@ -10,16 +10,16 @@ MAX_BYTES = 2**28  # the least recently used programs go first; one takes about 
 
 
 def keep_compiled_programs() -> None:
-    """Has JAX keep them in the user's cache directory.
+    """Makes JAX keep compiled programs in the user's cache directory.
 
-    A directory that the user gave JAX, with JAX_COMPILATION_CACHE_DIR, is used as it is; one that cannot be written is
-    done without. JAX_ENABLE_COMPILATION_CACHE=false turns all of it off.
+    A directory set with JAX_COMPILATION_CACHE_DIR is used as it is. If the user's cannot be written, nothing is kept.
+    JAX_ENABLE_COMPILATION_CACHE=false turns the cache off.
     """
     if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
         try:
             directory = _cache_directory()
             directory.mkdir(parents=True, exist_ok=True)
-        except (OSError, RuntimeError):  # RuntimeError: there is no home
+        except (OSError, RuntimeError):  # RuntimeError: there is no home directory
             return
         if not os.access(directory, os.W_OK):
             return
@@ -30,7 +30,7 @@ def keep_compiled_programs() -> None:
 
 
 def _cache_directory() -> Path:
-    """Where programs of this system keep what can be made again."""
+    """The directory for caches on this system."""
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "siren-jax"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "siren-jax"

@@ -1,4 +1,4 @@
-"""The terminal: progress of a fit, as a live line where there is one and as plain lines where the output is a file."""
+"""Terminal output, such as the progress of a fit: a live line on a terminal, plain lines in a file."""
 
 import errno
 import os
@@ -57,17 +57,17 @@ class Reporter:
 
 
 def status(doing: str) -> AbstractContextManager[Any]:
-    """A context that says on a terminal what takes a while."""
+    """A context that shows on a terminal what is being done."""
     return Console(stderr=True).status(doing) if sys.stderr.isatty() else nullcontext()
 
 
 def printable(value: Any) -> str:
-    """As text without what a terminal would obey, or could not print: names and records may come from anywhere."""
+    """The value as text without control or unprintable characters: names and records may come from anywhere."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
 
 
 class Lasting:
-    """A standard stream whose other end may go, a terminal or a pipe: from then on what is written goes nowhere."""
+    """A standard stream that outlasts its terminal or pipe: once that is closed, further output is discarded."""
 
     def __init__(self, stream: IO[str]):
         self._stream = stream
@@ -87,9 +87,9 @@ class Lasting:
             act()
         except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())  # what is left in the buffer goes the same way
+            os.dup2(nowhere, self._stream.fileno())  # discards what is left in the buffer, too
             os.close(nowhere)
-            if error.errno not in (errno.EPIPE, errno.EIO):  # a full disk, which is not to be passed over
+            if error.errno not in (errno.EPIPE, errno.EIO):  # a full disk, which must be reported
                 raise InputError(f"what is printed cannot be written: {error.strerror}.") from None
 
 

@@ -1,4 +1,4 @@
-"""`siren-jax convert`: from PyTorch to a `.siren` file and back, and from one precision to another."""
+"""`siren-jax convert`: from PyTorch to a `.siren` file and back, or to another precision."""
 
 import math
 import os
@@ -24,11 +24,11 @@ from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.shapes import Placement
 
-COMPARED = 65536  # points of the grid that the cost of a precision is measured at
-USUAL = {"image": (256, 256), "shape": (256, 256, 256)}  # samples, of signals whose size is no part of what they are
+COMPARED = 65536  # points of the grid at which the cost of a precision is measured
+USUAL = {"image": (256, 256), "shape": (256, 256, 256)}  # default samples of signals without a size of their own
 PLACES = {"ends": "2i/(n - 1) - 1", "edges": "2i/n - 1", "centres": "(2i + 1 - n)/max n", "rows": "2i/(rows - 1) - 1"}
 
-# Options that say something of some conversions alone.
+# Options that apply to some conversions only.
 READING = {"kind", "shape", "rate", "outermost", "values", "bias_outside"}
 WRITING = {"layout"}
 EITHER = {"omega", "first_omega", "grid", "extent"}
@@ -109,7 +109,7 @@ class Convert:
         return 0
 
     def _read(self) -> NeuralField:
-        """The signal of a state dict."""
+        """Reads the signal in a state dict."""
         network = pytorch.load(
             self.source,
             omega=self.omega,
@@ -150,7 +150,7 @@ class Convert:
         return NeuralField(network, Frame(shape), (-1.0 if kind == "sound" else 0.0, 1.0), kind, self.rate)
 
     def _write(self, field: NeuralField) -> None:
-        """The state dict of a signal."""
+        """Writes the state dict of a signal."""
         network = field.network
         if not isinstance(network, SIREN):
             raise InputError(f"{self.source!r} holds a {type(network).__name__}; SIRENs are converted to PyTorch.")
@@ -177,7 +177,7 @@ class Convert:
 
 
 def _agreement(one: NeuralField, other: NeuralField) -> str:
-    """PSNR between two networks of one grid, at all of it or at points drawn from it, with values from -1 to 1."""
+    """PSNR between two networks on one grid, at all or some random points of it, for values from -1 to 1."""
     shape = one.frame.shape
     if math.prod(shape) <= COMPARED:
         indices = np.indices(shape).reshape(len(shape), -1).T

@@ -35,8 +35,8 @@ from siren_jax.subjects.subject import Subject
 from siren_jax.subjects.video import Clip
 
 OF_PICTURES = ("target", "keep_alpha", "values", "no_data")
-OF_SHAPES = ("samples", "target_chamfer", "flip_normals")  # options that say nothing about other kinds
-WIDTHS = {"video": 1024}  # as in the paper; of other kinds 256
+OF_SHAPES = ("samples", "target_chamfer", "flip_normals")  # options that do not apply to other kinds
+WIDTHS = {"video": 1024}  # as in the paper; 256 for other kinds
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Fit:
         )
 
     def _recipe(self, kind: str) -> Recipe:
-        """The recipe for a kind of signal, with what the options replace."""
+        """The recipe for a kind of signal, with the values that the options replace."""
         recipe = {"sound": TUNED_SOUND, "video": TUNED_VIDEO, "shape": TUNED_SHAPE}.get(kind, TUNED[self.target])
         if self.recipe == "paper":
             recipe = {"sound": PAPER_SOUND, "video": PAPER_VIDEO, "shape": PAPER_SHAPE}.get(kind, PAPER)
@@ -122,7 +122,7 @@ class Fit:
         return self.training.recipe(recipe)
 
     def _check(self) -> None:
-        """Refuses settings that cannot be meant, before anything is read."""
+        """Refuses invalid settings, before anything is read."""
         self.training.check()
         self.output.check()
         check_positive(self, ("target_snr", "target_chamfer", "samples", "size"))
@@ -173,7 +173,7 @@ class Fit:
         return Picture(dataset, self.target, weights, recipe.integral_weight)
 
     def _refuse_with(self, signal: str, names: tuple[str, ...]) -> None:
-        """Refuses options that say nothing about a kind of signal."""
+        """Refuses options that do not apply to a kind of signal."""
         for name in names:
             options = self.training if hasattr(self.training, name) else self
             if getattr(options, name) != options.__dataclass_fields__[name].default:

@@ -1,4 +1,4 @@
-"""`siren-jax info`: what a `.siren` file holds."""
+"""`siren-jax info`: what a `.siren` file contains."""
 
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Memory that a fit takes: estimated before it begins, given back while it goes on."""
+"""The memory of a fit: estimated before it begins, and returned to the system while it runs."""
 
 import ctypes
 import gc
@@ -12,15 +12,15 @@ from pathlib import Path
 from siren_jax.errors import InputError
 from siren_jax.subjects.subject import Subject
 
-PROGRAM = 600 * 2**20  # JAX, what it compiles, a tile's activations and the figures
-# Of the weights: Adam's moments, last good and best ones, the average, the gradient, and what a step makes of them.
+PROGRAM = 600 * 2**20  # JAX, compiled programs, a tile's activations and the figures
+# Of the weights: Adam's moments, the last good and the best ones, the average, the gradient, and results of a step.
 COPIES = 10
 GROUPS = Path("/proc/self/cgroup")
 LIMITS = Path("/sys/fs/cgroup")
 
 
 def check_memory(subject: Subject, width: int, depth: int) -> None:
-    """Refuses a fit that would not fit.
+    """Refuses a fit that needs more memory than the machine has.
 
     Args:
         subject: the signal.
@@ -39,9 +39,9 @@ def check_memory(subject: Subject, width: int, depth: int) -> None:
 
 
 def give_back_memory() -> None:
-    """Gives what is free back to the system.
+    """Returns free memory to the system.
 
-    Figures are cycles of objects, which Python looks for only now and then. And glibc keeps what lies between blocks
+    Figures are cycles of objects, which Python collects only now and then. And glibc keeps free memory between blocks
     that live longer: over 100 MiB once a fit is compiled, and ever more with figures and checkpoints.
     """
     gc.collect()
@@ -50,7 +50,7 @@ def give_back_memory() -> None:
 
 
 def memory_of_machine() -> float:
-    """Bytes of memory, or of the part of it that this process may have; infinite where the system does not say."""
+    """Bytes of memory that the machine has and this process may use; infinite if the system does not say."""
     physical = math.inf
     with suppress(AttributeError, ValueError, OSError):  # Windows
         physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -58,7 +58,7 @@ def memory_of_machine() -> float:
 
 
 def peak_memory() -> float | None:
-    """Most memory that this process has held so far, in MiB; None where the system does not say."""
+    """Peak memory of this process so far, in MiB; None if the system does not say."""
     try:
         import resource
     except ImportError:  # Windows
@@ -68,11 +68,11 @@ def peak_memory() -> float | None:
 
 
 def group_limits(groups: Path, limits: Path) -> Iterator[int]:
-    """What Linux grants the control groups of this process and those around them, in either version of those.
+    """Memory limits of this process's control groups on Linux and of the groups around them, in version 1 or 2.
 
     Args:
-        groups: the file that lists them.
-        limits: the folder that holds their limits.
+        groups: the file that lists the groups.
+        limits: the folder with their limits.
     """
     with suppress(OSError):  # another system
         for line in groups.read_text().splitlines():

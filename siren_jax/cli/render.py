@@ -30,7 +30,7 @@ from siren_jax.subjects.video import as_bytes, write_video
 MAX_PICTURE = 2**28  # values of a PNG, which is made in memory; an NPY is not
 MAX_SIDE = 2**24
 MAX_FRAMES = 2**20
-MAX_GIF = 2**30  # pixels of all frames, which are held in memory
+MAX_GIF = 2**30  # pixels of all frames, which are kept in memory
 FORMATS = {
     "image": (".png", ".npy"),
     "sound": (".wav", ".flac", ".ogg", ".npy"),
@@ -38,7 +38,7 @@ FORMATS = {
     "shape": (".ply", ".obj", ".stl", ".png", ".npy"),
     "solution": (".png", ".npy"),
 }
-# Options that say something about some kinds of signals alone.
+# Options that apply to some kinds of signals only.
 OPTIONS = {
     "image": {"shape", "scale", "region"},
     "sound": {"rate", "between"},
@@ -108,7 +108,7 @@ class Render:
         return 0
 
     def _write(self, field: NeuralField, suffix: str) -> str:
-        """What the file that was written holds."""
+        """Writes the file, and returns a description of its contents."""
         if field.kind == "sound":
             sound = excerpt(field, self.between, self.rate)
             write_sound(self.out, sound, overwrite=self.overwrite)
@@ -164,7 +164,7 @@ class Render:
         return f"surface of {self.file} at resolution {resolution}, {len(mesh.faces):,} triangles"
 
     def _write_solution(self, field: NeuralField, suffix: str) -> str:
-        """An NPY, or a figure with axes, of an interval a curve; of time and the plane at one moment."""
+        """Writes an NPY or a figure with axes: over an interval a curve, in a plane with time one moment."""
         frame = field.frame
         assert isinstance(frame, Grid)
         axes = len(frame.low)
@@ -198,7 +198,7 @@ class Render:
         return f"solution of {self.file} at {' x '.join(map(str, shape))}"
 
     def _moments(self, field: NeuralField, suffix: str, sides: tuple[int, int]) -> Timeline:
-        """The frames of a video that are asked for."""
+        """The requested frames of a video."""
         if self.at is None:
             moments = timeline(field, self.between, self.rate)
             if moments.count > MAX_FRAMES:
@@ -231,13 +231,13 @@ class Render:
             raise InputError(f"{' x '.join(map(str, sides))} pixels are too many to be held in memory; write an .npy.")
 
     def _area(self, field: NeuralField) -> Area:
-        """The rows and columns that are asked for."""
+        """The requested rows and columns."""
         h, w = field.frame.shape[-2:]
         r0, c0, r1, c1 = (0.0, 0.0, float(h), float(w)) if self.region is None else self.region
         return (r0, r1), (c0, c1)
 
     def _sides(self, own: Sequence[int | float]) -> tuple[int, int]:
-        """Height and width of what is written, from those that it has itself."""
+        """Height and width to write, from the signal's own."""
         if self.shape is not None and self.scale is not None:
             raise InputError("--shape and --scale exclude each other; give one.")
         if self.shape is not None:
@@ -250,7 +250,7 @@ class Render:
         return h, w
 
     def _scaled(self, sides: Sequence[int | float]) -> list[int]:
-        """Samples along sides, by --scale."""
+        """Samples along the sides, by --scale."""
         scale = 1.0 if self.scale is None else self.scale
         if not 0 < scale < np.inf:
             raise InputError(f"--scale takes a positive number, but is {scale:g}.")
@@ -261,7 +261,7 @@ class Render:
         return [max(1, round(side * scale)) for side in sides]
 
     def _write_array(self, field: NeuralField, shape: tuple[int, ...], region) -> None:
-        """Straight to the disk: memory does not grow with the shape."""
+        """Writes an array straight to the disk: memory does not grow with the shape."""
         full = field.rendered_shape(shape, self.of)
         directory = os.path.dirname(self.out) or "."
         try:
@@ -280,5 +280,5 @@ class Render:
 
 
 def _left_open(field: NeuralField) -> str:
-    """What the derivative that a network was fitted to says nothing of."""
+    """What the derivative that a network was fitted to leaves open."""
     return "its mean and a slope" if field.record.get("alignment") == "mean and plane" else "its mean"

@@ -29,32 +29,31 @@ from siren_jax.subjects.subject import Subject
 CHECKPOINTS = "checkpoints"
 SECOND = os.path.join(CHECKPOINTS, "second")
 PREVIEWS = "preview"
-WORSE = 1.26  # a decibel of squared error: by how much the loss at the end may exceed its lowest
+WORSE = 1.26  # largest ratio of the final to the lowest loss to keep the final network: a decibel of squared error
 TIDY_EVERY = 60.0  # seconds between two returns of free memory to the system
-CURVE = 1024  # points of the curve of the quality at most; then every other one goes
-FORESEEN = 0.02  # share of the budget after which it is said how long the rest takes
+CURVE = 1024  # most points of the quality curve; beyond, every other one is dropped
+FORESEEN = 0.02  # share of the budget after which the remaining time is shown
 
 
 class Session:
     """The outputs of one fit in one directory, and its progress on the terminal.
 
     Args:
-        directory: made if it is not there.
+        directory: created if it is missing.
         name: stem of the `.siren` file.
         subject: the signal.
-        target: `reached` answers true once the quality over all samples is as good.
+        target: the quality over all samples from which `reached` returns true.
         preview_every: steps between figures during the fit.
         tensorboard: whether to log for TensorBoard.
         overwrite: replace what an earlier fit left in the directory.
-        resume: continue it.
-        config: what the fit is of and how it proceeds.
-        checkpoint_every: seconds.
+        resume: continue an earlier fit in the directory.
+        config: the inputs and settings of the fit.
+        checkpoint_every: seconds between checkpoints.
 
-    A context, which at its end leaves the directory to others.
+    A context, at whose end other processes may use the directory.
 
     Raises:
-        InputError: the directory cannot be written, or is in use, or holds an earlier fit, or none where one is
-            resumed.
+        InputError: the directory cannot be written, is in use, contains an earlier fit, or has no fit to resume.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class Session:
         self._stores.close()
 
     def begin_second(self, steps: int) -> Checkpoints | None:
-        """Checkpoints of a second phase, which begins after so many steps of the first; none if they cannot be."""
+        """Checkpoints of a second phase, which begins after `steps` of the first; None if they cannot be written."""
         try:
             later = self._store(os.path.join(SECOND, str(steps)))
         except InputError as error:  # a full disk is no reason to lose the first phase
@@ -121,12 +120,12 @@ class Session:
 
     @property
     def _curve(self) -> list[list[int | float]]:
-        """Steps and the quality at them, with those before an interruption."""
+        """Pairs of a step and the quality there, including those before an interruption."""
         return self.checkpoints.notes.setdefault("curve", [])
 
     @property
     def _heading(self) -> str:
-        """The name as Matplotlib writes it: dollars are no mathematics."""
+        """The name as a title for Matplotlib: dollar signs are escaped, as they would begin mathematics."""
         return printable(self._name).replace("$", r"\$")
 
     def reached(self, progress: Progress) -> bool:
@@ -161,7 +160,7 @@ class Session:
             self._tidy_at = time.monotonic() + TIDY_EVERY
 
     def _estimate(self, network: nnx.Module, step: int) -> bool:
-        """Measures the quality unless it is known, or that takes over a twentieth of the time; whether it is known."""
+        """Whether the quality is known; it is measured if need be, for up to a twentieth of the time."""
         if self._curve and self._curve[-1][0] == step:
             return True
         if time.monotonic() < self._rest_until:
@@ -170,22 +169,22 @@ class Session:
         return True
 
     def _measure(self, network: nnx.Module, step: int) -> float:
-        """The estimated quality, which the curve keeps."""
+        """Estimates the quality, and adds it to the curve."""
         began = time.monotonic()
         self._curve.append([step, self._subject.estimate(network)])
         if len(self._curve) > CURVE:
             del self._curve[::2]
         ended = time.monotonic()
-        if sum(map(math.isfinite, (quality for _, quality in self._curve))) > 1:  # the first that finds one compiles
+        if sum(map(math.isfinite, (quality for _, quality in self._curve))) > 1:  # the first one compiles
             self._rest_until = ended + 19 * (ended - began)
         return self._curve[-1][1]
 
     def finish(self, fitted: Fit, record: dict[str, Any]) -> dict[str, Any]:
-        """Writes the network, the signal, the figures and the metrics; the metrics, for the command's last line.
+        """Writes the network, the signal, the figures and the metrics; returns the metrics.
 
         Args:
             fitted: what `fit` returned.
-            record: what the `.siren` file keeps of how it was made.
+            record: what the `.siren` file records of how it was made.
         """
         from siren_jax import plot
 
@@ -195,7 +194,7 @@ class Session:
         made = {**record, "steps": kept_step}
         os.makedirs(self._directory, exist_ok=True)  # it may be gone by now
         network_file = self._path(f"{self._name}.siren")
-        subject.field(network, made).save(network_file, overwrite=self._overwrite)  # before all that may yet fail
+        subject.field(network, made).save(network_file, overwrite=self._overwrite)  # before anything else that may fail
         quality = subject.write(network, self._path, overwrite=self._overwrite)
         subject.field(network, {**made, **quality}).save(network_file, overwrite=True)
         loss = float(fitted.history["loss"][-1]) if fitted.steps else math.nan
@@ -237,7 +236,7 @@ class Session:
         return summary
 
     def _check(self, folders: tuple[str, ...], resume: bool) -> None:
-        """Refuses what an earlier fit left, and what cannot be written: before hours of fitting, not after."""
+        """Refuses a directory with an earlier fit or one that cannot be written: before hours of fitting, not after."""
         at = lambda name: os.path.join(self._directory, name)
         there = [name for name in (*self._names, *folders) if os.path.lexists(at(name))]
         if there and not self._overwrite:
@@ -262,12 +261,12 @@ class Session:
             os.makedirs(self._directory, exist_ok=True)
             tempfile.TemporaryFile(dir=self._directory).close()
             with suppress(FileNotFoundError):
-                os.lstat(at(self._names[-1]))  # whose name may be too long
+                os.lstat(at(self._names[-1]))  # its name may be too long
         except OSError as error:
             raise InputError(f"{at(self._names[-1])!r} cannot be written: {error.strerror}.") from None
 
     def _make(self, folders: tuple[str, ...], resume: bool) -> None:
-        """Makes the folders; what they held would mix with this fit's, unless it is the same one."""
+        """Makes the folders, empty unless a fit is resumed: old contents would mix with those of this fit."""
         for name in self._names:
             clear_leftovers(os.path.join(self._directory, name))
         try:

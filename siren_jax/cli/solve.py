@@ -1,4 +1,4 @@
-"""`siren-jax solve`: a SIREN as the solution of a differential equation with a name."""
+"""`siren-jax solve`: a SIREN as the solution of a differential equation in the catalogue."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from siren_jax.fitting.recipes import TUNED
 from siren_jax.fitting.result import Fit
 from siren_jax.subjects.solution import Solution
 
-FIRST = 0.25  # of the seconds, before L-BFGS
+FIRST = 0.25  # share of the seconds before L-BFGS
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Solve:
             )
 
         def plain(fitted: Fit) -> Fit:
-            """That of a plain network with the same values."""
+            """The fit with a plain network of the same values."""
             assert isinstance(fitted.network, Ansatz)
             start, key = fitted.network.network, jax.random.key(training.seed)
             optimizer = training.recipe(base).optimizer(start)
@@ -86,7 +86,7 @@ class Solve:
             width=case.width,
             depth=case.depth,
             target=self.target_error,
-            patience=1,  # some sample ever later times as the budget is spent, and L-BFGS follows
+            patience=1,  # some cases sample ever later times as the budget is spent, and L-BFGS follows
             unknown=case.ansatz or (lambda network: network),
             then=polish if refined or seconds else None,
             kept=plain if case.ansatz else None,

@@ -20,7 +20,7 @@ class TensorBoard:
 
     @staticmethod
     def check() -> None:
-        """Raises an InputError where the extra is not installed."""
+        """Raises an InputError if the extra is not installed."""
         if importlib.util.find_spec("tensorboardX") is None:
             raise InputError("--tensorboard needs the extra: pip install 'siren-jax[tensorboard]'.")
 

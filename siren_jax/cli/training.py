@@ -1,4 +1,4 @@
-"""A fit that a command asks for, from its options to what is told at its end."""
+"""The fit of a command, from its options to the report at its end."""
 
 import hashlib
 import json
@@ -65,22 +65,22 @@ def train(
     then: Callable[[Fit, Callable[[Progress], Any], Checkpoints | None], Fit] | None = None,
     kept: Callable[[Fit], Fit] | None = None,
 ) -> int:
-    """Fits a network to a subject, writes and tells what came of it; the command's exit code.
+    """Fits a network to a subject, writes and reports the result; returns the command's exit code.
 
     Args:
-        command: with its options.
-        files: those of its options that are files, by name, and where they are.
+        command: the command, with its options.
+        files: paths of the files among its options, by the options' names.
         subject: what is fitted.
         name: of the `.siren` file and, unless `output` has one, of the directory.
-        recipe: with what the options replaced.
-        record: what the `.siren` file keeps of how it was made, beside what holds for every fit.
+        recipe: the recipe, with the values that the options replace.
+        record: what the `.siren` file records of how it was made, besides what it records of every fit.
         width: units of a hidden layer, unless the options have another number.
-        depth: hidden layers after the first, likewise.
-        target: of the subject's measure, at which the fit stops.
-        patience: times the recipe's steps, after which a target is given up where the options have no budget.
-        unknown: what is fitted, made of the network.
-        then: a second phase, of the fit so far, what it shall be watched with, and where it is kept.
-        kept: the fit of a network that a file can hold, where the unknown is none.
+        depth: hidden layers after the first, unless the options have another number.
+        target: value of the subject's measure at which the fit stops.
+        patience: multiple of the recipe's steps after which a target is given up, if the options have no budget.
+        unknown: makes the unknown that is fitted from the network.
+        then: second phase, called with the first fit, a `watch` callback and its checkpoints.
+        kept: turns the fit into one of a network that a file can contain, if the unknown is not such a network.
     """
     training, output = command.training, command.output
     if target is not None and training.schedule is None and recipe.schedule is cosine_decay:
@@ -145,7 +145,7 @@ def train(
 
 
 def description(command: Any, files: Mapping[str, str]) -> dict[str, Any]:
-    """What a fit is of and how it proceeds: what a resumed one must have as it was."""
+    """The inputs and options of a fit that must be the same when it is resumed."""
     options = {**vars(command), **vars(command.training)}
     left_out = {*RESUMABLE, "training", "output", *files}
     named = {f"--{name.replace('_', '-')}": value for name, value in options.items() if name not in left_out}
@@ -153,7 +153,7 @@ def description(command: Any, files: Mapping[str, str]) -> dict[str, Any]:
 
 
 def resolved(recipe: Recipe, network: Network) -> dict[str, Any]:
-    """What options that were left out came to: another version of this library may have other defaults."""
+    """The recipe's values, also of options left out: another version of this library may have other defaults."""
     numbers = {**recipe._asdict(), "schedule": recipe.schedule.__name__, "steps": None}
     numbers["first_omega"] = getattr(network, "first_omega", None)
     return {f"the recipe's {name}": value for name, value in numbers.items()}
@@ -165,7 +165,7 @@ def _digest(path: str) -> str:
 
 
 def tell(subject: Subject, summary: dict[str, Any], fitted: Fit, target: float | None) -> None:
-    """Says how a fit ended and what was written."""
+    """Prints how a fit ended and what was written."""
     measure, found = subject.measure, summary[subject.measure.name]
     if fitted.message:
         print(f"siren-jax: stopped {fitted.message}; the last good network was written.", file=sys.stderr)

@@ -1,6 +1,6 @@
 """Differential equations: a SIREN as the solution.
 
-A problem is its terms, the equation and its conditions, each a residual of a field at points of a domain:
+A problem consists of terms, the equation and its conditions, each a residual of a field at points of a domain:
 
     square = Box((-1, -1), (1, 1))
     problem = Problem([

@@ -1,4 +1,4 @@
-"""The solution of an equation as a neural field: a network and the box it was solved in, to render and to keep."""
+"""The solution of an equation as a neural field: a network and the box it was solved in, to render and to save."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,15 +15,15 @@ from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import NeuralField
 
 CELLS = {1: 1024, 2: 200, 3: 64}  # along the longest side of the grid, by the number of coordinates
-MORE = 16  # of more coordinates
+MORE = 16  # for more coordinates
 FEWEST = 16  # along any other side
 
 
 def solution(network: nnx.Module, domain: Domain, *, record: Mapping[str, Any] | None = None) -> NeuralField:
     """A network that solves an equation in a domain, as a neural field: `solution(network, domain).save("u.siren")`.
 
-    Its `render()` is on a grid over the domain's box, also where the domain has a hole: of 1,024 cells in one
-    dimension, 200 along the longest side in two, 64 in three.
+    Its `render()` is on a grid over the domain's box, including any hole: 1,024 cells in one dimension, 200 along the
+    longest side in two, 64 in three.
 
     Args:
         network: a SIREN, a ReLUMLP, or one of them `WithCoefficients`, whose numbers go into the record.
@@ -31,7 +31,7 @@ def solution(network: nnx.Module, domain: Domain, *, record: Mapping[str, Any] |
         record: kept in the file; "axes" and "channels" may name the coordinates and the unknowns.
 
     Raises:
-        InputError: a network of another kind, or of other than the domain's coordinates.
+        InputError: a network of another kind, or with another number of coordinates than the domain.
 
     >>> from siren_jax.equations import Interval
     >>> u = WithCoefficients(SIREN(2, 1, width=8, rngs=nnx.Rngs(0)), speed=2.0)
@@ -58,7 +58,7 @@ def solution(network: nnx.Module, domain: Domain, *, record: Mapping[str, Any] |
 
 
 def grid_over(domain: Domain) -> Grid:
-    """A grid over a domain's box, of cells about as long as wide."""
+    """A grid over a domain's box, with cells about as long as wide."""
     return Grid(_cells(domain.low, domain.high), domain.low, domain.high)
 
 

@@ -1,4 +1,4 @@
-"""Problems with a name: equations of the paper and benchmarks of the field, each with an independent solution."""
+"""The catalogue of named problems: equations of the paper and common benchmarks, each with an independent solution."""
 
 import functools
 import math
@@ -22,15 +22,15 @@ from siren_jax.equations.unknowns import Ansatz, ComplexField
 from siren_jax.fields.operators import gradient, jacobian, laplacian, second_derivatives
 
 NEAR_A_SOURCE = {0.04: 0.002, 0.12: 0.02, 0.3: 0.1}
-"""Radii of disks about a source, and the weights of the equation there, about their shares of the square."""
+"""Radii of disks about a source, and weights of the equation in them: about their shares of the square's area."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A problem with everything that solving and judging it takes."""
+    """A problem with all that is needed to solve it and to judge the solution."""
 
     about: str
-    """One line."""
+    """Description, in one line."""
     problem: Problem
     domain: Domain
     channels: tuple[str, ...]
@@ -38,25 +38,25 @@ class Case:
     truth: Callable[[Float[ndarray, "n d"]], Float[ndarray, "n c"]]
     """An independent solution."""
     first_omega: float
-    """Of the network's first layer, in radians for each unit of the coordinates."""
+    """Omega of the network's first layer, in radians for each unit of the coordinates."""
     learning_rate: float
     steps: int
     width: int = 128
     depth: int = 3
     refined: int = 0
-    """Steps of L-BFGS after those."""
+    """Steps of L-BFGS after `steps` of Adam."""
     batches: int = 2
-    """Of a step, whose points L-BFGS works on."""
+    """Number of batches whose points L-BFGS works on."""
     axes: tuple[str, ...] = ("y", "x")
     """Names of the coordinates."""
     judged: Callable[[Float[ndarray, "n d"]], Bool[ndarray, "n"]] = lambda points: np.ones(len(points), bool)
     """Where the solution is compared with the truth."""
     ansatz: Callable[[nnx.Module], Ansatz] | None = None
-    """What the unknown is made of a network; else it is the network itself."""
+    """Makes the unknown from a network; by default the unknown is the network itself."""
 
 
 def poisson() -> Case:
-    """Δu = f in a square, u given on its rim."""
+    """Δu = f in a square, with u given on its rim."""
     square = Box((-1, -1), (1, 1))
     exact = lambda x: jnp.sin(math.pi * x[0]) * jnp.sin(2 * math.pi * x[1]) + x[0] * x[1]
     force = lambda x: -5 * math.pi**2 * jnp.sin(math.pi * x[0]) * jnp.sin(2 * math.pi * x[1])
@@ -83,8 +83,8 @@ def poisson() -> Case:
 def eikonal() -> Case:
     """|∇u| = 1 outside two disks, u = 0 and ∂u/∂n = -1 on them: the distance from the nearer one.
 
-    Many functions have a slope of 1 almost everywhere; the distance is the one that is left as the viscosity ε of
-    |∇u| = 1 + εΔu vanishes, and that flows out at the rim (Crandall and Lions 1983). So a fit begins with much of it.
+    Many functions have a slope of 1 almost everywhere. The distance is the limit of solutions of |∇u| = 1 + εΔu, with
+    outflow at the rim, as the viscosity ε vanishes (Crandall and Lions 1983). So a fit begins with a large viscosity.
     """
     disks = Disk((-0.4, -0.3), 0.3), Disk((0.4, 0.35), 0.2)
     room = Box((-1, -1), (1, 1)) - disks[0] - disks[1]
@@ -130,7 +130,7 @@ def eikonal() -> Case:
 
 
 def _late(share: Array) -> Array:
-    """From 0 to 1 between the shares 0.3 and 0.8 of a fit."""
+    """A weight that rises from 0 to 1 between the shares 0.3 and 0.8 of a fit."""
     return jnp.clip((share - 0.3) / 0.5, 0, 1)
 
 
@@ -147,7 +147,7 @@ def helmholtz(
     Args:
         wavenumber: k.
         sources: their places.
-        lens: m is 1, or with a lens as in `slowness_squared`.
+        lens: whether m has the lens of `slowness_squared`; otherwise m is 1.
     """
     square, variance = Box((-1, -1), (1, 1)), 1e-4
 
@@ -169,7 +169,7 @@ def helmholtz(
         total = solve(points) if solve else _without_lens(points, wavenumber, sources, variance)
         return np.stack([total.real, total.imag], axis=1)
 
-    # Points as dense as the source is sharp: where they are sparse, a network of high frequencies satisfies them alone.
+    # Points must be as dense as the source is sharp: a network of high frequencies satisfies sparse points alone.
     terms = [equation(residual, square, points=2048, sampler="sobol")]
     for number, place in enumerate(sources):
         for radius, weight in NEAR_A_SOURCE.items():
@@ -195,20 +195,21 @@ def helmholtz(
 def absorbing_layer(x: Float[Array, "d"]) -> tuple[Array, Array]:
     """e_i = 1 + i·5·(l_i/0.5)² with the depth l_i in the outer 0.5 of the square, and its slope along x_i.
 
-    As `references.absorbing_layer`. Sitzmann et al. 2020, supplement, conjugated: waves go out as exp(ikr - iωt).
+    The layer of `references.absorbing_layer`. Sitzmann et al. 2020, supplement, conjugated: outgoing waves are
+    exp(ikr - iωt).
     """
     depth = jnp.maximum(jnp.abs(x) - 0.5, 0)
     return 1 + 20j * depth**2, 40j * depth * jnp.sign(x)
 
 
 def slowness_squared(x: Float[Array | ndarray, "... d"]) -> Array:
-    """m of the lens: from 1 to 2.25 within a smooth spot, half as fast again as outside."""
+    """m of the lens: from 1 up to 2.25 in a smooth spot, where waves are slower by a factor of up to 1.5."""
     return 1 + 1.25 * jnp.exp(-jnp.sum((x - jnp.array([0.0, 0.25])) ** 2, axis=-1) / (2 * 0.07**2))
 
 
 @functools.cache
 def _through_the_lens(wavenumber: float, sources: tuple[tuple[float, float], ...], variance: float):
-    """The field with the lens, as a function of points: u = v + w, v without it and w by finite differences."""
+    """The field with the lens, as a function of points: u = v + w, v without the lens and w by finite differences."""
     from scipy.interpolate import RegularGridInterpolator
 
     axis = np.linspace(-1, 1, 257)
@@ -229,15 +230,15 @@ def wave(*, growing: float | None = None) -> Case:
     """u_tt = Δu from a Gaussian pulse at rest. Sitzmann et al. 2020, Section 4.3.
 
     Args:
-        growing: the share of Adam's steps in which the span of time grows; by default it is whole from the start.
+        growing: share of Adam's steps during which the time span grows; by default the span is whole from the start.
     """
     variance, last = 5e-4, 0.4
     square = Box((-1, -1), (1, 1)).during(0, last)
     near, core = Disk((0, 0), last + 0.12).during(0, last), Disk((0, 0), 0.12).during(0, last)
     start = lambda x: jnp.exp(-jnp.sum(x[1:] ** 2) / (2 * variance))
-    residual = lambda u, x: laplacian(u, weights=(1, -1, -1))(x) / 100  # of the size of u, so that fits stay stable
+    residual = lambda u, x: laplacian(u, weights=(1, -1, -1))(x) / 100  # about as large as u, so that fits are stable
     terms = [dirichlet(0.0, square, points=512, sampler="sobol")]
-    # As the ring, and at first the pulse, have most of the detail, they have most of the points.
+    # The ring, and at first the pulse, have most of the detail, so they get most of the points.
     for place, name, points, weight in (
         (square, "equation", 1024, 4.0),
         (near, "equation near the ring", 4096, 1.0),
@@ -302,9 +303,10 @@ def burgers() -> Case:
 def allen_cahn() -> Case:
     """u_t = 10⁻⁴·u_xx + 5u - 5u³, u(0, x) = x²·cos πx, of the period 2. Raissi et al. 2019.
 
-    By symmetry in half a period, between mirrors. Where u is near zero an error of the time t grows e^(5 - 5t)-fold
-    until t = 1; so residuals count less, the later. The start has a slope at x = 1, where the solution has none: a
-    conflict that is left out. The start holds by construction, as the slightest error in it would be the greatest.
+    By symmetry the problem is solved in half a period, between mirrors. Where u is near zero, an error at the time t
+    grows e^(5 - 5t)-fold until t = 1, so later residuals count less. The start has a slope at x = 1, where the solution
+    has none; near this conflict residuals count less, too. The start holds by construction, because errors in it would
+    grow most.
     """
     line = Interval(0, 1).during(0, 1)
     start = lambda x: x[1] ** 2 * jnp.cos(math.pi * x[1])
@@ -346,7 +348,7 @@ def allen_cahn() -> Case:
 
 
 def kovasznay() -> Case:
-    """(v·∇)v = -∇p + Δv/Re, ∇·v = 0 at Re = 40, the stream behind a grid. Kovasznay 1948."""
+    """(v·∇)v = -∇p + Δv/Re, ∇·v = 0 at Re = 40: the flow behind a grid. Kovasznay 1948."""
     box, reynolds = Box((-0.5, -0.5), (1.5, 1.0)), 40.0
     decay = reynolds / 2 - math.sqrt(reynolds**2 / 4 + 4 * math.pi**2)
 
@@ -390,4 +392,4 @@ CASES: dict[str, Callable[..., Case]] = {
     "allen-cahn": allen_cahn,
     "kovasznay": kovasznay,
 }
-"""By the name that `siren-jax solve` takes."""
+"""Cases by the name that `siren-jax solve` takes."""

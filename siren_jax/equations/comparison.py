@@ -1,4 +1,4 @@
-"""How far a field is from the independent solution of a case, on a grid that training does not see."""
+"""Comparison of a field with the independent solution of a case, on a grid that training does not see."""
 
 from functools import cached_property
 from typing import Any
@@ -14,15 +14,15 @@ from siren_jax.equations.catalogue import Case
 from siren_jax.fields.coordinates import Grid
 from siren_jax.fields.tiles import map_over_tiles
 
-SKETCHED = 4096  # points of an error that is wanted soon
-LATE = 0.75  # of the time: when a solution in the plane is looked at
+SKETCHED = 4096  # points for a quick estimate of the error
+LATE = 0.75  # share of the time span at which a solution in the plane is shown
 
 
 class Comparison:
     """A case and its reference on a grid over the domain's box.
 
     Args:
-        case: of the catalogue.
+        case: a case of the catalogue.
     """
 
     def __init__(self, case: Case):
@@ -43,13 +43,14 @@ class Comparison:
         return _relative(_evaluated(field, self._points)[self._judged], self.truth[self._judged])
 
     def sketch(self, field: Field) -> float:
-        """The same at some of the cells."""
+        """The error at some of the cells: a quick estimate."""
         return _relative(_evaluated(field, self._sketch), self._sketched)
 
     def panels(self, fields: dict[str, Field]) -> tuple[dict[str, list[tuple[str, ndarray]]], dict[str, Any], str]:
-        """Rows, extent and axes for `plot.solution`, and the moment that they show, if there is time.
+        """Rows, extent and axes for `plot.solution`, and the moment that they show in a plane with time.
 
-        A row for each unknown: every field with its error, and the reference last, where the case is judged.
+        A row for each unknown: first the reference, then every field with its error. References and errors are NaN
+        where the case is not judged.
         """
         low, high, shape, moment = self.grid.low, self.grid.high, self.grid.shape, ""
         points, judged, truth = self._points, self._judged, self.truth

@@ -1,4 +1,4 @@
-"""Conditions: terms at the boundary of a domain, and at the start of its time."""
+"""Conditions: terms at the boundary of a domain, and at the start of its time span."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -16,9 +16,9 @@ from siren_jax.errors import InputError
 from siren_jax.fields.operators import jacobian, value_jacobian
 
 Value = Callable[[Float[Array, "d"]], Any] | Any
-"""What is asked for at a point: a number, or a function of the point; a complex one is of a `ComplexField`."""
+"""The value required at a point: a number, or a function of the point; complex for a `ComplexField`."""
 Condition = Callable[[Float[Array, "d"]], Any]
-"""On a point: whether it is meant."""
+"""Whether a point belongs to the selected part."""
 
 
 def boundary(
@@ -32,22 +32,22 @@ def boundary(
     power: Literal[1, 2] = 2,
     sampler: str = "uniform",
 ) -> Term:
-    """A condition of your own on the boundary; those that have a name are `dirichlet`, `neumann` and `robin`.
+    """A condition of your own on the boundary; `dirichlet`, `neumann` and `robin` are the common ones.
 
     Args:
         residual: `(u, x, normal) -> numbers`, zero where the condition holds; the normal `(d,)` has length 1 and points
-            outwards, in a domain with time with 0 along the time.
-        domain: whose boundary is meant, at any time.
+            outwards. In a domain with time its component along the time is 0.
+        domain: the domain; its boundary is meant at all times.
         where: a condition on points that selects a part of the boundary, `lambda x: x[0] == 1`; in a domain with time
             `x[0]` is the time.
-        points: drawn afresh in every step.
+        points: how many, drawn anew in every step.
         name: of the term.
         weight: as in `equation`.
         power: as in `equation`.
         sampler: as in `equation`.
 
     Raises:
-        InputError: a setting that cannot be meant, or a part that is empty.
+        InputError: an invalid setting, or an empty part of the boundary.
     """
     region = domain.boundary()
     if where is not None:
@@ -69,8 +69,8 @@ def dirichlet(
     """u = value on the boundary.
 
     Args:
-        value: a number for all channels, several, or a function of the point; a complex one is of `ComplexField(u)`.
-        domain: as in `boundary`, with all that follow.
+        value: one number for all channels, one for each, or a function of the point; complex for `ComplexField(u)`.
+        domain: as in `boundary`, and so are all further arguments.
     """
 
     def residual(u: Field, x: Array, normal: Array) -> Array:
@@ -132,7 +132,7 @@ def robin(
 ) -> Term:
     """∂u/∂n + factor·u = value on the boundary, n outwards. Arguments as in `dirichlet`.
 
-    With value=0 and factor=-1j * k a wave exp(ikx - iωt) leaves at a right angle: Sommerfeld's condition.
+    With value=0 and factor=-1j * k, a wave exp(ikx - iωt) leaves at a right angle: Sommerfeld's condition.
     """
 
     def residual(u: Field, x: Array, normal: Array) -> Array:
@@ -165,7 +165,7 @@ def periodic(
 
     Args:
         domain: a box, or one with time.
-        axis: the coordinate; of a domain with time, 1 is the first in space.
+        axis: index of the coordinate; in a domain with time, 1 is the first one in space.
         points: pairs in a step.
         name: of the term.
         weight: as in `equation`.
@@ -195,20 +195,20 @@ def initial(
     power: Literal[1, 2] = 2,
     sampler: str = "uniform",
 ) -> Term:
-    """u = value and, with a velocity, ∂u/∂t = velocity at the start of the time.
+    """u = value and, with a velocity, ∂u/∂t = velocity at the start of the time span.
 
     Args:
-        value: as in `dirichlet`; None asks for the velocity alone, in a term with a weight of its own.
-        domain: one with time. That of a smaller place with the same start asks only there.
-        velocity: likewise.
-        points: drawn afresh in every step.
-        name: of the term; "initial", or "initial velocity" of one for that alone.
+        value: as in `dirichlet`; None for a term with the velocity alone, which then has a weight of its own.
+        domain: a domain with time. A smaller one with the same start restricts the condition to its space.
+        velocity: as in `dirichlet`.
+        points: how many, drawn anew in every step.
+        name: of the term; by default "initial", or "initial velocity" without a value.
         weight: as in `equation`.
         power: as in `equation`.
         sampler: as in `equation`.
 
     Raises:
-        InputError: neither value nor velocity, a domain without time, or a setting that cannot be meant.
+        InputError: neither value nor velocity, a domain without time, or an invalid setting.
     """
     if not isinstance(domain, SpaceTime):
         raise InputError(f"an initial condition needs a domain with time, domain.during(0, 1), but got {domain!r}.")
@@ -230,14 +230,14 @@ def initial(
 
 
 def _along(normal: Array, u: Field, x: Array) -> Array:
-    """∂u/∂n, as a sum because a product may be of low precision on a GPU."""
+    """∂u/∂n, as a sum, because a matrix product may have low precision on a GPU."""
     return jnp.sum(jacobian(u)(x) * normal, axis=-1)
 
 
 def _asked(u: Field, x: Array, *values: Value) -> tuple[Any, ...]:
     """The field, as a `ComplexField` if a value is complex, and the values at a point.
 
-    Each is one number for all channels or as many as there are.
+    Each value is one number for all channels, or one for each channel.
     """
     found = [jnp.asarray(value(x) if callable(value) else value) for value in values]
     v = ComplexField(u) if any(map(jnp.iscomplexobj, found)) else u

@@ -1,4 +1,4 @@
-"""A network in the place of a field that is something else."""
+"""Distillation: a network that takes the place of another field."""
 
 from typing import Any
 
@@ -22,15 +22,15 @@ def distil(
     refined: int = 2000,
     **more: Any,
 ) -> Fit:
-    """A network fitted to the values of a field in a domain: a plain SIREN, that a file can hold, to an `Ansatz`.
+    """A network fitted to the values of a field in a domain: a plain SIREN, for a file, in place of an `Ansatz`.
 
     Args:
-        field: of the same coordinates and channels.
-        network: where to begin; unchanged. That of the `Ansatz` is no bad place.
+        field: a field with the coordinates and channels of the network.
+        network: where to begin; unchanged. The network of the `Ansatz` is a good start.
         domain: where the values are wanted.
         key: source of the points, 4,096 in a step.
         steps: of Adam.
-        refined: steps of L-BFGS after those.
+        refined: steps of L-BFGS after Adam.
         **more: as in `Problem.fit`: `optimizer` and so on.
     """
     problem = Problem([equation(lambda u, x: u(x) - field(x), domain, name="value", sampler="sobol")])

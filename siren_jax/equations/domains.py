@@ -21,13 +21,13 @@ from siren_jax.errors import InputError
 
 Number = int | float
 Place = Sequence[Number] | ndarray | Number
-"""Coordinates of one; a number by itself is refused, with a message."""
-NEAR = 1e-4  # of a domain's size
+"""Coordinates of a point; a single number is refused, with a message."""
+NEAR = 1e-4  # share of a domain's size
 
 
 @runtime_checkable
 class Domain(Protocol):
-    """Where an equation holds.
+    """A set of points where an equation holds.
 
     Shapes: a point is `(d,)`. In a domain with time, coordinate 0 is time.
     """
@@ -51,7 +51,7 @@ class Domain(Protocol):
         ...
 
     def interior(self) -> Region:
-        """All of it."""
+        """The whole domain."""
         ...
 
     def boundary(self) -> Region:
@@ -60,13 +60,13 @@ class Domain(Protocol):
 
 
 class _Shape:
-    """What domains in space have in common."""
+    """Operations that domains in space have in common."""
 
     def __sub__(self: Domain, hole: Domain) -> "Difference":
         return Difference(self, hole)
 
     def during(self: Domain, start: Number, stop: Number) -> "SpaceTime":
-        """This domain from one time to another."""
+        """This domain in space, from one time to another."""
         return SpaceTime(self, start, stop)
 
 
@@ -74,7 +74,7 @@ class Box(_Shape):
     """[low_1, high_1] x … x [low_d, high_d].
 
     Raises:
-        InputError: it has no volume, or ends that are not finite or not as many.
+        InputError: the box has no volume, or its ends are not finite or not equally many.
 
     >>> Box((0, 0), (1, 2)).interior().measure
     2.0
@@ -127,7 +127,7 @@ class Box(_Shape):
 
 
 class Interval(Box):
-    """[low, high], of one coordinate."""
+    """[low, high], with one coordinate."""
 
     def __init__(self, low: Number, high: Number):
         super().__init__((low,), (high,))
@@ -142,7 +142,7 @@ class _Round(_Shape):
     name: ClassVar[str]
     coordinates: ClassVar[int]
     unit: ClassVar[float]
-    """Area or volume of that of radius 1."""
+    """Area or volume for the radius 1."""
 
     def __init__(self, centre: Place, radius: Number):
         self.centre, self.radius = tuple(map(float, np.ravel(centre))), float(radius)
@@ -185,7 +185,7 @@ class _Round(_Shape):
         return jnp.array(self.centre, turns.dtype) + self.radius * distance * self._direction(turns)
 
     def _direction(self, turns: Array) -> Array:
-        """A unit vector, evenly from numbers of [0, 1), one fewer than it has coordinates."""
+        """A unit vector, uniform in direction, from numbers in [0, 1), one fewer than its coordinates."""
         raise NotImplementedError
 
 
@@ -219,19 +219,19 @@ class Ball(_Round):
     name, coordinates, unit = "ball", 3, 4 / 3 * math.pi
 
     def _direction(self, turns: Array) -> Array:
-        height, angle = 2 * turns[0] - 1, 2 * jnp.pi * turns[1]  # heights of a sphere are as likely as each other
+        height, angle = 2 * turns[0] - 1, 2 * jnp.pi * turns[1]  # all heights on a sphere are equally likely
         across = jnp.sqrt(1 - height**2)
         return jnp.stack([height, across * jnp.cos(angle), across * jnp.sin(angle)])
 
 
 class Difference(_Shape):
-    """A domain without another one; its boundary is of both. Also written `domain - hole`.
+    """A domain without another one, also written `domain - hole`; its boundary has parts of both boundaries.
 
-    A hole may reach beyond the domain or touch its rim: a square without its upper quarter has the shape of an L. The
-    hole's rim belongs to the domain, as far as it lies in it.
+    A hole may reach beyond the domain or touch its rim: a square without its upper quarter has the shape of an L.
+    Within the domain, the hole's rim belongs to the difference.
 
     Raises:
-        InputError: nothing is left, they have other numbers of coordinates, or one of them has time.
+        InputError: nothing is left, the domains differ in their number of coordinates, or one of them has time.
     """
 
     def __init__(self, domain: Domain, hole: Domain):
@@ -263,7 +263,7 @@ class Difference(_Shape):
     def boundary(self) -> Region:
         return self._boundary
 
-    # Parts of regions are found by trying many points, once.
+    # Parts of regions are found by trying many points, so only once.
     @cached_property
     def _interior(self) -> Region:
         return self.domain.interior().where(lambda x: ~self.hole.contains(x), "what the hole leaves")
@@ -272,7 +272,7 @@ class Difference(_Shape):
     def _boundary(self) -> Region:
         hole = self.hole.boundary()
         rim = Region(hole.numbers, lambda u: _turned(hole.place(u)), hole.measure)
-        # A little way from the rim, because where it touches the other boundary it may have the domain on neither side.
+        # Tested a little way from the rim: where it touches the other boundary, the domain may be on neither side.
         step = NEAR * float(np.max(np.array(self.high) - np.array(self.low)))
         regions = []
         for region, condition in (
@@ -281,13 +281,13 @@ class Difference(_Shape):
         ):
             try:
                 regions.append(region.located_where(condition))
-            except InputError:  # a boundary that is all within the hole, or a hole that is all outside
+            except InputError:  # the whole boundary is within the hole, or the whole hole is outside
                 continue
         return either(*regions) if len(regions) == 2 else regions[0]
 
 
 class SpaceTime:
-    """A domain in space from a time to a later one. A point is the time, then the place. Also `domain.during(0, 1)`.
+    """A domain in space during a time span, also written `domain.during(0, 1)`. A point is the time, then the place.
 
     Raises:
         InputError: the times are not finite and in order.
@@ -304,7 +304,7 @@ class SpaceTime:
         return f"{self.space}.during({self.start}, {self.stop})"
 
     def __sub__(self, hole: Domain) -> Difference:
-        return Difference(self, hole)  # which says what to do instead
+        return Difference(self, hole)  # its message says what to do instead
 
     def contains(self, x: Float[Array, "d"]) -> Bool[Array, ""]:
         return self._span.contains(x[:1]) & self.space.contains(x[1:])
@@ -319,7 +319,7 @@ class SpaceTime:
         return self._timed(self.space.boundary())
 
     def initial(self) -> Region:
-        """The domain in space at the start."""
+        """The domain in space at the start of the time span."""
         return self._timed(self.space.interior(), 0.0)
 
     def _timed(self, region: Region, share: float | None = None) -> Region:
@@ -338,7 +338,7 @@ def _turned(located: Located) -> Located:
 
 
 def _slack(low: Sequence[float], high: Sequence[float]) -> ndarray:
-    """How far from the boundary a point on it may come to lie, along each axis: by rounding of float32."""
+    """How far float32 rounding may move a point away from the boundary, along each axis."""
     ends = np.array([low, high])
     return 1e-6 * (ends[1] - ends[0]) + np.finfo(np.float32).eps * np.abs(ends).max(axis=0)
 

@@ -1,4 +1,4 @@
-"""Problems: terms together, as what `fit` needs to make a field their solution."""
+"""Problems: terms combined into the objective and the points with which `fit` makes a network their solution."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,18 +20,18 @@ from siren_jax.fitting.descent import fit
 from siren_jax.fitting.lbfgs import refine
 from siren_jax.fitting.result import Fit
 
-TINY = 1e-30  # under a logarithm
-OTHER = 2**31 - 1  # a step that no fit comes to
+TINY = 1e-30  # in a denominator
+OTHER = 2**31 - 1  # a step that no fit reaches
 
 
 class Problem:
     """The equation and its conditions: `problem.fit(network, key=key, steps=2000)` makes the network their solution.
 
     Args:
-        terms: of `equation`, `dirichlet`, `initial` and so on.
+        terms: made by `equation`, `dirichlet`, `initial` and so on.
 
     Raises:
-        InputError: no term, or two of one name.
+        InputError: no term, or two with the same name.
 
     >>> from siren_jax import laplacian
     >>> from siren_jax.equations import Interval, dirichlet, equation
@@ -51,7 +51,7 @@ class Problem:
 
     @property
     def weights(self) -> dict[str, Any]:
-        """Of the terms."""
+        """Weights of the terms, by name."""
         return {term.name: term.weight for term in self.terms}
 
     def fit(
@@ -63,7 +63,7 @@ class Problem:
             network: from the coordinates of the domain to the unknowns; unchanged.
             key: source of the points.
             steps: budget; one of steps and seconds is needed.
-            seconds: likewise.
+            seconds: budget of time.
             **more: as in `siren_jax.fit`: `optimizer`, `watch` and so on.
         """
         settings = {"weights": self.weights, **more}
@@ -86,18 +86,18 @@ class Problem:
             key: as in `fixed`.
             batches: as in `fixed`.
             steps: budget; one of steps and seconds is needed.
-            seconds: likewise.
+            seconds: budget of time.
             **more: as in `siren_jax.refine.refine`: `double`, `watch` and so on.
         """
         settings = {"weights": self.weights, **more}
         return refine(network, *self.fixed(key, batches), steps=steps, seconds=seconds, **settings)
 
     def fixed(self, key: Array, batches: int = 1) -> tuple[Objective, Batch]:
-        """An objective and a batch for `refine`: the points of so many steps, all of the candidates among them.
+        """An objective and a batch for `refine`: the points of several batches, including all candidates.
 
         Args:
-            key: may be that of `fit`; other points come of it.
-            batches: steps.
+            key: may be the key of `fit`; the points differ from those of the fit.
+            batches: how many.
 
         Raises:
             InputError: no batch.
@@ -118,7 +118,7 @@ class Problem:
 
 
 def _objective(terms: Sequence[Term]) -> Partial:
-    """The terms at a batch. Equations of one residual are evaluated together: compiled once, and run as one batch."""
+    """The terms at a batch. Equations with one residual are evaluated together: compiled once, and run as one batch."""
     groups: dict[Any, list[Term]] = {}
     for term in terms:
         alike = term.residual if isinstance(term.residual, AtPoint) else term.name
@@ -143,7 +143,7 @@ def _score(term: Term) -> Callable[[Field, Any], Array]:
     def size(field: Field, at: tuple[Array, ...]) -> Array:
         with decisions_refused(f"the residual of {term.name!r}"):
             residual = _numbers(term.name, evaluate(field, *at))
-        size = jnp.abs(residual)  # of a complex number too
+        size = jnp.abs(residual)  # also for complex numbers
         return jnp.sum(size**2 if term.power == 2 else size)
 
     def score(field: Field, at: tuple[Array, ...]) -> Array:
@@ -161,7 +161,7 @@ def _score(term: Term) -> Callable[[Field, Any], Array]:
 
 
 def _numbers(name: str, residual: Any) -> Array:
-    """A residual as an array of no or one axis."""
+    """A residual as an array with at most one axis."""
     try:
         found = jnp.asarray(residual)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Regions: where the points of a residual are drawn, as a map from uniform numbers to a point."""
+"""Regions: sets from which the points of a residual are drawn, as maps from uniform numbers to a point."""
 
 import math
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from numpy import ndarray
 from siren_jax.equations.tracing import decisions_refused
 from siren_jax.errors import InputError
 
-TRIED = 4096  # numbers that tell how much of a region a condition leaves
-MISSED = 1e-4  # share of points for which no candidate need be found
+TRIED = 4096  # points that measure how much of a region a condition leaves
+MISSED = 1e-4  # share of points for which all candidates may fail the condition
 MOST = 1024  # candidates for a point
 
 
 class Located(NamedTuple):
-    """A point, and the direction out of its domain where it lies on the boundary, else zeros."""
+    """A point, and the outward normal if the point lies on the boundary of its domain, else zeros."""
 
     x: Float[Array, "d"]
     normal: Float[Array, "d"]
@@ -29,11 +29,11 @@ class Located(NamedTuple):
 
 @dataclass(frozen=True)
 class Region:
-    """A set of points, by the map that carries uniform numbers evenly onto it.
+    """A set of points, as the map from uniform numbers that covers it evenly.
 
     Args:
-        numbers: how many of [0, 1) make a point.
-        place: the point that they make.
+        numbers: how many numbers in [0, 1) make a point.
+        place: the map from these numbers to a point.
         measure: length, area or volume of the set.
     """
 
@@ -42,15 +42,15 @@ class Region:
     measure: float
 
     def where(self, condition: Callable[[Float[Array, "d"]], Bool[Array, ""]], what: str = "this") -> "Region":
-        """The part of a region where a condition on points holds: of some candidates the first that does.
+        """The part of a region where a condition on points holds: each point is the first candidate that fulfils it.
 
         Raises:
-            InputError: it holds nowhere, or nearly, or is no condition.
+            InputError: the condition holds nowhere or almost nowhere, or does not answer yes or no.
         """
         return self.located_where(lambda at: condition(at.x), what)
 
     def located_where(self, condition: Callable[[Located], Bool[Array, ""]], what: str = "this") -> "Region":
-        """The same by a condition that may ask for the normal too."""
+        """The part of a region where a condition on points and normals holds; see `where`."""
         numbers = np.random.default_rng(0).random((TRIED, self.numbers), np.float32)
         with decisions_refused("a condition"):
             located, holds = jax.jit(jax.vmap(lambda u: (at := self.place(u), condition(at))))(numbers)
@@ -78,7 +78,7 @@ class Region:
         return Region(candidates * self.numbers, place, float(self.measure * share))
 
     def sample(self, key: Array, n: int) -> Located:
-        """So many points, drawn evenly: arrays of the shape `(n, d)`."""
+        """n points, uniform over the region: arrays of the shape `(n, d)`."""
         return self.at(jax.random.uniform(key, (n, self.numbers), jnp.float32))
 
     def at(self, numbers: Float[Array | ndarray, "n numbers"]) -> Located:
@@ -87,7 +87,7 @@ class Region:
 
 
 def either(one: Region, other: Region) -> Region:
-    """Both regions, each as often as its measure says; the numbers of one serve for the other."""
+    """The union of two regions, each drawn in proportion to its measure; both use the same numbers."""
     share = one.measure / (one.measure + other.measure)
     numbers = 1 + max(one.numbers, other.numbers)
 

@@ -1,4 +1,4 @@
-"""How the points of a term are drawn: each by itself or spread evenly, of growing times, several to choose among."""
+"""Draws of a term's points: independent or evenly spread, over a growing time span, with candidates to choose among."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from siren_jax.equations.regions import Region
 from siren_jax.errors import InputError
 
 Draw = Callable[[Array, Any], Any]
-"""Of a key and the share of the budget that is spent, 0 to 1."""
+"""A function of a key and the share of the budget that is spent, 0 to 1."""
 
 
 def draws(
@@ -25,14 +25,14 @@ def draws(
     candidates: int = 1,
     growing: tuple[float, float] | None = None,
 ) -> Draw:
-    """Points of a region, others for every key.
+    """A function that draws points of a region, different ones for every key.
 
     Args:
         region: where.
         points: how many.
         sampler: as in `equation`.
-        candidates: for each point, with noise that chooses among them.
-        growing: the start of the time, and the share of the budget in which the times drawn grow from it to all.
+        candidates: for each point; several come with noise that selects among them.
+        growing: start of the time span, and share of the budget during which the drawn times grow from it to the whole.
     """
     if points < 1 or candidates < 1 or sampler not in ("uniform", "sobol"):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Terms of a problem: the equation and known values, each a residual at points. `conditions` has those of a boundary.
+"""Terms of a problem: the equation and known values, each a residual at points. `conditions` has terms at boundaries.
 
 A residual is plain JAX on a field u and a point x, with the operators of this library:
 
@@ -24,25 +24,25 @@ from siren_jax.equations.sampling import Draw, draws
 from siren_jax.errors import InputError
 
 Residual = Callable[..., Any]
-"""Of a field and a point `(d,)`; zero where the equation holds."""
+"""A function of a field and a point `(d,)`, zero where the equation holds."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """A residual, and where it is asked to vanish."""
+    """A residual, and the points where it should vanish."""
 
     name: str
     residual: Residual
-    """`(u, x, *more)`, with what `draw` has of a point."""
+    """`(u, x, *more)`, with the arrays of `draw` at a point."""
     draw: Draw
-    """`(key, share) -> (points, *more)`, arrays with a leading axis of points; of several candidates for each with a
-    second one, and noise that chooses among them last."""
+    """`(key, share) -> (points, *more)`, arrays with a leading axis of points. With `candidates > 1`, arrays have a
+    second axis of candidates, and the last array is the noise that selects among them."""
     power: int
-    """1 for its size, 2 for its square."""
+    """1 for the size of the residual, 2 for its square."""
     weight: Any
     """A number, or a function of the share of the budget that is spent."""
     candidates: int = 1
-    """Places of which each point is chosen: the greater the residual, the likelier."""
+    """Places from which each point is chosen: the greater the residual, the likelier."""
 
     def __post_init__(self) -> None:
         if self.power not in (1, 2):
@@ -72,19 +72,19 @@ def equation(
 
     Args:
         residual: `(u, x) -> numbers`, zero where the equation holds.
-        domain: where it does.
-        points: drawn afresh in every step.
+        domain: where the equation holds.
+        points: how many, drawn anew in every step.
         name: of the term.
         weight: a number, or a function of the share of the budget that is spent, 0 to 1.
-        power: 2 for the mean of squared residuals, 1 for that of their sizes, as in Sitzmann et al. 2020.
+        power: 2 for the mean of squared residuals, 1 for the mean of their sizes, as in Sitzmann et al. 2020.
         sampler: "uniform" draws each point by itself; "sobol" spreads them evenly, a shifted low-discrepancy sequence.
-        candidates: above 1, each point is drawn from so many with the probability of its residual: more points where
-            the equation fails (Wu et al. 2023 on adaptive sampling).
-        growing: of a domain with time, the share of the budget, above 0 and up to 1, in which the times drawn grow from
-            the start to all of it.
+        candidates: above 1, each point is chosen from this many, with a probability that rises with the residual: more
+            points where the equation fails (Wu et al. 2023 on adaptive sampling).
+        growing: in a domain with time, share of the budget, above 0 and up to 1, during which the drawn times grow from
+            the start to the whole span.
 
     Raises:
-        InputError: a setting that cannot be meant.
+        InputError: an invalid setting.
     """
     if growing is not None and not (0 < growing <= 1 and isinstance(domain, SpaceTime)):
         raise InputError(
@@ -98,7 +98,7 @@ def equation(
 
 @dataclass(frozen=True, eq=False)
 class AtPoint:
-    """A residual that needs no normal. Two of the very same one are equal."""
+    """A residual that needs no normal. Two are equal if their residuals are the same object."""
 
     residual: Residual
 
@@ -129,8 +129,8 @@ def known(
         residual: `(u, x, value) -> numbers`, or without values `(u, x) -> numbers`.
         points: `(n, d)`.
         values: `(n, …)`, one for each point.
-        domain: refuses points outside.
-        drawn: so many of the points, at random, in a step; by default all of them in every one.
+        domain: points outside of it are refused.
+        drawn: number of points drawn at random in each step; by default every step has all points.
         name: of the term.
         weight: as in `equation`.
         power: as in `equation`.

@@ -1,7 +1,7 @@
-"""What a residual or a condition must not do while JAX traces it: ask for indices beyond an array, or decide.
+"""Checks while JAX traces a residual or a condition: no index beyond its array, no decision by a traced value.
 
-JAX moves an index beyond the end to the last entry without a word: a residual that asks for `u(x)[1]` of a field of one
-channel would be solved with `u(x)[0]`.
+JAX silently moves an index beyond the end to the last entry: a residual with `u(x)[1]` of a field of one channel would
+be solved with `u(x)[0]`.
 """
 
 import operator
@@ -26,15 +26,15 @@ FOLDED = {
     "concatenate": lambda *parts, dimension: np.concatenate(parts, dimension),
     "broadcast_in_dim": lambda numbers, **to: _spread(numbers, to["shape"], to["broadcast_dimensions"]),
 }
-"""What JAX does to indices that are numbers, where one is negative or there are several."""
+"""Operations that JAX applies to constant indices if one is negative or there are several."""
 
 
 def refuse_indices_beyond(what: str, function: Callable[..., Any], *args: Any) -> None:
-    """Traces a function and looks at all indices in it that are numbers.
+    """Traces a function and checks all constant indices in it.
 
     Args:
         what: names the function in the message.
-        function: of arrays.
+        function: a function of arrays.
         *args: the arrays, or tracers.
 
     Raises:
@@ -47,7 +47,7 @@ def refuse_indices_beyond(what: str, function: Callable[..., Any], *args: Any) -
 
 
 def _look(what: str, program: Jaxpr, known: dict[Any, Any]) -> list[Any]:
-    """What a program returns, as far as it is made of known whole numbers."""
+    """The results of a program that follow from known whole numbers; None for others. Checks indices on the way."""
 
     def value(of: Any) -> Any:
         found = of.val if isinstance(of, Literal) else known.get(of)
@@ -74,7 +74,7 @@ def _look(what: str, program: Jaxpr, known: dict[Any, Any]) -> list[Any]:
 
 
 def _check(what: str, equation: Any, axes: Iterable[int], starts: Iterable[Any]) -> None:
-    """Refuses starts, along axes of an array, of slices that reach beyond it."""
+    """Refuses slices that reach beyond an array, by their starts along its axes."""
     shape, taken = equation.invars[0].aval.shape, equation.params["slice_sizes"]
     for axis, start in zip(axes, starts, strict=True):
         beyond = [] if start is None else [int(i) for i in np.ravel(start) if not 0 <= i <= shape[axis] - taken[axis]]
@@ -93,13 +93,13 @@ def _spread(numbers: ndarray, shape: tuple[int, ...], axes: tuple[int, ...]) -> 
 
 @contextmanager
 def decisions_refused(what: str) -> Iterator[None]:
-    """Around the tracing of a function: Python's `if` and `and` are refused in words.
+    """A context for tracing a function, in which Python's `if` and `and` raise an error that explains what to write.
 
     Args:
         what: names the function in the message.
 
     Raises:
-        InputError: it decides by a value that is not known while it is traced.
+        InputError: the function decides by a value that is not known while it is traced.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What is solved for, made of a network: numbers beside it, conditions by construction, and complex values."""
+"""Unknowns made from a network: with coefficients beside it, conditions by construction, or complex values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,35 +16,35 @@ Derivatives = tuple[Float[Array, "c"], Float[Array, "c d"], list[Float[Array, "c
 
 
 class _Unknown(nnx.Module):
-    """Made of a network, whose recipe holds for it."""
+    """An unknown made from a network; it is fitted with the recipe of this network."""
 
     def __init__(self, network: nnx.Module):
         self.network = network
 
     @property
     def width(self) -> int | None:
-        """That of the network, which recipes go by."""
+        """Width of the network, for recipes."""
         return getattr(self.network, "width", None)
 
     @property
     def first_omega(self) -> float | None:
-        """Likewise."""
+        """First omega of the network, for recipes."""
         return getattr(self.network, "first_omega", None)
 
     def derivatives(self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]) -> Derivatives:
-        """Those of the network, by autodiff where it does not know them."""
+        """Derivatives of the network, by autodiff if the network does not provide them."""
         return _derivatives(self.network, x, weights)
 
 
 class WithCoefficients(_Unknown):
-    """A network and numbers beside it, which a residual has as `u["name"]`: an inverse problem.
+    """A network and unknown numbers beside it, in a residual `u["name"]`: an inverse problem.
 
     Args:
         network: the unknown function, of any kind.
-        **coefficients: where each number begins.
+        **coefficients: initial value of each number.
 
     Raises:
-        InputError: a name that is asked for and not there.
+        InputError: `u["name"]` with a name that does not exist.
 
     >>> from siren_jax import SIREN
     >>> u = WithCoefficients(SIREN(2, 1, width=8, rngs=nnx.Rngs(0)), speed=1.0)
@@ -69,13 +69,13 @@ class WithCoefficients(_Unknown):
 class Ansatz(_Unknown):
     """u(x) = offset(x) + factor(x)·N(x): conditions that hold by construction, where the factor is zero.
 
-    Lagaris, Likas and Fotiadis 1998, Equation 2; "hard" conditions, which need no terms. With the start as the offset
-    and the time as the factor, a fit also begins as the start at all times.
+    Lagaris, Likas and Fotiadis 1998, Equation 2; "hard" conditions, which need no terms. With the initial value as the
+    offset and the time as the factor, a fit also begins with this value at all times.
 
     Args:
         network: N, of any kind.
-        offset: of a point `(d,)`, a number for all channels or `(c,)`.
-        factor: of a point, a number.
+        offset: function of a point `(d,)`; one number for all channels, or `(c,)`.
+        factor: function of a point; one number.
 
     >>> from siren_jax import SIREN
     >>> network = SIREN(2, 1, width=8, rngs=nnx.Rngs(0))
@@ -98,7 +98,7 @@ class Ansatz(_Unknown):
         return jnp.vectorize(self._at, signature="(d)->(c)")(x)
 
     def derivatives(self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]) -> Derivatives:
-        """By the product rule, from one pass over the network."""
+        """Derivatives by the product rule, from one pass over the network."""
         value, slope, sums = _derivatives(self.network, x, weights)
         a, a_slope, a_sums = _derivatives(lambda x: jnp.broadcast_to(self.offset(x), value.shape), x, weights)
         b, b_slope, b_sums = _derivatives(lambda x: jnp.reshape(self.factor(x), 1), x, weights)
@@ -114,17 +114,17 @@ class Ansatz(_Unknown):
 
 @dataclass(frozen=True, eq=False)
 class ComplexField:
-    """A field of real channels as one of complex values: the first half are their real parts, the second the imaginary.
+    """A field of real channels as a field of complex values: the first half are real parts, the second imaginary parts.
 
-    v_k(x) = u_k(x) + i·u_{n+k}(x)  for u: R^d -> R^2n. Operators act on it as on u, at no further evaluation:
+    v_k(x) = u_k(x) + i·u_{n+k}(x)  for u: R^d -> R^2n. Operators act on v as on u, without further evaluations:
 
         def residual(u, x):
             v = ComplexField(u)
             return laplacian(v)(x) + k**2 * v(x) - source(x)
 
     Args:
-        field: with an even number of channels.
-        count: n; channels beyond 2n, a further unknown, are left aside. By default there are none.
+        field: a field with an even number of channels.
+        count: n; channels beyond 2n, such as a further unknown, are ignored. By default there are none.
 
     Raises:
         InputError: an odd number of channels, or fewer than twice the count.
@@ -142,14 +142,14 @@ class ComplexField:
         return self._joined(self.field(x))
 
     def value_jacobian(self, x: Float[Array, "d"]) -> tuple[Complex[Array, "n"], Complex[Array, "n d"]]:
-        """Those of the field, joined."""
+        """Value and Jacobian of the field, joined into complex numbers."""
         value, slope = value_jacobian(self.field)(x)
         return self._joined(value), self._joined(slope.T).T
 
     def derivatives(
         self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]
     ) -> tuple[Complex[Array, "n"], Complex[Array, "n d"], list[Complex[Array, "n"]]]:
-        """Likewise."""
+        """Derivatives of the field, joined into complex numbers."""
         value, slope, sums = _derivatives(self.field, x, weights)
         return self._joined(value), self._joined(slope.T).T, [self._joined(each) for each in sums]
 
@@ -163,7 +163,7 @@ class ComplexField:
 
 
 def _derivatives(field: Callable[[Array], Array], x: Array, weights: tuple[tuple[float, ...], ...]) -> Derivatives:
-    """Value, Jacobian and weighted Laplacians, by autodiff where the field does not know them."""
+    """Value, Jacobian and weighted Laplacians, by autodiff if the field does not provide them."""
     if isinstance(field, KnowsDerivatives):
         return field.derivatives(x, weights)
     value, jacobian = value_jacobian(field)(x)

@@ -1,4 +1,4 @@
-"""The grid of a sampled signal and its units: which coordinate belongs to which index."""
+"""Grids: the maps between the indices of an array and the coordinates of a field."""
 
 import math
 from dataclasses import dataclass
@@ -48,14 +48,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class Grid:
-    """The map between the indices of an array and the coordinates of a box, those of a differential equation.
+    """The map between the indices of an array and the coordinates of a box in which an equation is solved.
 
     Cell i of n along an axis has its centre at low + (i + 1/2)·(high - low)/n.
 
     Args:
         shape: cells along each axis.
         low: least coordinate along each axis.
-        high: greatest.
+        high: greatest coordinate along each axis.
 
     >>> grid = Grid((2, 4), (0.0, -1.0), (1.0, 1.0))
     >>> grid.coordinates(np.array([[0, 0], [1, 3]])).tolist()
@@ -78,7 +78,7 @@ class Grid:
 
 
 def generate_coordinates(shape: int | tuple[int, ...]) -> Float[ndarray, "n d"]:
-    """Coordinates of every sample of a grid, last axis fastest, as `array.reshape(-1)` has them.
+    """Coordinates of every sample of a grid in the order of `array.reshape(-1)`, last axis fastest.
 
     Args:
         shape: samples along each axis; an integer is one axis.

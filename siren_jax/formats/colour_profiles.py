@@ -1,4 +1,4 @@
-"""Colours of other screens and printers as sRGB, by the ICC profile in a picture file."""
+"""Conversion of a picture's colours to sRGB by the ICC profile in its file."""
 
 import itertools
 import warnings
@@ -16,13 +16,13 @@ _STRIP = 2**20  # pixels at a time
 def in_srgb(decoded: Decoded, profile: bytes | None, path: str, *, ink: bool = False) -> Decoded:
     """The picture with its colours in sRGB: grey stays one channel, ink (CMYK) becomes RGB, transparency is kept.
 
-    A profile that is within a level of 255 of sRGB changes nothing. One that cannot be used is ignored with a warning.
+    A profile within one level of 255 of sRGB changes nothing. A profile that cannot be used is ignored with a warning.
 
     Args:
         decoded: the picture in the colours of the profile.
         profile: an ICC profile, if the file has one.
-        path: of the file, for the warning.
-        ink: whether the channels are cyan, magenta, yellow and black, more of which is darker.
+        path: the file, for the warning.
+        ink: whether the channels are cyan, magenta, yellow and black, where more is darker.
     """
     result = decoded
     try:
@@ -75,7 +75,7 @@ def _transform(colours: ndarray, profile: bytes, space: str) -> ndarray:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     if space == "gray":
         colours = colours[..., 0]
-    # LittleCMS shortens 16-bit transforms to a coarse table, off by up to 12 levels of 255, unless it must not.
+    # By default LittleCMS replaces a 16-bit transform by a coarse table, which is off by up to 12 levels of 255.
     exact = imagecodecs.CMS.FLAGS.NOOPTIMIZE if colours.dtype.itemsize > 1 else 0
     return imagecodecs.cms_transform(
         np.ascontiguousarray(colours),
@@ -89,7 +89,7 @@ def _transform(colours: ndarray, profile: bytes, space: str) -> ndarray:
 
 
 def _without_ink(decoded: Decoded) -> Decoded:
-    """R = (1 - C)(1 - K) and so on, where no profile knows better."""
+    """RGB from CMYK without a profile: R = (1 - C)(1 - K) and so on."""
     assert decoded.levels is not None
     white, pixels = decoded.levels[1], decoded.pixels
     colour = np.rint((white - pixels[..., :3].astype(np.float32)) * ((white - pixels[..., 3:4]) / np.float32(white)))

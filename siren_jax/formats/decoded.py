@@ -1,4 +1,4 @@
-"""A picture as its file holds it, and how large it may be."""
+"""Decoded pixels of a picture file, and limits on their size."""
 
 import os
 from collections.abc import Callable
@@ -10,35 +10,34 @@ from numpy import ndarray
 
 from siren_jax.errors import InputError
 
-MAX_PIXELS = 2**25  # that are fitted; 8K video has a hundredth less, and a fit takes 200 bytes a pixel
+MAX_PIXELS = 2**25  # of a picture to fit; an 8K frame is 1 % smaller, and a fit takes 200 bytes a pixel
 MAX_BYTES = 2**30  # of a decoded picture: 179 million pixels of 16-bit RGB; reading takes twice as much
 SMALL = 2**27  # bytes that the header of any file may claim, 32 million pixels of 8-bit RGBA
-PACKED = 256  # larger pictures have at least a byte in the file for so many; photographs need one for 5 to 50
+PACKED = 256  # most decoded bytes, above `SMALL`, for each byte of the file; photographs have 5 to 50
 
 Check = Callable[[int, int, int], None]
-"""Raises an InputError where a picture has too many rows, columns or bytes a pixel."""
+"""Raises an InputError if a picture has too many rows, columns or bytes a pixel."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a picture file holds, upright, in the file's own numbers."""
+    """Pixels of a picture file, upright, in the file's own numbers."""
 
     pixels: Shaped[ndarray, "h w c"]
     """Whole numbers, booleans or floats, in the type of the file; one channel (grey), three (RGB) or more."""
     levels: tuple[float, float] | None
-    """The numbers that stand for black and white, by the file's type or header; None where it does not say, as for
-    floats and 32 bits."""
+    """Numbers that stand for black and white, by the file's type or header; None if the file does not define them, as
+    for floats and 32 bits."""
     has_alpha: bool = False
     """Whether the last channel is transparency, 0 to `levels[1]`."""
     no_data: tuple[float, ...] = ()
     """Numbers that, by the file's header, stand for no value."""
     sides: tuple[int, int] | None = None
-    """Height and width in the file, where `pixels` are already means over more than one of its pixels."""
+    """Height and width in the file, if each of `pixels` is already a mean over several of its pixels."""
 
 
 def check_room(path: str, h: int, w: int, bytes_a_pixel: int) -> None:
-    """Raises an InputError where decoding a picture would take too much memory, by its size or for so small a file, and
-    where there is no pixel."""
+    """Raises an InputError if a picture has no pixels, is too large to decode or is implausibly large for its file."""
     if h < 1 or w < 1:
         raise InputError(f"{path!r} is damaged: by its header it has {h} x {w} pixels.")
     size = h * w * bytes_a_pixel
@@ -55,7 +54,7 @@ def check_room(path: str, h: int, w: int, bytes_a_pixel: int) -> None:
 
 
 def upright(pixels: Shaped[ndarray, "h w c"], orientation: int) -> Shaped[ndarray, "h2 w2 c"]:
-    """Pixels as they are to be seen, by the orientation of EXIF and TIFF: 1 to 8, of which others mean 1."""
+    """Pixels turned and mirrored by the orientation tag of EXIF and TIFF, 1 to 8; other numbers count as 1."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -66,7 +65,7 @@ def upright(pixels: Shaped[ndarray, "h w c"], orientation: int) -> Shaped[ndarra
 
 
 def levels_of(dtype: np.dtype, bits: int | None = None) -> tuple[float, float] | None:
-    """The numbers for black and white of a type: of whole numbers from 0 on with fewer than 32 bits; else None."""
+    """Black and white of a type: booleans, and unsigned integers of fewer than 32 bits; None for other types."""
     if dtype.kind == "b":
         return 0.0, 1.0
     bits = bits or 8 * dtype.itemsize

@@ -1,4 +1,4 @@
-"""Sounds and videos that FFmpeg decodes, by PyAV."""
+"""Decoding of sounds and videos by FFmpeg, through PyAV."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from siren_jax.errors import InputError
 
 
 def has_pyav() -> bool:
-    """Whether the extra `video` is there."""
+    """Whether the extra `video` is installed."""
     try:
         import av  # noqa: F401
     except ImportError:
@@ -21,18 +21,18 @@ def opened(file: IO[bytes], path: str, kind: str) -> Iterator[Any]:
     """PyAV's container of an open file.
 
     Args:
-        file: opened for reading; not its name, which FFmpeg would take for a protocol where it has a colon.
-        path: of the file, for messages.
+        file: opened for reading. FFmpeg would take a name with a colon for a protocol.
+        path: the file, for messages.
         kind: what the file should be: "video" or "sound".
 
     Raises:
-        InputError: FFmpeg does not read the file, or reads nothing from it.
+        InputError: FFmpeg cannot open or decode the file.
     """
     import av
     from av.error import FFmpegError
 
     try:
-        with av.open(file, options={"protocol_whitelist": "file"}) as container:  # it follows no playlist
+        with av.open(file, options={"protocol_whitelist": "file"}) as container:  # follows no playlist
             yield container
     except InputError:
         raise
@@ -47,7 +47,7 @@ class Frames:
     def __init__(self, container: Any, stream: Any):
         self._container, self._stream = container, stream
         self.damaged = False
-        """Whether something was left out so far."""
+        """Whether anything has been left out so far."""
 
     def __iter__(self) -> Iterator[Any]:
         from av.error import FFmpegError, InvalidDataError

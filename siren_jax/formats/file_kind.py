@@ -1,10 +1,10 @@
-"""Files of signals: is there one, and what does it hold?"""
+"""Checks of a signal's file before it is read: whether it is readable, and which kind of signal it contains."""
 
 import os
 
 from siren_jax.errors import InputError
 
-# (offset, bytes): the kind of file that they are found in.
+# (offset, bytes, kind): bytes by which a kind of file is recognised.
 _SIGNATURES = (
     (8, b"AVI ", "video"),
     (0, b"\x1aE\xdf\xa3", "video"),  # Matroska, WebM
@@ -30,7 +30,7 @@ _SIGNATURES = (
     (0, b"OFF\n", "shape"),
     (0, b"OFF\r", "shape"),
 )
-# Of files that begin as an MP4 does: AVIF, HEIF and the raw photographs of a camera.
+# Pictures among the files that begin as an MP4 does: AVIF, HEIF and raw photographs of a camera.
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _PICTURE_BRANDS = (b"avif", b"avis", b"crx ", *_HEIF_BRANDS)
 _SOUNDS = ".wav .flac .ogg .oga .opus .aif .aiff .mp3 .mp2 .au .caf .w64 .m4a .m4b .aac .ac3 .amr .wma .mka .ape"
@@ -45,10 +45,10 @@ _SUFFIXES: dict[str, str] = {
 
 
 def check_file(path: str, needed: str) -> None:
-    """Raises an InputError where there is no file, or nothing in it.
+    """Raises an InputError unless the path leads to a readable file that is not empty.
 
     Args:
-        path: of the file.
+        path: the file.
         needed: what it should be: "a picture file".
     """
     if not os.path.exists(path):
@@ -67,13 +67,13 @@ def check_file(path: str, needed: str) -> None:
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """The kind of signal in a file: "sound", "video", "shape", or "image", which is what is left.
+    """The kind of signal in a file: "sound", "video", "shape", or "image" for anything else.
 
-    By its first bytes, and by its name where they do not tell. A GIF of several frames is a video; with the extra
-    `video`, an MP4, WebM or another container that has sound alone is a sound.
+    The first bytes decide or, if they are not known, the name. A GIF of several frames is a video. With the extra
+    `video`, an MP4, WebM or other container with sound alone is a sound.
 
     Raises:
-        InputError: there is no such file, or nothing in it.
+        InputError: the file is missing, empty or not readable.
     """
     path = os.fspath(path)
     check_file(path, "a picture, a sound, a video or a shape")
@@ -97,12 +97,12 @@ def _declared_kind(path: str) -> str:
 
 
 def is_heif(start: bytes) -> bool:
-    """Whether a file with these first bytes is a HEIF picture, other than AVIF: HEIC of phones, above all."""
+    """Whether a file with these first bytes is a HEIF picture other than AVIF, such as a phone's HEIC."""
     return start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS and b"avif" not in start[16:40]
 
 
 def _is_sound_alone(path: str) -> bool:
-    """Whether a container of videos, such as an MP4, has sound and no video; a cover is none."""
+    """Whether a video container, such as an MP4, has sound and no video; a cover picture does not count as video."""
     try:
         import av
         from av.error import FFmpegError

@@ -1,4 +1,4 @@
-"""GLB files, which are glTF in one piece: triangles and points of a scene, by trimesh."""
+"""GLB files (binary glTF): triangles and points of a scene, read by trimesh."""
 
 import json
 import struct
@@ -10,12 +10,12 @@ from numpy import ndarray
 
 from siren_jax.formats.polygons import Polygons, joined
 
-UNSEEN = ("KHR_materials", "KHR_texture", "EXT_texture", "KHR_lights", "KHR_animation", "KHR_xmp")  # not of the shape
-FAN = 6  # mode of a primitive
+UNSEEN = ("KHR_materials", "KHR_texture", "EXT_texture", "KHR_lights", "KHR_animation", "KHR_xmp")  # leave the shape
+FAN = 6  # mode of a primitive that is a fan of triangles
 
 
 def read_glb(data: bytes) -> Polygons:
-    """What the scene of a GLB file shows, each mesh where its node puts it.
+    """Meshes and points of a GLB file's scene, each placed by its node.
 
     Raises:
         ValueError: the reason why it cannot be read.
@@ -42,7 +42,7 @@ def read_glb(data: bytes) -> Polygons:
 
 
 def check_header(data: bytes) -> None:
-    """Refuses what trimesh reads otherwise than it is meant: compressed, quantized or instanced meshes, and fans.
+    """Refuses files that trimesh would misread: compressed, quantized or instanced meshes, and fans of triangles.
 
     Raises:
         ValueError: the reason.

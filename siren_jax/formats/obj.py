@@ -12,7 +12,7 @@ FREE_FORM = ("curv", "curv2", "surf")
 
 
 def read_obj(data: bytes) -> Polygons:
-    """Vertices and faces of an OBJ file; of one without faces the points, with normals if there is one for each.
+    """Vertices and faces of an OBJ file; without faces, its points, with normals if each point has one.
 
     Raises:
         ValueError: the reason why it cannot be read.
@@ -48,7 +48,7 @@ def read_obj(data: bytes) -> Polygons:
 
 
 def _lines(data: bytes) -> Iterator[str]:
-    """Lines without comments, spaces at their ends or tabs; a backslash at the end of one continues it."""
+    """Lines without comments, tabs and spaces at their ends; a backslash at the end of a line continues it."""
     begun = ""
     for line in io.TextIOWrapper(io.BytesIO(data), "utf-8", errors="replace"):
         line = begun + line.partition("#")[0].strip().replace("\t", " ")

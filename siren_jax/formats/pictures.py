@@ -1,4 +1,4 @@
-"""Picture files as the numbers that they hold; `image` makes values of them."""
+"""Decoding of picture files into the numbers that they contain; `image` turns these into values."""
 
 import re
 import warnings
@@ -16,12 +16,12 @@ from siren_jax.formats.file_kind import check_file, is_heif, kind_of
 from siren_jax.formats.plain_pictures import decode_fits, decode_netpbm, decode_npy
 from siren_jax.formats.tiff import decode_tiff, numbers
 
-FINER = 4  # pixels of a large picture along each side of one that is fitted, before the last step of shrinking
-_STRIP = 2**20  # pixels that leave Pillow at a time
+FINER = 4  # least ratio of a large picture's sides to the wanted ones, before the last step of shrinking
+_STRIP = 2**20  # pixels converted by Pillow at a time
 _ORIENTATION = 0x0112  # EXIF
-_ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF", "FLI")  # what follows the first is time; of others sizes, layers, previews
+_ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF", "FLI")  # further frames of other formats are sizes, layers or previews
 
-# (offset, bytes): what the file is, and the way out.
+# (offset, bytes, what the file is, what to do instead).
 _OTHERS = (
     (0, b"\x76\x2f\x31\x01", "an OpenEXR picture", "convert it to a float TIFF first, for example with oiiotool"),
     (0, b"#?R", "a Radiance picture", "convert it to a float TIFF first, for example with oiiotool"),
@@ -43,8 +43,8 @@ def decode(path: str, shrunk: Callable[[int, int], tuple[int, int]] = lambda h, 
 
     Args:
         path: the file.
-        shrunk: the sides that are wanted of a picture with these sides; raises an InputError where they are too large.
-            The picture keeps its own sides, or at least `FINER` times these.
+        shrunk: from the picture's sides to the wanted sides; raises an InputError if they are too large. The picture
+            keeps its own sides, or at least `FINER` times the wanted ones.
 
     Raises:
         InputError: the file is missing, is not a picture, is damaged or is too large.
@@ -96,7 +96,7 @@ def _decode(path: str, start: bytes, check: Check, shrunk: Callable) -> Decoded:
 def _by_pillow(path: str, holes: tuple[str, ...], check: Check, shrunk: Callable) -> Decoded:
     from PIL import Image, ImageOps
 
-    # A stream, as Pillow maps a file with a name into memory, where a turned TIFF becomes stripes.
+    # A stream, because Pillow maps a file that it opens by name into memory, and a turned TIFF then becomes stripes.
     with open(path, "rb") as stream:
         with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
             image = Image.open(stream)
@@ -111,11 +111,11 @@ def _by_pillow(path: str, holes: tuple[str, ...], check: Check, shrunk: Callable
             sides = None
             if h * w > MAX_PIXELS:
                 wanted_h, wanted_w = shrunk(h, w)
-                file.draft(file.mode, (FINER * wanted_w, FINER * wanted_h))  # of JPEG: means of 2, 4 or 8 squared
+                file.draft(file.mode, (FINER * wanted_w, FINER * wanted_h))  # JPEG only: means over 2², 4² or 8²
                 if file.size != (w, h):
                     sides = (w, h) if orientation in (5, 6, 7, 8) else (h, w)
             file.load()
-            check(file.height, file.width, 4)  # a frame of a GIF may reach beyond the sides that its header has
+            check(file.height, file.width, 4)  # a frame of a GIF may reach beyond the sides in its header
             ImageOps.exif_transpose(file, in_place=True)
             as_written = file.mode in ("L", "LA", "RGB", "RGBA")
             decoded = replace(_pixels(file), sides=sides, no_data=numbers(holes, np.dtype("u1")) if as_written else ())
@@ -125,7 +125,7 @@ def _by_pillow(path: str, holes: tuple[str, ...], check: Check, shrunk: Callable
 def _warn_of_frames(file, path: str) -> None:
     try:
         frames = getattr(file, "n_frames", 1)
-    except Exception:  # one behind the first is damaged
+    except Exception:  # a frame behind the first is damaged
         frames = "further"
     if frames == "further" or frames > 1:
         warnings.warn(f"{path!r} has {frames} frames: the first is taken.", stacklevel=7)
@@ -133,7 +133,7 @@ def _warn_of_frames(file, path: str) -> None:
 
 
 def _pixels(picture) -> Decoded:
-    """The pixels of a picture that Pillow has read, a strip at a time: it copies them more than once."""
+    """Pixels of a picture that Pillow has read, converted strip by strip: Pillow copies them more than once."""
     if picture.mode == "CMYK" or picture.mode == "F" or picture.mode[0] == "I":
         bands, transparent = picture.mode, False
     else:
@@ -151,9 +151,9 @@ def _pixels(picture) -> Decoded:
 
 
 def _wide(path: str, file) -> Decoded | None:
-    """The picture as written, where it has more than 8 bits a channel, which Pillow cuts to 8; None where it has not.
+    """The picture with all its bits if it has more than 8 a channel, which Pillow cuts to 8; otherwise None.
 
-    And PNG with grey levels of fewer bits of which one is transparent, which Pillow mistakes for another.
+    Also a grey PNG of fewer bits with a transparent level, which Pillow mistakes for another level.
     """
     with open(path, "rb") as stream:
         data = stream.read() if file.format in ("PNG", "JPEG2000", "AVIF") else b""
@@ -161,7 +161,7 @@ def _wide(path: str, file) -> Decoded | None:
         bits, colour = data[24:26]
         if bits == 16 or (bits < 8 and colour == 0 and "transparency" in file.info):
             chunks = _chunks(data)
-            # Without the others, of which libpng has complaints for the terminal.
+            # Other chunks are left out: libpng complains about them on the terminal.
             kept = [chunk for name, chunk in chunks if name in (b"IHDR", b"tRNS", b"IDAT", b"IEND")]
             decoded = _by_imagecodecs("png", b"".join([data[:8], *kept]), file, None)
             significant = [max(chunk[8:-4]) for name, chunk in chunks if name == b"sBIT" and len(chunk) > 12]
@@ -195,10 +195,10 @@ def _by_imagecodecs(codec: str, data: bytes, file, bits: int | None) -> Decoded:
 
 
 def _levels_of_png(decoded: Decoded, bits: int) -> tuple[float, float] | None:
-    """Black and white of 16-bit PNG of which so many bits are significant, by the chunk sBIT.
+    """Black and white of a PNG of which only some bits are significant, by its chunk sBIT.
 
-    They are the upper ones, by the specification, and the lower are zero or repeat them. But some programs write the 10
-    or 12 bits of a camera as they are.
+    By the specification these are the upper bits, and the lower ones are zero or repeat them. But some programs write
+    the 10 or 12 bits of a camera unshifted.
     """
     pixels = decoded.pixels
     as_they_are = bits < 16 and pixels.max() < 2**bits and (pixels % 2 ** (16 - bits)).any()
@@ -215,11 +215,11 @@ def _decode_heif(path: str, check: Check) -> Decoded:
             f"{path!r} is a HEIF picture (HEIC), as phones take them; to read it, pip install 'siren-jax[heif]', or "
             "convert it to JPEG."
         ) from None
-    file = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)  # which turns it upright
+    file = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)  # turns it upright
     w, h = file.size
     mode, _, wide = file.mode.partition(";")
     check(h, w, len(mode) * (2 if wide else 1))
     pixels, bits = np.asarray(file).reshape(h, w, -1), file.info["bit_depth"] if wide else 8
     if wide:
-        pixels = pixels >> (16 - bits)  # of 10 or 12 bits the lower are zero
+        pixels = pixels >> (16 - bits)  # 10 or 12 bits are the upper ones of 16
     return in_srgb(Decoded(pixels, (0.0, 2.0**bits - 1), mode.endswith("A")), file.info.get("icc_profile"), path)

@@ -1,4 +1,4 @@
-"""Picture files whose pixels lie in them as they are, behind a header: Netpbm, FITS and NumPy."""
+"""Picture files with plain pixels behind a header: Netpbm, FITS and NumPy."""
 
 import re
 
@@ -11,7 +11,7 @@ _FITS_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
 def decode_netpbm(path: str, check: Check) -> Decoded | None:
-    """PGM, PPM and PAM; None for the commonest, 255 for white, and for bitmaps, which Pillow reads."""
+    """The picture in a PGM, PPM or PAM file; None for bitmaps, PGM and PPM with 255 for white, which Pillow reads."""
     with open(path, "rb") as file:
         form = file.read(2)
         if form == b"P7":
@@ -41,7 +41,7 @@ def decode_netpbm(path: str, check: Check) -> Decoded | None:
 
 
 def _number(file) -> int:
-    """The next whole number of a Netpbm header, and the one space after it."""
+    """Reads the next whole number of a Netpbm header, and the one space after it."""
     digits = b""
     while (byte := file.read(1)).isdigit() or not digits:
         if byte == b"#":
@@ -56,9 +56,10 @@ def _number(file) -> int:
 
 
 def decode_fits(path: str, check: Check) -> Decoded | None:
-    """The picture in the first part of a FITS file, from its last row up; None where Pillow must look for it.
+    """The picture in the first part of a FITS file, last row first; None if it is in an extension, for Pillow to read.
 
-    Values are BZERO + BSCALE · number: whole numbers if both are, as for 16 bits from 0 on, which FITS keeps so.
+    Values are BZERO + BSCALE · number. Integers stay integers if BSCALE is 1 and BZERO is 0 or stands for a type that
+    FITS lacks, such as unsigned 16 bits.
     """
     cards: dict[str, str] = {}
     with open(path, "rb") as file:
@@ -94,12 +95,12 @@ def decode_fits(path: str, check: Check) -> Decoded | None:
 
 
 def _limits_from_zero(kind: np.dtype) -> dict[float, str]:
-    """BZERO of the types that FITS has not: 16 and 32 bits from 0 on, 8 bits with a sign."""
+    """BZERO of the types that FITS lacks: unsigned 16 and 32 bits, signed 8 bits."""
     return {1: {-128.0: "i1"}, 2: {2.0**15: "u2"}, 4: {2.0**31: "u4"}}.get(kind.itemsize, {})
 
 
 def decode_npy(path: str, check: Check) -> Decoded:
-    """An array of NumPy, `(h, w)` or `(h, w, c)`, such as `render --out picture.npy` writes."""
+    """A NumPy array from a file, `(h, w)` or `(h, w, c)`, such as `render --out picture.npy` writes."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:

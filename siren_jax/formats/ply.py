@@ -20,16 +20,16 @@ CODES = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8":
 
 
 class Property(NamedTuple):
-    """A number of each row, or a list of numbers after their count."""
+    """A property of each row: a number, or a list of numbers after their count."""
 
     name: str
     kind: str
     counted: str | None
-    """Type of the count, of a list."""
+    """Type of a list's count; None for a number."""
 
 
 class Element(NamedTuple):
-    """Rows of the same properties: vertices, faces, edges."""
+    """Rows with the same properties: vertices, faces, edges."""
 
     name: str
     rows: int
@@ -37,11 +37,11 @@ class Element(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What an element holds, by the names of its properties."""
+    """The values of an element, by the names of its properties."""
 
     numbers: dict[str, ndarray]
     lists: dict[str, tuple[Int[ndarray, "n"], ndarray]]
-    """Lengths, and all values one after another."""
+    """Lengths of the lists, and all their values one after another."""
 
 
 def read_ply(data: bytes) -> Polygons:
@@ -115,7 +115,7 @@ def _parse_header(text: str) -> tuple[str, list[Element]]:
 
 
 def _numbers(text: bytes) -> bytes:
-    """The numbers of a text as float64, so that it is read as a binary file is."""
+    """The numbers of a text as float64, to be read like a binary file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", DeprecationWarning)
@@ -125,7 +125,7 @@ def _numbers(text: bytes) -> bytes:
 
 
 def _read_rows(body: bytes, at: int, element: Element) -> tuple[Table, int]:
-    """The rows of an element that begin at a byte, and where they end."""
+    """The rows of an element from a byte on, and the byte where they end."""
     properties = element.properties
     least = sum(np.dtype(p.counted or p.kind).itemsize for p in properties)
     if element.rows * least > len(body) - at:
@@ -134,7 +134,7 @@ def _read_rows(body: bytes, at: int, element: Element) -> tuple[Table, int]:
 
 
 def _alike(body: bytes, at: int, element: Element) -> tuple[Table, int] | None:
-    """Rows whose lists have the lengths of the first row's; None if some differ."""
+    """Rows whose lists are all as long as those of the first row; None if some differ."""
     fields, position = [], at
     for i, (_, kind, count) in enumerate(element.properties):
         length = 1
@@ -164,7 +164,7 @@ def _alike(body: bytes, at: int, element: Element) -> tuple[Table, int] | None:
 
 
 def _unlike(body: bytes, at: int, element: Element) -> tuple[Table, int]:
-    """Rows whose lists differ in length: walked along one after another, then each property is cut out at once."""
+    """Rows whose lists differ in length: they are walked one by one, then each property is cut out at once."""
     groups: list[list[Property]] = [[]]  # numbers, and the list behind them
     for one in element.properties:
         groups[-1].append(one)

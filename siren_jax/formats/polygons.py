@@ -1,4 +1,4 @@
-"""Polygons in space, and the triangles that they are cut into."""
+"""Polygons in space, and their triangulation."""
 
 from typing import Any, NamedTuple
 
@@ -6,20 +6,20 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-MAX_CORNERS = 2**13  # of a polygon that no fan covers: cutting it takes the square of its corners
-FLAT = 1e-12  # least area of a triangle of a fan, of its polygon
+MAX_CORNERS = 2**13  # of a polygon that no fan covers: the time to cut it grows with the square of its corners
+FLAT = 1e-12  # least area of a fan's triangle, as a share of the polygon's area
 
 
 class Polygons(NamedTuple):
-    """What a file holds: vertices and the corners of one polygon after another."""
+    """Polygons of a file: vertices, and the corners of one polygon after another."""
 
     vertices: Float[ndarray, "v 3"]
     sizes: Int[ndarray, "f"]
     """Corners of each polygon; empty for a cloud of points."""
     corners: Int[ndarray, "c"]
-    """Vertices of the first polygon, of the second, …"""
+    """Indices of the first polygon's vertices, of the second's, …"""
     normals: Float[ndarray, "v 3"] | None = None
-    """Of the vertices, where the file has them."""
+    """Normals of the vertices, if the file has them."""
 
 
 def joined(parts: list[tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"]]]) -> Polygons:
@@ -39,9 +39,10 @@ def joined(parts: list[tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"]]]) -> Po
 def triangles(polygons: Polygons) -> tuple[Int[ndarray, "t 3"], int]:
     """Triangles that cover the polygons, and the number of polygons that cross themselves.
 
-    A polygon becomes the fan of its first or second corner where that covers it: convex ones, and all of four corners.
-    Ears are cut off the others (Meisters 1975). No triangle is without area unless the polygon is, so that closed
-    surfaces stay closed. A polygon that crosses itself becomes a fan; one of two corners a triangle without area.
+    A polygon becomes the fan of its first or second corner if the fan covers it, as for convex polygons and all with
+    four corners. Ears are cut off the others (Meisters 1975). No triangle is without area unless its polygon is, so
+    that closed surfaces stay closed. A polygon that crosses itself becomes a fan; a polygon of two corners becomes a
+    triangle without area.
 
     Raises:
         ValueError: a polygon has over 8,192 corners and is no fan.
@@ -69,7 +70,7 @@ def triangles(polygons: Polygons) -> tuple[Int[ndarray, "t 3"], int]:
 
 
 def _fans(vertices: ndarray, polygons: Int[ndarray, "f n"]) -> tuple[Int[ndarray, "f n-2 3"], ndarray]:
-    """A fan of each polygon, and whether it covers it: its triangles all face as the whole does."""
+    """A fan of each polygon, and whether the fan covers it: all triangles then face the same way as the whole."""
     f, n = polygons.shape
     found, covered = np.empty((f, n - 2, 3), np.int64), np.zeros(f, bool)
     for first in (1, 0):
@@ -80,7 +81,7 @@ def _fans(vertices: ndarray, polygons: Int[ndarray, "f n"]) -> tuple[Int[ndarray
             whole = areas.sum(axis=1, keepdims=True)
             size = np.sum(whole**2, axis=2)
             good = np.all(np.sum(areas * whole, axis=2) > FLAT * size, axis=1)
-        good |= ~np.isfinite(size[:, 0]) | (size[:, 0] == 0)  # nothing covers those; they are left out later
+        good |= ~np.isfinite(size[:, 0]) | (size[:, 0] == 0)  # no fan covers those; they are left out later
         fan = np.stack([np.broadcast_to(ring[:, :1], (f, n - 2)), ring[:, 1:-1], ring[:, 2:]], axis=2)
         take = good | (first == 0) & ~covered
         found[take], covered = fan[take], covered | good
@@ -88,7 +89,7 @@ def _fans(vertices: ndarray, polygons: Int[ndarray, "f n"]) -> tuple[Int[ndarray
 
 
 def _flattened(places: Float[ndarray, "n 3"]) -> Float[ndarray, "n 2"]:
-    """A polygon in its plane, counterclockwise: without the axis that its normal is nearest to."""
+    """A polygon in the plane, counterclockwise: projected along the axis that is nearest to its normal."""
     places = places - places[0]
     normal = np.cross(places[1:-1], places[2:]).sum(axis=0)
     axis = int(np.abs(normal).argmax())
@@ -102,7 +103,7 @@ def _ears(points: Float[ndarray, "n 2"]) -> Int[ndarray, "n-2 3"] | None:
     before, after, left = [n - 1, *range(n - 1)], [*range(1, n), 0], np.ones(n, bool)
 
     def fatness(i: int) -> float:
-        """Area of the triangle at a corner, of its longest side squared; 0 if it is no ear."""
+        """Area of the triangle at a corner divided by its longest side squared; 0 if it is no ear."""
         a, c = before[i], after[i]
         area = _turn(x, y, a, i, x[c], y[c])
         if not area > 0:
@@ -131,5 +132,5 @@ def _ears(points: Float[ndarray, "n 2"]) -> Int[ndarray, "n-2 3"] | None:
 
 
 def _turn(x: ndarray, y: ndarray, p: int, q: int, to_x: Any, to_y: Any) -> Any:
-    """Twice the area of the triangles from p to q to others; positive where they lie on the left."""
+    """Twice the area of the triangles from p to q to other points; positive if those lie on the left."""
     return (x[q] - x[p]) * (to_y - y[p]) - (y[q] - y[p]) * (to_x - x[p])

@@ -1,4 +1,4 @@
-"""Sound files as blocks of samples; `sound` makes a signal of them."""
+"""Decoding of sound files into blocks of samples; `sound` turns these into a signal."""
 
 import io
 import mmap
@@ -17,8 +17,8 @@ from siren_jax.errors import InputError
 from siren_jax.formats import ffmpeg
 
 BLOCK = 2**16
-UNKNOWN = 2**31 - 2**16  # bytes: from here on a header says that the file was written to a pipe, length unknown
-# Encodings whose samples do not depend on those before: libsndfile begins anywhere in them.
+UNKNOWN = 2**31 - 2**16  # bytes: a header that says more was written to a pipe, when the length was unknown
+# Encodings whose samples do not depend on earlier ones, so that libsndfile can begin anywhere.
 SEEKABLE = ("PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 TRAILER = 2**14  # bytes of tags that may follow the last frame of an MP3
 MPEG = (b"ID3", *(b"\xff" + bytes([second]) for second in (0xFB, 0xFA, 0xF3, 0xF2, 0xE3, 0xE2)))
@@ -62,7 +62,7 @@ def opened(path: str) -> Iterator[SoundFile]:
 
 def _readers(path: str) -> Iterator[Callable[[str], AbstractContextManager[SoundFile]]]:
     """The readers that are installed, the best one for the file first."""
-    if (mpeg := _is_mpeg(path)) and ffmpeg.has_pyav():  # libsndfile guesses how long an MP3 is where it does not say
+    if (mpeg := _is_mpeg(path)) and ffmpeg.has_pyav():  # libsndfile guesses the length of an MP3 without one
         yield _with_ffmpeg
     if has_soundfile():
         yield _with_libsndfile
@@ -84,7 +84,7 @@ def _is_wav(path: str) -> bool:
 
 
 def has_soundfile() -> bool:
-    """Whether the extra `audio` is there."""
+    """Whether the extra `audio` is installed."""
     try:
         import soundfile  # noqa: F401
     except (ImportError, OSError):  # OSError: it comes without its library on some systems
@@ -97,10 +97,10 @@ def _with_libsndfile(path: str) -> Iterator[SoundFile]:
     import soundfile
 
     class Forward(soundfile.SoundFile):
-        """A file that is read from one end to the other.
+        """A file that is read from one end to the other, without seeking.
 
-        soundfile seeks after every block that it reads, which libsndfile does inexactly in MP3 and Vorbis, and not at
-        all in several kinds of ADPCM.
+        soundfile seeks after every block that it reads. libsndfile seeks inexactly in MP3 and Vorbis, and not at all in
+        several kinds of ADPCM.
         """
 
         def seekable(self) -> bool:
@@ -111,7 +111,7 @@ def _with_libsndfile(path: str) -> Iterator[SoundFile]:
         if start and file.subtype in SEEKABLE:
             index = file.seek(min(start, file.frames))
         elif file.format == "OGG":
-            file.seek(0)  # libsndfile would return what an Opus begins with to warm the decoder up
+            file.seek(0)  # libsndfile would return the samples that an Opus file begins with to warm up the decoder
         while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
             yield index, block
             index += len(block)
@@ -128,7 +128,7 @@ def _with_libsndfile(path: str) -> Iterator[SoundFile]:
             )
 
     try:
-        # From a file object where its position matters; by its name where a format has a second file, as SD2 has.
+        # From a file object if its position matters; by name otherwise, as a format such as SD2 has a second file.
         with open(path, "rb") as raw, _repaired(path) as source, Forward(raw if _is_mpeg(path) else source) as file:
             yield SoundFile(file.samplerate, blocks)
     except (soundfile.LibsndfileError, OSError, ValueError, TypeError) as error:
@@ -147,7 +147,7 @@ def _with_scipy(path: str) -> Iterator[SoundFile]:
 
     try:
         with warnings.catch_warnings(), _repaired(path) as source:
-            warnings.simplefilter("ignore", scipy.io.wavfile.WavFileWarning)  # of chunks that it does not know
+            warnings.simplefilter("ignore", scipy.io.wavfile.WavFileWarning)  # on chunks that SciPy does not know
             rate, samples = scipy.io.wavfile.read(source if source is path else io.BytesIO(source))
     except Exception as error:  # whatever SciPy's parser trips over: struct.error, UnboundLocalError
         reason = f": {error}" if isinstance(error, ValueError) else ""
@@ -200,7 +200,7 @@ def _with_ffmpeg(path: str) -> Iterator[SoundFile]:
 
 
 class _Map(mmap.mmap):
-    """A file in memory that can be sought beyond its end, as other files can: libsndfile skips padding there."""
+    """A file in memory that allows seeking beyond its end, as other files do: libsndfile skips padding there."""
 
     def seek(self, pos: int, whence: int = os.SEEK_SET, /) -> None:
         super().seek(min(len(self), pos + (0, self.tell(), len(self))[whence]))
@@ -208,7 +208,7 @@ class _Map(mmap.mmap):
 
 @contextmanager
 def _repaired(path: str) -> Iterator[Any]:
-    """The path; of a WAV file whose header is wrong, a map of the file with the header put right."""
+    """The path or, for a WAV file with a wrong header, a map of the file with a corrected one."""
     with open(path, "rb") as file:
         repairs = _repairs(file, path)
         if not repairs:
@@ -221,13 +221,13 @@ def _repaired(path: str) -> Iterator[Any]:
 
 
 def _repairs(file: IO[bytes], path: str) -> dict[int, bytes]:
-    """What the header of a WAV file should have instead, by offsets; with a warning where the file broke off."""
+    """Corrections to the header of a WAV file, by offset; warns if the file is cut short or was not closed."""
     size, start = os.path.getsize(path), file.read(12)
     repairs: dict[int, bytes] = {}
     if start[:4] not in (b"RIFF", b"RF64") or start[8:] != b"WAVE":
         return repairs
     promised = 8 + int.from_bytes(start[4:8], "little")
-    if size + 1 < promised < UNKNOWN:  # an odd last chunk may lack its pad
+    if size + 1 < promised < UNKNOWN:  # an odd last chunk may lack its padding
         warnings.warn(f"{path!r} is cut short: {promised:,} bytes are promised, {size:,} are there.", stacklevel=7)
     align, long = 1, 0
     for name, offset, length in _chunks(file, 12, size):
@@ -256,7 +256,7 @@ def _repairs(file: IO[bytes], path: str) -> dict[int, bytes]:
 
 
 def _chunks(file: IO[bytes], position: int, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, offset and length of the chunks of a RIFF file, which is at the offset then."""
+    """Name, offset and length of each chunk of a RIFF file, whose position is then this offset."""
     while position + 8 <= size:
         file.seek(position)
         head = file.read(8)
@@ -266,7 +266,7 @@ def _chunks(file: IO[bytes], position: int, size: int) -> Iterator[tuple[bytes, 
 
 
 def _are_chunks(file: IO[bytes], position: int, size: int) -> bool:
-    """Whether chunks fill the file from a position on, so that they are no samples."""
+    """Whether chunks fill the file from a position on, so that no samples begin there."""
     for name, offset, length in _chunks(file, position, size):
         if not (name.isascii() and name.decode("ascii").isprintable()):
             return False

@@ -1,4 +1,4 @@
-"""3MF files: the objects of a print, each where the file puts it."""
+"""3MF files: the objects of a 3D print, each placed by the file."""
 
 import io
 import zipfile
@@ -13,12 +13,12 @@ from siren_jax.formats.polygons import Polygons, joined
 
 MAX_BYTES = 2**30  # of a file when it is unpacked
 MAX_VERTICES = 2**26
-MAX_PARTS = 2**12  # objects that are placed, those that consist of others included
+MAX_PARTS = 2**12  # objects that are placed, including those that consist of others
 SKIPPED = ("support", "solidsupport", "other")  # types of objects that are no part of the shape
 
 
 class Part(NamedTuple):
-    """An object somewhere, with its transform: a row vector of a point times the matrix, plus its last row."""
+    """A placed object: its points, as row vectors, are multiplied by the first three rows and shifted by the last."""
 
     model: str
     name: str
@@ -26,7 +26,7 @@ class Part(NamedTuple):
 
 
 class Body(NamedTuple):
-    """An object: triangles, and others that it consists of."""
+    """An object: its triangles, and the other objects that it consists of."""
 
     kind: str
     vertices: Float[ndarray, "v 3"]
@@ -63,7 +63,7 @@ def read_3mf(data: bytes) -> Polygons:
 
 
 def _placed(models: dict[str, Model], parts: list[Part]) -> list[tuple[ndarray, ndarray]]:
-    """Vertices and triangles of objects and of all that they consist of."""
+    """Vertices and triangles of objects and of all objects that they consist of."""
     placed, count, left = [], 0, parts[::-1]
     for _ in range(MAX_PARTS):
         if not left or count > MAX_VERTICES:
@@ -104,7 +104,7 @@ def _read_model(text: bytes, model: str) -> Model:
 
 
 def _part(node: ElementTree.Element, model: str) -> Part:
-    """An object that is named, in another file of the archive if there is a path."""
+    """The object that a node names, in another file of the archive if the node has a path."""
     path = next((value for name, value in node.attrib.items() if name.endswith("}path")), None)
     matrix = np.array(node.get("transform", "1 0 0 0 1 0 0 0 1 0 0 0").split(), float)
     if len(matrix) != 12:

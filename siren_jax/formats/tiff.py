@@ -1,4 +1,4 @@
-"""TIFF files, by tifffile, where their samples are other than Pillow knows."""
+"""TIFF files with samples that Pillow does not read, by tifffile."""
 
 import logging
 import math
@@ -12,24 +12,23 @@ from siren_jax.errors import InputError
 from siren_jax.formats.colour_profiles import in_srgb
 from siren_jax.formats.decoded import Check, Decoded, levels_of, upright
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else what it notes is printed as a last resort
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # otherwise its notes are printed as a last resort
 
-# Compressions whose decoders give no more than the size of a strip or tile, which is checked. Others hold pictures with
-# sides of their own; those of 8 bits are left to Pillow's libtiff.
+# Compressions whose decoders return no more than the size of a strip or tile, which is checked. Others contain pictures
+# with sides of their own; those of 8 bits are left to Pillow's libtiff.
 _OURS = {1, 5, 8, 32946, 32773, 34925, 50000}  # none, LZW, deflate, deflate, PackBits, LZMA, Zstandard
 _PILLOWS = {1, 2, 3, 4, 5, 6, 7, 8, 32946, 32771, 32773, 32809}  # with fax and JPEG
 _WHITE_IS_ZERO, _PALETTE, _INK = 0, 3, 5  # photometric interpretations
-_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # channels of one, without the extra ones
+_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # channels by interpretation, without extra ones
 _RAW = {32803, 34892}  # what a sensor saw: one colour a pixel, or linear
 _DNG_VERSION, _ICC_PROFILE, _NO_DATA, _EXTRA, _ORIENTATION = 50706, 34675, 42113, 338, 274  # tags
 
 
 def decode_tiff(path: str, check: Check) -> tuple[Decoded | None, tuple[str, ...]]:
-    """A picture of a TIFF file, and the numbers for no data as written in it.
+    """The picture in a TIFF file; or None and its numbers for no data, as text, if Pillow reads the picture right.
 
-    None in place of the picture where Pillow reads it right: it is the first, has up to 8 bits a sample and no channels
-    but its colours and transparency. Of several pages the first is taken that is not a smaller copy or a mask, with a
-    warning if there are more.
+    Pillow does if the picture is the first, has up to 8 bits a sample and no channels but its colours and transparency.
+    Of several pages, the first that is not a smaller copy or a mask is taken, with a warning if there are more.
     """
     import tifffile
 
@@ -66,7 +65,7 @@ def decode_tiff(path: str, check: Check) -> tuple[Decoded | None, tuple[str, ...
 
 
 def numbers(words: tuple[str, ...], dtype: np.dtype) -> tuple[float, ...]:
-    """The numbers for no data, as they read in a picture of this type."""
+    """The numbers for no data, as a picture of this type contains them."""
     try:
         values = [float(word) for word in words]
     except ValueError:
@@ -100,7 +99,7 @@ def _main_page(file, path: str):
 
 
 def _is_plain(page) -> bool:
-    """Whether Pillow is to read it."""
+    """Whether Pillow reads the page right."""
     bits, samples, predicted = page.bitspersample, page.samplesperpixel, page.predictor != 1
     extra = samples - _COLOURS.get(page.photometric, 0)
     transparent = extra == 1 and page.photometric in (1, 2) and page.tags.valueof(_EXTRA, (2,))[0] in (1, 2)
@@ -113,13 +112,13 @@ def _is_plain(page) -> bool:
         and page.sampleformat in (1, 4)  # whole numbers from 0 on, or not said
         and page.planarconfig == 1
         and page.compression in _PILLOWS
-        and not (predicted and page.compression in (1, 32773))  # where Pillow takes differences for values
-        and not (bits == 8 and page.photometric == _WHITE_IS_ZERO and page.compression in _OURS)  # no data turns too
+        and not (predicted and page.compression in (1, 32773))  # Pillow takes differences for values
+        and not (bits == 8 and page.photometric == _WHITE_IS_ZERO and page.compression in _OURS)  # no data inverts too
     )
 
 
 def _check_kind(page, path: str) -> None:
-    """Refuses what neither reads."""
+    """Refuses a page that neither Pillow nor tifffile reads."""
     kind, photometric = page.dtype, page.photometric
     name = lambda code: getattr(code, "name", code)
     whole = kind is not None and kind.kind in "bu"
@@ -144,7 +143,7 @@ def _check_kind(page, path: str) -> None:
 
 
 def _with_alpha_last(decoded: Decoded, page) -> Decoded:
-    """The picture with the channel of transparency behind the others, and colours not multiplied by it."""
+    """The picture with transparency as its last channel, and colours not multiplied by it."""
     pixels, levels = decoded.pixels, decoded.levels
     if pixels.dtype.kind == "f":
         levels = (0.0, 1.0)
@@ -163,7 +162,7 @@ def _with_alpha_last(decoded: Decoded, page) -> Decoded:
 def _divided(
     colours: Shaped[ndarray, "h w c"], alpha: Shaped[ndarray, "h w 1"], white: float
 ) -> Shaped[ndarray, "h w c"]:
-    """Colours that were multiplied by the transparency; black where nothing is to be seen."""
+    """Colours divided by the transparency that they were multiplied by; black where they are fully transparent."""
     values = np.divide(colours * np.float64(white), alpha, out=np.zeros(colours.shape), where=alpha > 0)
     whole = colours.dtype.kind != "f"
     return (np.rint(np.minimum(values, white)) if whole else values).astype(colours.dtype)

@@ -1,4 +1,4 @@
-"""Video files as frames with times; `video` makes a signal of them."""
+"""Decoding of video files into frames with times; `video` turns these into a signal."""
 
 import math
 import re
@@ -16,29 +16,29 @@ from siren_jax.formats import ffmpeg
 from siren_jax.formats.decoded import MAX_PIXELS
 
 GIF = b"GIF8"
-GIF_MILLISECONDS = 100  # of a frame of a GIF that has no duration, as browsers show it
-PQ, HLG = 16, 18  # FFmpeg's numbers of the transfer functions of HDR
-MAX_RATE = Fraction(120)  # of frames that last unequally; what is shown for less is not seen
-UNSPECIFIED = 2  # its number of a matrix between RGB and brightness with two colours that a file does not name
-HD = 720  # rows from which on television has another matrix
+GIF_MILLISECONDS = 100  # duration of a GIF's frame that has none, as in browsers
+PQ, HLG = 16, 18  # FFmpeg's numbers for the transfer functions of HDR
+MAX_RATE = Fraction(120)  # for frames of uneven duration; shorter ones are not seen
+UNSPECIFIED = 2  # FFmpeg's number for a matrix between RGB and YUV that a file does not name
+HD = 720  # rows from which television uses another matrix
 
 
 class Shot(NamedTuple):
-    """A frame of a file, and when it is shown, in seconds from the first one."""
+    """A frame of a file, and when it is shown, in seconds from the first frame."""
 
     begin: Fraction
     end: Fraction
     values: Callable[[], UInt8[ndarray, "h w 3"]]
-    """The pixels, upright; to be called before the next shot."""
+    """Returns the pixels, upright; must be called before the next shot is read."""
     sides: tuple[int, int]
-    """The height and width that the frame is to be shown with, where pixels are not square."""
+    """The height and width to show the frame with; they allow for pixels that are not square."""
 
 
 class VideoFile(NamedTuple):
     """A video file that is open."""
 
     rates: tuple[Fraction, ...]
-    """Frames a second by the header, the likelier first: on average, and that all times are multiples of."""
+    """Frames a second by the header, the likelier first: the average, and the one whose period divides all times."""
     shots: Iterator[Shot]
 
 
@@ -53,7 +53,7 @@ def _gif_shots(file: IO[bytes], path: str) -> Iterator[Shot]:
     end, number = Fraction(0), 0
     try:
         with Image.open(file) as picture:
-            while True:  # to the end of the file, or to where it breaks off: `n_frames` would not get beyond that
+            while True:  # to the end of the file, or to where it breaks off: `n_frames` would fail there
                 try:
                     picture.seek(number)
                     picture.load()
@@ -107,7 +107,7 @@ def _shots(container: Any, stream: Any, path: str, rate: Fraction) -> Iterator[S
         count, waiting = count + 1, frame
     if waiting is None:
         return
-    # MP4 and MOV have durations, but in the order of decoding; what FFmpeg gives for others is a guess.
+    # MP4 and MOV have durations, but in the order of decoding; for other formats FFmpeg guesses them.
     if "mp4" in container.format.name and not stream.codec_context.has_b_frames:
         lasting = waiting.duration * Fraction(waiting.time_base)
     yield _shot(begin, begin + lasting, waiting, aspect)
@@ -116,7 +116,7 @@ def _shots(container: Any, stream: Any, path: str, rate: Fraction) -> Iterator[S
 
 
 def _is_whole(stream: Any, count: int, origin: Fraction, end: Fraction) -> bool:
-    """Whether about as much was decoded as the header of the file promises."""
+    """Whether about as much was decoded as the file's header promises."""
     said = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
     if said:  # Matroska and WebM: when the last frame ends
         promised = sum(float(part) * unit for part, unit in zip(said.groups(), (3600, 60, 1), strict=True))
@@ -132,7 +132,7 @@ def _shot(begin: Fraction, end: Fraction, frame: Any, aspect: float) -> Shot:
 
 
 def _display(frame: Any) -> Callable[[ndarray], ndarray]:
-    """How an array of a frame is turned and mirrored so that it is upright."""
+    """A function that turns and mirrors an array of a frame so that it is upright."""
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return lambda values: values
@@ -147,7 +147,7 @@ def _display(frame: Any) -> Callable[[ndarray], ndarray]:
 def _colours(frame: Any) -> UInt8[ndarray, "h w 3"]:
     transparent = any(component.is_alpha for component in frame.format.components)
     if any((c.height, c.width) < (frame.height, frame.width) for c in frame.format.components[1:]):
-        # Colour has fewer samples. FFmpeg interpolates them on this way only, 5 dB on saturated colours.
+        # Colour has fewer samples, which FFmpeg interpolates only in this way: 5 dB on saturated colours.
         deep = frame.format.components[0].bits > 8
         format = f"yuv{'a' if transparent else ''}444p{'16le' if deep else ''}"
         frame = frame.reformat(format=format, interpolation="BICUBIC")
@@ -161,7 +161,7 @@ def over_white(values: UInt8[ndarray, "h w 4"]) -> UInt8[ndarray, "h w 3"]:
 
 
 def _warn(frame: Any, stream: Any, path: str) -> None:
-    """Says what of the first frame, and so of all, is not shown as it was meant."""
+    """Warns of properties of the first frame, and so of all, that are not shown as intended."""
     if ("alpha_mode", "1") in {(name.lower(), value) for name, value in stream.metadata.items()}:
         warnings.warn(f"{path!r} has transparency, which FFmpeg leaves out in VP8 and VP9.", stacklevel=5)
     if frame.interlaced_frame:
@@ -186,16 +186,16 @@ def _warn(frame: Any, stream: Any, path: str) -> None:
 def schedule(
     begins: list[Fraction], ends: list[Fraction], rates: tuple[Fraction, ...], path: str
 ) -> tuple[Fraction, list[int]]:
-    """An even rate for frames, and the number that each has at that rate.
+    """An even rate for frames, and the number of each frame at that rate.
 
     Frames that begin within half a period of even times count as even. Others get a rate at which the shortest one is
-    shown, with a warning, and a frame is repeated until the next one begins: number k is what is shown at k/rate.
+    shown, with a warning, and a frame is repeated until the next one begins: number k is the one shown at k/rate.
 
     Args:
         begins: when frames are first shown, in seconds, rising.
         ends: when the next ones are.
         rates: frames a second by the header; see `VideoFile`.
-        path: of the file, for the warning.
+        path: the file, for the warning.
     """
     durations = [end - begin for begin, end in zip(begins, ends, strict=True) if end > begin]
     if not durations:  # no times
@@ -212,7 +212,7 @@ def schedule(
     for header in rates[1:]:
         if all(10 * abs(begin * header - nearest(begin * header)) <= 1 for begin in begins):
             rate = min(rate, header)
-    numbers = [math.ceil(begin * rate - Fraction(1, 10)) for begin in begins]  # a tenth for rounded times
+    numbers = [math.ceil(begin * rate - Fraction(1, 10)) for begin in begins]  # a tenth allows for rounded times
     left_out = len(numbers) - len(set(numbers))
     left = f"; {left_out:,} that last a moment are left out" if left_out else ""
     warnings.warn(
@@ -224,5 +224,5 @@ def schedule(
 
 
 def nearest(number: Fraction) -> int:
-    """The nearest whole number, the next one above a half."""
+    """The nearest whole number; a half is rounded up."""
     return math.floor(number + Fraction(1, 2))

@@ -19,15 +19,15 @@ def composition(
     *,
     title: str = "",
 ) -> Figure:
-    """Both pictures with the mask's outline, their composite by a network and by a direct solve, and how far those are
-    apart.
+    """Both pictures, the foreground faded outside the mask; a plain paste or mean; the composites by a network and by a
+    direct solve; and the difference of these.
 
     Args:
         foreground: values in [0, 1].
-        background: likewise.
+        background: values in [0, 1].
         free: where the composite may differ from the background.
         prediction: the composite by a network.
-        solution: the same by a direct solve.
+        solution: the composite by a direct solve.
         title: one line above.
     """
     h, w = free.shape

@@ -1,4 +1,4 @@
-"""Figures of a fit as it went on."""
+"""Figures of the course of a fit: its loss and its quality by step."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,10 +22,10 @@ def learning_curve(
 
     Args:
         history: as `fit` returns it.
-        quality: pairs of a step and a figure of merit.
+        quality: pairs of a step and the quality there.
         title: one line above.
-        label: of that figure, with its unit.
-        logarithmic: whether it has a logarithmic scale.
+        label: name of the quality, with its unit.
+        logarithmic: whether the quality has a logarithmic scale.
     """
     figure = Figure(figsize=(7, 6 if quality else 3.5), layout="constrained")
     axes = figure.subplots(2 if quality else 1, 1, sharex=True, squeeze=False)[:, 0]

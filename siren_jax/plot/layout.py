@@ -1,4 +1,4 @@
-"""How the panels of a figure are arranged, so that very wide and very tall pictures can be read."""
+"""The layout of a figure's panels, so that very wide and very tall pictures can be read."""
 
 import textwrap
 from typing import Any
@@ -7,12 +7,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 LONG, THIN = 9.0, 0.7  # inches of an elongated picture at most, and of its shorter side at least
-MOST = 16.0  # inches of all panels of elongated pictures
-AROUND = (1.5, 0.55)  # inches beside and above a panel, for its bar of colours and its title
+MOST = 16.0  # inches of all panels of elongated pictures together
+AROUND = (1.5, 0.55)  # inches beside and above a panel, for its colour bar and its title
 
 
 def is_elongated(shape: tuple[int, ...]) -> bool:
-    """Whether a picture of so many rows and columns is shown in strips.
+    """Whether a picture of this many rows and columns is shown in strips.
 
     >>> is_elongated((500, 10000)), is_elongated((256, 256))
     (True, False)
@@ -21,23 +21,23 @@ def is_elongated(shape: tuple[int, ...]) -> bool:
 
 
 def wrapped(name: str, axis: Any) -> str:
-    """A panel's name in lines as long as the panel is wide, about."""
+    """A panel's name, wrapped to about the width of the panel."""
     return textwrap.fill(name, max(10, int(10 * axis.get_position().width * axis.figure.get_figwidth())))
 
 
 def arranged(
     shape: tuple[int, int], count: int, *, columns: int, side: float, title: str
 ) -> tuple[Figure, list[Any], str]:
-    """A figure, its axes without ticks, and the aspect of what they show.
+    """A figure, its axes without ticks, and the aspect of the pictures in them.
 
-    Panels of elongated pictures lie along their shorter side; very thin ones are drawn thicker than they are, which the
-    title says.
+    Panels of wide pictures lie below each other, those of tall pictures side by side. Very thin pictures are drawn
+    thicker than they are, and the title says so.
 
     Args:
         shape: rows and columns of every picture.
         count: panels.
-        columns: panels in a row, where the pictures are not elongated.
-        side: inches of a picture's width, likewise.
+        columns: panels in a row, if the pictures are not elongated.
+        side: inches of a picture's width, if it is not elongated.
         title: one line above.
     """
     h, w = shape

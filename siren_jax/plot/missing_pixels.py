@@ -1,4 +1,4 @@
-"""Figures of pictures that were filled in."""
+"""Figures of inpainted pictures."""
 
 import matplotlib
 import numpy as np
@@ -21,13 +21,13 @@ def inpainting(
     title: str = "",
     value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
-    """What was known of a picture and what a network made of it, beside the truth if there is one.
+    """The known pixels of a picture and a network's prediction, with the truth and the error if the truth is given.
 
     Args:
         image: values.
         known: where they were known; other pixels are shown in one colour.
         prediction: the picture by a network.
-        truth: all of the picture; pixels that are NaN are shown in that colour too.
+        truth: the whole picture; pixels that are NaN are shown in this colour too.
         title: one line above.
         value_range: values shown as black and white.
     """

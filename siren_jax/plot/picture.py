@@ -33,7 +33,7 @@ def comparison(
 
     Args:
         truth: `value` `(h, w, c)`, `gradient` `(h, w, c, 2)` and `laplacian` `(h, w, c)`.
-        prediction: the same of a network.
+        prediction: the same quantities of a network.
         title: one line above.
         value_range: values shown as black and white.
     """
@@ -93,7 +93,7 @@ def _strips(
 
 
 def as_picture(quantity: str, values: ndarray, value_range: tuple[float, float]) -> tuple[ndarray, float, float, str]:
-    """What is shown of a quantity: an array `(h, w)` or `(h, w, 3 or 4)`, the ends of its scale and the colour map.
+    """A quantity as a picture: an array `(h, w)` or `(h, w, 3 or 4)`, the ends of its scale and its colour map.
 
     Values are clipped to their range. The gradient is shown as its length and, like the Laplacian, as the mean over
     channels, up to the 99.5th percentile; the Laplacian's scale is symmetric about zero.
@@ -114,7 +114,7 @@ def as_picture(quantity: str, values: ndarray, value_range: tuple[float, float])
 def _panel(
     axis: Any, quantity: str, values: ndarray, value_range: tuple[float, float], aspect: str = "equal"
 ) -> AxesImage | None:
-    """Draws a quantity, and returns what needs a bar of colours."""
+    """Draws a quantity, and returns its image if that needs a colour bar."""
     shown, low, high, colours = as_picture(quantity, values, value_range)
     unknown = ~np.isfinite(values).reshape(*values.shape[:2], -1).all(axis=-1)
     if shown.ndim == 3:

@@ -1,4 +1,4 @@
-"""Pictures of shapes: meshes and point clouds, shaded, drawn into a buffer of depths."""
+"""Shaded pictures of meshes and point clouds, drawn with a depth buffer."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,10 +10,10 @@ from numpy import ndarray
 from siren_jax.shapes.scanlines import hits
 
 FRONT, BACK = (0.80, 0.82, 0.86), (0.84, 0.37, 0.0)  # the side that normals point to, and the other
-LIGHT = (-0.4, 0.5, 0.77)  # direction to it: right, up, towards the eye
+LIGHT = (-0.4, 0.5, 0.77)  # direction to the light: right, up, towards the eye
 VIEWS = ((-60.0, 25.0), (120.0, -15.0))  # azimuth and elevation of the eye, in degrees
-CREASE = 0.8  # least cosine between the normals of a triangle and of its corner, else it is shaded as flat there
-FINER = 2  # pixels are averages of so many squared
+CREASE = 0.8  # least cosine between the normals of a triangle and of its corner; below, it is shaded as flat there
+FINER = 2  # pixels are averages of this number squared
 SIDE = 440  # pixels of a panel
 
 
@@ -22,8 +22,8 @@ class Canvas:
 
     Args:
         view: azimuth about z from x, and elevation, of the eye in degrees.
-        centre: what is in the middle.
-        radius: what is shown around it.
+        centre: the point in the middle.
+        radius: distance from the centre to the edge of the picture.
         side: pixels.
     """
 
@@ -44,7 +44,7 @@ class Canvas:
         normals: Float[ndarray, "v 3"],
         colors: Float[ndarray, "v 3"] | None = None,
     ) -> None:
-        """Triangles; colours of the vertices, by default those of the sides."""
+        """Draws triangles, with colours of the vertices or, by default, one colour for each side."""
         seen, turned = self._project(vertices), normals @ self._axes.T
         a, b, c = (seen[faces[:, corner]] for corner in range(3))
         across = np.cross(c - a, b - a) * [1, -1, 1]  # rows run downwards
@@ -60,7 +60,7 @@ class Canvas:
             self._put(hit.row, hit.column, depth, _between(hit.weights, normal), color)
 
     def draw_points(self, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"], radius: float) -> None:
-        """Points as discs of a radius."""
+        """Draws points as discs of a radius."""
         seen, turned = self._project(points), normals @ self._axes.T
         color = np.where(turned[:, 2:] >= 0, np.array(FRONT), np.array(BACK))
         reach = int(np.clip(round(radius * self._scale), 1, 16))
@@ -80,7 +80,7 @@ class Canvas:
         return np.stack([right + self._side / 2, self._side / 2 - up, toward], axis=1)
 
     def _put(self, row: ndarray, column: ndarray, depth: ndarray, normals: ndarray, color: ndarray) -> None:
-        """Points that are nearer than what is there."""
+        """Draws the points that are nearer than those drawn before."""
         within = np.flatnonzero((column >= 0) & (column < self._side) & (row >= 0) & (row < self._side))
         within = within[np.argsort(depth[within], kind="stable")]  # where several fall on one pixel, the last is kept
         pixel = row[within] * self._side + column[within]
@@ -89,8 +89,8 @@ class Canvas:
         self._depth[pixel] = depth[within]
         normal = normals[within]
         normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-        normal = normal * np.where(normal[:, 2:] < 0, -1, 1)  # a side is lit from the eye's
-        lit = 0.3 + 0.7 * (0.5 + 0.5 * normal @ (np.array(LIGHT) / np.linalg.norm(LIGHT))) ** 1.5  # shade is not black
+        normal = normal * np.where(normal[:, 2:] < 0, -1, 1)  # sides are lit as if they faced the eye
+        lit = 0.3 + 0.7 * (0.5 + 0.5 * normal @ (np.array(LIGHT) / np.linalg.norm(LIGHT))) ** 1.5  # shadows stay grey
         self._color[pixel] = color[within] * lit[:, None]
 
 
@@ -123,12 +123,12 @@ def shape_comparison(
     *,
     title: str = "",
 ) -> Figure:
-    """A shape from two sides: the truth, the prediction, and how far that is from the truth.
+    """A shape from two sides: the truth, the prediction, and the prediction's distance to the truth.
 
     Args:
         truth: vertices, triangles and vertex normals; or points, None and their normals.
         prediction: vertices, triangles and vertex normals.
-        error: of its vertices, in percent of the diagonal of the truth's box.
+        error: distance of the prediction's vertices, in percent of the diagonal of the truth's box.
         title: one line above.
     """
     import matplotlib
@@ -164,11 +164,11 @@ def shape_comparison(
 
 
 def _around(points: ndarray) -> tuple[ndarray, float]:
-    """Centre and radius of what is shown: the points' box, from every side."""
+    """Centre of the points' box, and a radius around it that shows all points from every side."""
     low, high = points.min(axis=0), points.max(axis=0)
     return (low + high) / 2, float(np.linalg.norm(points - (low + high) / 2, axis=1).max()) * 1.03 or 1.0
 
 
 def _between(weights: Float[ndarray, "n 3"], corners: Float[ndarray, "n 3 m"]) -> Float[ndarray, "n m"]:
-    """Quantities at points of triangles, from those at their corners."""
+    """Quantities at points of triangles, interpolated from the corners."""
     return np.einsum("nc,ncm->nm", weights, corners)

@@ -7,7 +7,7 @@ from numpy import ndarray
 
 from siren_jax.plot.colors import COLORS
 
-COLUMNS = 2000  # of a waveform, where more samples are shown as the least and greatest of each, and of a spectrogram
+COLUMNS = 2000  # of a waveform, from the least to the greatest sample of each, and of a spectrogram
 DECIBELS = 80  # of a spectrogram, below the loudest
 WINDOW = 0.03  # seconds
 
@@ -18,8 +18,8 @@ def sound_comparison(
     """Waveforms, their difference, and the spectrograms of a sound and of its prediction.
 
     Args:
-        truth: samples; of several channels the loudest is shown, and named.
-        prediction: the same of a network.
+        truth: samples; of several channels, the loudest is shown and named.
+        prediction: samples of a network.
         rate: samples a second.
         title: one line above.
     """
@@ -71,13 +71,13 @@ def _spectrogram(wave: Float[ndarray, "n"], rate: int) -> tuple[tuple[float, flo
 
     window = int(min(len(wave), max(16, WINDOW * rate)))
     hop = max(1, window // 2, len(wave) // COLUMNS)
-    before = window // 2  # so that the first window is about the first sample, and the last one about the last
+    before = window // 2  # the first window is centred on the first sample, and the last one near the last
     wave = np.pad(wave, (before, window + (-len(wave)) % hop), mode="symmetric")
     frequencies, times, power = scipy.signal.spectrogram(
         wave, rate, nperseg=window, noverlap=max(0, window - hop), mode="psd", scaling="spectrum"
     )
     times = times - before / rate
-    if hop > window:  # windows lie side by side; every so many-th is shown
+    if hop > window:  # windows lie side by side; only some are shown
         times, power = times[:: hop // window], power[:, :: hop // window]
     half = (times[1] - times[0] if len(times) > 1 else window / rate) / 2
     top = frequencies[-1] + frequencies[1] / 2

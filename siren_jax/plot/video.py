@@ -15,11 +15,11 @@ def contact_sheet(
     *,
     title: str = "",
 ) -> Figure:
-    """Frames of a video, those of its prediction below, and how far they are apart.
+    """Frames of a video, those of its prediction below them, and the error.
 
     Args:
         truth: some frames; one channel or three.
-        prediction: the same of a network.
+        prediction: the same frames by a network.
         times: of each frame, in seconds.
         title: one line above.
     """

@@ -1,4 +1,4 @@
-"""References: solutions of differential equations that no network had a part in, in float64."""
+"""References: solutions of differential equations in float64, computed without networks."""
 
 from siren_jax.references.cole_hopf import burgers as burgers
 from siren_jax.references.helmholtz import absorbing_layer as absorbing_layer

@@ -1,7 +1,7 @@
 """Helmholtz's equation Δu + k²m·u = -f: in the whole plane, and in a square with an absorbing layer inside its rim.
 
-Time goes as exp(-iωt): outgoing waves are exp(ikr), and the layer has e = 1 + iσ. Sitzmann et al. 2020 write
-e = 1 - iσ; their waves are those of exp(+iωt), the complex conjugates of all u and e here.
+The time dependence is exp(-iωt): outgoing waves are exp(ikr), and the layer has e = 1 + iσ. Sitzmann et al. 2020 write
+e = 1 - iσ for exp(+iωt); their u and e are the complex conjugates of those here.
 """
 
 import numpy as np
@@ -19,9 +19,9 @@ def free_space(
 
         u(r) = e^-a·(i/4·H₀(kr) - 1/4π·Σ_n aⁿ/n!·E_{n+1}(r²/2s²)),    n = 0, 1, …
 
-    For f is the heat kernel G_τ = exp(-r²/4τ)/(4πτ) at the age τ = s²/2, and i/4·H₀(kr) is ∫_0^∞ exp(k²τ)·G_τ dτ,
+    Proof: f is the heat kernel G_τ = exp(-r²/4τ)/(4πτ) at the age τ = s²/2, and i/4·H₀(kr) is ∫_0^∞ exp(k²τ)·G_τ dτ,
     continued from k² < 0. Ages add in a convolution: u = e^-a·∫_{s²/2}^∞ exp(k²τ)·G_τ dτ. The sum is the integral over
-    the younger ages, which is rounding from 8 s on.
+    the younger ages, which is below rounding from r = 8s on.
 
     Args:
         points: where u is wanted.
@@ -50,13 +50,13 @@ def absorbing_layer(
 ) -> Complex128[ndarray, "n d"]:
     """Coefficients of a perfectly matched layer inside the rim of a square or cube about the origin.
 
-    e_i = 1 + i·a0·(l_i/L)², l_i the depth of coordinate i in the layer. With e_i·dx_i for dx_i Helmholtz's equation
-    makes a plane wave of wavenumber k that enters at a right angle decay by exp(-k·a0·L/3) on its way to the rim; the
-    layer itself reflects nothing. Sitzmann et al. 2020, supplement, conjugated.
+    e_i = 1 + i·a0·(l_i/L)², where l_i is the depth of coordinate i in the layer. If e_i·dx_i replaces dx_i in
+    Helmholtz's equation, a plane wave of wavenumber k that enters at a right angle decays by exp(-k·a0·L/3) on its way
+    to the rim, and the layer itself reflects nothing. Sitzmann et al. 2020, supplement, conjugated.
 
     Args:
         points: in the square.
-        half_width: of the square, with the layer.
+        half_width: of the square, including the layer.
         layer_width: L.
         strength: a0.
 
@@ -84,14 +84,14 @@ def solve_helmholtz(
     to points between. 257² points take a second, 513² five seconds and a gigabyte, with one BLAS thread; several may
     take longer, because the products are small.
 
-    A narrow source asks for a fine grid. Where m = 1 around it and in the layer, u is, outside of the layer, the sum of
-    v of `free_space` and a smooth w with the source k²(m - 1)·v.
+    A narrow source needs a fine grid. If m = 1 around it and in the layer, u outside of the layer is the sum of v from
+    `free_space` and a smooth w with the source k²(m - 1)·v.
 
     Args:
         slowness_squared: m, at the grid's points.
         source: f, at the grid's points; several right-hand sides cost little more than one.
         wavenumber: k, where m = 1.
-        half_width: of the square, with the layer.
+        half_width: of the square, including the layer.
         layer_width: of the layer, less than `half_width`.
         strength: a0 of the layer.
     """
@@ -100,7 +100,7 @@ def solve_helmholtz(
     n, kron = len(slowness_squared), scipy.sparse.kron
     axis = np.linspace(-half_width, half_width, n)
     depth = np.maximum(np.abs(axis) - (half_width - layer_width), 0)
-    # ∫e dx: in this coordinate z, with dz = e dx, the layer is plain Helmholtz and u as smooth as outside.
+    # In the coordinate z = ∫e dx the equation is plain Helmholtz in the layer too, and u as smooth as outside.
     second, mean = _compact_differences(axis + 1j * strength * np.sign(axis) * depth**3 / (3 * layer_width**2))
     inner_second, inner_mean = second[:, 1:-1], mean[:, 1:-1]
     inner_slowness = scipy.sparse.diags_array(slowness_squared[1:-1, 1:-1].ravel())

@@ -6,14 +6,14 @@ from numpy import ndarray
 
 
 def kovasznay(points: Float[ndarray, "n 2"], *, reynolds: float = 40.0) -> Float64[ndarray, "n 3"]:
-    """Velocity along both coordinates, and pressure, of the stream behind a row of obstacles, at points `(y, x)`.
+    """Velocity along both coordinates, and pressure, of the flow behind a row of obstacles, at points `(y, x)`.
 
     (v·∇)v = -∇p + Δv/Re and ∇·v = 0 are solved by
 
         v_y = λ/2π·exp(λx)·sin 2πy,    v_x = 1 - exp(λx)·cos 2πy,    p = (1 - exp(2λx))/2,
 
-    with λ = Re/2 - √(Re²/4 + 4π²) < 0: the stream goes along the second coordinate, and far away it has the
-    velocity 1 and the pressure 1/2. Obstacles are 1 apart. Kovasznay 1948.
+    with λ = Re/2 - √(Re²/4 + 4π²) < 0. The flow is along the second coordinate, and far away it has the velocity 1 and
+    the pressure 1/2. Obstacles are 1 apart. Kovasznay 1948.
 
     Args:
         points: where the flow is wanted.

@@ -1,4 +1,4 @@
-"""Allen and Cahn's equation from the start that benchmarks of networks have."""
+"""The Allen-Cahn equation from the initial field of the benchmarks."""
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -11,12 +11,11 @@ def allen_cahn(points: Float[ndarray, "n 2"], *, resolution: int = 1024) -> Floa
     """Solution of Allen and Cahn's equation that starts as x²·cos πx, at points `(t, x)`.
 
     u_t = 10⁻⁴·u_xx + 5u - 5u³ for 0 ≤ t ≤ 1, even and of the period 2 in x: the benchmark of Raissi, Perdikaris and
-    Karniadakis 2019. A series of cosines, stepped by the classical method of Runge and Kutta with the diffusion
-    integrated exactly.
+    Karniadakis 2019. The method is a series of cosines with classical Runge-Kutta steps and exact diffusion.
 
-    The start has a kink at x = ±1, which a series of smooth functions would see at its points only. In u = k + w the
-    kink is in k, a solution of k_t = 10⁻⁴·k_xx - 10k in closed form, so that w_t = 10⁻⁴·w_xx + 5u - 5u³ + 10k is
-    smoother: u is -1 at the kink, and -10 the slope of 5u - 5u³ there.
+    The start has a kink at x = ±1, which a series of smooth functions would see at its points only. So u = k + w, where
+    k has the kink and solves k_t = 10⁻⁴·k_xx - 10k in closed form. The rest, w_t = 10⁻⁴·w_xx + 5u - 5u³ + 10k, is
+    smoother, because u = -1 at the kink, where the slope of 5u - 5u³ is -10.
 
     Args:
         points: where u is wanted.
@@ -46,7 +45,7 @@ def allen_cahn(points: Float[ndarray, "n 2"], *, resolution: int = 1024) -> Floa
         u = k + cosines(w)
         return cosines(5 * u - 5 * u**3 + 10 * k)
 
-    root = np.linspace(0, 1, resolution // 2 + 1)  # of t: at first everything goes with √t
+    root = np.linspace(0, 1, resolution // 2 + 1)  # of t: at first changes are proportional to √t
     w = cosines(grid**2 * np.cos(np.pi * grid) - _kink(0.0, grid))
     series = [w]
     for now, step in zip(root**2, np.diff(root**2), strict=False):
@@ -63,7 +62,7 @@ def allen_cahn(points: Float[ndarray, "n 2"], *, resolution: int = 1024) -> Floa
 
 
 def _kink(t: float | ndarray, x: ndarray) -> ndarray:
-    """k for 0 ≤ x ≤ 1; at t = 0 it is 2y - y² with the distance y from the kink, where its slope leaps from -2 to 2."""
+    """k for 0 ≤ x ≤ 1; at t = 0 it is 2y - y² with the distance y from the kink, where its slope jumps from -2 to 2."""
     import scipy.special
 
     y, width = 1 - x, np.sqrt(4 * DIFFUSIVITY * t) + 1e-30

@@ -1,4 +1,4 @@
-"""The wave equation u_tt = c²Δu: a pulse in the whole plane, and any start on a grid whose rim is held at zero."""
+"""The wave equation u_tt = c²Δu: a pulse in the whole plane, and any initial field on a grid with zero at its rim."""
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -10,12 +10,12 @@ def gaussian_pulse_in_the_plane(
 ) -> Float64[ndarray, "n"]:
     """Wave that a Gaussian pulse at rest sends into the whole plane, at points `(t, y, x)`.
 
-    u_tt = c²Δu, u(0) = exp(-r²/2s²), u_t(0) = 0. It is the mean of one plane wave in all directions,
+    u_tt = c²Δu, u(0) = exp(-r²/2s²), u_t(0) = 0. The solution is the mean of one plane wave over all directions,
 
         u(t, r) = 1/π·∫_0^π g(ct + r·cos θ) dθ,    g(η) = s²·∫_0^∞ exp(-s²κ²/2)·cos(κη)·κ dκ = 1 - 2z·D(z),
 
-    with z = η/√(2s²) and Dawson's integral D. The mean over N angles lacks only waves of κr > 2N, and has all but 1e-15
-    of u: so N grows with the largest r/s.
+    with z = η/√(2s²) and Dawson's integral D. A mean over N angles lacks only waves of κr > 2N. N grows with the
+    largest r/s, so that these are less than 1e-15 of u.
 
     Args:
         points: where u is wanted.
@@ -46,21 +46,21 @@ def leapfrog(
     spacing: float,
     step: float,
 ) -> Float64[ndarray, "k *shape"]:
-    """Wave from a start at rest on a grid whose outermost points are zero, at the times asked for.
+    """Wave from an initial field at rest, on a grid whose outermost points are zero, at the given times.
 
-    u(t + τ) = 2u(t) - u(t - τ) + (τ²A + τ⁴A²/12)·u(t) with A = c²Δ in differences of the fourth order: u_tttt = A²u, so
-    that the error falls with the fourth power of spacing and step where speed and start are smooth, not with the second
+    u(t + τ) = 2u(t) - u(t - τ) + (τ²A + τ⁴A²/12)·u(t) with A = c²Δ in differences of the fourth order. As u_tttt = A²u,
+    the error falls with the fourth power of spacing and step if speed and initial field are smooth, not with the second
     as in plain leapfrog (Dablain 1986).
 
     Args:
-        initial: u(0) on a grid of any dimension; what it has at the outermost points is not read.
+        initial: u(0) on a grid of any dimension; values at the outermost points are not read.
         speed: c, everywhere or at each point.
         times: multiples of `step`.
         spacing: of the grid, along every axis.
         step: τ, at most 1.5·spacing / (c·√d) in d dimensions.
 
     Raises:
-        ValueError: a step with which waves would grow, or times that are no multiples of it.
+        ValueError: a step so long that waves would grow, or times that are not multiples of the step.
 
     >>> u = leapfrog(np.array([0.0, 1, 0]), 1.0, np.array([0.6]), spacing=1.0, step=0.6)
     >>> u.round(3).tolist()  # A = -7/3 at the only free point: 1 - 0.84/2 + 0.84²/24, nearly cos √0.84 = 0.608
@@ -92,7 +92,7 @@ def leapfrog(
 
 
 def _laplacian(u: ndarray) -> ndarray:
-    """Times spacing². Zero at the outermost points, beyond which u goes on as an odd function."""
+    """Laplacian times spacing². Zero at the outermost points, beyond which u continues as an odd function."""
     total = np.zeros_like(u)
     for axis in range(u.ndim):
         along = _second_difference(u, axis)

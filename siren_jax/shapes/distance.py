@@ -1,4 +1,4 @@
-"""How far two shapes are apart, and what a mesh encloses."""
+"""Comparison of two shapes by distance and normals, and the grid cells that a mesh encloses."""
 
 from typing import NamedTuple
 
@@ -10,23 +10,23 @@ from siren_jax.shapes.mesh import Mesh
 from siren_jax.shapes.scanlines import hits
 from siren_jax.shapes.surface import Surface
 
-CANDIDATES = 12  # triangles or discs that the nearest is looked for among
-AROUND = 6  # neighbours that a point's disc reaches to
+CANDIDATES = 12  # triangles or discs among which the nearest one is searched
+AROUND = 6  # the neighbour that a point's disc reaches to
 BLOCK = 65536
-OFFSET = (0.5 + 1e-4 * np.sqrt(2), 0.5 + 1e-4 * np.sqrt(3))  # of lines from the corners of cells, so as to miss edges
+OFFSET = (0.5 + 1e-4 * np.sqrt(2), 0.5 + 1e-4 * np.sqrt(3))  # of lines from the corners of cells, to miss edges
 
 
 class Agreement(NamedTuple):
-    """How far a shape and its truth are apart, in their units."""
+    """Agreement of a shape with the true one; distances are in their units."""
 
     chamfer: float
-    """Mean of the two below."""
+    """Mean of `to_truth` and `from_truth`."""
     to_truth: float
-    """Mean distance of the shape's points from the truth: what it has too much raises this."""
+    """Mean distance of the shape's points from the truth: surplus parts of the shape raise it."""
     from_truth: float
-    """Mean distance of the truth's points from the shape: what it lacks raises this."""
+    """Mean distance of the truth's points from the shape: missing parts of the shape raise it."""
     normal_consistency: float
-    """Mean cosine between the normals of the points and those of what is nearest to them, over both."""
+    """Mean cosine between the normals of points and of the nearest points of the other surface, over both surfaces."""
 
 
 class Reference:
@@ -34,8 +34,8 @@ class Reference:
 
     Args:
         truth: a mesh, or a cloud with normals.
-        count: points of each surface that are compared; of a cloud at most its own.
-        seed: of their drawing.
+        count: points of each surface to compare; for a cloud, at most all of its own.
+        seed: for drawing these points.
     """
 
     def __init__(self, truth: Mesh | Surface, *, count: int = 50_000, seed: int = 0):
@@ -52,8 +52,8 @@ class Reference:
         """Chamfer distance and normal consistency of a mesh and the truth.
 
         chamfer = ½·mean over A of min_b |a - b| + ½·mean over B of min_a |a - b|: distances, not their squares. A and B
-        are points spread evenly over each surface; the nearest point is any of the other surface, so that equal shapes
-        have a distance of zero. NaN for a shape without triangles. See `Nearest` for what the surface of a cloud is.
+        are points spread evenly over each surface; the nearest point may be any of the other surface, so that equal
+        shapes have a distance of zero. NaN for a shape without triangles. `Nearest` defines the surface of a cloud.
         """
         if not len(shape.faces):
             return Agreement(*[float("nan")] * 4)
@@ -75,13 +75,15 @@ class Reference:
 class Nearest:
     """Distance from points to a surface, and its normals there.
 
-    Of a mesh the nearest point of any triangle, looked for among the twelve with the nearest centres; large ones
-    found by points spread over them. Of a cloud the nearest point of the discs around its points, across their
-    normals, that reach to the sixth neighbour: a surface that a cloud was taken from is no distance away from it.
+    For a mesh, the nearest point of any triangle, searched among the twelve triangles with the nearest centres; large
+    triangles are also found by points spread over them. For a cloud, the nearest point of discs around its points,
+    perpendicular to their normals, that reach to the sixth neighbour: so a surface has no distance from a cloud that
+    was sampled from it.
 
     Args:
         surface: a mesh with triangles, or a cloud.
-        samples: of those points; triangles are large that are wider than twice their spacing, if spread over all.
+        samples: number of points spread over large triangles, those wider than twice the spacing that as many points
+            would have over the whole mesh.
     """
 
     def __init__(self, surface: Mesh | Surface, *, samples: int = 100_000):
@@ -146,8 +148,8 @@ def distance_to_triangle(points: Float[ndarray, "... 3"], corners: Float[ndarray
 def occupancy(mesh: Mesh, resolution: int) -> Bool[ndarray, "r r r"]:
     """Whether the centres of the cells of a grid over [-1, 1]³ are inside a closed mesh.
 
-    Along a line through each row of cells it is left and entered at each triangle in turn (Jordan). The lines pass a
-    ten-thousandth of a cell beside the centres, because those of symmetrical shapes meet edges.
+    A line through each row of cells enters or leaves the mesh at every triangle that it meets (Jordan). The lines pass
+    a ten-thousandth of a cell beside the centres, because lines through the centres meet edges of symmetrical shapes.
     """
     crossings = np.zeros((resolution, resolution, resolution + 1), np.int64)
     corners = (mesh.corners + 1) * (resolution / 2)  # in cells

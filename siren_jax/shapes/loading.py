@@ -1,4 +1,4 @@
-"""Files of shapes as surfaces: cleaned, closed or not, with normals that point outwards."""
+"""Shape files as surfaces: meshes and point clouds, cleaned, with normals that point outwards."""
 
 import os
 import warnings
@@ -20,33 +20,33 @@ from siren_jax.shapes.orientation import (
 from siren_jax.shapes.surface import Surface, check_extent
 
 SAMPLES = 250_000  # points drawn from a mesh, as many as the authors' scans have at most
-MAX_POINTS = 2**20  # of a cloud; of larger ones so many are taken
+MAX_POINTS = 2**20  # of a cloud; this many are drawn from a larger one
 MIN_POINTS = 32
-LARGEST = 1e18  # of a coordinate: squares and cubes stay finite
-RANDOM = 0.25  # share of neighbours whose normals disagree, from which their signs mean nothing: ½ if they are random
-ACROSS = 0.7  # cosine to the plane through the neighbours, from which normals are those of the surface: ½ if random
+LARGEST = 1e18  # largest coordinate: squares and cubes stay finite
+RANDOM = 0.25  # share of neighbours with opposite normals, above which signs are ignored; ½ if they are random
+ACROSS = 0.7  # median cosine to the estimated normals, above which those of the file are kept; ½ if they are random
 INWARDS = (
     "{} inwards, as of a room seen from inside: the shape is what is outside. If that is wrong, turn them with "
     "--flip-normals."
 )
-THIN = 1e-14  # least area of a triangle, of its longest edge squared, where rounding begins
+THIN = 1e-14  # least area of a triangle divided by its longest edge squared; rounding is below
 
 
 def load_surface(
     path: str | os.PathLike[str], *, samples: int = SAMPLES, seed: int = 0, flip_normals: bool = False
 ) -> Surface:
-    """A mesh or a point cloud from a file: PLY, OBJ, STL, OFF, GLB, 3MF, XYZ.
+    """The surface in a file of a mesh or a point cloud: PLY, OBJ, STL, OFF, GLB, 3MF, XYZ.
 
-    Of a mesh points are drawn evenly over its area, with the normals of its triangles. Vertices that are NaN, triangles
-    without area or that are there twice, and closed parts whose normals point inwards are put right, each with a
-    warning that says how many. Normals of points that are missing, zero or of random sign are estimated or turned,
-    with a warning. Normals of a cloud or of an open mesh that all point inwards stay: a room seen from inside has them.
+    From a mesh, points are drawn evenly over its area, with the normals of its triangles. Vertices that are NaN,
+    triangles without area, duplicate triangles and closed parts with inward normals are corrected, each with a warning
+    that says how many. Normals of a cloud that are missing, zero or of random sign are estimated or turned, with a
+    warning. If a cloud or an open mesh has inward normals, they stay: a room seen from inside has them.
 
     Args:
         path: the file. GLB needs the extra `shape`.
         samples: points to draw from a mesh.
-        seed: of the drawing.
-        flip_normals: turn all normals in the end, which exchanges inside and outside.
+        seed: for drawing them.
+        flip_normals: turn all normals at the end, which exchanges inside and outside.
 
     Raises:
         InputError: the file is missing, damaged, of another kind or too large; nothing usable is left of it, or it lies
@@ -94,7 +94,7 @@ def _cloud(path: str, geometry: Geometry, seed: int) -> Surface:
 
 
 def _agreeing(path: str, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
-    """The normals of a cloud, zero where they are not known, put right where they cannot be."""
+    """Normals of a cloud, corrected where they are unknown (zero) or have signs that cannot be right."""
     unknown = np.all(normals == 0, axis=1)
     if disagreement(points[~unknown], normals[~unknown]) > RANDOM:
         estimated = estimated_normals(points)
@@ -119,7 +119,7 @@ def _agreeing(path: str, points: Float[ndarray, "n 3"], normals: Float[ndarray, 
 def _finite_points(
     path: str, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"] | None
 ) -> tuple[ndarray, ndarray | None]:
-    """The points that are numbers, and their normals: of length one, zero where they are not known."""
+    """The points with finite coordinates, and their normals: of length one, or zero where unknown."""
     usable = _usable(points)
     if dropped := int(np.sum(~usable)):
         _warn_or_refuse(path, dropped, len(points), "points have no finite position")
@@ -136,7 +136,7 @@ def _finite_points(
 
 
 def _clean(path: str, geometry: Geometry) -> Mesh:
-    """The triangles that are some, with vertices in the same place joined and others left out."""
+    """The mesh of valid triangles, with vertices in the same place merged and unused ones left out."""
     vertices, faces = geometry.vertices, geometry.faces
     usable = _usable(vertices)[faces].all(axis=1)
     if dropped := int(np.sum(~usable)):
@@ -153,17 +153,17 @@ def _clean(path: str, geometry: Geometry) -> Mesh:
 
 
 def _compact(mesh: Mesh) -> Mesh:
-    """Without vertices that no triangle has."""
+    """The mesh without vertices that no triangle uses."""
     used, faces = np.unique(mesh.faces, return_inverse=True)
     return Mesh(mesh.vertices[used], faces.reshape(-1, 3))
 
 
 def _without_doubles(path: str, mesh: Mesh) -> Mesh:
-    """The mesh without triangles that are there twice, or back to back as those of a sheet without thickness are."""
+    """The mesh without duplicate triangles, also those back to back, as in a sheet without thickness."""
     least = np.argmin(mesh.faces, axis=1)[:, None]
     faces = np.take_along_axis(mesh.faces, (least + np.arange(3)) % 3, axis=1)
     _, first, place = np.unique(np.sort(faces, axis=1), axis=0, return_index=True, return_inverse=True)
-    kept = first[place.reshape(-1)]  # of each triangle the first that has its corners
+    kept = first[place.reshape(-1)]  # for each triangle, the first one with its corners
     double = kept != np.arange(len(faces))
     back = int(np.sum(np.any(faces != faces[kept], axis=1)))
     if same := int(double.sum()) - back:
@@ -178,7 +178,7 @@ def _without_doubles(path: str, mesh: Mesh) -> Mesh:
 
 
 def _outwards(path: str, mesh: Mesh) -> Mesh:
-    """The mesh with triangles that agree on the outside, if it has one."""
+    """The mesh with triangles that run the same way round, and outwards if it is closed."""
     if not mesh.is_closed:
         mesh, turned = agreeing_triangles(mesh)
         if turned:

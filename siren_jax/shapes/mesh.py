@@ -1,4 +1,4 @@
-"""Triangle meshes: areas, normals, volume, closedness, points drawn from them."""
+"""Triangle meshes: their areas, normals, volume and closedness, and points drawn from them."""
 
 from typing import NamedTuple
 
@@ -25,18 +25,18 @@ class Mesh(NamedTuple):
 
     @property
     def vector_areas(self) -> Float[ndarray, "f 3"]:
-        """For every triangle a vector along its normal, as long as its area."""
+        """Vector along the normal of every triangle, as long as its area."""
         a, b, c = np.moveaxis(self.corners, 1, 0)
         return np.cross(b - a, c - a) / 2
 
     @property
     def face_normals(self) -> Float[ndarray, "f 3"]:
-        """Unit normals of the triangles; zero for one without area."""
+        """Unit normals of the triangles; zero for a triangle without area."""
         return unit(self.vector_areas)
 
     @property
     def vertex_normals(self) -> Float[ndarray, "v 3"]:
-        """Unit normals of the vertices: of the triangles around, weighed by area."""
+        """Unit normals of the vertices: means over the adjacent triangles, weighted by area."""
         total = np.zeros((len(self.vertices), 3))
         areas = self.vector_areas
         for corner in range(3):
@@ -46,13 +46,13 @@ class Mesh(NamedTuple):
 
     @property
     def volume(self) -> float:
-        """What a closed mesh encloses, negative if its normals point inwards: Σ det(a, b, c)/6 over triangles."""
-        about = self.vertices.mean(axis=0)  # of an open one it depends on the origin
+        """Volume in a closed mesh, negative if its normals point inwards: Σ det(a, b, c)/6 over triangles."""
+        about = self.vertices.mean(axis=0)  # the sum for an open mesh depends on the origin
         return float(np.sum((self.corners.mean(axis=1) - about) * self.vector_areas) / 3) if len(self.faces) else 0.0
 
     @property
     def open_edges(self) -> int:
-        """Edges that do not have exactly two triangles running along them in opposite directions; 0 if closed."""
+        """Number of edges without exactly two triangles that run along them in opposite directions; 0 if closed."""
         size = len(self.vertices)
         start, stop = self._directed_edges()
         forth, forth_count = np.unique(start * size + stop, return_counts=True)
@@ -62,7 +62,7 @@ class Mesh(NamedTuple):
 
     @property
     def rims(self) -> tuple[int, int]:
-        """Edges of one triangle alone, and edges of more than two."""
+        """Number of edges with one triangle alone, and of edges with more than two."""
         start, stop = self._directed_edges()
         edge = np.minimum(start, stop) * len(self.vertices) + np.maximum(start, stop)
         count = np.unique(edge, return_counts=True)[1]
@@ -70,23 +70,23 @@ class Mesh(NamedTuple):
 
     @property
     def is_closed(self) -> bool:
-        """Whether it separates an inside from an outside."""
+        """Whether the mesh separates an inside from an outside."""
         return len(self.faces) > 0 and self.open_edges == 0
 
     @property
     def euler_characteristic(self) -> int:
-        """Vertices - edges + triangles: 2 for a sphere, 0 for a torus; of the vertices in use."""
+        """Vertices in use - edges + triangles: 2 for a sphere, 0 for a torus."""
         start, stop = self._directed_edges()
         size = len(self.vertices)
         edges = len(np.unique(np.minimum(start, stop) * size + np.maximum(start, stop)))
         return len(np.unique(self.faces)) - edges + len(self.faces)
 
     def count_parts(self) -> int:
-        """Number of pieces that are not connected."""
+        """Number of connected parts."""
         return len(np.unique(self.parts()[self.faces[:, 0]])) if len(self.faces) else 0
 
     def parts(self) -> Int[ndarray, "v"]:
-        """The number of the piece that each vertex belongs to."""
+        """Index of the connected part that each vertex belongs to."""
         import scipy.sparse
         import scipy.sparse.csgraph
 

@@ -20,23 +20,23 @@ from siren_jax.formats.polygons import Polygons, triangles
 from siren_jax.formats.three_mf import read_3mf
 from siren_jax.shapes.mesh import Mesh
 
-MAX_BYTES = 2**29  # of a file; reading text takes some ten times as much
+MAX_BYTES = 2**29  # of a file; reading text takes some ten times as much memory
 WRITTEN = (".ply", ".obj", ".stl")
-KNOWN = {b"ply": ".ply", b"glTF": ".glb", b"OFF": ".off"}  # by how a file begins, whatever its name
-COARSE = 1e-5  # of a shape's size: a grid of float32 numbers that shows
+KNOWN = {b"ply": ".ply", b"glTF": ".glb", b"OFF": ".off"}  # formats known by their first bytes, whatever the name
+COARSE = 1e-5  # spacing of float32 numbers, as a share of the shape's size, above which it shows
 
 
 class Geometry(NamedTuple):
-    """What a file holds, with triangles for polygons; otherwise unchecked."""
+    """The shape in a file, with polygons cut into triangles; otherwise unchecked."""
 
     vertices: Float[ndarray, "v 3"]
     faces: Int[ndarray, "f 3"]
     normals: Float[ndarray, "v 3"] | None
-    """Of the vertices, where the file has them."""
+    """Normals of the vertices, if the file has them."""
 
 
 def read_geometry(path: str) -> Geometry:
-    """The numbers in a file. PLY, GLB and OFF are known by their first bytes, others by their names.
+    """The shape in a file. PLY, GLB and OFF are recognised by their first bytes, other formats by the name.
 
     Raises:
         InputError: the file is missing, damaged, of another kind, too large, or needs the extra `shape`.
@@ -86,7 +86,7 @@ def _check_corners(polygons: Polygons) -> None:
 
 
 def _check_steps(path: str, vertices: Float[ndarray, "v 3"]) -> None:
-    """Says where vertices far from the origin were saved as float32: nothing finer than its steps is left of them."""
+    """Warns if vertices far from the origin were saved as float32, which loses all detail finer than its steps."""
     finite = vertices[np.isfinite(vertices).all(axis=1)]
     with np.errstate(over="ignore"):
         if not len(finite) or not np.array_equal(finite, finite.astype(np.float32)):
@@ -103,10 +103,10 @@ def _check_steps(path: str, vertices: Float[ndarray, "v 3"]) -> None:
 def encode_mesh(file: IO[bytes], mesh: Mesh, suffix: str) -> None:
     """Writes a mesh in the format of a suffix: ".ply" (binary), ".obj" (text), ".stl" (binary, float32).
 
-    Vertices keep their places to 1e-7 of the mesh: far from the origin a PLY has doubles and an OBJ more digits.
+    Vertices keep their places to 1e-7 of the mesh's size: far from the origin a PLY has doubles, an OBJ more digits.
 
     Raises:
-        InputError: an STL so far from the origin that its float32 numbers are a thousandth of the mesh apart or more.
+        InputError: an STL so far from the origin that float32 moves its vertices by over a thousandth of its size.
     """
     size = np.abs(mesh.vertices - mesh.vertices[:1]).max(initial=0)
     moved = np.abs(mesh.vertices - mesh.vertices.astype(np.float32)).max(initial=0)
@@ -135,7 +135,7 @@ def encode_mesh(file: IO[bytes], mesh: Mesh, suffix: str) -> None:
 
 
 def _check_moved(moved: float, size: float) -> None:
-    """Says what the float32 numbers of an STL lose of a mesh, or refuses it."""
+    """Warns of the detail of a mesh that the float32 numbers of an STL lose, or refuses to write it."""
     if moved <= 1e-6 * size:
         return
     what = f"STL has float32 numbers, which move vertices so far from the origin by up to {moved:.2g}, of {size:,.6g}"
@@ -145,7 +145,7 @@ def _check_moved(moved: float, size: float) -> None:
 
 
 def _read_stl(data: bytes) -> Polygons:
-    """Triangles of an STL file, binary or text, whose normals are left out: they are those of the triangles."""
+    """Triangles of an STL file, binary or text. Its normals are ignored, because they follow from the triangles."""
     promised = 84 + 50 * int.from_bytes(data[80:84], "little")
     if data.lstrip()[:5].lower() == b"solid" and len(data) != promised:
         if b"endsolid" not in data[-1024:].lower():
@@ -166,10 +166,10 @@ def _read_stl(data: bytes) -> Polygons:
 
 
 def _read_xyz(data: bytes) -> Polygons:
-    """Lines of x y z, or x y z nx ny nz, between spaces or commas; further columns are left out, said."""
+    """Points from lines of x y z, or x y z nx ny nz, with spaces or commas; warns if it ignores further columns."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that there is nothing in it: the caller says so
+            warnings.simplefilter("ignore", UserWarning)  # on empty data: the caller refuses it
             lines = (line.replace(",", " ") for line in io.TextIOWrapper(io.BytesIO(data), "utf-8"))
             rows = np.loadtxt(lines, comments=("#", "//"), ndmin=2)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Which side of a surface is outside: normals of point clouds, and triangles that run the wrong way round."""
+"""Orientation of surfaces: normals of point clouds, and triangles that run the wrong way round."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -7,25 +7,25 @@ from numpy import ndarray
 from siren_jax.shapes.mesh import Mesh
 
 NEIGHBOURS = 16  # points that a normal is estimated from
-ENOUGH = 50_000  # points that are compared with their neighbours
-NEAR = 6  # neighbours whose normals a point's is compared with
-CHANCE = 4  # standard deviations
-SHEET = 0.5  # length of the mean normal from which a surface closes around nothing: it would be 0 if it were closed
+ENOUGH = 50_000  # points whose normals are compared with their neighbours'
+NEAR = 6  # neighbours of each point for this comparison
+CHANCE = 4  # standard deviations above which a sum is not due to chance
+SHEET = 0.5  # length of the mean normal above which a surface is an open sheet; it is 0 for a closed surface
 
 
 def estimated_normals(
     points: Float[ndarray, "n 3"], known: Float[ndarray, "n 3"] | None = None
 ) -> Float[ndarray, "n 3"]:
-    """Unit normals of a point cloud: across the plane through each point's 16 neighbours, all turned to one side.
+    """Unit normals of a point cloud, with agreeing signs: perpendicular to the plane through a point's 16 neighbours.
 
-    Neighbours are made to agree along a minimum spanning tree of the angles between them (Hoppe et al. 1992,
-    Section 3.3), and each connected part as a whole is turned to the side of the known normals, where it has some, and
-    otherwise outwards, so that ∮ x·n dA is positive. Right for closed surfaces that are sampled more densely than they
-    are thin.
+    Signs are made to agree along a minimum spanning tree of the angles between neighbours (Hoppe et al. 1992,
+    Section 3.3). Then each connected part as a whole is turned to the side of its known normals or, if it has none,
+    outwards, so that ∮ x·n dA is positive. The signs are right for closed surfaces that are sampled more finely than
+    they are thin.
 
     Args:
-        points: of the cloud.
-        known: the normals that are right, zero where they are not known.
+        points: the cloud.
+        known: normals known to be right; zero for other points.
     """
     near, normals = _neighbours(points, NEIGHBOURS), np.empty((len(points), 3))
     for some in np.array_split(np.arange(len(points)), len(points) // 65536 + 1):
@@ -45,7 +45,7 @@ def estimated_normals(
 def disagreement(points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]) -> float:
     """Share of neighbouring points whose normals point to opposite sides; ½ where the signs are random.
 
-    Two that are behind one another are of the two sides of something thin, and do not count.
+    Two points behind one another lie on the two sides of something thin, and do not count.
     """
     some = np.arange(0, len(points), max(1, len(points) // ENOUGH))
     near = _neighbours(points, NEAR, some)[:, 1:]
@@ -57,9 +57,9 @@ def disagreement(points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]) 
 
 
 def faces_inwards(points: Float[ndarray, "n 3"], areas: Float[ndarray, "n 3"]) -> bool:
-    """Whether normals, or vector areas, of a surface that nearly closes point inwards, as those of a room do.
+    """Whether normals, or vector areas, of a nearly closed surface point inwards, as those of a room do.
 
-    Not where most are of one direction, whereas ∮ n dA is zero for what is closed, and not by less than chance does.
+    False for a sheet, where most point in one direction (∮ n dA is zero for a closed surface), and within chance.
     """
     heights = np.sum((points - points.mean(axis=0)) * areas, axis=1)
     sheet = np.linalg.norm(areas.sum(axis=0)) > SHEET * np.linalg.norm(areas, axis=1).sum()
@@ -67,7 +67,7 @@ def faces_inwards(points: Float[ndarray, "n 3"], areas: Float[ndarray, "n 3"]) -
 
 
 def _neighbours(points: Float[ndarray, "n 3"], count: int, of: Int[ndarray, "m"] | None = None) -> Int[ndarray, "m k"]:
-    """The numbers of the points nearest to all, or to some, of them, the point itself first."""
+    """Indices of the nearest neighbours of all points, or of the points `of`; the point itself comes first."""
     import scipy.spatial
 
     asked = points if of is None else points[of]
@@ -86,9 +86,9 @@ def outwardness(
 
 
 def agreeing_triangles(mesh: Mesh) -> tuple[Mesh, int]:
-    """The mesh with neighbouring triangles running the same way round, and how many were turned.
+    """The mesh with neighbouring triangles running the same way round, and the number of triangles turned.
 
-    Of each connected part the fewer are turned. Edges with more than two triangles are left out of account.
+    In each connected part the minority is turned. Edges with more than two triangles are ignored.
     """
     faces = mesh.faces.astype(np.int64)
     start, stop = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
@@ -103,10 +103,10 @@ def agreeing_triangles(mesh: Mesh) -> tuple[Mesh, int]:
 
 
 def outward_parts(mesh: Mesh) -> tuple[Mesh, int]:
-    """A closed mesh with every part facing outwards, and how many triangles were turned.
+    """A closed mesh with every part facing outwards, and the number of triangles turned.
 
-    The whole is turned if its volume is negative, and then each part with a negative volume unless it lies inside
-    another one: there it is a cavity.
+    The whole mesh is turned if its volume is negative, and then each part with a negative volume, unless the part lies
+    inside another one and so is a cavity.
     """
     faces = mesh.faces if mesh.volume >= 0 else mesh.faces[:, ::-1]
     part = mesh.parts()[faces[:, 0]]
@@ -137,16 +137,16 @@ def winding(corners: Float[ndarray, "f 3 3"], point: Float[ndarray, "3"]) -> flo
 def agreeing_signs(
     count: int, start: Int[ndarray, "e"], stop: Int[ndarray, "e"], agree: Bool[ndarray, "e"], cost: Float[ndarray, "e"]
 ) -> tuple[Float[ndarray, "n"], Int[ndarray, "n"]]:
-    """1 or -1 for each node of a graph so that neighbours that do not agree differ, and the part that it belongs to.
+    """A sign for each node of a graph, different where neighbours do not agree, and the node's connected part.
 
-    Where that cannot be for all edges, those of the tree of least cost have it.
+    If not all edges can be satisfied, those of the minimum spanning tree are.
     """
     import scipy.sparse.csgraph as graphs
 
     tree = graphs.minimum_spanning_tree(_graph(cost + 1e-9, start, stop, count))
     _, part = graphs.connected_components(tree, directed=False)
     roots = np.unique(part, return_index=True)[1]
-    # One more node joins the roots, so that a single walk from it meets all; zero would be no edge.
+    # One more node joins the roots, so that a single walk from it meets all nodes; a weight of zero would be no edge.
     start_, stop_ = tree.tocoo().coords
     ends = np.append(start_, np.full(len(roots), count)), np.append(stop_, roots)
     joined = _graph(np.ones(len(start_) + len(roots)), *ends, count + 1)
@@ -168,7 +168,7 @@ def agreeing_signs(
 
 
 def _graph(weight: Float[ndarray, "e"], start: Int[ndarray, "e"], stop: Int[ndarray, "e"], count: int):
-    """Edges as a sparse matrix; SciPy 1.15 has no trees of those with indices of 64 bits."""
+    """Edges as a sparse matrix; SciPy 1.15 makes no trees from matrices with 64-bit indices."""
     import scipy.sparse
 
     ends = start.astype(np.int32), stop.astype(np.int32)

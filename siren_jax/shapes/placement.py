@@ -1,4 +1,4 @@
-"""Where a shape lies: the map between a file's units and the coordinates of a field."""
+"""The map between the units of a shape's file and the coordinates of a field."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Surfaces as points with normals, and what a signed distance is fitted to."""
+"""Surfaces as points with normals, and batches for fitting their signed distance."""
 
 from functools import cached_property
 from typing import NamedTuple
@@ -17,8 +17,8 @@ from siren_jax.shapes.placement import Placement, place
 from siren_jax.signals.samples import draw_strata
 
 AROUND = 2**16  # points of the cube that batches draw from
-COARSE = 20_000  # points of the surface that their distances are taken from: of more a search would take a minute
-FLAT = 1e-6  # least thickness of a shape, of its length
+COARSE = 20_000  # points of the surface to measure distances from: a search among more would take a minute
+FLAT = 1e-6  # least thickness of a shape, as a share of its length
 
 
 class Surface(NamedTuple):
@@ -31,21 +31,21 @@ class Surface(NamedTuple):
 
     @property
     def diagonal(self) -> float:
-        """Of the box around it: what distances are compared with."""
+        """Diagonal of the box around the surface, with which distances are compared."""
         points = self.points if self.mesh is None else self.mesh.vertices
         return float(np.linalg.norm(np.ptp(points, axis=0)))
 
 
 class SurfaceDataset:
-    """A surface in the cube [-1, 1]³, for a network that becomes its signed distance.
+    """A surface in the cube [-1, 1]³, for a network that learns its signed distance.
 
-    Its box lies in the middle, the longest side from -0.9 to 0.9. `len(dataset)` is the number of points n.
+    The box around it lies in the middle, its longest side from -0.9 to 0.9. `len(dataset)` is the number of points n.
 
     - `coordinates` `(n, 3)`: of the points, see `Placement`;
     - `normals` `(n, 3)`: outwards.
 
     Args:
-        surface: points with normals; made of length one here.
+        surface: points with normals, which are scaled to length one here.
 
     Raises:
         InputError: other shapes, no points, values that are not finite, or points in one plane.
@@ -72,9 +72,9 @@ class SurfaceDataset:
     def sampler(self, batch_size: int | None = None) -> Partial:
         """A pure function `sample(key, step)` that draws a batch for `objectives.signed_distance`.
 
-        Each of its elements has a point `on` the surface with its `normal`, no point twice in a batch, and a point
-        `off` it, uniform in the cube (Sitzmann et al. 2020, Section 4.2), with its signed `distance` from the nearest
-        point of the surface.
+        Each element has a point `on` the surface with its `normal`, no point twice in a batch, and a point `off` it,
+        uniform in the cube (Sitzmann et al. 2020, Section 4.2), with its signed `distance` from the nearest point of
+        the surface.
 
         Args:
             batch_size: points on the surface; by default all.
@@ -96,7 +96,7 @@ class SurfaceDataset:
     def _around(self) -> tuple[Float[ndarray, "m 3"], Float[ndarray, "m"]]:
         """Points spread over the cube and their distance from the nearest of 20,000 points, negative behind its normal.
 
-        Signs are right but for a few points near sharp edges or where the sampling is coarser than the shape is thin.
+        Signs are right except at a few points near sharp edges or where the shape is thinner than the sampling.
         """
         import scipy.spatial
 
@@ -109,7 +109,7 @@ class SurfaceDataset:
 
 
 def check_extent(points: Float[ndarray, "n 3"], name: str) -> None:
-    """Raises an InputError where points do not surround anything: all in one place, on one line or in one plane."""
+    """Raises an InputError if the points do not surround anything: all in one place, on one line or in one plane."""
     centred = points - points.mean(axis=0)
     largest = np.abs(centred).max()
     if not largest > 0:

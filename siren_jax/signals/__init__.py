@@ -1,4 +1,4 @@
-"""Signals: files and arrays as points with values, in the conventions of `docs/conventions.md`."""
+"""Signals: files and arrays as points with values, by the conventions of `docs/conventions.md`."""
 
 from siren_jax.signals.composite import Composite as Composite
 from siren_jax.signals.image import Image as Image

@@ -1,4 +1,4 @@
-"""Two pictures as one: Poisson image editing."""
+"""Composites of two pictures: Poisson image editing."""
 
 from functools import cached_property
 
@@ -21,29 +21,28 @@ MODES = ("mean", "max", "paste")
 
 
 class Composite:
-    """A picture with wanted differences between neighbours where it is free, and the background's values elsewhere.
+    """A composite: wanted differences between neighbouring pixels where it is free, the background's values elsewhere.
 
-    The picture u that minimises Σ |u_q - u_p - v_pq|² over all pairs of neighbours of which one is free; so the sum of
-    the differences at a free pixel is that of the wanted ones, Lu = div v, a Poisson equation with the background on
-    its border (Perez, Gangnet and Blake 2003; Sitzmann et al. 2020, Section 4.1, without a border). v comes from both
-    pictures:
+    The composite u minimises Σ |u_q - u_p - v_pq|² over all pairs of neighbours with at least one free pixel. So at
+    free pixels Lu = div v, a Poisson equation with the background on its border (Perez, Gangnet and Blake 2003;
+    Sitzmann et al. 2020, Section 4.1, without a border). The mode takes the wanted differences v from both pictures:
 
     - `mean`: the mean of their differences;
-    - `max`: of each pair the difference, over all channels, that is greater: structure of both shows;
-    - `paste`: the foreground's.
+    - `max`: for each pair, the difference that is longer over all channels, so that structure of both pictures shows;
+    - `paste`: the differences of the foreground.
 
-    Where every pixel is free the mean over the picture, which differences leave open, is that of both pictures.
+    If every pixel is free, differences leave the mean of the composite open; it is then the mean of both pictures.
 
     Args:
         foreground: `(h, w, c)`.
-        background: the same shape and units.
+        background: a picture of the same shape and units.
         free: pixels that may differ from the background; by default all.
-        mode: of `MODES`.
+        mode: one of `MODES`.
         value_range: the interval that becomes [-1, 1]; by default as `value_range_of` finds it for the background.
 
     Raises:
-        InputError: pictures or mask of different shapes, values that are not finite, no free pixel, a mode that is not
-            known, `paste` without known pixels.
+        InputError: pictures or mask of different shapes, values that are not finite, no free pixel, an unknown mode,
+            `paste` without known pixels.
 
     >>> step, flat = np.array([[[0.0], [1.0], [1.0]]]), np.zeros((1, 3, 1))
     >>> Composite(step, flat, np.array([[False, True, True]]), mode="paste").solution().ravel().tolist()
@@ -98,9 +97,9 @@ class Composite:
     def sampler(self, batch_size: int) -> Partial:
         """A pure function `sample(key, step)` that draws `coordinates` and `value`, for `supervise("value")`.
 
-        Of a batch a quarter to three quarters are free pixels, as their share of the picture is, the others known ones,
-        spread evenly. The value of a free pixel is a mean over random walks, see `signals.walks`, so a squared error
-        has its least expectation at the composite.
+        The share of free pixels in a batch is their share of the picture, but a quarter to three quarters if there are
+        known pixels too. Both kinds are spread evenly. The value of a free pixel is a mean over random walks, see
+        `signals.walks`, so that the expectation of a squared error is least at the composite.
         """
         if batch_size < 4:
             raise InputError(f"a batch of a composite has at least 4 points, but {batch_size} were asked for.")
@@ -117,12 +116,12 @@ class Composite:
 
     @cached_property
     def _guide(self) -> Float[ndarray, "h w c"]:
-        """A picture near the composite but for broad tones: what remains to be found varies little."""
+        """A picture that differs from the composite in broad tones only, so that the rest varies little."""
         return self._front if self._mode == "paste" else (self._front + self._back) / 2
 
     @cached_property
     def _rest(self) -> Float[ndarray, "h w c"]:
-        """What remains of the equation: the sums of the wanted differences, less the guide's."""
+        """Source of the equation for the rest: the divergence of the wanted differences minus the guide's."""
         front, back, guide = map(differences, (self._front, self._back, self._guide))
         if self._mode != "max":
             return np.zeros_like(self._guide)  # the wanted differences are the guide's own

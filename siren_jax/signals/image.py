@@ -1,4 +1,4 @@
-"""Picture files as values, with the interval that they are measured in and the pixels that have none."""
+"""Picture files as arrays of values, with the range from black to white and NaN for pixels without a value."""
 
 import os
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from siren_jax.signals.shrinking import Means, resized
 from siren_jax.signals.shrinking import shrink as shrink
 from siren_jax.signals.shrinking import shrunk_sides as shrunk_sides
 
-STRIP = 2**20  # pixels that become floats at a time
-SAME = 2e-6  # relative: a header may spell -3.4028235e38 with six digits
-LARGEST = 1e18  # of a value: its square is a float32
-DARK = 0.25  # share of its range under which a picture is called dark
+STRIP = 2**20  # pixels converted to floats at a time
+SAME = 2e-6  # relative tolerance: a header may spell -3.4028235e38 with six digits
+LARGEST = 1e18  # largest value: its square fits into float32
+DARK = 0.25  # a picture that uses less than this share of its range is called dark
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Image:
     """A picture and what its numbers mean."""
 
     values: Float[ndarray, "h w c"]
-    """In the units of the value range; NaN where the file has no value."""
+    """Values in the units of the value range; NaN where the file has no value."""
     value_range: tuple[float, float]
-    """The values of black and white, which [-1, 1] stands for; others may lie outside."""
+    """Values of black and white, which a network has as -1 and 1; other values may lie outside."""
     notes: tuple[str, ...] = ()
-    """Sentences about the file: which interval was taken, what was left out, and what may not be as it was meant."""
+    """Sentences about the file: which range was taken, what was left out, and what may not be intended."""
 
     @property
     def known(self) -> Bool[ndarray, "h w"]:
-        """Where pixels have a value."""
+        """Whether each pixel has a value."""
         return np.all(np.isfinite(self.values), axis=-1)
 
     @property
@@ -57,10 +57,10 @@ def read_image(
 ) -> Image:
     """A picture file as values with their range, upright, with one (grey), three (RGB), four (RGBA) or more channels.
 
-    Where the file says what black and white are, as those of 8 and 16 bits do, values are measured from 0, black, to 1,
-    white. Otherwise, and with a value range, they are the file's own numbers. Pixels without a value are NaN: those
-    that are NaN or infinite, or have the number that the header or `no_data` names (in any channel where values are the
-    file's own because it says nothing of black and white, else in all of them).
+    If the file defines black and white, as files of 8 and 16 bits do, values run from 0 (black) to 1 (white).
+    Otherwise, or with a value range, they are the file's own numbers. Pixels without a value become NaN: pixels that
+    are NaN or infinite, or have a number for no data, from the header or `no_data` (in any channel if the file does not
+    define black and white, else in all channels).
 
     Args:
         path: the file.
@@ -69,7 +69,7 @@ def read_image(
         size: resize so that the longer side has this many pixels, with the same filter; after `downsample`.
         value_range: the numbers of the file that stand for black and white; by default those of its type or header,
             else as `value_range_of` finds them for floats.
-        no_data: numbers of the file that stand for no value, beside those that its header names.
+        no_data: numbers of the file that stand for no value, besides those in its header.
 
     Raises:
         InputError: the file is missing, is not a picture, is damaged or is too large; no pixel has a value; values
@@ -96,9 +96,9 @@ def load_image(
     Values are in [0, 1] for files of 8 and 16 bits, and the file's own numbers for floats and 32 bits; NaN where the
     file has no value. `read_image` gives the range of the values too.
 
-    Every format that Pillow reads, of which PNG, TIFF, Netpbm, JPEG 2000 and AVIF keep all their bits; FITS; arrays in
-    `.npy` files; HEIF with the extra `heif`. The picture is turned upright as its EXIF data say. Palettes and CMYK
-    become RGB, and colours become sRGB by the profile in the file. Of an animation the first frame is taken, with a
+    Formats are all that Pillow reads (PNG, TIFF, Netpbm, JPEG 2000 and AVIF with all their bits), FITS, arrays in
+    `.npy` files, and HEIF with the extra `heif`. The picture is turned upright by its EXIF data. Palettes and CMYK
+    become RGB, and colours become sRGB by the profile in the file. Only the first frame of an animation is read, with a
     warning. Transparency is laid over white, or kept as a last channel.
 
     Args:
@@ -114,7 +114,7 @@ def load_image(
 
 
 def load_mask(path: str | os.PathLike[str], *, size: int | None = None) -> Bool[ndarray, "h w"]:
-    """A picture file as a mask: true where it is nearer to white than to black. Transparent counts as black.
+    """A picture file as a mask: true where it is nearer to white than to black. Transparent pixels count as black.
 
     Args:
         path: the file.
@@ -140,8 +140,8 @@ def interpret(
     no_data: Sequence[float] = (),
     finest: tuple[int, int] | None = None,
 ) -> Image:
-    """What a file holds as values with their range; see `read_image`. Of more rows or columns than `finest`, means over
-    equal areas."""
+    """Decoded pixels as values with their range; see `read_image`. A picture with more rows or columns than `finest` is
+    averaged over equal areas."""
     if value_range is not None and not -LARGEST <= value_range[0] < value_range[1] <= LARGEST:
         raise InputError(f"a value range is (low, high) with low < high, within ±{LARGEST:g}, but is {value_range}.")
     colours = decoded.pixels[..., :-1] if decoded.has_alpha else decoded.pixels
@@ -188,7 +188,7 @@ def _check_size(known: Float[ndarray, "n c"]) -> None:
 def _notes(
     known: Shaped[ndarray, "n c"], interval: tuple[float, float], from_file: bool, given: bool
 ) -> tuple[str, ...]:
-    """What has to be said of the known values of a file, its own numbers, and the interval that was taken of them."""
+    """Notes on the known values of a file, in its own numbers, and on the interval taken as black to white."""
     low, high = interval
     used = used_range(known)
     notes = []
@@ -224,7 +224,7 @@ def _values(
     flatten: bool,
     finest: tuple[int, int] | None,
 ) -> Float[ndarray, "h2 w2 c"]:
-    """Own numbers or brightness, a strip at a time: as floats all at once they take 16 bytes a pixel."""
+    """The file's own numbers or brightness, made strip by strip: all at once, floats take 16 bytes a pixel."""
     pixels, (low, high) = decoded.pixels, interval
     black, white = interval if own else (0.0, 1.0)
     opaque = decoded.levels[1] if decoded.levels else 1.0
@@ -246,5 +246,5 @@ def _values(
 
 
 def _text(number: float) -> str:
-    """A number as an option takes it: whole ones to the last digit, others as exactly as float32 has them."""
+    """A number as text for an option: whole numbers with all digits, others with the digits of float32."""
     return f"{number:.0f}" if number == int(number) and abs(number) < 1e15 else f"{number:.7g}"

@@ -1,4 +1,4 @@
-"""Pictures of which some pixels are known."""
+"""Pictures of which only some pixels are known."""
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,10 @@ from siren_jax.signals.samples import draw_strata, numbered_coordinates
 
 
 class IncompletePicture(PixelDataset):
-    """A picture some of whose pixels are known; batches have them, and points anywhere for a prior.
+    """A picture of which only some pixels are known: batches have known pixels, and points anywhere for a prior.
 
     Args:
-        image: `(h, w)` or `(h, w, c)`; what it holds at other pixels is used for comparison alone, and may be NaN.
+        image: `(h, w)` or `(h, w, c)`; values at unknown pixels serve for comparison alone, and may be NaN.
         known: `(h, w)`, true where a pixel is known; by default where all channels are finite.
         value_range: as for `PixelDataset`; by default found from the known pixels.
 
@@ -51,7 +51,7 @@ class IncompletePicture(PixelDataset):
 
         Args:
             batch_size: points of each kind; by default as many as there are known pixels. If more, some come twice.
-            quantities: values alone; derivatives need neighbours that may not be known.
+            quantities: only "value": derivatives need neighbours, which may be unknown.
 
         Raises:
             InputError: no points, or other quantities.
@@ -67,7 +67,7 @@ class IncompletePicture(PixelDataset):
         return Partial(_draw, *map(jnp.asarray, arrays))
 
     def filled(self) -> Float[ndarray, "h w c"]:
-        """The picture with the nearest known pixel's values where a pixel is not known."""
+        """The picture with the values of the nearest known pixel at every unknown one."""
         import scipy.ndimage
 
         nearest = scipy.ndimage.distance_transform_edt(~self.known, return_distances=False, return_indices=True)

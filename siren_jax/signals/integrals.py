@@ -1,16 +1,15 @@
-"""The integral form of a derivative target: averages over all scales that the network meets with differences of its
-values.
+"""Integral forms of gradient and Laplacian targets: averages over all scales, for which a network needs values alone.
 
-A squared error weighs a frequency k by |k|² in a gradient and by |k|⁴ in a Laplacian: at points alone an optimiser
-spends itself on the finest detail, and the broad tones drift. Averaged over a length h the same equations are exact
-statements on values,
+A squared error weighs a frequency k by |k|² in a gradient and by |k|⁴ in a Laplacian: with targets at points alone, an
+optimiser works on the finest detail, and the broad tones drift. Averaged over a length h, the same equations are exact
+statements about values,
 
     ∫_a^b ∇f·ds = f(b) - f(a)                                along a segment, and
     ∫ K_h(x - y) Δf(y) dy = Σ_i f(x + h e_i) + f(x - h e_i) - 2d f(x)   with K̂_h(k) = Σ_i 4 sin²(h k_i/2) / |k|²,
 
-and weigh frequencies below 1/h alike. The right-hand sides cost two and 2d + 1 values of the network, no derivative.
-The left-hand sides are known from the target alone. Beyond its border the signal continues by reflection, as SciPy's
-filters take it to; for a Laplacian this is what fixes the harmonic part, up to a constant.
+and weigh frequencies below 1/h alike. The right-hand sides cost two and 2d + 1 values of the network, and no
+derivative. The left-hand sides are known from the target alone. Beyond its border the signal continues by reflection,
+as in SciPy's filters; for a Laplacian this fixes the harmonic part, up to a constant.
 """
 
 import jax
@@ -28,7 +27,7 @@ def segments(gradient: Float[ndarray, "*shape c d"], frame: Frame) -> Partial:
     """A pure function `draw(key, n)`: n segments along the axes, their lengths log-uniform from one sample to the
     longest axis.
 
-    It gives `points` `(n, 2, d)`, both ends, and `target` `(n, c)`, the integral of the gradient between them by the
+    It returns `points` `(n, 2, d)`, both ends, and `target` `(n, c)`, the integral of the gradient between them by the
     trapezoidal rule.
     """
     primitives = []
@@ -44,7 +43,7 @@ def stencils(laplacian: Float[ndarray, "*shape c"], frame: Frame) -> Partial:
     """A pure function `draw(key, n)`: n stencils x ± h e_i and x, with h a power of two samples up to half of the
     longest axis.
 
-    It gives `points` `(n, 2d + 1, d)`, the centre last, and `target` `(n, c)`, the convolution of the Laplacian with
+    It returns `points` `(n, 2d + 1, d)`, the centre last, and `target` `(n, c)`, the convolution of the Laplacian with
     K_h.
     """
     d = len(frame.shape)
@@ -70,10 +69,10 @@ def stencils(laplacian: Float[ndarray, "*shape c"], frame: Frame) -> Partial:
 def footprints(values: Float[ndarray, "*shape c"], frame: Frame, points: int = 4) -> Partial:
     """A pure function `draw(key, n)`: n samples, each as a mean over its footprint, for samples that are averages.
 
-    The footprint is a triangular kernel, which reaches to the neighbours' centres: a signal that was made smaller by
-    linear interpolation with anti-aliasing has such samples, and a camera's are like them. It gives `points` `(n, k,
-    d)`, drawn from the kernel, and `target` `(n, c)`, the value. With one point, as the paper's authors have it, the
-    squared error also asks that the field vary little within a footprint; with k that is asked a k-th as much.
+    The footprint is a triangular kernel, which reaches to the neighbours' centres. Linear interpolation with
+    anti-aliasing makes such samples when it shrinks a signal, and a camera's are similar. The function returns `points`
+    `(n, k, d)`, drawn from the kernel, and `target` `(n, c)`, the value. With one point, as in the paper's code, the
+    squared error also penalises variation of the field within a footprint; with k points, 1/k as much.
     """
     arrays = jnp.asarray(values, jnp.float32), jnp.zeros(points, jnp.float32), jnp.float32(frame.spacing)
     return Partial(_draw_footprints, *arrays)
@@ -86,7 +85,7 @@ def _draw_footprints(values: Array, each: Array, spacing: Array, key: Array, n: 
     centre = jax.random.randint(for_centre, (n, d), 0, size, jnp.int32)
     one, other = jax.random.uniform(
         for_points, (2, n, len(each), d), each.dtype
-    )  # whose difference has a triangular law
+    )  # their difference has a triangular distribution
     return {"points": _coordinates(centre[:, None] + one - other, size, spacing), "target": values[tuple(centre.T)]}
 
 

@@ -17,7 +17,7 @@ from siren_jax.signals.samples import SampleDataset, draw_strata
 
 
 class PixelDataset(SampleDataset):
-    """The pixels of an image as points, with what a network is fitted to.
+    """The pixels of an image as points, with the values and derivatives that a network is fitted to.
 
     `len(dataset)` is the number of pixels n. `dataset[i]`, with an integer, a slice or an array of them, is a dict of
 
@@ -74,8 +74,7 @@ class PixelDataset(SampleDataset):
 
     @cached_property
     def mean_square(self) -> Mapping[str, float]:
-        """Mean over pixels and channels of the squared length of gradient and Laplacian: what a loss is normalised
-        by."""
+        """Mean over pixels and channels of the squared length of gradient and Laplacian, to normalise a loss."""
         return {name: float(np.sum(getattr(self, name) ** 2)) / self.value.size for name in ("gradient", "laplacian")}
 
     def __getitem__(self, index) -> dict[str, ndarray]:
@@ -90,8 +89,8 @@ class PixelDataset(SampleDataset):
 
         Args:
             batch_size: points of a batch; by default all.
-            quantities: what the batch holds besides `coordinates`: "value", "gradient", "laplacian", and their integral
-                forms "gradient_integral" and "laplacian_integral", of `signals.integrals`, as many as there are points.
+            quantities: what the batch contains besides `coordinates`: "value", "gradient", "laplacian", and the
+                integral forms "gradient_integral" and "laplacian_integral" of `signals.integrals`, one for each point.
 
         Raises:
             InputError: the batch is larger than the image, or not positive.

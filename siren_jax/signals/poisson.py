@@ -5,11 +5,11 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 Differences = tuple[Float[ndarray, "h1 w c"], Float[ndarray, "h w1 c"]]
-"""Of each pixel to the next along the rows' and the columns' axis."""
+"""Differences from each pixel to the next one along the rows' and the columns' axis."""
 
 
 def differences(picture: Float[ndarray, "h w c"]) -> Differences:
-    """Of each pixel to the next, along both axes.
+    """Differences from each pixel to the next one, along both axes.
 
     >>> [d.ravel().tolist() for d in differences(np.array([[[1.0], [4.0]], [[2.0], [2.0]]]))]
     [[1.0, -2.0], [3.0, 0.0]]
@@ -18,7 +18,7 @@ def differences(picture: Float[ndarray, "h w c"]) -> Differences:
 
 
 def divergence_of(wanted: Differences) -> Float[ndarray, "h w c"]:
-    """At each pixel the differences that leave it less those that arrive: the sum of the differences to its two to four
+    """Divergence at each pixel, the differences that leave it minus those that arrive: their sum over its two to four
     neighbours."""
     rows, columns = (np.pad(v, [(int(i == axis),) * 2 for i in range(3)]) for axis, v in enumerate(wanted))
     return np.diff(rows, axis=0) + np.diff(columns, axis=1)
@@ -32,12 +32,13 @@ def solve_poisson(
     """The picture u with Lu = source at free pixels and known values elsewhere, by a sparse direct solve.
 
     L sums the differences to a pixel's neighbours. With the source `divergence_of(v)`, u minimises Σ |u_q - u_p -
-    v_pq|² over all pairs of neighbours of which one is free. A million free pixels take some 20 s and a gigabyte.
+    v_pq|² over all pairs of neighbours with at least one free pixel. A million free pixels take some 20 s and a
+    gigabyte.
 
     Args:
-        source: at free pixels; what it has elsewhere is not read.
-        free: by default all pixels, and u has the mean zero.
-        known: at the other pixels.
+        source: Lu at free pixels; values elsewhere are not read.
+        free: where u is solved for; by default at all pixels, and u has the mean zero.
+        known: u at the other pixels.
 
     >>> picture = np.array([[[1.0], [4.0]], [[2.0], [5.0]]])
     >>> solve_poisson(divergence_of(differences(picture))).round(6).ravel().tolist()

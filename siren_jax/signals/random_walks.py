@@ -5,9 +5,9 @@ the others. In a box of free pixels that reaches h pixels to each side of x,
 
     w(x) = Σ_y P_h(y - x) w(y) - Σ_z G_h(z - x) r(z),    y on the box's edge, z inside,
 
-with G_h Green's function of the box and P_h the chance that a random walk from its centre leaves it at y. A walker that
-jumps to such a y, again and again until it meets a known pixel, and collects the second sum on its way, brings home
-w(x) on average. Each jump takes the largest box that fits, so some ten to thirty do.
+with Green's function G_h of the box and the probability P_h that a random walk from its centre leaves it at y. A walker
+jumps to such a y, again and again until it meets a known pixel, and adds up the second sum on its way; the total is
+w(x) on average. Each jump takes the largest box that fits, so that some ten to thirty jumps are enough.
 
 The same on balls is the walk on spheres (Muller 1956); Nam, Berner and Anandkumar 2024 train networks on it.
 """
@@ -20,20 +20,20 @@ from jax.tree_util import Partial
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-BOUNDED = 48, 16  # jumps, walkers: of 1,000 from the middle of a disk of 70 pixels five have not arrived
+BOUNDED = 48, 16  # jumps, walkers: five of 1,000 from the middle of a disk of 70 pixels have not arrived
 UNBOUNDED = 8, 64  # without known pixels: after 8 jumps over half the picture 0.2 % of the slowest wave is left
-QUANTILES = 4096  # of P_h, by which its edge is drawn from
+QUANTILES = 4096  # of P_h, from which points of the edge are drawn
 
 
 def walks(rest: Float[ndarray, "h w c"], free: Bool[ndarray, "h w"], known: Float[ndarray, "h w c"]) -> Partial:
-    """A pure function `draw(key, start)`: for free pixels `(n, 2)`, indices, a mean over walkers from each, `(n, c)`,
-    whose expectation is w there.
+    """A pure function `draw(key, start)`: for the indices of free pixels `(n, 2)`, means over walkers from each pixel
+    `(n, c)`, whose expectation is w there.
 
-    Where no pixel is known, w is the solution of mean zero. Beyond its border the picture continues by reflection.
-    Walkers that have not arrived in time are left out; of the others' mean that is an error below their own scatter.
+    If no pixel is known, w is the solution of mean zero. Beyond its border the picture continues by reflection.
+    Walkers that have not arrived in time are left out; the error of the mean is then below the walkers' own scatter.
 
     Args:
-        rest: r, at free pixels.
+        rest: r at free pixels.
         free: where w is not known.
         known: w where it is known.
     """
@@ -66,7 +66,7 @@ def _draw(
     key: Array,
     start: Int[Array, "n 2"],
 ) -> Float[Array, "n c"]:
-    """`worth`: of arriving at a pixel; NaN where a walker may not stay."""
+    """Means over walkers. `worth` is the value of arriving at a pixel, NaN where a walker may not stay."""
     size = jnp.array(level.shape)
 
     def jump(number: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -86,7 +86,7 @@ def _draw(
 
 
 def _room(free: Bool[ndarray, "h w"]) -> Int[ndarray, "h w"]:
-    """How far boxes of free pixels reach from their centre to their edge, which may be known."""
+    """Size h of the largest box around each pixel with free pixels inside; those on its edge may be known."""
     import scipy.ndimage
 
     h, w = free.shape
@@ -106,7 +106,7 @@ def _green(h: int) -> Float[ndarray, "k k"]:
 
 
 def _edge_quantiles(green: Float[ndarray, "k k"]) -> Int[ndarray, "q 2"]:
-    """Where P_h, run along the edge of the box, has spent equal parts of its sum: offsets from the centre."""
+    """Quantiles of P_h along the edge of the box, as offsets from its centre."""
     h = (len(green) + 1) // 2
     side, far = np.arange(1 - h, h), np.full(len(green), h)
     chance = np.concatenate([green[0], green[:, -1], green[-1, ::-1], green[::-1, 0]])  # one step outward
@@ -125,7 +125,7 @@ def _mirrored(values: Float[ndarray, "h w c"]) -> Float[ndarray, "h2 w2 c"]:
 
 
 def _convolved(transform: ndarray, kernel: Float[ndarray, "k k"], shape: tuple[int, int]) -> Float[ndarray, "h w c"]:
-    """The convolution with a centred kernel of what has this transform, on the first quarter of its period."""
+    """The convolution of a picture, given its transform, with a centred kernel, on the first quarter of its period."""
     period = tuple(2 * n for n in shape)
     wrapped = np.zeros(period)
     reach = np.arange(len(kernel)) - len(kernel) // 2

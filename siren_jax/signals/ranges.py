@@ -1,4 +1,4 @@
-"""The interval that a signal's values are measured in, which [-1, 1] stands for; and how much of it they use."""
+"""The value range of a signal, an interval that becomes [-1, 1], and how much of it the values use."""
 
 from typing import NamedTuple
 
@@ -7,20 +7,20 @@ from jaxtyping import Shaped
 from numpy import ndarray
 
 BULK = 0.01  # share of the values, at either end, that a usual interval may leave out
-USED = 0.001  # the same for the interval in use: a camera's stuck pixels use nothing
-COUNTED = 2**20  # rows whose order is looked at, for the interval in use
+USED = 0.001  # share of the values, at either end, that do not count as used: a camera's stuck pixels
+COUNTED = 2**20  # rows from which the used range is found
 NARROWEST = 1e-6  # half of the narrowest interval, in units of the greatest number: float32 still has 17 steps in it
 
 
 def value_range_of(signal: Shaped[ndarray, "..."]) -> tuple[float, float]:
-    """The interval that an array's values are measured in, which [-1, 1] stands for.
+    """The value range of an array: the interval that becomes [-1, 1].
 
     Booleans: 0 to 1. Integers of 8 and 16 bits: all values of the type. Floats: [0, 1] if all but 1 % of the values at
     either end lie in it, [-1, 1] if they are positive and negative; otherwise least to greatest. Wider integers, as
-    NumPy makes them from Python's, are treated as floats are, with 255 in place of 1. NaN and infinities do not count.
+    NumPy makes them from Python's, are treated like floats, with 255 in place of 1. NaN and infinities do not count.
 
-    The bulk of the values decides, and between the cases the ends of the interval move gradually: they are continuous
-    functions of every value. Values may lie outside.
+    The bulk of the values decides. Between the cases the ends of the interval move gradually: they are continuous
+    functions of every value. Values may lie outside the interval.
 
     >>> value_range_of(np.zeros((2, 2), np.uint8)), value_range_of(np.array([0.2, 0.3]))
     ((0.0, 255.0), (0.0, 1.0))
@@ -50,7 +50,7 @@ def value_range_of(signal: Shaped[ndarray, "..."]) -> tuple[float, float]:
 
 
 def used_range(values: Shaped[ndarray, "n c"]) -> tuple[float, float]:
-    """The interval that holds all but 0.1 % of the values at either end; least to greatest if that is one number.
+    """The interval of all but 0.1 % of the values at either end; least to greatest if that is a single number.
 
     >>> used_range(np.append(np.arange(5000), 65535)[:, None])
     (5.0, 4995.0)
@@ -61,7 +61,7 @@ def used_range(values: Shaped[ndarray, "n c"]) -> tuple[float, float]:
 
 
 class Lone(NamedTuple):
-    """A number that alone makes an end of the range."""
+    """A number at an end of the range, far from all other values."""
 
     value: float
     times: int
@@ -70,7 +70,7 @@ class Lone(NamedTuple):
 
 
 def lone_ends(values: Shaped[ndarray, "..."]) -> list[Lone]:
-    """Numbers at either end that are further from all others than half of what those span: they may stand for no value.
+    """Numbers at either end that may stand for no value: they lie at least half the span of all others beyond these.
 
     >>> lone_ends(np.array([-9999.0, 412.5, -9999.0, 1893.0, 600.0]))
     [Lone(value=-9999.0, times=2, others=(412.5, 1893.0))]
@@ -91,6 +91,6 @@ def _finite(values: ndarray) -> ndarray:
 
 
 def _all_but(values: ndarray, share: float) -> tuple[float, float]:
-    """The values that a share of all lies below and above: order statistics, which move with single values."""
+    """The values with this share of all below and above: order statistics, without interpolation."""
     low, high = np.quantile(values, share, method="lower"), np.quantile(values, 1 - share, method="higher")
     return float(low), float(high)

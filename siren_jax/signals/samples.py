@@ -1,4 +1,4 @@
-"""Sampled signals of any number of axes as points with values."""
+"""Sampled signals with any number of axes, as points with values."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -19,8 +19,8 @@ from siren_jax.signals.ranges import value_range_of
 class SampleDataset:
     """The samples of a signal as points, with the values that a network is fitted to.
 
-    A sound `(n, c)`, a picture `(h, w, c)`, a video `(t, h, w, c)`, a volume. `len(dataset)` is the number of samples
-    n. `dataset[i]`, with an integer, a slice or an array of them, is a dict of
+    The signal may be a sound `(n, c)`, a picture `(h, w, c)`, a video `(t, h, w, c)` or a volume. `len(dataset)` is the
+    number of samples n. `dataset[i]`, with an integer, a slice or an array of them, is a dict of
 
     - `coordinates` `(…, d)`: of the sample, see `Frame`;
     - `indices` `(…, d)`: along each axis of the signal;
@@ -61,10 +61,10 @@ class SampleDataset:
         self.frame = Frame(signal.shape[:-1])
         self.channels = signal.shape[-1]
         self.signal = signal
-        """As it was given."""
+        """The signal as it was given."""
 
     def _known(self, signal: ndarray) -> ndarray:
-        """The values that are known, which have to be finite and decide the value range."""
+        """The known values, which must be finite and decide the value range."""
         return signal
 
     @property
@@ -114,7 +114,7 @@ class SampleDataset:
         The samples, last axis fastest, are cut into `batch_size` strata of equal length (to one sample), and one is
         drawn from each: no sample comes twice in a batch, and a batch of all is the whole signal in order.
 
-        Memory is that of the signal in its own type if that is smaller than float32, else as float32.
+        It keeps the signal in its own type if that is smaller than float32, else as float32.
 
         Args:
             batch_size: points of a batch; by default all.
@@ -134,7 +134,7 @@ class SampleDataset:
 
     @cached_property
     def _samples(self) -> Array:
-        """What samplers share: the signal as it is, or its values in [-1, 1]."""
+        """The array that all samplers share: the signal as it is, or its values in [-1, 1]."""
         return jnp.asarray(self.signal.reshape(-1, self.channels) if self._compact else self.value)
 
     def _scaled(self) -> Float[ndarray, "*shape c"]:
@@ -156,7 +156,7 @@ class SampleDataset:
 
 
 def draw_strata(edges: Int[Array, "edges"], key: Array) -> Int[Array, "n"]:
-    """A number from each stratum, [edges[i], edges[i + 1]), or its edge if that is empty."""
+    """A number from each stratum, [edges[i], edges[i + 1]), or edges[i] if the stratum is empty."""
     start, width = edges[:-1], jnp.diff(edges)
     offset = (jax.random.uniform(key, start.shape, jnp.float32) * width).astype(jnp.int32)
     return start + jnp.clip(offset, 0, jnp.maximum(width - 1, 0))  # the product may round up to the width
@@ -174,7 +174,7 @@ def _draw(
 
 
 def numbered_coordinates(number: Int[Array, "n"], shape: Int[Array, "d"]) -> Float[Array, "n d"]:
-    """Coordinates of samples that are numbered with the last axis fastest, as `Frame` has them."""
+    """Coordinates, as in `Frame`, of samples that are numbered with the last axis fastest."""
     along = []
     for size in shape[::-1]:
         along.append((2 * (number % size) + 1 - size).astype(jnp.float32) / shape.max().astype(jnp.float32))

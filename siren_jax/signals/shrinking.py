@@ -1,4 +1,4 @@
-"""Pictures of fewer pixels."""
+"""Resizing of pictures, against aliasing and around pixels without a value."""
 
 import math
 from functools import partial
@@ -18,8 +18,8 @@ def shrink(
     """The image with fewer pixels, smoothed by a Gaussian against aliasing; `size` may also enlarge it. See
     `load_image`.
 
-    Pixels with a channel that is NaN or infinite are left out of every mean; where they have over half of its weight,
-    the result is NaN.
+    Pixels with a channel that is NaN or infinite are left out of every mean; if they have over half of its weight, the
+    mean is NaN.
     """
     sides = image.shape[:2]
     return resized(image, shrunk_sides(*sides, downsample=downsample, size=size), sides)
@@ -46,8 +46,8 @@ def resized(
     """The image with the `wanted` height and width; its pixels may be means over equal areas of a picture of larger
     `sides`.
 
-    The Gaussian has σ = (s - 1)/2 pixels of that picture along an axis that shrinks by s. Means over r pixels have the
-    variance (r² - 1)/12 of it already, and the interpolation half way between two of them adds (r² - 1)/4.
+    The Gaussian has σ = (s - 1)/2 pixels of that picture along an axis that shrinks by s. Means over r pixels already
+    contribute the variance (r² - 1)/12, and interpolation half way between two of them adds (r² - 1)/4.
     """
     if image.shape[:2] == wanted:
         return image
@@ -79,8 +79,8 @@ def resized(
 
 
 class Means:
-    """An image from strips of rows: as it is, or means over equal areas where a side is longer than `finest`. A mean is
-    NaN where a part of its area is."""
+    """An image from strips of rows, unchanged or averaged over equal areas if a side is longer than `finest`. A mean is
+    NaN if any part of its area is."""
 
     def __init__(self, h: int, w: int, c: int, finest: tuple[int, ...], dtype: DTypeLike = np.float32):
         self._whole = h <= finest[0] and w <= finest[1]

@@ -1,4 +1,4 @@
-"""Sound files as arrays, and back."""
+"""Sounds: reading their files as arrays, resampling, and writing them."""
 
 import math
 import os
@@ -19,7 +19,7 @@ MAX_LENGTH = 2**23  # samples of a channel, three minutes at 44.1 kHz: beyond, f
 MAX_SAMPLES = 2**27  # of all channels
 MAX_FLAC_CHANNELS = 8
 MAX_OGG_RATE = 200_000  # beyond, libsndfile's encoder crashes, as it does on long arrays
-RESAMPLED = 2**20  # samples of a channel at a time: SciPy designs its filter each time anew
+RESAMPLED = 2**20  # samples of a channel at a time: SciPy designs its filter anew each time
 FULL_SCALE = 1 - 2.0**-15  # the largest sample of 16 bits
 
 
@@ -37,23 +37,23 @@ class Sound(NamedTuple):
 
     @property
     def peak(self) -> float:
-        """The loudest sample, which a network has as 1."""
+        """Absolute value of the loudest sample, which a network has as 1."""
         return float(np.abs(self.samples).max())
 
 
 def load_sound(
     path: str | os.PathLike[str], *, downsample: int = 1, between: tuple[float, float] | None = None
 ) -> Sound:
-    """A sound file: WAV, FLAC, OGG, MP3 and what else libsndfile reads, M4A, MP4 and what else FFmpeg reads.
+    """The sound in a file: WAV, FLAC, OGG, MP3 and all else that libsndfile reads, M4A, MP4 and all else of FFmpeg.
 
     Without the extras `audio` and `video` only plain WAV is read. The file is decoded and resampled in blocks, so that
-    the limits apply to what is returned: 8 million samples of a channel.
+    the limit, 8 million samples of a channel, applies to the returned sound alone.
 
     Args:
         path: the file.
-        downsample: divide the samples a second by this, to the next whole number, behind a low-pass filter against
+        downsample: divide the samples a second by this, rounded to a whole number, after a low-pass filter against
             aliasing.
-        between: start and stop of the part that is taken, in seconds; by default all.
+        between: start and stop of the part to read, in seconds; by default all.
 
     Raises:
         InputError: the file is missing, damaged, no sound, silent, too short or too long, or needs the extra.
@@ -92,20 +92,20 @@ def load_sound(
 
 
 def resample(sound: Sound, rate: int) -> Sound:
-    """The same sound with another number of samples a second, behind a low-pass filter against aliasing.
+    """The same sound with another number of samples a second, after a low-pass filter against aliasing.
 
-    The first sample stays where it is. Beyond its ends the sound is taken to continue with its last sample.
+    The first sample stays where it is. Beyond either end the sound continues with the sample at this end.
     """
     return Sound(np.concatenate(list(resampled([sound.samples], sound.rate, rate))), rate)
 
 
 def resampled(blocks: Iterable[Float[ndarray, "_ c"]], old: int, new: int) -> Iterator[Float[ndarray, "_ c"]]:
-    """The blocks that `resample` makes of a whole sound, from blocks of it, with little more memory than a block."""
+    """Blocks of the resampled sound from blocks of a sound: `resample` with little more memory than a block."""
     import scipy.signal
 
     divisor = math.gcd(old, new)
     up, down = new // divisor, old // divisor
-    # SciPy's filter reaches 10·max(up, down)/up samples. Cuts are at multiples of `down`, which a new sample lies on.
+    # SciPy's filter reaches 10·max(up, down)/up samples. Cuts are at multiples of `down`, where a new sample lies.
     reach = down * (10 * max(up, down) // (up * down) + 1)
     least = 2 * reach + down * max(1, RESAMPLED // down)
     pending: list[ndarray] = []
@@ -129,11 +129,11 @@ def resampled(blocks: Iterable[Float[ndarray, "_ c"]], old: int, new: int) -> It
 def encode_sound(file: IO[bytes], sound: Sound, suffix: str = ".wav") -> None:
     """Writes 16 bits a sample, clipped to full scale, in the format of a suffix: ".wav", ".flac", ".ogg".
 
-    It warns if more than a thousandth of the samples lies beyond full scale.
+    It warns if more than a thousandth of the samples lie beyond full scale.
 
     Raises:
-        InputError: another format than WAV without the extra `audio`, or one that is not known; a rate or a number of
-            channels that the format does not have.
+        InputError: another format than WAV without the extra `audio`, or an unknown format; a rate or a number of
+            channels that the format does not allow.
     """
     if (share := np.mean(np.abs(sound.samples) > 1)) > 1e-3:
         warnings.warn(f"{100 * share:.2g} % of the samples are beyond full scale and are clipped.", stacklevel=2)
@@ -162,7 +162,7 @@ def encode_sound(file: IO[bytes], sound: Sound, suffix: str = ".wav") -> None:
 
 
 def _part(file: SoundFile, path: str, between: tuple[float, float] | None) -> Iterator[Float[ndarray, "_ c"]]:
-    """Blocks of the samples between two times, if they are there."""
+    """Blocks of the samples between two times; refuses times that the file does not have."""
     start, stop = (0, math.inf) if between is None else between
     refusal = f"a part of {path!r} has a start before a stop within 0 to %s, but is {start:g} {stop:g}."
     if not 0 <= start < stop:
@@ -179,7 +179,7 @@ def _part(file: SoundFile, path: str, between: tuple[float, float] | None) -> It
 
 
 def _gathered(blocks: Iterable[Float[ndarray, "_ c"]], path: str) -> Float[ndarray, "n c"]:
-    """The blocks as one array, if they are not too many."""
+    """The blocks as one array; refuses too many samples."""
     gathered: list[ndarray] = []
     length = 0
     for block in blocks:

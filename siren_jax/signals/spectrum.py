@@ -1,4 +1,4 @@
-"""A signal's own frequencies, and the first omega that suits them."""
+"""The bandwidth of a signal, and the first omega that suits it."""
 
 import math
 from typing import NamedTuple
@@ -15,7 +15,7 @@ ANALYSED = 2**20  # samples: 1,024² pixels, 23 seconds at 44.1 kHz
 
 
 class OmegaChoice(NamedTuple):
-    """A first omega, and why."""
+    """A first omega, and the reason for it."""
 
     omega: float
     reason: str
@@ -24,15 +24,15 @@ class OmegaChoice(NamedTuple):
 def bandwidth(values: Num[ndarray, "*shape c"], frame: Frame) -> float:
     """Frequency below which 99.99 % of a signal's power lies, in radians a coordinate.
 
-    The power spectrum of all channels, each without its mean, under a Hann window; of an array of more than 2^20
-    samples, of the middle. Zero for a constant.
+    The power is that of all channels, each without its mean, under a Hann window. Of more than 2^20 samples, only the
+    middle is analysed. Zero for a constant.
 
     Args:
-        values: of all samples.
+        values: all samples.
         frame: their grid.
 
     Raises:
-        InputError: the values are not finite, or not those of the grid.
+        InputError: the values are not finite, or do not have the shape of the grid.
 
     >>> x = Frame((1000,)).coordinates(np.arange(1000)[:, None])
     >>> round(bandwidth(np.sin(100 * np.pi * x), Frame((1000,))) / np.pi)
@@ -64,22 +64,22 @@ def bandwidth(values: Num[ndarray, "*shape c"], frame: Frame) -> float:
 
 
 def choose_omega(values: Num[ndarray, "*shape c"], frame: Frame) -> OmegaChoice:
-    """First omega of a SIREN for a signal, and why.
+    """First omega of a SIREN for a signal, and the reason for it.
 
     omega = 0.045·d·k_N·(k/k_N)^(2/3)·(N/128²)^(1/10) for N samples in d dimensions with the bandwidth k, and k_N =
     π/spacing, the Nyquist frequency. The first layer's weights are U(±1/d), so that a wave of the network begins with
-    at most omega/d radians a coordinate. A higher omega fits the samples sooner and leaves rubbish between them, the
-    less so the more samples a network has to carry. Two digits, and at least 1.
+    at most omega/d radians a coordinate. A higher omega fits the samples sooner and leaves artefacts between them, the
+    fewer the more samples a network has to represent. The result has two digits and is at least 1.
 
-    The numbers are those that fit the best omegas of grids, judged between the samples, for photographs of 128 to 500
-    pixels and two seconds of sounds: `benchmarks/omega.py`. For three axes they are too high; videos begin with 30.
+    The constants are fitted to the best omegas of grid searches, judged between the samples, for photographs of 128 to
+    500 pixels and two seconds of sounds: `benchmarks/omega.py`. For three axes they are too high; videos begin with 30.
 
     Args:
-        values: of all samples.
+        values: all samples.
         frame: their grid.
 
     Raises:
-        InputError: the values are not finite, or not those of the grid.
+        InputError: the values are not finite, or do not have the shape of the grid.
 
     >>> choose_omega(np.random.default_rng(0).normal(size=(128, 128, 1)), Frame((128, 128))).omega
     23.0

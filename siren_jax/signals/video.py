@@ -1,4 +1,4 @@
-"""Video files as arrays, and back."""
+"""Videos: reading their files as arrays, and writing them."""
 
 import math
 import os
@@ -21,8 +21,8 @@ from siren_jax.signals.image import shrunk_sides
 MAX_BYTES = 2**30  # of decoded frames; decoding and fitting need as much again, each
 MAX_FRAMES = 2**24
 H264_SIDE = 16384  # the largest of the format
-LIMITED = 1  # FFmpeg's number of the range of brightness from 16 to 235
-BT709 = 1  # FFmpeg's number of it, as matrix, primaries and transfer function
+LIMITED = 1  # FFmpeg's number for the range of brightness from 16 to 235
+BT709 = 1  # FFmpeg's number for BT.709, as matrix, primaries and transfer function
 QUALITY = "16"  # x264's constant rate factor: 0 loses nothing, 23 is its default
 
 
@@ -46,17 +46,17 @@ def load_video(
     size: int | None = None,
     between: tuple[float, float] | None = None,
 ) -> Video:
-    """A video file, upright: MP4, MOV, MKV, WebM, AVI and what else FFmpeg reads; GIF alone without the extra `video`.
+    """The video in a file, upright: MP4, MOV, MKV, WebM, AVI and all else of FFmpeg; without the extra `video` GIF.
 
-    Frames are resized as they are decoded, so that memory is twice that of the result, which is at most 1 GiB: a byte a
-    value. A video without colour becomes grey, transparency is laid over white. Frames of uneven duration are repeated,
-    at an even rate, for as long as they last.
+    Frames are resized while they are decoded, so that memory is twice that of the result, which is at most 1 GiB: a
+    byte a value. A video without colour becomes grey, and transparency is laid over white. Frames of uneven duration
+    are repeated, at an even rate, for as long as they last.
 
     Args:
         path: the file.
         downsample: divide both sides by this whole number, with a filter against aliasing.
         size: resize so that the longer side has this many pixels, with the same filter; after `downsample`.
-        between: start and stop of the part that is read, in seconds; by default all.
+        between: start and stop of the part to read, in seconds; by default all.
 
     Raises:
         InputError: the file is missing, damaged, no video, of one frame, too large, or needs the extra.
@@ -124,17 +124,17 @@ def encode_video(file: IO[bytes], frames: Iterable[UInt8[ndarray, "h w c"]], rat
     """Writes frames in the format of a suffix: ".mp4" (H.264), ".gif".
 
     An MP4 is written frame by frame, and has even sides: the last row or column is repeated where they are odd, with a
-    warning. A GIF is held in memory until its end, a byte a pixel; it has 256 colours, and durations of hundredths of a
-    second.
+    warning. A GIF is kept in memory until it is complete, a byte a pixel; it has 256 colours, and durations of
+    hundredths of a second.
 
     Args:
         file: opened for writing, seekable.
-        frames: of one shape; one channel or three.
+        frames: all of one shape; one channel or three.
         rate: frames a second.
-        suffix: of the format.
+        suffix: the format.
 
     Raises:
-        InputError: MP4 without the extra `video`, or a rate or a size that the format does not have.
+        InputError: MP4 without the extra `video`, or a rate or a size that the format does not allow.
     """
     rgb = (np.repeat(frame, 3, axis=-1) if frame.shape[-1] == 1 else frame for frame in frames)
     slowest, fastest = (0.01, 50.0) if suffix == ".gif" else (0.01, 1000.0)
@@ -144,7 +144,7 @@ def encode_video(file: IO[bytes], frames: Iterable[UInt8[ndarray, "h w c"]], rat
 
 
 def writes_mp4() -> bool:
-    """Whether the extra `video` is there, with the encoder of H.264; without it GIF alone is written."""
+    """Whether the extra `video` is installed, with an H.264 encoder; without it only GIF is written."""
     try:
         import av
     except ImportError:
@@ -204,7 +204,7 @@ def _encode_mp4(file: IO[bytes], frames: Iterable[UInt8[ndarray, "h w 3"]], rate
 
 
 def _number(time: float, rate: Fraction) -> int:
-    """The frame that begins at a time."""
+    """Number of the frame that begins at a time."""
     return round(min(time * float(rate), MAX_FRAMES))
 
 
@@ -213,13 +213,13 @@ def _resized(frame: UInt8[ndarray, "h w 3"], sides: tuple[int, int]) -> UInt8[nd
         return frame
     from PIL import Image
 
-    # Pillow's filters reach as far as the pixels of the result, so that nothing aliases.
+    # Pillow's filters widen with the pixels of the result, so that nothing aliases.
     picture = Image.fromarray(np.ascontiguousarray(frame))
     return np.asarray(picture.resize((sides[1], sides[0]), Image.Resampling.BICUBIC))
 
 
 def _without_colour(frame: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "h w c"]:
-    """One channel of a frame whose channels are equal."""
+    """The frame, with one channel if its channels are equal."""
     grey = np.array_equal(frame[..., 0], frame[..., 1]) and np.array_equal(frame[..., 0], frame[..., 2])
     return frame[..., :1].copy() if grey else frame
 

@@ -1,4 +1,4 @@
-"""Pictures and frames whose pixels are means over their cells, where those are larger than a pixel of the original."""
+"""Rendering of pictures and frames on coarse grids: a pixel is a mean over its cell, so that nothing aliases."""
 
 import math
 
@@ -7,7 +7,7 @@ from numpy import ndarray
 
 from siren_jax.neural_field import NeuralField
 
-AT_ONCE = 2**20  # points of the finer grid that are held at a time
+AT_ONCE = 2**20  # points of the finer grid in memory at a time
 
 
 def render_cells(
@@ -20,9 +20,9 @@ def render_cells(
 ) -> ndarray:
     """What `NeuralField.render` returns for a picture or a video, without aliasing on grids coarser than the original.
 
-    A pixel is the mean of the values at points that are spread evenly over its cell, along each side as many as the
-    cell has pixels of the original, rounded up: one, its centre, unless the grid is coarser. The mean of a derivative
-    is the derivative of the mean. Frames of a video are moments, which are not averaged.
+    A pixel is the mean of the values at points that are spread evenly over its cell. Along each side there are as many
+    as the cell has pixels of the original, rounded up: only the centre, unless the grid is coarser. The mean of a
+    derivative is the derivative of the mean. Frames of a video are moments, which are not averaged.
 
     Args:
         field: a picture or a video.

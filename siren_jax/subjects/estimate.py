@@ -1,4 +1,4 @@
-"""A network at some of a signal's samples: enough for the figures that are shown while a fit runs."""
+"""Predictions at some of a signal's samples: enough for the quality that is shown while a fit runs."""
 
 import jax
 import numpy as np
@@ -15,7 +15,7 @@ class Estimate:
     """Predictions beside the truth, at the same samples every time.
 
     Args:
-        dataset: of the signal.
+        dataset: the signal.
         count: samples, spread evenly over it; all if there are fewer.
     """
 
@@ -29,5 +29,5 @@ class Estimate:
         return np.asarray(_evaluate(network, self._coordinates))
 
 
-# Eagerly it would take twice as long, a tenth of a chunk.
+# Without compilation it would take twice as long, a tenth of a chunk.
 _evaluate = jax.jit(lambda network, points: map_over_tiles(network, points))

@@ -22,10 +22,10 @@ class Gaps(Sampled):
     """A picture with missing pixels; see `Subject`.
 
     Args:
-        picture: with what is known of it.
+        picture: the picture and its known pixels.
         prior: "tv", "hessian" or "none".
         weight: of the prior.
-        judged_everywhere: whether the picture holds the truth at the other pixels too, but for those that are NaN.
+        judged_everywhere: whether the picture has the truth at unknown pixels, too, except where it is NaN.
     """
 
     measure = PSNR
@@ -45,7 +45,7 @@ class Gaps(Sampled):
     def choose_omega(self) -> OmegaChoice:
         known = float(self._picture.known.mean())
         omega, reason = choose_omega(self._picture.filled(), self.dataset.frame)
-        # Samples at random, a part p of all, resolve frequencies lower by √p.
+        # Random samples, a share p of all, resolve frequencies lower by √p.
         text = f"√{known:.3g} times {reason}; {100 * known:.3g} % of the pixels are known"
         return OmegaChoice(float(f"{omega * known**0.5:.2g}"), text)
 

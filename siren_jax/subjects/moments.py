@@ -1,4 +1,4 @@
-"""Which moments of a sound or a video are rendered."""
+"""The moments at which a sound or a video is rendered."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,11 +11,11 @@ MAX_RATE = 1e6  # a second
 
 @dataclass(frozen=True)
 class Timeline:
-    """Moments at even distances: moment k lies at the index first + k·own/rate of the original."""
+    """Evenly spaced moments: moment k lies at the index first + k·own/rate of the original."""
 
     count: int
     first: float
-    """Index of the first, fractions allowed."""
+    """Index of the first moment, fractions allowed."""
     own: float
     """Samples or frames a second of the original."""
     rate: float
@@ -30,11 +30,12 @@ class Timeline:
 
     @property
     def indices(self) -> Iterator[float]:
-        """Of all moments, in the original."""
+        """Indices of all moments in the original."""
         return (self.first + number * self.own / self.rate for number in range(self.count))
 
     def widened(self, moments: int, length: int) -> tuple["Timeline", int]:
-        """With up to so many more moments at either end, within `length` of the original; and how many came before."""
+        """The timeline with up to `moments` more at either end, within the original's `length`; and how many come
+        before."""
         step = self.own / self.rate
         before = min(moments, int(self.first / step))
         after = max(0, min(moments, int((length - 1 - self.first) / step) - self.count + 1))
@@ -44,11 +45,11 @@ class Timeline:
 def timeline(field: NeuralField, between: tuple[float, float] | None, rate: float | None) -> Timeline:
     """The moments from `--between`, in seconds, at `--rate`; by default all, at the original's rate.
 
-    Moment k lies at the time k/rate, at every rate: those of a higher rate that follow the last one of the original are
+    Moment k lies at the time k/rate, at every rate. At a higher rate, moments after the last one of the original are
     extrapolated, by less than its duration.
 
     Raises:
-        InputError: a part that is not within the signal, a rate that is no positive number.
+        InputError: a part that is not within the signal, or a rate that is not positive or is too high.
     """
     own = field.rate
     assert own is not None  # the kinds that have time have a rate: `load` sees to it

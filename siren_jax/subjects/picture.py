@@ -22,9 +22,9 @@ from siren_jax.subjects.subject import PSNR, Sampled
 BYTES_OF_INTEGRAL = (
     830  # of a pixel and channel, measured as in `subject`: the Fourier transform of the mirrored Laplacian
 )
-SHOWN = 512  # of a side's pixels in a figure, whose panels have some 360: every other one, or third, if there are more
-DARK = 0.25  # share of the range in use under which a PSNR over the whole range flatters
-NOTHING = 0.9  # squared error, in units of the picture's variance, from which on a network has learned nothing
+SHOWN = 512  # pixels of a side in a figure, whose panels have some 360; of more, every second or third is shown
+DARK = 0.25  # share of the range in use below which a PSNR over the whole range is too favourable
+NOTHING = 0.9  # squared error, in units of the picture's variance, from which a network has learned nothing
 ALIGNMENTS = {None: "none", 0: "mean", 1: "mean and plane"}
 
 
@@ -32,13 +32,13 @@ class Picture(Sampled):
     """The pixels of a picture; see `Subject`.
 
     What a target leaves open is taken from the truth before a PSNR, see `metrics.aligned`: the mean, and for a
-    Laplacian at points alone the plane as well. Unknown pixels count for nothing.
+    Laplacian at points alone the plane as well. Unknown pixels do not count.
 
     Args:
-        dataset: the picture, an `IncompletePicture` where pixels are unknown.
+        dataset: the picture, an `IncompletePicture` if pixels are unknown.
         target: a key of `recipes.TARGETS`.
-        weights: of the terms; one where not given.
-        integral_weight: of the integral form of a derivative; without it where zero.
+        weights: of the terms; by default 1.
+        integral_weight: of the integral form of a derivative; zero leaves this form out.
     """
 
     measure = PSNR
@@ -88,10 +88,10 @@ class Picture(Sampled):
         from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
 
         field = self.field(network, {})
-        most = 2 * SHOWN if plot.is_elongated(self.dataset.shape) else SHOWN  # whose panels are twice as long
+        most = 2 * SHOWN if plot.is_elongated(self.dataset.shape) else SHOWN  # their panels are twice as long
         every = max(1, max(self.dataset.shape) // most)
         shape = tuple(-(-n // every) for n in self.dataset.shape)
-        region = tuple(((1 - every) / 2, (1 - every) / 2 + n * every) for n in shape)  # whose cells' centres are pixels
+        region = tuple(((1 - every) / 2, (1 - every) / 2 + n * every) for n in shape)  # cells' centres are pixels
         prediction = {of: field.render(shape, of=of, region=region) for of in ("gradient", "laplacian")}
         some = lambda name: self.dataset.grid(name)[::every, ::every].reshape(math.prod(shape), -1)
         values = NeuralField(network, self.dataset.frame).render(shape, region=region)  # pyright: ignore
@@ -121,7 +121,7 @@ class Picture(Sampled):
 
     @property
     def _flat(self) -> ndarray | slice:
-        """Known pixels, as an index of what is `(n, c)`."""
+        """Index of the known pixels in arrays `(n, c)`."""
         return slice(None) if self._known.all() else self._known.ravel()
 
     @property
@@ -130,7 +130,7 @@ class Picture(Sampled):
         return self.dataset.value[self._flat]
 
     def _note(self, used: float | None = None) -> str:
-        """What has to be said beside the PSNR, with that over the range in use once it is known."""
+        """Notes on the PSNR, including the PSNR over the range in use once it is known."""
         notes = [] if self._alignment is None else [f"{ALIGNMENTS[self._alignment]} aligned"]
         if 0 < self._used < DARK:
             share = f"{100 * self._used:.2g} % of the range"
@@ -138,7 +138,7 @@ class Picture(Sampled):
         return ", ".join(notes)
 
     def _values(self, network: nnx.Module) -> ndarray:
-        """The network at every pixel, `(n, c)` in [-1, 1]."""
+        """The network's values at every pixel, `(n, c)` in [-1, 1]."""
         field = NeuralField(network, self.dataset.frame)  # pyright: ignore
         return field.render().reshape(len(self.dataset), -1)
 
@@ -158,13 +158,13 @@ class Picture(Sampled):
 
 
 def share_in_use(values: ndarray, value_range: tuple[float, float]) -> float:
-    """How much of the range the values use, see `signals.used_range`; zero if they are all the same."""
+    """Share of the range that the values use, see `signals.used_range`; zero if they are all the same."""
     least, greatest = used_range(values)
     return (greatest - least) / (value_range[1] - value_range[0])
 
 
 def warn_of_nothing(values: ndarray, truth: ndarray) -> None:
-    """Says that a network shows next to nothing of its picture, both `(n, c)`, if so."""
+    """Warns if a network has learned next to nothing of its picture; both are `(n, c)`."""
     variance = float(np.var(truth, axis=0, dtype=np.float64).mean())
     error = float(np.mean(np.square(values - truth, dtype=np.float64)))
     if variance > 0 and error >= NOTHING * variance:
@@ -176,7 +176,7 @@ def warn_of_nothing(values: ndarray, truth: ndarray) -> None:
 
 
 def write_picture(path: str, values: ndarray, of: str, value_range: tuple[float, float], *, overwrite: bool) -> None:
-    """A PNG of 8 bits of a rendered quantity."""
+    """Writes a rendered quantity as a PNG of 8 bits."""
     import matplotlib
     from PIL import Image
 

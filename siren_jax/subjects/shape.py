@@ -24,11 +24,11 @@ from siren_jax.signals import OmegaChoice
 from siren_jax.subjects.subject import Measure
 
 RESOLUTION = 256  # of the mesh that is written
-SHOWN, JUDGED, ESTIMATED = 160, 128, 64  # of those that are looked at, compared with a target, estimated from
+SHOWN, JUDGED, ESTIMATED = 160, 128, 64  # of the meshes for the figure, the target and the estimate
 ESTIMATE_POINTS = 4096
-OCCUPIED = 96  # cells of a side that the intersection over union is counted on
-PIXELS = 1024  # of a side of the picture that is rendered
-SLOPES = 16384  # points that the gradient is measured at
+OCCUPIED = 96  # cells of a side for the intersection over union
+PIXELS = 1024  # of a side of a rendered picture
+SLOPES = 16384  # points at which the gradient is measured
 
 
 class Scan:
@@ -113,7 +113,7 @@ class Scan:
         return truth.agreement(self.field(network, {}).mesh(resolution)).chamfer * 100 / self._surface.diagonal
 
     def _overlap(self, field: NeuralField) -> dict[str, float]:
-        """How well the insides agree, if the file has one."""
+        """Intersection over union of the insides, if the file's mesh is closed."""
         true = self._surface.mesh
         if true is None or not true.is_closed:
             return {}
@@ -132,13 +132,13 @@ _gradients = jax.jit(lambda network, points: map_over_tiles(gradient(network), p
 
 
 def write_mesh(path: str, mesh: Mesh, *, overwrite: bool) -> None:
-    """A mesh file in the format of its suffix."""
+    """Writes a mesh in the format of the path's suffix."""
     suffix = os.path.splitext(path)[1].lower()
     write_atomically(path, lambda file: encode_mesh(file, mesh, suffix), overwrite=overwrite)
 
 
 def write_view(path: str, mesh: Mesh, view: tuple[float, float] | None, *, overwrite: bool) -> None:
-    """A PNG of a mesh, from an azimuth and an elevation in degrees."""
+    """Writes a PNG of a mesh, seen from an azimuth and an elevation in degrees."""
     from PIL import Image
 
     from siren_jax import plot

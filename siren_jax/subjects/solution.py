@@ -24,11 +24,11 @@ class Solution:
     """A field that fulfils an equation; see `Subject`. Its error is against an independent solution.
 
     Args:
-        case: of the catalogue.
+        case: a case of the catalogue.
     """
 
     measure = Measure("error", "relative L2 error", "%", decimals=3, less_is_better=True)
-    comparable_losses = False  # times grow, and weights with them
+    comparable_losses = False  # time spans and weights may change during a fit
     memory = 2**30  # of the reference, and of L-BFGS
     note = ""
     files = ("solution.npy",)
@@ -71,13 +71,13 @@ class Solution:
 
 
 def write_solution(path: str, field: NeuralField, values: ndarray, at: float | None, *, overwrite: bool) -> None:
-    """A PNG with axes: a panel for each unknown.
+    """Writes a PNG with axes: a panel for each unknown.
 
     Args:
         path: the file.
         field: a solution, whose record may name its coordinates and unknowns.
         values: `(h, w, c)` over its last two coordinates, or `(n, c)` over its only one.
-        at: the time, if it has one more.
+        at: the time, if the solution has one more coordinate.
         overwrite: replace a file that exists.
     """
     from siren_jax import plot
@@ -95,6 +95,6 @@ def write_solution(path: str, field: NeuralField, values: ndarray, at: float | N
 
 
 def _names(given: Any, usual: list[str]) -> list[str]:
-    """Those of a record, which may come from anywhere, if they are as many distinct words."""
+    """The names in a record, which may come from anywhere, if they are distinct and as many as the usual ones."""
     sound = isinstance(given, list) and len(given) == len(usual) == len(set(map(str, given)))
     return [str(name)[:40] for name in given] if sound else usual

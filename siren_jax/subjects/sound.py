@@ -66,7 +66,7 @@ class Recording(Sampled):
         return {"snr": metrics.snr(samples, truth), "mse": float(np.mean(error.astype(np.float64) ** 2))}
 
     def _samples(self, network: nnx.Module) -> ndarray:
-        """The sound as the network has it, in the file's own scale."""
+        """The network's samples, in the file's own scale."""
         return self.field(network, {}).render()
 
 
@@ -74,8 +74,7 @@ def excerpt(field: NeuralField, between: tuple[float, float] | None, rate: float
     """A part of a sound, between seconds of the original, at another number of samples a second.
 
     Raises:
-        InputError: a part that is not within the sound, a rate that is not whole or out of range, more samples than can
-            be held.
+        InputError: a part that is not within the sound, a rate that is not whole or out of range, or too many samples.
     """
     if rate is not None and not float(rate).is_integer():
         raise InputError(f"--rate of a sound takes a whole number, but is {rate:g}.")
@@ -86,7 +85,7 @@ def excerpt(field: NeuralField, between: tuple[float, float] | None, rate: float
         raise InputError(f"{finest.count:,} samples of each channel are {samples:,}; up to {MAX_SAMPLES:,} are made.")
     if rate >= own:
         return Sound(field.render((wanted.count,), region=(wanted.region,)), rate)
-    # The network alone would alias. The filter sees the sound beyond the cuts, as far as it reaches.
+    # The network alone would alias. The filter also takes the sound beyond the cuts, as far as it reaches.
     wide, before = wanted.widened(FILTER_REACH, field.frame.shape[0])
     at_own_rate = replace(wide, count=math.ceil(wide.count * own / rate), rate=wide.own)
     samples = field.render((at_own_rate.count,), region=(at_own_rate.region,))
@@ -95,7 +94,7 @@ def excerpt(field: NeuralField, between: tuple[float, float] | None, rate: float
 
 
 def write_sound(path: str, sound: Sound, *, overwrite: bool) -> None:
-    """A sound file in the format of its suffix, or an NPY."""
+    """Writes a sound in the format of the path's suffix, which may be NPY."""
     suffix = os.path.splitext(path)[1].lower()
     if suffix == ".npy":
         write_atomically(path, lambda file: np.save(file, sound.samples), overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""What a fit is about, as its session sees it."""
+"""The subject of a fit: a signal, with all that a session needs to fit a network to it and to write the result."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -10,27 +10,27 @@ from siren_jax.fitting.progress import LOOK
 from siren_jax.neural_field import NeuralField
 from siren_jax.signals import OmegaChoice, SampleDataset, choose_omega
 
-# Peak memory of `siren-jax fit` at 2048² pixels, grey and RGB, beside that at 512²: 155 and 262 bytes a pixel.
+# Peak memory of `siren-jax fit` at 2048² pixels, grey and RGB, compared with 512²: 155 and 262 bytes a pixel.
 BYTES_OF_SAMPLE, BYTES_OF_VALUE = 100, 55
 
 
 class Measure(NamedTuple):
-    """What the quality of a fit is told in."""
+    """A measure of the quality of a fit."""
 
     name: str
-    """In the metrics and in the option of its target."""
+    """Name in the metrics and in the option of the target."""
     label: str
     unit: str = "dB"
     decimals: int = 1
     less_is_better: bool = False
     look: float = LOOK
-    """Share of the steps taken after which a fit compares it with its target again."""
+    """Share of the steps taken after which a fit compares the quality with its target again."""
 
     def reaches(self, value: float, target: float) -> bool:
         return value <= target if self.less_is_better else value >= target
 
     def tell(self, value: float | None, further: int = 0) -> str:
-        """With the unit, and so many more decimals than usual."""
+        """A value as text with its unit, with `further` decimals more than usual."""
         if value is None or value != value:
             return f"{self.label} undefined"
         return f"{self.label} {value:.{self.decimals + further}f} {self.unit}"
@@ -41,11 +41,11 @@ PSNR, SNR = Measure("psnr", "PSNR"), Measure("snr", "SNR")
 
 @runtime_checkable
 class Subject(Protocol):
-    """A signal that is fitted: how good a network is, and what is written of it."""
+    """A signal to fit: what a network is fitted to, how its quality is measured, and which files are written."""
 
     @property
     def points(self) -> int:
-        """How many there are for a batch to draw from."""
+        """Number of points that batches are drawn from."""
         ...
 
     @property
@@ -55,7 +55,7 @@ class Subject(Protocol):
 
     @property
     def memory(self) -> int:
-        """Bytes that the fit and its results take for the signal, about."""
+        """About how many bytes the fit and its results take for the signal."""
         ...
 
     @property
@@ -65,27 +65,27 @@ class Subject(Protocol):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """Of the objective's terms."""
+        """Weights of the objective's terms."""
         ...
 
     @property
     def measure(self) -> Measure:
-        """Of the quality."""
+        """Measure of the quality."""
         ...
 
     @property
     def comparable_losses(self) -> bool:
-        """Whether a loss that is lower, at whichever step, is better."""
+        """Whether a lower loss is better, at whichever step."""
         ...
 
     @property
     def note(self) -> str:
-        """What has to be said of the quality: "mean aligned", or nothing."""
+        """A note on the quality, such as "mean aligned", or nothing."""
         ...
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of what `write` writes."""
+        """Names of the files that `write` writes."""
         ...
 
     def choose_omega(self) -> OmegaChoice:
@@ -93,7 +93,7 @@ class Subject(Protocol):
         ...
 
     def sampler(self, batch_size: int) -> Sample:
-        """Draws batches of so many points for the objective."""
+        """A function that draws batches of this many points for the objective."""
         ...
 
     def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
@@ -105,7 +105,7 @@ class Subject(Protocol):
         ...
 
     def quality(self, network: nnx.Module) -> float:
-        """Quality that a target is compared with: on all points, or on as many as a second or two allow."""
+        """Quality to compare with a target: on all points, or on as many as a second or two allow."""
         ...
 
     def figure(self, network: nnx.Module, title: str) -> Any:
@@ -113,15 +113,15 @@ class Subject(Protocol):
         ...
 
     def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
-        """Writes the signal as the network has it, and returns its figures of merit, the quality first.
+        """Writes the signal of the network, and returns its metrics, the quality first.
 
-        `path` gives a file name its directory.
+        `path` adds the directory to a file name.
         """
         ...
 
 
 class Sampled:
-    """What subjects share that are arrays of samples."""
+    """The common part of subjects that are arrays of samples."""
 
     dataset: SampleDataset
     comparable_losses = True

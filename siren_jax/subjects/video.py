@@ -84,7 +84,7 @@ def frame_at(
     sides: tuple[int, int] | None = None,
     area: tuple[tuple[float, float], tuple[float, float]] | None = None,
 ) -> Float[ndarray, "h w c"]:
-    """A frame of a video by its number in the original, fractions allowed; of other sides, or an area of it."""
+    """A frame of a video by its number in the original, fractions allowed; with other sides or as a part if given."""
     h, w = map(float, field.frame.shape[1:])
     return field.render(
         (1, *(sides or field.frame.shape[1:])), region=((number, number + 1), *(area or ((0.0, h), (0.0, w))))
@@ -98,6 +98,6 @@ def as_bytes(values: Float[ndarray, "..."], value_range: tuple[float, float]) ->
 
 
 def write_video(path: str, frames: Iterator[UInt8[ndarray, "h w c"]], rate: float, *, overwrite: bool) -> None:
-    """A video file in the format of its suffix."""
+    """Writes a video in the format of the path's suffix."""
     suffix = os.path.splitext(path)[1].lower()
     write_atomically(path, lambda file: encode_video(file, frames, rate, suffix), overwrite=overwrite)
