@@ -97,7 +97,7 @@ def judge(field: NeuralField, picture: Picture, *, up_to_a_constant: bool = Fals
         offset = np.mean(picture.pixels - pixels, axis=(0, 1))
         pixels, middle = pixels + offset, middle + offset
     return {
-        "pixels": psnr(pixels, picture.pixels, value_range=1.0),
-        "between": psnr(middle, picture.between, value_range=1.0),
+        "pixels": psnr(pixels, picture.pixels, data_range=1.0),
+        "between": psnr(middle, picture.between, data_range=1.0),
         "gradient": float(np.linalg.norm(inner - picture.gradient) / np.linalg.norm(picture.gradient)),
     }

@@ -177,7 +177,7 @@ def trial_of(name: str, config: Config) -> Trial:
     def between(network: nnx.Module) -> float:
         field = NeuralField(network, picture.dataset.frame, (0.0, 1.0))  # pyright: ignore[reportArgumentType]
         middle = field.render((h - 1, w - 1), region=((0.5, h - 0.5), (0.5, w - 0.5)))
-        return psnr(middle, picture.between, value_range=1.0)
+        return psnr(middle, picture.between, data_range=1.0)
 
     return Trial(Picture(picture.dataset, "values", {}, 1.0), TUNED["values"], between, sizes)
 

@@ -78,7 +78,7 @@ def main(config: Config) -> dict[str, dict[str, dict[str, float]]]:
         case = problem(config, image)
         numbers[name] = {
             method: {
-                "psnr": psnr(result, image, value_range=1.0),
+                "psnr": psnr(result, image, data_range=1.0),
                 "ssim": ssim(result[..., 0], image[..., 0]),
             }
             for method, result in case.results.items()

@@ -70,11 +70,11 @@ def main(config: Config) -> dict[str, dict[str, float]]:
         )
         found = NeuralField(result.network, composite.frame, (0.0, 1.0)).render()  # pyright: ignore
         solved, free = composite.solution(), composite.free
-        numbers[mode] = {"psnr": psnr(found, solved, value_range=1.0), "omega": omega, "seconds": result.seconds}
+        numbers[mode] = {"psnr": psnr(found, solved, data_range=1.0), "omega": omega, "seconds": result.seconds}
         if not free.all():
             numbers[mode] |= {
-                "psnr_changed": psnr(found[free], solved[free], value_range=1.0),
-                "psnr_kept": psnr(found[~free], back[~free], value_range=1.0),
+                "psnr_changed": psnr(found[free], solved[free], data_range=1.0),
+                "psnr_kept": psnr(found[~free], back[~free], data_range=1.0),
                 "seam": seam(found - solved, free),
                 "seam_of_a_cut": seam(np.where(free[..., None], front, back) - solved, free),
             }

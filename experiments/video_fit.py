@@ -120,7 +120,7 @@ def judge(field: NeuralField, truth: np.ndarray) -> tuple[dict[str, float], dict
     for number, true in enumerate(truth):
         region = ((float(number), number + 1.0), (0.0, h), (0.0, w))
         frame = field.render((1, *true.shape[:2]), region=region)[0]
-        each.append(psnr(frame, true, value_range=255.0))
+        each.append(psnr(frame, true, data_range=255.0))
         if number in shown:
             frames[number] = np.clip(np.round(frame), 0, 255).astype(np.uint8)
     pooled = -10 * np.log10(np.mean(10 ** (-np.array(each) / 10)))

@@ -4,22 +4,24 @@ import numpy as np
 from jaxtyping import Bool, Float, Real
 from numpy import ndarray
 
+from siren_jax.errors import InputError
 
-def psnr(prediction: Real[ndarray, "..."], truth: Real[ndarray, "..."], *, value_range: float = 2.0) -> float:
+
+def psnr(prediction: Real[ndarray, "..."], truth: Real[ndarray, "..."], *, data_range: float = 2.0) -> float:
     """Peak signal-to-noise ratio in dB, over all points and channels, unclipped.
 
-    10·log10(value_range² / MSE). Infinite where both are equal.
+    10·log10(data_range² / MSE). Infinite where both are equal.
 
     Args:
         prediction: any shape.
         truth: the same shape.
-        value_range: length of the interval of possible values; 2 for values in [-1, 1].
+        data_range: length of the interval of possible values; 2 for values in [-1, 1].
 
     >>> round(psnr(np.zeros(4), np.full(4, 0.2)), 6)
     20.0
     """
     mse = float(np.mean((np.asarray(prediction, np.float64) - truth) ** 2))
-    return float(10 * np.log10(value_range**2 / mse)) if mse != 0 else float("inf")
+    return float(10 * np.log10(data_range**2 / mse)) if mse != 0 else float("inf")
 
 
 def snr(prediction: Real[ndarray, "..."], truth: Real[ndarray, "..."]) -> float:
@@ -60,7 +62,7 @@ def aligned(
     [[2.0], [2.0]]
     """
     if degree not in (0, 1):
-        raise ValueError(f"degree is 0 (mean) or 1 (mean and plane), not {degree}.")
+        raise InputError(f"degree is 0 (mean) or 1 (mean and plane), not {degree}.")
     basis = np.ones((len(points), 1)) if degree == 0 else np.column_stack([np.ones(len(points)), points])
     error = np.asarray(truth, np.float64) - np.asarray(prediction)
     return np.asarray(prediction) + basis @ np.linalg.lstsq(basis, error, rcond=None)[0]

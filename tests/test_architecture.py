@@ -22,7 +22,7 @@ LAYERS = (
     "files signals",
     "formats networks",
     "fields",
-    "references metrics",
+    "metrics references",
     "_types _versions errors",
 )
 # Packages of others that a room may import ("*": any). Python's own are free.

@@ -130,7 +130,7 @@ def test_a_lower_precision_says_what_it_costs(shape, tmp_path, capsys):
     assert convert(tmp_path / "a.siren", tmp_path / "b.siren", "--precision", "int8") == 0
     told = capsys.readouterr().out
     one, other = (load(tmp_path / name).render() for name in ("a.siren", "b.siren"))
-    cost = metrics.psnr(other, one, value_range=1.0)
+    cost = metrics.psnr(other, one, data_range=1.0)
     # Of at most 65,536 points: the mean of so many squares is known to a few percent, 0.1 dB.
     assert float(re.search(r"PSNR ([\d.]+) dB", told)[1]) == pytest.approx(cost, abs=0.1)
     before, after = ((tmp_path / name).stat().st_size for name in ("a.siren", "b.siren"))

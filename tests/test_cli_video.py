@@ -90,9 +90,9 @@ def test_a_gif_is_a_video_and_needs_no_extra(tmp_path, monkeypatch):
 def test_the_psnr_that_is_printed_is_that_of_all_pixels(clip, fitted, tmp_path):
     printed = json.loads((fitted.parent / "metrics.json").read_text())
     frames, truth = rendered(fitted, tmp_path / "a.npy"), load_video(clip).frames
-    each = [psnr(frame, true, value_range=255.0) for frame, true in zip(frames, truth, strict=True)]
+    each = [psnr(frame, true, data_range=255.0) for frame, true in zip(frames, truth, strict=True)]
     # float32 renders, squared and averaged: far below a thousandth of a decibel
-    assert printed["psnr"] == pytest.approx(psnr(frames, truth, value_range=255.0), abs=1e-3)
+    assert printed["psnr"] == pytest.approx(psnr(frames, truth, data_range=255.0), abs=1e-3)
     assert printed["mean_psnr_of_frames"] == pytest.approx(np.mean(each), abs=1e-3)
     assert printed["least_psnr_of_frames"] == pytest.approx(min(each), abs=1e-3)
     assert printed["psnr"] > 30  # enough that a shifted or mirrored frame would show below
@@ -101,7 +101,7 @@ def test_the_psnr_that_is_printed_is_that_of_all_pixels(clip, fitted, tmp_path):
 def test_it_is_rendered_at_its_own_size_and_rate(fitted, truth, tmp_path):
     video = rendered(fitted, tmp_path / "a.mp4")
     assert video.rate == 4
-    assert psnr(video.frames, truth, value_range=255.0) > 28  # that of the fit, and x264's
+    assert psnr(video.frames, truth, data_range=255.0) > 28  # that of the fit, and x264's
 
 
 def test_it_is_rendered_at_any_size_and_rate(fitted, tmp_path):
@@ -110,7 +110,7 @@ def test_it_is_rendered_at_any_size_and_rate(fitted, tmp_path):
     frames = rendered(fitted, tmp_path / "a.npy", "--scale", "2", "--rate", "12", "--between", "0.5", "1.5")
     whole = rendered(fitted, tmp_path / "b.npy", "--scale", "2", "--rate", "12")
     assert np.allclose(frames, whole[6:18], atol=0.02)  # of 255, where the rounding of times differs
-    assert psnr(video.frames, frames, value_range=255.0) > 35  # x264 on 12 frames of a smooth pattern
+    assert psnr(video.frames, frames, data_range=255.0) > 35  # x264 on 12 frames of a smooth pattern
 
 
 def test_a_moment_is_the_function_at_its_time(fitted, tmp_path):

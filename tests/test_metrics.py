@@ -15,7 +15,7 @@ POINTS = np.random.default_rng(1).uniform(-1, 1, (40, 2))
 @pytest.mark.parametrize("value_range", [2.0, 1.0, 255.0])
 def test_psnr_of_a_constant_error(error, value_range):
     expected = 20 * math.log10(value_range / error)
-    assert math.isclose(psnr(TRUTH + error, TRUTH, value_range=value_range), expected, rel_tol=1e-12, abs_tol=1e-12)
+    assert math.isclose(psnr(TRUTH + error, TRUTH, data_range=value_range), expected, rel_tol=1e-12, abs_tol=1e-12)
 
 
 def test_psnr_averages_over_all_points_and_channels():

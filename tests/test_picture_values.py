@@ -285,7 +285,7 @@ def test_the_psnr_over_the_range_in_use_stands_beside_that_over_the_whole(tmp_pa
         quality = subject.write(net, lambda name: str(tmp_path / name), overwrite=True)
     values = NeuralField(net, Frame((20, 30)), (0.0, 1.0)).render()[..., 0]
     # Of 600 values 0.1 % is none: the range in use is that from the least to the greatest.
-    expected = metrics.psnr(values, PHOTO * 0.0156, value_range=0.0156 * np.ptp(PHOTO))
+    expected = metrics.psnr(values, PHOTO * 0.0156, data_range=0.0156 * np.ptp(PHOTO))
     assert quality["psnr_used"] == pytest.approx(expected, abs=1e-3)
     assert f"{quality['psnr_used']:.2f} dB over the 1.4 % of the range in use" in subject.note
 
@@ -310,7 +310,7 @@ def test_unknown_pixels_count_for_nothing_in_what_is_measured_and_shown(tmp_path
     assert subject.points == (~HOLE).sum()
     field = subject.field(net, {})
     low, high = field.value_range
-    expected = metrics.psnr(field.render()[..., 0][~HOLE], METRES[~HOLE], value_range=high - low)
+    expected = metrics.psnr(field.render()[..., 0][~HOLE], METRES[~HOLE], data_range=high - low)
     assert subject.quality(net) == pytest.approx(expected, abs=1e-3)
     assert subject.estimate(net) == pytest.approx(expected, abs=0.5)  # 600 draws of 537 pixels
     axes = subject.figure(net, "").axes[:6]
@@ -334,7 +334,7 @@ def test_a_field_in_metres_with_a_hole_is_fitted_rendered_and_described_in_metre
     metres = np.load(tmp_path / "a.npy")[..., 0]
     low, high = load(out / "dem.siren").value_range
     assert (low, high) == (METRES[~HOLE].min(), METRES[~HOLE].max())
-    psnr = metrics.psnr(metres[~HOLE], METRES[~HOLE], value_range=high - low)
+    psnr = metrics.psnr(metres[~HOLE], METRES[~HOLE], data_range=high - low)
     assert summary["psnr"] == pytest.approx(psnr, abs=1e-3)
     assert main(["info", str(out / "dem.siren")]) == 0
     assert f"{low:.7g} to {high:.7g}" in capsys.readouterr().out
@@ -350,7 +350,7 @@ def test_inpainting_fills_what_a_file_lacks_without_a_mask(tmp_path, capsys):
     assert summary["psnr"] == summary["psnr_known"]
     field = load(tmp_path / "out" / "dem.siren")
     low, high = field.value_range
-    psnr = metrics.psnr(field.render()[..., 0][~HOLE], METRES[~HOLE], value_range=high - low)
+    psnr = metrics.psnr(field.render()[..., 0][~HOLE], METRES[~HOLE], data_range=high - low)
     assert summary["psnr"] == pytest.approx(psnr, abs=1e-3)
 
 

@@ -122,14 +122,14 @@ def test_what_is_written_is_read_again(suffix, least, tmp_path):
     assert (video.frames.shape, video.frames.dtype) == (clip().shape, np.uint8)
     assert video.rate == 25
     assert video.seconds == 6 / 25
-    assert psnr(video.frames, clip(), value_range=255.0) > least
+    assert psnr(video.frames, clip(), data_range=255.0) > least
 
 
 @SUFFIXES
 def test_a_video_of_equal_channels_is_grey(suffix, least, tmp_path):
     video = load_video(write(tmp_path / f"a{suffix}", clip(c=1)))
     assert video.frames.shape == clip(c=1).shape
-    assert psnr(video.frames, clip(c=1), value_range=255.0) > least
+    assert psnr(video.frames, clip(c=1), data_range=255.0) > least
 
 
 @needs_av
@@ -138,7 +138,7 @@ def test_odd_sides_grow_by_a_repeated_row_and_column_in_an_mp4_alone(tmp_path):
     with pytest.warns(UserWarning, match="31 x 47 pixels become 32 x 48"):
         video = load_video(write(tmp_path / "a.mp4", odd))
     assert video.frames.shape == (6, 32, 48, 3)
-    assert psnr(video.frames[:, :31, :47], odd, value_range=255.0) > 35
+    assert psnr(video.frames[:, :31, :47], odd, data_range=255.0) > 35
     assert load_video(write(tmp_path / "a.gif", odd)).frames.shape == odd.shape
 
 
@@ -154,7 +154,7 @@ def test_it_is_made_smaller_while_it_is_read(suffix, least, tmp_path):
     small = load_video(path, downsample=2)
     assert small.frames.shape == (6, 32, 48, 3)
     blocks = clip(h=64, w=96).reshape(6, 32, 2, 48, 2, 3).mean(axis=(2, 4))
-    assert psnr(small.frames, blocks, value_range=255.0) > least
+    assert psnr(small.frames, blocks, data_range=255.0) > least
     assert load_video(path, size=24).frames.shape == (6, 16, 24, 3)
 
 
@@ -178,7 +178,7 @@ def test_a_turned_video_is_upright(degrees, tmp_path):
     upright = np.rot90(clip(), degrees // 90, axes=(1, 2))
     video = load_video(tmp_path / "a.mp4")
     assert video.frames.shape == upright.shape
-    assert psnr(video.frames, upright, value_range=255.0) > 35
+    assert psnr(video.frames, upright, data_range=255.0) > 35
 
 
 def test_a_gif_needs_no_extra(without_av, tmp_path):
@@ -470,7 +470,7 @@ def test_a_turned_and_mirrored_video_is_as_shown(degrees, mirrored, tmp_path):
     shown = np.rot90(clip(t=2), degrees // 90, axes=(1, 2))
     shown = {"hflip": shown[:, :, ::-1], "vflip": shown[:, ::-1]}.get(mirrored, shown)
     assert video.frames.shape == shown.shape
-    assert psnr(video.frames, shown, value_range=255.0) > 35
+    assert psnr(video.frames, shown, data_range=255.0) > 35
 
 
 @pytest.mark.parametrize("disposal", [1, 2])

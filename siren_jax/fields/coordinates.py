@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from siren_jax.errors import InputError
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -88,5 +90,5 @@ def generate_coordinates(shape: int | tuple[int, ...]) -> Float[ndarray, "n d"]:
     """
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     if not shape or min(shape) < 1:
-        raise ValueError(f"a grid needs at least one sample along each axis, but the shape is {shape}.")
+        raise InputError(f"a grid needs at least one sample along each axis, but the shape is {shape}.")
     return Frame(shape).coordinates(np.indices(shape).reshape(len(shape), math.prod(shape)).T)

@@ -15,6 +15,7 @@ from jax.core import Tracer
 from jaxtyping import Float
 
 from siren_jax._types import Field, KnowsDerivatives, KnowsJacobian
+from siren_jax.errors import InputError
 
 
 def gradient(field: Field) -> Field:
@@ -29,7 +30,7 @@ def gradient(field: Field) -> Field:
         A field from `(d,)` to `(d,)`.
 
     Raises:
-        ValueError: the field has several channels, or was given more than one point.
+        InputError: the field has several channels, or was given more than one point.
 
     >>> gradient(lambda x: jnp.sum(x**2)[None])(jnp.ones(3))
     Array([2., 2., 2.], dtype=float32)
@@ -38,7 +39,7 @@ def gradient(field: Field) -> Field:
     def nabla(x: Array) -> Array:
         y, slope = value_jacobian(field)(_one_point(x, "gradient"))
         if y.size != 1:
-            raise ValueError(
+            raise InputError(
                 f"gradient needs one output channel, but this field returns {y.size}. "
                 "Use jacobian(field), or select one: gradient(lambda x: field(x)[:1])."
             )
@@ -112,7 +113,7 @@ def divergence(field: Field) -> Field:
         A field from `(d,)` to `(1,)`.
 
     Raises:
-        ValueError: the field has not as many channels as coordinates.
+        InputError: the field has not as many channels as coordinates.
 
     >>> divergence(lambda x: x**2)(jnp.ones(3))
     Array([6.], dtype=float32)
@@ -139,7 +140,7 @@ def laplacian(field: Field, *, weights: Sequence[SupportsFloat] | None = None) -
         A field with the same shapes.
 
     Raises:
-        ValueError: not as many weights as coordinates, or others than numbers.
+        InputError: not as many weights as coordinates, or others than numbers.
 
     >>> laplacian(lambda x: jnp.sum(x**2)[None])(jnp.ones(3)).item()
     6.0
@@ -148,7 +149,7 @@ def laplacian(field: Field, *, weights: Sequence[SupportsFloat] | None = None) -
     def weigh(x: Array) -> Array:
         row = (1.0,) * x.size if weights is None else _row(weights)
         if len(row) != x.size:
-            raise ValueError(f"laplacian needs a weight for each of {x.size} coordinates, but got {len(row)}.")
+            raise InputError(f"laplacian needs a weight for each of {x.size} coordinates, but got {len(row)}.")
         return _weighted_laplacians(field, _one_point(x, "laplacian"), (row,))[0]
 
     return weigh
@@ -201,7 +202,7 @@ def curl(field: Field) -> Field:
         field: maps one point of shape `(d,)` to a vector of shape `(d,)`, d = 2 or 3.
 
     Raises:
-        ValueError: d is neither 2 nor 3, or the field has not d channels.
+        InputError: d is neither 2 nor 3, or the field has not d channels.
 
     >>> curl(lambda x: jnp.stack([-x[1], x[0]]))(jnp.zeros(2))
     Array([2.], dtype=float32)
@@ -209,7 +210,7 @@ def curl(field: Field) -> Field:
 
     def rotate(x: Array) -> Array:
         if x.shape not in ((2,), (3,)):
-            raise ValueError(f"curl is defined at points of shape (2,) or (3,), but this one has the shape {x.shape}.")
+            raise InputError(f"curl is defined at points of shape (2,) or (3,), but this one has the shape {x.shape}.")
         j = _vector_jacobian(field, x, "curl")
         if x.size == 2:
             return (j[1, 0] - j[0, 1])[None]
@@ -238,7 +239,7 @@ def _is_complex(field: Field, x: Array) -> bool:
 
 def _row(weights: Sequence[SupportsFloat]) -> tuple[float, ...]:
     if any(isinstance(weight, Tracer) for weight in weights):
-        raise ValueError(
+        raise InputError(
             "laplacian takes weights that are numbers, but one is computed, perhaps from a learned coefficient. "
             "Weigh second_derivatives(field)(x) with it, which costs the same."
         )
@@ -248,7 +249,7 @@ def _row(weights: Sequence[SupportsFloat]) -> tuple[float, ...]:
 def _vector_jacobian(field: Field, x: Array, name: str) -> Float[Array, "d d"]:
     j = jacobian(field)(_one_point(x, name))
     if j.shape != (x.size, x.size):
-        raise ValueError(
+        raise InputError(
             f"{name} needs a vector field, as many channels as coordinates, "
             f"but this field maps {x.size} coordinates to values of the shape {j.shape[:-1]}."
         )
@@ -257,7 +258,7 @@ def _vector_jacobian(field: Field, x: Array, name: str) -> Float[Array, "d d"]:
 
 def _one_point(x: Array, name: str) -> Array:
     if x.ndim != 1:
-        raise ValueError(
+        raise InputError(
             f"{name} acts on one point of shape (d,), but this array has the shape {x.shape}. "
             f"For many points use jax.vmap({name}(field))(points)."
         )

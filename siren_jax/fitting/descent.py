@@ -96,10 +96,10 @@ def fit(
         `Fit`, also after Ctrl-C (once; twice raises) and after a non-finite loss, then with the last good network.
 
     Raises:
-        InputError: an optimizer that needs more or keeps parameters of its own, or weights of 16 bits.
-        ValueError: no budget, one that is not positive, a weight for no term, a term without a value at each point, or
-            one with the name "loss" or "seconds"; a checkpoint of a network, optimiser or terms of other shapes, of
-            another key or other data, or of a later step.
+        InputError: an optimizer that needs more or keeps parameters of its own, or weights of 16 bits; no budget, one
+            that is not positive, a weight for no term, a term without a value at each point, or one with the name
+            "loss" or "seconds"; a checkpoint of a network, optimiser or terms of other shapes, of another key or other
+            data, or of a later step.
     """
     budget = Budget(steps, seconds)
     if tile is not None and tile < 1:

@@ -67,7 +67,7 @@ def refine(
         so, or by "converged" once ten steps have not lowered the loss.
 
     Raises:
-        ValueError: no budget, or a weight for no term; a checkpoint of another network, batch, weight or memory, or of
+        InputError: no budget, or a weight for no term; a checkpoint of another network, batch, weight or memory, or of
             a later step.
     """
     usual = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]

@@ -9,6 +9,7 @@ from jax.tree_util import Partial
 from jaxtyping import Float
 
 from siren_jax._types import Batch, Field, Objective
+from siren_jax.errors import InputError
 from siren_jax.fields.operators import hessian, jacobian, laplacian, value_jacobian, value_jacobian_laplacian
 
 QUANTITIES = ("value", "gradient", "laplacian")
@@ -37,7 +38,7 @@ def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) 
             different units comparable: 1 then means "no better than zero".
 
     Raises:
-        ValueError: an unknown quantity, or none.
+        InputError: an unknown quantity, or none.
 
     >>> objective = supervise("value", "gradient", mean_square={"gradient": 4.0})
     >>> batch = {"coordinates": jnp.ones((5, 2)), "value": jnp.ones((5, 1)), "gradient": jnp.zeros((5, 1, 2))}
@@ -47,7 +48,7 @@ def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) 
     """
     if not quantities or not set(quantities) <= {*QUANTITIES, *INTEGRALS}:
         known = ", ".join((*QUANTITIES, *INTEGRALS))
-        raise ValueError(f"supervise takes one or more of {known}, but got {quantities or 'none'}.")
+        raise InputError(f"supervise takes one or more of {known}, but got {quantities or 'none'}.")
     mean_square = mean_square or {}
     scale = {q: 1 / float(mean_square[q]) for q in quantities if mean_square.get(q, 0) > 0}
     pointwise = tuple(q for q in quantities if q in QUANTITIES)
@@ -78,7 +79,7 @@ def with_prior(objective: Objective, prior: str) -> Objective:
         prior: of `PRIORS`.
 
     Raises:
-        ValueError: an unknown prior.
+        InputError: an unknown prior.
 
     >>> objective = with_prior(supervise("value"), "total_variation")
     >>> points = {"coordinates": jnp.ones((1, 2)), "value": jnp.ones((1, 1)), "anywhere": jnp.zeros((1, 2))}
@@ -86,7 +87,7 @@ def with_prior(objective: Objective, prior: str) -> Objective:
     [5.0]
     """
     if prior not in PRIORS:
-        raise ValueError(f"a prior is one of {', '.join(PRIORS)}, but got {prior!r}.")
+        raise InputError(f"a prior is one of {', '.join(PRIORS)}, but got {prior!r}.")
     derivative = jacobian if prior == "total_variation" else hessian
 
     def both(objective: Objective, field: Field, batch: Batch) -> dict[str, Array]:
@@ -119,7 +120,7 @@ def signed_distance(field: Field, batch: Batch) -> dict[str, Array]:
     both = jnp.concatenate([batch["on"], batch["off"]])
     value, gradient = jax.vmap(value_jacobian(field))(both)
     if value.shape[1:] != (1,):
-        raise ValueError(f"a signed distance has one channel, but this field gives {value.shape[1:]}.")
+        raise InputError(f"a signed distance has one channel, but this field gives {value.shape[1:]}.")
     (on, off), gradient = jnp.split(value[:, 0], 2), gradient[:, 0]
     length = jnp.sqrt(jnp.sum(gradient**2, axis=1) + 1e-12)  # whose own gradient is finite at zero
     along = jnp.sum(jnp.split(gradient, 2)[0] * batch["normal"], axis=1)
@@ -162,6 +163,6 @@ def _difference(field: Field, points: Float[Array, "n k d"]) -> Float[Array, "n 
 def _squared_error(prediction: Array, target: Array) -> Float[Array, "n"]:
     """Per point: the mean over channels of the squared length of the error."""
     if prediction.shape != target.shape:
-        raise ValueError(f"the field gives values of the shape {prediction.shape}, but the target has {target.shape}.")
+        raise InputError(f"the field gives values of the shape {prediction.shape}, but the target has {target.shape}.")
     n, c = prediction.shape[:2]
     return jnp.sum((prediction - target).reshape(n, -1) ** 2, axis=1) / c

@@ -122,9 +122,9 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.steps is None and self.seconds is None:
-            raise ValueError("fit needs a budget: steps, seconds or both.")
+            raise InputError("fit needs a budget: steps, seconds or both.")
         if (self.steps is not None and self.steps < 1) or (self.seconds is not None and not self.seconds > 0):
-            raise ValueError(f"a budget must be positive, but got steps={self.steps}, seconds={self.seconds}.")
+            raise InputError(f"a budget must be positive, but got steps={self.steps}, seconds={self.seconds}.")
 
     def check(self, log: Log) -> None:
         """Refuses a budget that an earlier process has exceeded.

@@ -112,10 +112,11 @@ class Recipe(NamedTuple):
         adam = optax.adam(rate, b2=self.b2)
         if self.clip is not None:
             adam = optax.chain(optax.clip_by_global_norm(self.clip), adam)
-        if self.phase_limit is None or first_omega is None:
+        first = getattr(network, "first_layer", None)
+        if self.phase_limit is None or first_omega is None or first is None:
             return adam
         factor = float(min(1.0, self.phase_limit / (rate * first_omega)))
-        return optax.chain(adam, optax.stateless(lambda updates, params: _scale_first_layer(updates, factor)))
+        return optax.chain(adam, optax.stateless(lambda updates, params: _scaled(updates, first, factor)))
 
 
 PAPER = Recipe(
@@ -188,8 +189,12 @@ def until_a_target(recipe: Recipe) -> Recipe:
     return recipe._replace(schedule=inverse_root)
 
 
-def _scale_first_layer(updates: Any, factor: float) -> Any:
+def _scaled(updates: Any, part: tuple[str | int, ...], factor: float) -> Any:
+    """The updates, those of a part times a factor; of a network within another one too."""
+
     def scale(path: tuple, leaf: Array) -> Array:
-        return factor * leaf if "['layers'][0]" in jax.tree_util.keystr(path) else leaf  # of a network within one too
+        keys = tuple(getattr(entry, "key", getattr(entry, "idx", None)) for entry in path)
+        there = any(keys[start : start + len(part)] == part for start in range(len(keys)))
+        return factor * leaf if there else leaf
 
     return jax.tree_util.tree_map_with_path(scale, updates)

@@ -8,6 +8,7 @@ from jax import Array
 from jaxtyping import Float
 
 from siren_jax._types import Initializer
+from siren_jax.errors import InputError
 from siren_jax.networks import initializers
 from siren_jax.networks.fast_sine import sine
 
@@ -86,7 +87,7 @@ def count_parameters(network: nnx.Module) -> int:
 def check_points(x: Array, d: int) -> None:
     """Refuses points of another number of coordinates."""
     if x.ndim == 0 or x.shape[-1] != d:
-        raise ValueError(
+        raise InputError(
             f"the network takes points of shape ({d},) or (..., {d}), but this array has the shape {x.shape}."
         )
 
@@ -94,7 +95,7 @@ def check_points(x: Array, d: int) -> None:
 def check_sizes(in_features: int, out_features: int, width: int, depth: int) -> None:
     """Refuses sizes that no network has."""
     if min(in_features, out_features, width) < 1 or depth < 0:
-        raise ValueError(
+        raise InputError(
             f"a network needs at least 1 input, output and unit and no negative depth, "
             f"but got {in_features} inputs, {out_features} outputs, width {width}, depth {depth}."
         )

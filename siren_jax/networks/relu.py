@@ -27,7 +27,7 @@ class ReLUMLP(nnx.Module):
         rngs: Flax random streams; uses `params`.
 
     Raises:
-        ValueError: a size is not positive, or a point has other than d coordinates.
+        InputError: a size is not positive, or a point has other than d coordinates.
     """
 
     def __init__(

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jax import Array
 from jaxtyping import Float
 
 from siren_jax._types import Initializer
+from siren_jax.errors import InputError
 from siren_jax.networks import initializers
 from siren_jax.networks.fast_sine import sine, sine_and_cosine
 from siren_jax.networks.layers import FULL_PRECISION, Activation, SineLayer, check_points, check_sizes
@@ -42,12 +44,15 @@ class SIREN(nnx.Module):
         rngs: Flax random streams; uses `params`.
 
     Raises:
-        ValueError: a size is not positive, a point has other than d coordinates, or another `outermost`.
+        InputError: a size is not positive, a point has other than d coordinates, or another `outermost`.
 
     >>> network = SIREN(2, 3, width=16, depth=1, rngs=nnx.Rngs(0))
     >>> network(jnp.zeros(2)).shape, network(jnp.zeros((5, 4, 2))).shape
     ((3,), (5, 4, 3))
     """
+
+    first_layer: ClassVar[tuple[str | int, ...]] = ("layers", 0)
+    """Where the parameters of the first layer are among the network's: an optimizer may have a rate for them."""
 
     def __init__(
         self,
@@ -67,7 +72,7 @@ class SIREN(nnx.Module):
     ):
         check_sizes(in_features, out_features, width, depth)
         if outermost not in OUTERMOST:
-            raise ValueError(f"outermost is one of {', '.join(OUTERMOST)}, but is {outermost!r}.")
+            raise InputError(f"outermost is one of {', '.join(OUTERMOST)}, but is {outermost!r}.")
         hidden = initializers.siren_hidden(omega) if kernel_init is None else kernel_init
         sizes = [in_features] + [width] * (depth + 1)
         self.layers = nnx.List(

@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Float, Float64
 from numpy import ndarray
 
+from siren_jax.errors import InputError
+
 DIFFUSIVITY = 1e-4
 
 
@@ -22,7 +24,7 @@ def allen_cahn(points: Float[ndarray, "n 2"], *, resolution: int = 1024) -> Floa
         resolution: intervals between x = 0 and 1. The error is below 1e-8 with 1024, 2e-7 with 512.
 
     Raises:
-        ValueError: a time outside [0, 1].
+        InputError: a time outside [0, 1].
 
     >>> allen_cahn(np.array([[0.0, 1.0], [0.0, 1 / 3]]), resolution=128).round(6).tolist()  # -1 and 1/9·cos π/3
     [-1.0, 0.055556]
@@ -32,7 +34,7 @@ def allen_cahn(points: Float[ndarray, "n 2"], *, resolution: int = 1024) -> Floa
 
     t, x = np.asarray(points, np.float64).T
     if not np.all((t >= 0) & (t <= 1)):
-        raise ValueError(f"the solution is known for 0 ≤ t ≤ 1, but t goes from {t.min():g} to {t.max():g}.")
+        raise InputError(f"the solution is known for 0 ≤ t ≤ 1, but t goes from {t.min():g} to {t.max():g}.")
     grid = np.linspace(0, 1, resolution + 1)
     decay = DIFFUSIVITY * (np.pi * np.arange(resolution + 1)) ** 2
 

@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Float, Float64
 from numpy import ndarray
 
+from siren_jax.errors import InputError
+
 
 def gaussian_pulse_in_the_plane(
     points: Float[ndarray, "n 3"], *, variance: float, source: tuple[float, float] = (0.0, 0.0), speed: float = 1.0
@@ -60,7 +62,7 @@ def leapfrog(
         step: τ, at most 1.5·spacing / (c·√d) in d dimensions.
 
     Raises:
-        ValueError: a step so long that waves would grow, or times that are not multiples of the step.
+        InputError: a step so long that waves would grow, or times that are not multiples of the step.
 
     >>> u = leapfrog(np.array([0.0, 1, 0]), 1.0, np.array([0.6]), spacing=1.0, step=0.6)
     >>> u.round(3).tolist()  # A = -7/3 at the only free point: 1 - 0.84/2 + 0.84²/24, nearly cos √0.84 = 0.608
@@ -69,13 +71,13 @@ def leapfrog(
     fastest = float(np.max(speed))
     longest = 1.5 * spacing / (fastest * np.sqrt(initial.ndim))  # from τ²|A| ≤ 12 and |A| ≤ 16/3·d·(c/spacing)²
     if step > longest:
-        raise ValueError(
+        raise InputError(
             f"with the step {step:g} waves of the speed {fastest:g} would grow on points {spacing:g} apart; "
             f"the longest step is {longest:.4g}."
         )
     number = np.round(times / step).astype(int)
     if not np.allclose(number * step, times, rtol=1e-9, atol=0) or np.any(number < 0):
-        raise ValueError(f"times must be multiples of the step {step:g}, but they are {times}.")
+        raise InputError(f"times must be multiples of the step {step:g}, but they are {times}.")
     squared = (step * np.asarray(speed, np.float64) / spacing) ** 2
 
     def change(u: ndarray) -> ndarray:

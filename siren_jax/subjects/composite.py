@@ -38,7 +38,7 @@ class Composition(Sampled):
         return metrics.psnr(self._estimate(network), self._estimate.truth)
 
     def quality(self, network: nnx.Module) -> float:
-        return metrics.psnr(self.field(network, {}).render(), self.dataset.signal, value_range=1.0)
+        return metrics.psnr(self.field(network, {}).render(), self.dataset.signal, data_range=1.0)
 
     def figure(self, network: nnx.Module, title: str):
         from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
@@ -56,8 +56,8 @@ class Composition(Sampled):
     def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
         picture, truth, free = self.field(network, {}).render(), self.dataset.signal, self._composite.free
         write_picture(path(self.files[0]), picture, "value", self.dataset.value_range, overwrite=overwrite)
-        quality = {"psnr": metrics.psnr(picture, truth, value_range=1.0)}
+        quality = {"psnr": metrics.psnr(picture, truth, data_range=1.0)}
         for name, where in (("psnr_changed", free), ("psnr_kept", ~free)):
             if where.any():
-                quality[name] = metrics.psnr(picture[where], truth[where], value_range=1.0)
+                quality[name] = metrics.psnr(picture[where], truth[where], data_range=1.0)
         return quality

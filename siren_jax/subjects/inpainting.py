@@ -80,4 +80,4 @@ class Gaps(Sampled):
 
     def _psnr(self, picture: ndarray, where: ndarray) -> float:
         low, high = self.dataset.value_range
-        return metrics.psnr(picture[where], self.dataset.signal[where], value_range=high - low)
+        return metrics.psnr(picture[where], self.dataset.signal[where], data_range=high - low)

@@ -112,7 +112,7 @@ class Picture(Sampled):
         warn_of_nothing(aligned[self._flat], self._truth)
         quality = {"psnr": metrics.psnr(aligned[self._flat], self._truth)}
         if self._used:
-            quality["psnr_used"] = metrics.psnr(aligned[self._flat], self._truth, value_range=2 * self._used)
+            quality["psnr_used"] = metrics.psnr(aligned[self._flat], self._truth, data_range=2 * self._used)
             quality["share_in_use"] = self._used
             self.note = self._note(quality["psnr_used"])
         if not self._known.all():

@@ -70,7 +70,7 @@ class Clip(Sampled):
         def frames() -> Iterator[UInt8[ndarray, "h w c"]]:
             for number, truth in enumerate(self._video.frames):
                 frame = frame_at(field, float(number))
-                each.append(metrics.psnr(frame, truth, value_range=high - low))
+                each.append(metrics.psnr(frame, truth, data_range=high - low))
                 yield as_bytes(frame, field.value_range)
 
         write_video(path(self.files[0]), frames(), self._video.rate, overwrite=overwrite)
