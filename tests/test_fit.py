@@ -1,6 +1,5 @@
 """`fit` is gradient descent on the mean of the objective: exactly repeatable, whatever its chunks and tiles."""
 
-import importlib
 import itertools
 import math
 import signal
@@ -18,10 +17,8 @@ from by_hand import Number, level
 from flax import nnx
 
 from siren_jax import SIREN, fit, supervise
-from siren_jax.fitting import progress
+from siren_jax.fitting import host_loop, progress
 from siren_jax.fitting.recipes import constant, cosine_decay
-
-loop = importlib.import_module("siren_jax.fit")  # the package exports the function under the module's name
 
 KEY = jax.random.key(0)
 SGD = optax.sgd(0.1)
@@ -74,7 +71,7 @@ class Clock:
 
 @pytest.fixture
 def one_second_chunks(monkeypatch):
-    monkeypatch.setattr(loop, "time", Clock())
+    monkeypatch.setattr(host_loop, "time", Clock())
 
 
 # What is computed

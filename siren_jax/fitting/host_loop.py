@@ -6,7 +6,7 @@ checkpoint.
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from flax import nnx
 from numpy import ndarray
@@ -15,6 +15,7 @@ from siren_jax.fitting.progress import LOOK, Budget, Log, Progress, next_look
 from siren_jax.fitting.resume import Keeper
 
 
+@runtime_checkable
 class Method(Protocol):
     """A method of descent: what a chunk of steps does, and what there is after it."""
 
