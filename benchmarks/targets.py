@@ -45,10 +45,11 @@ LEVELS = {
 
 @dataclass(frozen=True)
 class Config:
-    pictures: tuple[str, ...] = ("camera", "astronaut", "coffee", "chelsea", "moon", "brick", "gravel")
+    pictures: tuple[str, ...] = ("camera", "camera:256", "astronaut", "coffee", "chelsea", "moon", "brick", "gravel")
+    """Of scikit-image; with a number that is the pixels of the longer side."""
     size: int = 128
-    """Pixels of the longer side."""
-    others: tuple[str, ...] = ("voice", "torus", "poisson")
+    """Pixels of the longer side where a picture has no number."""
+    others: tuple[str, ...] = ("voice", "torus", "poisson", "burgers")
     """Sounds of one second, shapes, equations."""
     budgets: tuple[int, ...] = (50, 100, 200, 400)
     """Steps of the fits without a target; one with a target has twice the last at most."""
@@ -171,7 +172,8 @@ def trial_of(name: str, config: Config) -> Trial:
             learning_rate=case.learning_rate, first_omega=case.first_omega, weight_scale=1.0
         )
         return Trial(Solution(case), recipe, sizes=(case.width, case.depth))
-    picture = load_picture(name, config.size)
+    name, _, size = name.partition(":")
+    picture = load_picture(name, int(size or config.size))
     h, w = picture.pixels.shape[:2]
 
     def between(network: nnx.Module) -> float:
