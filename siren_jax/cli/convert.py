@@ -23,9 +23,9 @@ from siren_jax.networks import changes
 from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.shapes import Placement
+from siren_jax.subjects.kinds import SIGNALS
 
 COMPARED = 65536  # points of the grid at which the cost of a precision is measured
-USUAL = {"image": (256, 256), "shape": (256, 256, 256)}  # default samples of signals without a size of their own
 PLACES = {"ends": "2i/(n - 1) - 1", "edges": "2i/n - 1", "centres": "(2i + 1 - n)/max n", "rows": "2i/(rows - 1) - 1"}
 
 # Options that apply to some conversions only.
@@ -126,7 +126,7 @@ class Convert:
                 f"{self.source!r} has {d} coordinates and {c} channels; tell with --kind whether it is a sound (1 "
                 "coordinate), an image (2), a video (3) or a shape (3, and 1 channel)."
             )
-        shape = self.shape or USUAL.get(kind)
+        shape = self.shape or SIGNALS[kind].usual_shape
         if shape is None or len(shape) != d or not all(1 <= n <= MAX_SAMPLES for n in shape):
             given = "none was given" if shape is None else f"it is {' '.join(map(str, shape))}"
             raise InputError(f"--shape takes the samples of a {kind} along each of {d} axes, but {given}.")

@@ -12,31 +12,11 @@ import tyro
 from siren_jax.cli.options import Output, Training, check_positive, check_values, optional
 from siren_jax.cli.training import train
 from siren_jax.errors import InputError
-from siren_jax.fitting.recipes import (
-    PAPER,
-    PAPER_SHAPE,
-    PAPER_SOUND,
-    PAPER_VIDEO,
-    TARGETS,
-    TUNED,
-    TUNED_SHAPE,
-    TUNED_SOUND,
-    TUNED_VIDEO,
-    Recipe,
-)
-from siren_jax.formats.file_kind import kind_of
-from siren_jax.shapes import load_surface
 from siren_jax.shapes.loading import SAMPLES
-from siren_jax.signals import IncompletePicture, PixelDataset, load_sound, load_video, read_image
-from siren_jax.subjects.picture import Picture
-from siren_jax.subjects.shape import Scan
-from siren_jax.subjects.sound import Recording
-from siren_jax.subjects.subject import Subject
-from siren_jax.subjects.video import Clip
+from siren_jax.subjects.kinds import SIGNALS, SignalKind, kind_of_source
 
-OF_PICTURES = ("target", "keep_alpha", "values", "no_data")
-OF_SHAPES = ("samples", "target_chamfer", "flip_normals")  # options that do not apply to other kinds
-WIDTHS = {"video": 1024}  # as in the paper; 256 for other kinds
+# Options of some kinds of signals; "integral_weight" is of targets, "recipe", "seed" and "rate" are no such options.
+OPENING = set.union(*(kind.open_options for kind in SIGNALS.values())) - {"integral_weight", "recipe", "seed", "rate"}
 
 
 @dataclass(frozen=True)
@@ -90,36 +70,39 @@ class Fit:
         path = self.file
         if path is None:  # not through skimage.data.camera(), which imports for a second
             path = str(importlib.resources.files("skimage") / "data" / "camera.png")
-        name, kind = os.path.splitext(os.path.basename(path))[0], kind_of(path)
-        width = WIDTHS.get(kind, 256)
-        self.training.sizes(width)
-        recipe = self._recipe(kind)
-        subject = self._load(path, kind, recipe)
-        targets = {
-            "psnr": self.training.target_psnr,
-            "snr": self.target_snr,
-            "chamfer": self.target_chamfer,
-        }
-        record = {"target": self.target, "recipe": self.recipe}
-        return train(
-            self,
-            {"file": path},
-            subject,
-            name,
-            recipe,
-            record,
-            width=width,
-            target=targets[subject.measure.name],
-        )
-
-    def _recipe(self, kind: str) -> Recipe:
-        """The recipe for a kind of signal, with the values that the options replace."""
-        recipe = {"sound": TUNED_SOUND, "video": TUNED_VIDEO, "shape": TUNED_SHAPE}.get(kind, TUNED[self.target])
-        if self.recipe == "paper":
-            recipe = {"sound": PAPER_SOUND, "video": PAPER_VIDEO, "shape": PAPER_SHAPE}.get(kind, PAPER)
+        name, kind = os.path.splitext(os.path.basename(path))[0], kind_of_source(path)
+        self.training.sizes(kind.width)
+        self._refuse_others(kind)
+        recipe = kind.recipe(self.recipe, self.target)
         if self.integral_weight is not None:
             recipe = recipe._replace(integral_weight=self.integral_weight)
-        return self.training.recipe(recipe)
+        recipe = self.training.recipe(recipe)
+        own = {"recipe": self.recipe, "seed": self.training.seed, "integral_weight": recipe.integral_weight}
+        options = {option: own[option] if option in own else getattr(self, option) for option in self._options(kind)}
+        subject = kind.open(path, **options)
+        for note in subject.notes:
+            print(note, file=sys.stderr)
+        record = {"target": self.target, "recipe": self.recipe}
+        target = self._target(kind.measure.name)
+        return train(self, {"file": path}, subject, name, recipe, record, width=kind.width, target=target)
+
+    def _target(self, measure: str) -> float | None:
+        """The target of a measure."""
+        return getattr(self if hasattr(self, f"target_{measure}") else self.training, f"target_{measure}")
+
+    def _options(self, kind: SignalKind) -> set[str]:
+        """The command's options that `kind.open` takes: all but the rate, which a file has itself."""
+        return kind.open_options - {"rate"}
+
+    def _refuse_others(self, kind: SignalKind) -> None:
+        """Refuses options that do not apply to a kind of signal."""
+        targets = {f"target_{row.measure.name}" for row in SIGNALS.values()}
+        for name in sorted(OPENING | targets):
+            if name in self._options(kind) or name == f"target_{kind.measure.name}":
+                continue
+            options = self.training if hasattr(self.training, name) else self
+            if getattr(options, name) != options.__dataclass_fields__[name].default:
+                raise InputError(f"--{name.replace('_', '-')} does not apply to {kind.noun}; leave it out.")
 
     def _check(self) -> None:
         """Refuses invalid settings, before anything is read."""
@@ -136,45 +119,3 @@ class Fit:
             raise InputError(
                 f"weights are finite, not negative and not all zero, but are {' '.join(map(str, weights))}."
             )
-
-    def _load(self, path: str, kind: str, recipe: Recipe) -> Subject:
-        if kind == "sound":
-            self._refuse_with("a sound", ("size", "target_psnr", *OF_PICTURES, *OF_SHAPES))
-            return Recording(load_sound(path, downsample=self.downsample, between=self.between))
-        if kind == "video":
-            self._refuse_with("a video", ("target_snr", *OF_PICTURES, *OF_SHAPES))
-            return Clip(load_video(path, downsample=self.downsample, size=self.size, between=self.between))
-        if kind == "shape":
-            others = ("weights", "downsample", "size", "between", "target_psnr", "target_snr")
-            self._refuse_with("a shape", (*others, *OF_PICTURES))
-            surface = load_surface(
-                path, samples=self.samples or SAMPLES, seed=self.training.seed, flip_normals=self.flip_normals
-            )
-            return Scan(surface, self.recipe)
-        self._refuse_with("a picture", ("target_snr", "between", *OF_SHAPES))
-        image = read_image(
-            path,
-            keep_alpha=self.keep_alpha,
-            downsample=self.downsample,
-            size=self.size,
-            value_range=self.values,
-            no_data=() if self.no_data is None else (self.no_data,),
-        )
-        for note in image.notes:
-            print(note, file=sys.stderr)
-        complete = bool(image.known.all())
-        if not complete and self.target != "values":
-            raise InputError(
-                f"{path!r} has pixels without a value, beside which its derivatives are not known: fit --target "
-                "values, or fill them in first with siren-jax inpaint."
-            )
-        dataset = (PixelDataset if complete else IncompletePicture)(image.values, value_range=image.value_range)
-        weights = dict(zip(TARGETS["mixed"], self.weights, strict=True)) if self.target == "mixed" else {}
-        return Picture(dataset, self.target, weights, recipe.integral_weight)
-
-    def _refuse_with(self, signal: str, names: tuple[str, ...]) -> None:
-        """Refuses options that do not apply to a kind of signal."""
-        for name in names:
-            options = self.training if hasattr(self.training, name) else self
-            if getattr(options, name) != options.__dataclass_fields__[name].default:
-                raise InputError(f"--{name.replace('_', '-')} does not apply to {signal}; leave it out.")

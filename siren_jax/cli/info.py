@@ -6,11 +6,11 @@ from typing import Annotated
 import tyro
 
 from siren_jax.cli.console import printable
-from siren_jax.fields import Grid
 from siren_jax.files.siren_file import read
 from siren_jax.networks.layers import count_parameters
 from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import load
+from siren_jax.subjects.kinds import describe
 
 
 @dataclass(frozen=True)
@@ -23,29 +23,8 @@ class Info:
     def run(self) -> int:
         field = load(self.file)
         network = field.network
-        if isinstance(field.frame, Grid):
-            ends = zip(field.frame.low, field.frame.high, strict=True)
-            rows = {
-                "kind": field.kind,
-                "domain": " x ".join(f"{low:g} to {high:g}" for low, high in ends),
-                "unknowns": network.out_features,
-            }
-        elif (place := field.placement) is None:
-            rows = {
-                "kind": field.kind,
-                "samples": " x ".join(map(str, field.frame.shape)),
-                "channels": network.out_features,
-                "values": f"{field.value_range[0]:.7g} to {field.value_range[1]:.7g}",
-            }
-        else:
-            rows = {
-                "kind": field.kind,
-                "cube": " x ".join(f"{c - place.scale:.6g} to {c + place.scale:.6g}" for c in place.centre),
-                "values": "signed distance, negative inside",
-            }
+        rows = describe(field)
         rows["network"] = f"{type(network).__name__}, {network.in_features} -> {network.out_features}"
-        if field.rate is not None:
-            rows["rate"] = f"{field.rate:.6g} a second, {field.frame.shape[0] / field.rate:.4g} s"
         rows["layers"] = f"{network.depth + 1} of {network.width} units"
         if isinstance(network, SIREN):
             rows["omega"] = f"{network.first_omega:g} in the first layer, {network.omega:g} after"

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import jax
 import tyro
 from flax import nnx
 
@@ -13,7 +14,7 @@ from siren_jax.errors import InputError
 from siren_jax.files.siren_file import LIMITS, MAX_OMEGA, Network
 from siren_jax.fitting.recipes import Recipe, constant, cosine_decay, inverse_root
 from siren_jax.networks.relu import ReLUMLP
-from siren_jax.networks.siren import SIREN
+from siren_jax.subjects.one_call import make_network
 from siren_jax.subjects.subject import Subject
 
 SCHEDULES = {"cosine": cosine_decay, "inverse-root": inverse_root, "constant": constant}
@@ -140,22 +141,14 @@ class Training:
 
     def network(self, subject: Subject, recipe: Recipe, width: int, depth: int) -> tuple[Network, str]:
         """The network, and where its first omega comes from."""
-        rngs = nnx.Rngs(self.seed)
+        key = jax.random.key(self.seed)
         if self.model == "relu":
-            return ReLUMLP(*subject.features, width=width, depth=depth, rngs=rngs), "none"
-        first_omega, reason = recipe.first_omega, "option" if self.omega else "recipe"
-        if first_omega is None:
-            first_omega, reason = subject.choose_omega()
-            print(f"omega {first_omega:.4g}: {reason}", file=sys.stderr)
-        network = SIREN(
-            *subject.features,
-            width=width,
-            depth=depth,
-            first_omega=first_omega,
-            omega=self.hidden_omega,
-            weight_scale=recipe.weight_scale,
-            rngs=rngs,
-        )
+            return ReLUMLP(*subject.features, width=width, depth=depth, rngs=nnx.Rngs(key)), "none"
+        network, reason = make_network(subject, recipe, width, depth, self.hidden_omega, key)
+        if recipe.first_omega is None:
+            print(f"omega {network.first_omega:.4g}: {reason}", file=sys.stderr)
+        elif self.omega:
+            reason = "option"
         return network, reason
 
 

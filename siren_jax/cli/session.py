@@ -24,12 +24,12 @@ from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.progress import Progress
 from siren_jax.fitting.result import Fit
 from siren_jax.networks.layers import count_parameters
+from siren_jax.subjects.one_call import kept_network
 from siren_jax.subjects.subject import Subject
 
 CHECKPOINTS = "checkpoints"
 SECOND = os.path.join(CHECKPOINTS, "second")
 PREVIEWS = "preview"
-WORSE = 1.26  # largest ratio of the final to the lowest loss to keep the final network: a decibel of squared error
 TIDY_EVERY = 60.0  # seconds between two returns of free memory to the system
 CURVE = 1024  # most points of the quality curve; beyond, every other one is dropped
 FORESEEN = 0.02  # share of the budget after which the remaining time is shown
@@ -188,9 +188,8 @@ class Session:
         """
         from siren_jax import plot
 
-        subject, network, kept_step = self._subject, fitted.network, fitted.steps
-        if subject.comparable_losses and fitted.final_over_best > WORSE and fitted.stopped_by != "watch":
-            network, kept_step = fitted.best, fitted.best_step
+        subject = self._subject
+        network, kept_step = kept_network(subject, fitted)
         made = {**record, "steps": kept_step}
         os.makedirs(self._directory, exist_ok=True)  # it may be gone by now
         network_file = self._path(f"{self._name}.siren")

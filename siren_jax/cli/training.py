@@ -17,12 +17,12 @@ from siren_jax.files.siren_file import Network
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.descent import fit
 from siren_jax.fitting.progress import INTERRUPTIONS, Progress
-from siren_jax.fitting.recipes import Recipe, cosine_decay, until_a_target
+from siren_jax.fitting.recipes import Recipe
 from siren_jax.fitting.result import Fit
+from siren_jax.subjects.one_call import GIVE_UP, plan
 from siren_jax.subjects.subject import Subject
 
 EXITS = {"non-finite": 1, "hangup": 129, "interrupt": 130, "terminate": 143}
-GIVE_UP = 10  # times the steps of the recipe, after which a target that is not reached is given up
 GAVE_UP = ("steps", "seconds", "converged")
 # Options that may change when a fit is resumed.
 RESUMABLE = (
@@ -83,11 +83,10 @@ def train(
         kept: turns the fit into one of a network that a file can contain, if the unknown is not such a network.
     """
     training, output = command.training, command.output
-    if target is not None and training.schedule is None and recipe.schedule is cosine_decay:
-        recipe = until_a_target(recipe)
-    limit = training.steps
-    if training.steps is None and training.seconds is None:
-        limit = recipe.steps * (1 if target is None else patience)
+    own = recipe.schedule
+    recipe, limit = plan(recipe, training.steps, training.seconds, target, patience)
+    if training.schedule is not None:
+        recipe = recipe._replace(schedule=own)
     sizes = training.sizes(width, depth)
     check_memory(subject, *sizes)
     sample = subject.sampler(training.batch(subject.points, recipe))

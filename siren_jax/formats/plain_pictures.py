@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+from numpy import ndarray
 
 from siren_jax.errors import InputError
 from siren_jax.formats.decoded import Check, Decoded, levels_of
@@ -105,17 +106,31 @@ def decode_npy(path: str, check: Check) -> Decoded:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         raise InputError(f"{path!r} is no array of numbers that can be read: {error}.") from None
+    return decode_array(array, f"{path!r} holds", check)
+
+
+def decode_array(array: ndarray, owner: str, check: Check = lambda h, w, bytes_a_pixel: None) -> Decoded:
+    """The pixels of an array `(h, w)` or `(h, w, c)`.
+
+    Args:
+        array: of booleans, whole numbers or floats; the type says what black and white are.
+        owner: begins the sentence of an error.
+        check: raises an InputError if the picture is too large.
+
+    Raises:
+        InputError: an array of another shape or type.
+    """
     shape = array.shape
     if array.dtype.kind not in "buif":
-        raise InputError(f"{path!r} holds values of the type {array.dtype}; real numbers are needed.")
+        raise InputError(f"{owner} values of the type {array.dtype}; real numbers are needed.")
     if array.ndim not in (2, 3) or not array.size or (shape[-1] > 64 and array.ndim == 3):
         raise InputError(
-            f"{path!r} holds an array of the shape {shape}; a picture has (h, w) or (h, w, c), with up to 64 channels. "
+            f"{owner} an array of the shape {shape}; a picture has (h, w) or (h, w, c), with up to 64 channels. "
             "In Python, SampleDataset takes other shapes."
         )
     if array.ndim == 2 and shape[1] <= 4 < shape[0]:
         raise InputError(
-            f"{path!r} holds an array of the shape {shape}, which looks like a sound; a picture so narrow needs the "
+            f"{owner} an array of the shape {shape}, which looks like a sound; a picture so narrow needs the "
             f"shape {(*shape, 1)}."
         )
     check(shape[0], shape[1], array.dtype.itemsize * (shape[2] if array.ndim == 3 else 1))

@@ -12,6 +12,7 @@ from numpy import ndarray
 from siren_jax.errors import InputError
 from siren_jax.formats.pictures import FINER, Decoded, decode
 from siren_jax.formats.pictures import MAX_PIXELS as MAX_PIXELS
+from siren_jax.formats.plain_pictures import decode_array
 from siren_jax.signals.ranges import lone_ends, used_range, value_range_of
 from siren_jax.signals.shrinking import Means, resized
 from siren_jax.signals.shrinking import shrink as shrink
@@ -47,7 +48,7 @@ class Image:
 
 
 def read_image(
-    path: str | os.PathLike[str],
+    source: str | os.PathLike[str] | ndarray,
     *,
     keep_alpha: bool = False,
     downsample: int = 1,
@@ -55,7 +56,7 @@ def read_image(
     value_range: tuple[float, float] | None = None,
     no_data: Sequence[float] = (),
 ) -> Image:
-    """A picture file as values with their range, upright, with one (grey), three (RGB), four (RGBA) or more channels.
+    """A picture file or an array as values with their range, upright, with one (grey), three (RGB) or more channels.
 
     If the file defines black and white, as files of 8 and 16 bits do, values run from 0 (black) to 1 (white).
     Otherwise, or with a value range, they are the file's own numbers. Pixels without a value become NaN: pixels that
@@ -63,7 +64,7 @@ def read_image(
     define black and white, else in all channels).
 
     Args:
-        path: the file.
+        source: path of the file, or an array `(h, w)` or `(h, w, c)`, read like one in an `.npy` file.
         keep_alpha: keep transparency as a channel instead of laying the picture over white.
         downsample: divide both sides by this whole number, with a Gaussian against aliasing.
         size: resize so that the longer side has this many pixels, with the same filter; after `downsample`.
@@ -76,7 +77,8 @@ def read_image(
             beyond 1e18; an empty value range.
     """
     wanted = partial(shrunk_sides, downsample=downsample, size=size)
-    decoded = decode(os.fspath(path), wanted)
+    is_array = isinstance(source, ndarray)
+    decoded = decode_array(source, "this is") if is_array else decode(os.fspath(source), wanted)
     sides = decoded.sides or decoded.pixels.shape[:2]
     h, w = wanted(*sides)
     finest = (FINER * h, FINER * w) if sides[0] * sides[1] > MAX_PIXELS else None

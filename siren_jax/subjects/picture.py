@@ -11,12 +11,15 @@ from jax.tree_util import Partial
 from numpy import ndarray
 
 from siren_jax import metrics
+from siren_jax.errors import InputError
 from siren_jax.files.atomic import write_atomically
 from siren_jax.fitting.objectives import supervise
 from siren_jax.fitting.recipes import TARGETS
 from siren_jax.neural_field import NeuralField
-from siren_jax.signals import IncompletePicture, OmegaChoice, PixelDataset, choose_omega, used_range
+from siren_jax.signals import IncompletePicture, OmegaChoice, PixelDataset, choose_omega, read_image, used_range
+from siren_jax.subjects.cells import render_cells
 from siren_jax.subjects.estimate import ESTIMATED, Estimate
+from siren_jax.subjects.rendering import area_of, check_room, dimensions, sides_of, write_array
 from siren_jax.subjects.subject import PSNR, Sampled
 
 BYTES_OF_INTEGRAL = (
@@ -39,12 +42,22 @@ class Picture(Sampled):
         target: a key of `recipes.TARGETS`.
         weights: of the terms; by default 1.
         integral_weight: of the integral form of a derivative; zero leaves this form out.
+        notes: on how the picture was read.
     """
 
     measure = PSNR
     files = ("reconstruction.png",)
 
-    def __init__(self, dataset: PixelDataset, target: str, weights: Mapping[str, float], integral_weight: float):
+    def __init__(
+        self,
+        dataset: PixelDataset,
+        target: str,
+        weights: Mapping[str, float],
+        integral_weight: float,
+        *,
+        notes: tuple[str, ...] = (),
+    ):
+        self.notes = notes
         self.dataset = self._pixels = dataset
         self._known = dataset.known if isinstance(dataset, IncompletePicture) else np.ones(dataset.shape, bool)
         self._used = share_in_use(dataset.signal.reshape(-1, dataset.channels)[self._flat], dataset.value_range)
@@ -173,6 +186,86 @@ def warn_of_nothing(values: ndarray, truth: ndarray) -> None:
             "times that of one even tone. More --steps, another --learning-rate or another --omega may help.",
             stacklevel=2,
         )
+
+
+def open_picture(
+    source: str | ndarray,
+    *,
+    target: str = "values",
+    weights: tuple[float, float, float] = (1.0, 0.1, 0.01),
+    integral_weight: float = 1.0,
+    keep_alpha: bool = False,
+    downsample: int = 1,
+    size: int | None = None,
+    values: tuple[float, float] | None = None,
+    no_data: float | None = None,
+) -> Picture:
+    """The picture in a file, or an array `(h, w)` or `(h, w, c)`, as the subject of a fit.
+
+    Args:
+        source: path of a file, or an array, whose type and values say what black and white are; see `read_image`.
+        target: what the network is fitted to: "values", "gradient", "laplacian" or "mixed".
+        weights: of value, gradient and Laplacian in "mixed".
+        integral_weight: of the integral form of a gradient or Laplacian; zero leaves this form out.
+        keep_alpha: keep transparency as a channel instead of laying the picture over white.
+        downsample: divide both sides by this whole number, with anti-aliasing.
+        size: resize so that the longer side has this many pixels, with anti-aliasing.
+        values: numbers of the file that stand for black and white.
+        no_data: number of the file that stands for no value. Such pixels are left out, as are those that are NaN.
+
+    Raises:
+        InputError: as for `read_image`; derivatives of a picture with pixels without a value.
+    """
+    image = read_image(
+        source,
+        keep_alpha=keep_alpha,
+        downsample=downsample,
+        size=size,
+        value_range=values,
+        no_data=() if no_data is None else (no_data,),
+    )
+    complete = bool(image.known.all())
+    if not complete and target != "values":
+        name = "the picture" if isinstance(source, ndarray) else repr(source)
+        raise InputError(
+            f"{name} has pixels without a value, beside which its derivatives are not known: fit --target values, or "
+            "fill them in first with siren-jax inpaint."
+        )
+    dataset = (PixelDataset if complete else IncompletePicture)(image.values, value_range=image.value_range)
+    mixed = dict(zip(TARGETS["mixed"], weights, strict=True)) if target == "mixed" else {}
+    return Picture(dataset, target, mixed, integral_weight, notes=image.notes)
+
+
+def render_picture(
+    field: NeuralField,
+    path: str,
+    *,
+    of: str = "value",
+    shape: tuple[int, int] | None = None,
+    scale: float | None = None,
+    region: tuple[float, float, float, float] | None = None,
+    overwrite: bool = False,
+) -> tuple[str, str]:
+    """Writes a picture as a PNG or an NPY at any resolution; returns what was written and at which size, in words.
+
+    Args:
+        field: the picture.
+        path: ends in `.png` (8 bits) or `.npy` (float32, in true units).
+        of: "value", "gradient" or "laplacian".
+        shape: height and width; by default those of the original or of the region.
+        scale: factor on that, instead of a shape.
+        region: part of the picture: first row and column, last row and column (exclusive), in pixels.
+        overwrite: replace a file that exists.
+    """
+    area = area_of(field, region)
+    sides = sides_of([stop - start for start, stop in area], shape, scale)
+    if path.lower().endswith(".npy"):
+        write_array(field, path, sides, area, of=of, overwrite=overwrite)
+    else:
+        check_room(field, sides, of)
+        values = render_cells(field, sides, of=of, region=area)
+        write_picture(path, values, of, field.value_range, overwrite=overwrite)
+    return of, f"at {dimensions(sides)}"
 
 
 def write_picture(path: str, values: ndarray, of: str, value_range: tuple[float, float], *, overwrite: bool) -> None:

@@ -19,9 +19,12 @@ from siren_jax.fitting.objectives import signed_distance
 from siren_jax.fitting.recipes import SHAPE_WEIGHTS
 from siren_jax.metrics import intersection_over_union
 from siren_jax.neural_field import NeuralField
-from siren_jax.shapes import Mesh, Reference, Surface, SurfaceDataset, encode_mesh, occupancy
+from siren_jax.shapes import Mesh, Reference, Surface, SurfaceDataset, encode_mesh, load_surface, occupancy
+from siren_jax.shapes.level_set import check_resolution
+from siren_jax.shapes.loading import SAMPLES
 from siren_jax.signals import OmegaChoice
-from siren_jax.subjects.subject import Measure
+from siren_jax.subjects.rendering import dimensions, write_array
+from siren_jax.subjects.subject import CHAMFER
 
 RESOLUTION = 256  # of the mesh that is written
 SHOWN, JUDGED, ESTIMATED = 160, 128, 64  # of the meshes for the figure, the target and the estimate
@@ -39,9 +42,10 @@ class Scan:
         recipe: a key of `recipes.SHAPE_WEIGHTS`.
     """
 
-    measure = Measure("chamfer", "Chamfer distance", "% of the diagonal", decimals=3, less_is_better=True, look=1 / 8)
+    measure = CHAMFER
     comparable_losses = True
     note = ""
+    notes = ()
     files = ("reconstruction.ply",)
     features = (3, 1)
     memory = 2**30  # of the mesh that is extracted, and of its figure
@@ -129,6 +133,61 @@ def gradient_lengths(network: nnx.Module) -> np.ndarray:
 
 
 _gradients = jax.jit(lambda network, points: map_over_tiles(gradient(network), points))
+
+
+def open_shape(
+    source: str, *, recipe: str = "tuned", samples: int | None = None, seed: int = 0, flip_normals: bool = False
+) -> Scan:
+    """The shape in a file of a mesh or a point cloud, as the subject of a fit.
+
+    Args:
+        source: path of the file.
+        recipe: a key of `recipes.SHAPE_WEIGHTS`.
+        samples: number of points to draw from a mesh; by default 250,000.
+        seed: for drawing them.
+        flip_normals: turn all normals, which exchanges inside and outside.
+
+    Raises:
+        InputError: as for `load_surface`.
+    """
+    surface = load_surface(source, samples=samples or SAMPLES, seed=seed, flip_normals=flip_normals)
+    return Scan(surface, recipe)
+
+
+def render_shape(
+    field: NeuralField,
+    path: str,
+    *,
+    resolution: int | None = None,
+    view: tuple[float, float] | None = None,
+    overwrite: bool = False,
+) -> tuple[str, str]:
+    """Writes a shape as a mesh, a PNG of it or an NPY of its signed distance; returns what was written, in words.
+
+    Args:
+        field: the shape.
+        path: ends in `.ply`, `.obj`, `.stl`, `.png` or `.npy`.
+        resolution: cells along each side of the cube, a multiple of 8; by default 256.
+        view: azimuth and elevation of a PNG, in degrees.
+        overwrite: replace a file that exists.
+    """
+    suffix = os.path.splitext(path)[1].lower()
+    resolution = RESOLUTION if resolution is None else resolution
+    check_resolution(resolution)
+    if view is not None and (suffix != ".png" or not np.isfinite(view).all()):
+        raise InputError("--view takes two angles in degrees, for a .png.")
+    if suffix == ".npy":
+        cube = (resolution,) * 3
+        write_array(field, path, cube, None, overwrite=overwrite)
+        return "signed distance", f"at {dimensions(cube)}"
+    mesh = field.mesh(resolution)
+    if not len(mesh.faces):
+        raise InputError("this shape has no surface: its field has one sign throughout the cube.")
+    if suffix == ".png":
+        write_view(path, mesh, view, overwrite=overwrite)
+    else:
+        write_mesh(path, mesh, overwrite=overwrite)
+    return "surface", f"at resolution {resolution}, {len(mesh.faces):,} triangles"
 
 
 def write_mesh(path: str, mesh: Mesh, *, overwrite: bool) -> None:

@@ -9,7 +9,7 @@ from flax import nnx
 from jax.tree_util import Partial
 from numpy import ndarray
 
-from siren_jax.equations.as_field import solution
+from siren_jax.equations.as_field import moment_of, solution
 from siren_jax.equations.catalogue import Case
 from siren_jax.equations.comparison import Comparison
 from siren_jax.errors import InputError
@@ -17,6 +17,7 @@ from siren_jax.fields import Grid
 from siren_jax.files.atomic import write_atomically
 from siren_jax.neural_field import NeuralField
 from siren_jax.signals import OmegaChoice
+from siren_jax.subjects.rendering import check_room, dimensions, scaled, sides_of, write_array
 from siren_jax.subjects.subject import Measure
 
 
@@ -31,6 +32,7 @@ class Solution:
     comparable_losses = False  # time spans and weights may change during a fit
     memory = 2**30  # of the reference, and of L-BFGS
     note = ""
+    notes = ()
     files = ("solution.npy",)
 
     def __init__(self, case: Case):
@@ -68,6 +70,60 @@ class Solution:
         found = self.field(network, {}).render()
         write_atomically(path(self.files[0]), lambda file: np.save(file, found), overwrite=overwrite)
         return {"error": self.quality(network)}
+
+
+def render_solution(
+    field: NeuralField,
+    path: str,
+    *,
+    shape: tuple[int, int] | None = None,
+    scale: float | None = None,
+    at: float | None = None,
+    overwrite: bool = False,
+) -> tuple[str, str]:
+    """Writes a solution as an NPY, or as a PNG with axes: a curve on an interval, one moment of time and the plane.
+
+    Args:
+        field: the solution of an equation.
+        path: ends in `.png` or `.npy`.
+        shape: height and width; by default fine enough for a figure.
+        scale: factor on that, instead of a shape.
+        at: the moment, for a solution in time and the plane.
+        overwrite: replace a file that exists.
+
+    Returns:
+        What was written, and at which size, in words.
+    """
+    frame = field.frame
+    assert isinstance(frame, Grid)
+    axes, figure = len(frame.low), path.lower().endswith(".png")
+    if axes > 3:
+        raise InputError(
+            f"solutions of up to three coordinates are drawn, but this one has {axes}; in Python, "
+            "siren_jax.load(file).render() has its values."
+        )
+    if axes == 1 and shape is not None:
+        raise InputError("--shape is of two sides, but this solution has one coordinate; give --scale.")
+    own, region = frame.shape, None
+    if at is not None:
+        if axes != 3:
+            raise InputError("--at takes a moment of a solution in time and the plane; this solution is none.")
+        if not frame.low[0] <= at <= frame.high[0]:
+            raise InputError(f"--at takes a time from {frame.low[0]:g} to {frame.high[0]:g}, but is {at:g}.")
+        own = moment_of(frame, at).shape
+        first = (at - frame.low[0]) / (frame.high[0] - frame.low[0]) * frame.shape[0] - 0.5
+        region = ((first, first + 1), *((0.0, float(n)) for n in frame.shape[1:]))
+    elif axes == 3 and figure:
+        raise InputError("a PNG holds one moment of a solution in time: tell which with --at.")
+    sides = scaled(own, scale) if axes == 1 else sides_of(own[-2:], shape, scale)
+    full = (*own[:-2], *sides)
+    if figure:
+        check_room(field, sides)
+        values = field.render(full, region=region).reshape(*sides, -1)
+        write_solution(path, field, values, at, overwrite=overwrite)
+    else:
+        write_array(field, path, full, region, overwrite=overwrite)
+    return "solution", f"at {dimensions(full)}"
 
 
 def write_solution(path: str, field: NeuralField, values: ndarray, at: float | None, *, overwrite: bool) -> None:

@@ -16,7 +16,7 @@ from siren_jax.errors import InputError
 from siren_jax.files.atomic import write_atomically
 from siren_jax.fitting.objectives import supervise
 from siren_jax.neural_field import NeuralField
-from siren_jax.signals import SampleDataset, Sound, encode_sound, resample
+from siren_jax.signals import SampleDataset, Sound, encode_sound, load_sound, resample
 from siren_jax.signals.sound import MAX_SAMPLES
 from siren_jax.subjects.estimate import Estimate
 from siren_jax.subjects.moments import timeline
@@ -68,6 +68,60 @@ class Recording(Sampled):
     def _samples(self, network: nnx.Module) -> ndarray:
         """The network's samples, in the file's own scale."""
         return self.field(network, {}).render()
+
+
+def open_sound(
+    source: str | ndarray,
+    *,
+    rate: int | None = None,
+    downsample: int = 1,
+    between: tuple[float, float] | None = None,
+) -> Recording:
+    """The sound in a file, or an array `(n,)` or `(n, c)` with its rate, as the subject of a fit.
+
+    Args:
+        source: path of a file, or an array of floats, 1 and -1 for full scale.
+        rate: samples a second of an array.
+        downsample: divide the samples a second of a file by this whole number, after a low-pass filter.
+        between: start and stop of the part of a file to fit, in seconds.
+
+    Raises:
+        InputError: as for `load_sound`; an array without a rate, of another shape, or silent.
+    """
+    if not isinstance(source, ndarray):
+        return Recording(load_sound(source, downsample=downsample, between=between))
+    if rate is None or rate < 1 or downsample != 1 or between is not None:
+        raise InputError("an array of samples needs its rate, samples a second; cut and resample it beforehand.")
+    if source.ndim not in (1, 2) or len(source) < 2 or source.dtype.kind != "f" or not np.isfinite(source).all():
+        raise InputError(
+            f"a sound is an array (n,) or (n, c) of floats, but this one has the shape {source.shape} and the type "
+            f"{source.dtype}, or holds values that are not finite."
+        )
+    if not source.any():
+        raise InputError("the sound is silent: every sample is zero.")
+    return Recording(Sound(source.reshape(len(source), -1).astype(np.float32), int(rate)))
+
+
+def render_sound(
+    field: NeuralField,
+    path: str,
+    *,
+    rate: float | None = None,
+    between: tuple[float, float] | None = None,
+    overwrite: bool = False,
+) -> tuple[str, str]:
+    """Writes a sound as a WAV, FLAC or OGG of 16 bits or as an NPY; returns what was written, in words.
+
+    Args:
+        field: the sound.
+        path: ends in `.wav`, `.flac`, `.ogg` or `.npy`.
+        rate: samples a second; by default those of the original.
+        between: start and stop of the part to write, in seconds.
+        overwrite: replace a file that exists.
+    """
+    sound = excerpt(field, between, rate)
+    write_sound(path, sound, overwrite=overwrite)
+    return f"{sound.seconds:.4g} s", f"at {sound.rate} Hz"
 
 
 def excerpt(field: NeuralField, between: tuple[float, float] | None, rate: float | None) -> Sound:

@@ -37,6 +37,7 @@ class Measure(NamedTuple):
 
 
 PSNR, SNR = Measure("psnr", "PSNR"), Measure("snr", "SNR")
+CHAMFER = Measure("chamfer", "Chamfer distance", "% of the diagonal", decimals=3, less_is_better=True, look=1 / 8)
 
 
 @runtime_checkable
@@ -84,6 +85,11 @@ class Subject(Protocol):
         ...
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on how the signal was read."""
+        ...
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Names of the files that `write` writes."""
         ...
@@ -125,6 +131,7 @@ class Sampled:
 
     dataset: SampleDataset
     comparable_losses = True
+    notes: tuple[str, ...] = ()
 
     @property
     def points(self) -> int:

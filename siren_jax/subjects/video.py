@@ -1,7 +1,9 @@
 """A video as the subject of a fit, and as a file."""
 
+import math
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +13,23 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from siren_jax import metrics
+from siren_jax.errors import InputError
 from siren_jax.files.atomic import write_atomically
 from siren_jax.fitting.objectives import supervise
 from siren_jax.neural_field import NeuralField
-from siren_jax.signals import SampleDataset, Video, encode_video
+from siren_jax.signals import SampleDataset, Video, encode_video, load_video
 from siren_jax.signals.video import writes_mp4
+from siren_jax.subjects.cells import render_cells
 from siren_jax.subjects.estimate import ESTIMATED, Estimate
+from siren_jax.subjects.moments import Timeline, timeline
+from siren_jax.subjects.picture import write_picture
+from siren_jax.subjects.rendering import area_of, check_room, dimensions, sides_of, write_array
 from siren_jax.subjects.subject import PSNR, Sampled
 
 JUDGED = 65536  # pixels of the PSNR that a target is compared with: a whole video takes minutes
 SHOWN = 5  # frames of a contact sheet
+MAX_FRAMES = 2**20
+MAX_GIF = 2**30  # pixels of all frames, which are kept in memory
 
 
 class Clip(Sampled):
@@ -76,6 +85,103 @@ class Clip(Sampled):
         write_video(path(self.files[0]), frames(), self._video.rate, overwrite=overwrite)
         pooled = float(-10 * np.log10(np.mean(10 ** (-np.array(each) / 10))))
         return {"psnr": pooled, "mean_psnr_of_frames": float(np.mean(each)), "least_psnr_of_frames": min(each)}
+
+
+def open_video(
+    source: str | ndarray,
+    *,
+    rate: float | None = None,
+    downsample: int = 1,
+    size: int | None = None,
+    between: tuple[float, float] | None = None,
+) -> Clip:
+    """The video in a file, or an array `(t, h, w)` or `(t, h, w, c)` with its rate, as the subject of a fit.
+
+    Args:
+        source: path of a file, or an array of bytes.
+        rate: frames a second of an array.
+        downsample: divide both sides of a file's frames by this whole number, with anti-aliasing.
+        size: resize a file's frames so that the longer side has this many pixels, with anti-aliasing.
+        between: start and stop of the part of a file to fit, in seconds.
+
+    Raises:
+        InputError: as for `load_video`; an array without a rate, or of another shape or type.
+    """
+    if not isinstance(source, ndarray):
+        return Clip(load_video(source, downsample=downsample, size=size, between=between))
+    if rate is None or not rate > 0 or downsample != 1 or size is not None or between is not None:
+        raise InputError("an array of frames needs its rate, frames a second; cut and resize it beforehand.")
+    if source.ndim not in (3, 4) or len(source) < 2 or source.dtype != np.uint8:
+        raise InputError(
+            f"a video is an array (t, h, w) or (t, h, w, c) of bytes with at least 2 frames, but this one has the "
+            f"shape {source.shape} and the type {source.dtype}."
+        )
+    return Clip(Video(source[..., None] if source.ndim == 3 else source, float(rate)))
+
+
+def render_video(
+    field: NeuralField,
+    path: str,
+    *,
+    shape: tuple[int, int] | None = None,
+    scale: float | None = None,
+    region: tuple[float, float, float, float] | None = None,
+    rate: float | None = None,
+    between: tuple[float, float] | None = None,
+    at: float | None = None,
+    overwrite: bool = False,
+) -> tuple[str, str]:
+    """Writes a video as an MP4, a GIF or an NPY, or one frame as a PNG or an NPY; returns what was written, in words.
+
+    Args:
+        field: the video.
+        path: ends in `.mp4`, `.gif`, `.npy` or `.png`.
+        shape: height and width; by default those of the original or of the region.
+        scale: factor on that, instead of a shape.
+        region: part of the frames: first row and column, last row and column (exclusive), in pixels.
+        rate: frames a second; by default those of the original.
+        between: start and stop of the part to write, in seconds.
+        at: the time of one frame, in seconds.
+        overwrite: replace a file that exists.
+    """
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix == ".png" and at is None:
+        raise InputError("a PNG holds one frame of a video: tell which with --at, in seconds.")
+    if at is not None and suffix not in (".png", ".npy"):
+        raise InputError(f"--at takes one frame, written as .png or .npy, but --out is {path!r}.")
+    area = area_of(field, region)
+    sides = sides_of([stop - start for start, stop in area], shape, scale)
+    moments = _moments(field, between, rate, at)
+    if suffix == ".gif" and moments.count * math.prod(sides) > MAX_GIF:
+        raise InputError(f"{moments.count:,} frames of {sides[0]} x {sides[1]} are too large for a GIF.")
+    full = (moments.count, *sides)
+    if suffix == ".npy":
+        write_array(field, path, full, (moments.region, *area), overwrite=overwrite)
+    else:
+        check_room(field, sides)
+        frame_at = lambda number: render_cells(field, (1, *sides), region=((number, number + 1), *area))[0]
+        if suffix == ".png":
+            write_picture(path, frame_at(next(moments.indices)), "value", field.value_range, overwrite=overwrite)
+        else:
+            frames = (as_bytes(frame_at(number), field.value_range) for number in moments.indices)
+            write_video(path, frames, moments.rate, overwrite=overwrite)
+    return "value", f"at {dimensions(full)}"
+
+
+def _moments(field: NeuralField, between: tuple[float, float] | None, rate: float | None, at: float | None) -> Timeline:
+    """The requested frames."""
+    if at is None:
+        moments = timeline(field, between, rate)
+        if moments.count > MAX_FRAMES:
+            raise InputError(f"{moments.count:,} frames are too many; up to {MAX_FRAMES:,} are written.")
+        return moments
+    if between is not None or rate is not None:
+        raise InputError("--at takes one frame; leave out --between and --rate.")
+    whole = timeline(field, None, None)
+    last = (whole.count - 1) / whole.own
+    if not 0 <= at <= last + 0.5 / whole.own:
+        raise InputError(f"--at takes a time from 0 to {last:g} s, that of the last frame, but is {at:g}.")
+    return replace(whole, count=1, first=at * whole.own)
 
 
 def frame_at(

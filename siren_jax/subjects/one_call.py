@@ -1,0 +1,259 @@
+"""From a file or an array to a fitted signal in one call, with the recipe, omega and measure of `siren-jax fit`."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import nnx
+from jax import Array
+from numpy import ndarray
+
+from siren_jax.errors import InputError
+from siren_jax.files.atomic import write_atomically
+from siren_jax.files.header import as_json
+from siren_jax.fitting.checkpoints import Checkpoints
+from siren_jax.fitting.descent import fit
+from siren_jax.fitting.progress import Progress
+from siren_jax.fitting.recipes import Recipe, cosine_decay, until_a_target
+from siren_jax.fitting.result import Fit
+from siren_jax.networks.siren import SIREN
+from siren_jax.neural_field import NeuralField
+from siren_jax.subjects.kinds import SignalKind, kind_of_source
+from siren_jax.subjects.subject import Subject
+
+WORSE = 1.26  # a decibel of squared error: by how much the final loss may exceed its lowest
+GIVE_UP = 10  # times the steps of the recipe, after which a target that is not reached is given up
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A signal that can be fitted; made by `siren_jax.open`."""
+
+    subject: Subject
+    """What is fitted, how its quality is measured, and which files are written."""
+    kind: SignalKind
+    recipe: Recipe
+    """Settings of a fit; `dataclasses.replace(signal, recipe=signal.recipe._replace(...))` changes them."""
+    name: str
+    """Stem of the `.siren` file."""
+    record: dict[str, Any] = field(default_factory=dict)
+    """What the `.siren` file says of how the signal was opened."""
+
+    def fit(
+        self,
+        *,
+        key: Array | None = None,
+        steps: int | None = None,
+        seconds: float | None = None,
+        quality: float | None = None,
+        width: int | None = None,
+        depth: int = 3,
+        first_omega: float | None = None,
+        omega: float = 30.0,
+        batch_size: int | None = None,
+        watch: Callable[[Progress], Any] | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> "FittedSignal":
+        """A SIREN fitted to the signal.
+
+        The same settings and seed as those of `siren-jax fit` give the same bits.
+
+        Args:
+            key: for the initial weights and the batches; by default `jax.random.key(0)`.
+            steps: stop after this many; by default those of the recipe, unless `seconds` are given.
+            seconds: stop after this time, compilation not counted.
+            quality: stop as soon as the kind's measure reaches this: PSNR or SNR in dB, Chamfer distance in percent.
+            width: units of a hidden layer; by default 256, of a video 1024.
+            depth: hidden layers after the first.
+            first_omega: omega of the first layer; by default that of the recipe, or chosen for the signal.
+            omega: omega of the later layers.
+            batch_size: points of a step; by default those of the recipe.
+            watch: as for `siren_jax.fit`.
+            checkpoints: as for `siren_jax.fit`.
+
+        Raises:
+            InputError: as for `siren_jax.fit`.
+        """
+        key = jax.random.key(0) if key is None else key
+        subject, recipe = self.subject, self.recipe
+        if first_omega is not None:
+            recipe = recipe._replace(first_omega=first_omega)
+        recipe, limit = plan(recipe, steps, seconds, quality)
+        network, reason = make_network(subject, recipe, self.kind.width if width is None else width, depth, omega, key)
+        measure = subject.measure
+
+        def reached(progress: Progress) -> bool:
+            assert quality is not None
+            network = progress.network()
+            good = lambda measured: measure.reaches(measured(network), quality)
+            return good(subject.estimate) and good(subject.quality)
+
+        fitted = fit(
+            network,
+            subject.objective,
+            subject.sampler(min(batch_size or recipe.batch_size or subject.points, subject.points)),
+            key=key,
+            steps=limit,
+            seconds=seconds,
+            optimizer=recipe.optimizer(network),
+            schedule=recipe.schedule,
+            weights=subject.weights,
+            average=recipe.average,
+            until=None if quality is None else reached,
+            look=measure.look,
+            watch=watch,
+            checkpoints=checkpoints,
+        )
+        made = {"omega_from": reason, "learning_rate": recipe.rate(network)}
+        return FittedSignal(self, fitted, {**self.record, **made})
+
+
+@dataclass(frozen=True)
+class FittedSignal:
+    """A fit of a signal and what can be made of it."""
+
+    signal: Signal
+    fit: Fit
+    record: dict[str, Any]
+    """How it was made, for the `.siren` file."""
+
+    @property
+    def field(self) -> NeuralField:
+        """The fitted signal as a function of coordinates."""
+        network, step = kept_network(self.signal.subject, self.fit)
+        return self.signal.subject.field(network, {**self.record, "steps": step})
+
+    @property
+    def quality(self) -> float:
+        """The kind's measure over all samples: PSNR or SNR in dB, Chamfer distance in percent of the diagonal."""
+        return self.signal.subject.quality(kept_network(self.signal.subject, self.fit)[0])
+
+    def figure(self) -> Any:
+        """Truth and fit side by side, a Matplotlib figure."""
+        return self.signal.subject.figure(kept_network(self.signal.subject, self.fit)[0], self.signal.name)
+
+    def write(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> dict[str, Any]:
+        """Writes `NAME.siren`, the reconstruction, `comparison.png` and `metrics.json`; returns the metrics.
+
+        Args:
+            directory: made if it is not there.
+            overwrite: replace files that exist.
+
+        Raises:
+            InputError: a file exists or cannot be written.
+        """
+        subject, path = self.signal.subject, lambda name: str(Path(directory) / name)
+        names = (*subject.files, "comparison.png", "metrics.json", f"{self.signal.name}.siren")
+        if there := [name for name in names if os.path.lexists(path(name)) and not overwrite]:
+            raise InputError(f"{path(there[0])!r} exists; choose another directory, or allow overwrite=True.")
+        try:
+            os.makedirs(directory, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"the directory {os.fspath(directory)!r} cannot be made: {error.strerror}.") from None
+        network, step = kept_network(subject, self.fit)
+        quality = subject.write(network, path, overwrite=overwrite)
+        field = subject.field(network, {**self.record, "steps": step, **quality})
+        field.save(path(names[-1]), overwrite=overwrite)
+        figure = self.figure()
+        save = lambda file: figure.savefig(file, format="png", dpi=100)
+        write_atomically(path("comparison.png"), save, overwrite=overwrite)
+        metrics = as_json("the metrics", {**quality, "steps": step, "stopped_by": self.fit.stopped_by})
+        text = json.dumps({**metrics, "record": as_json("record", self.record)}, indent=2, allow_nan=False) + "\n"
+        write_atomically(path("metrics.json"), lambda file: file.write(text.encode()), overwrite=overwrite)
+        return metrics
+
+
+def open_signal(
+    source: str | os.PathLike[str] | ndarray,
+    *,
+    kind: str | None = None,
+    recipe: str = "tuned",
+    name: str | None = None,
+    **options: Any,
+) -> Signal:
+    """A picture, sound, video or shape, from a file or an array, ready to be fitted.
+
+        photo = siren_jax.open("photo.png", size=256).fit(seconds=60)
+        photo.write("out/photo")
+        photo.field.render((1024, 1024))
+
+    Args:
+        source: path of a file, whose content decides the kind, or an array: with a rate a sound `(n,)` or `(n, c)` or a
+            video `(t, h, w)` or `(t, h, w, c)`, else a picture `(h, w)` or `(h, w, c)`.
+        kind: "image", "sound", "video" or "shape", where that is not the kind.
+        recipe: "tuned" for quality within a short budget, or "paper".
+        name: stem of the `.siren` file; by default that of the source.
+        options: those of the kind: of a picture `target`, `weights`, `integral_weight`, `keep_alpha`, `downsample`,
+            `size`, `values`, `no_data`; of a sound `rate`, `downsample`, `between`; of a video `rate`, `downsample`,
+            `size`, `between`; of a shape `samples`, `seed`, `flip_normals`. They mean what they do for
+            `siren-jax fit`.
+
+    Raises:
+        InputError: the file cannot be read, an option that the kind does not have, or a value that cannot be meant.
+    """
+    source = source if isinstance(source, ndarray) else os.fspath(source)
+    row = kind_of_source(source, kind, options.get("rate"))
+    if recipe not in ("tuned", "paper"):
+        raise InputError(f"a recipe is 'tuned' or 'paper', but is {recipe!r}.")
+    if unknown := sorted(set(options) - row.open_options):
+        raise InputError(f"{unknown[0]} does not apply to {row.noun}; it has {', '.join(sorted(row.open_options))}.")
+    target = options.get("target", "values")
+    if target not in row.tuned:
+        raise InputError(f"target is one of {', '.join(row.tuned)}, but is {target!r}.")
+    settings = row.recipe(recipe, target)
+    if "integral_weight" in row.open_options:
+        settings = settings._replace(integral_weight=options.setdefault("integral_weight", settings.integral_weight))
+    if "recipe" in row.open_options:
+        options["recipe"] = recipe
+    subject = row.open(source, **options)
+    name = name or ("signal" if isinstance(source, ndarray) else Path(source).stem)
+    return Signal(subject, row, settings, name, {"target": target, "recipe": recipe})
+
+
+def make_network(
+    subject: Subject, recipe: Recipe, width: int, depth: int, omega: float, key: Array
+) -> tuple[SIREN, str]:
+    """The SIREN that a fit begins with, and why its first omega is what it is."""
+    first_omega, reason = recipe.first_omega, "recipe"
+    if first_omega is None:
+        first_omega, reason = subject.choose_omega()
+    network = SIREN(
+        *subject.features,
+        width=width,
+        depth=depth,
+        first_omega=first_omega,
+        omega=omega,
+        weight_scale=recipe.weight_scale,
+        rngs=nnx.Rngs(key),
+    )
+    return network, reason
+
+
+def plan(
+    recipe: Recipe, steps: int | None, seconds: float | None, target: float | None, patience: int = GIVE_UP
+) -> tuple[Recipe, int | None]:
+    """The recipe with a schedule that suits its budget, and the number of steps at which a fit ends.
+
+    Args:
+        recipe: settings of the fit.
+        steps: budget, if given.
+        seconds: budget, if given.
+        target: quality at which the fit ends, if given.
+        patience: times the steps of the recipe, after which a target is given up if there is no budget.
+    """
+    if target is not None and recipe.schedule is cosine_decay:
+        recipe = until_a_target(recipe)
+    if steps is None and seconds is None:
+        steps = recipe.steps * (1 if target is None else patience)
+    return recipe, steps
+
+
+def kept_network(subject: Subject, fitted: Fit) -> tuple[Any, int]:
+    """The network to keep and the step after which it was one: the last, or the best where the loss has jumped."""
+    if subject.comparable_losses and fitted.final_over_best > WORSE and fitted.stopped_by != "watch":
+        return fitted.best, fitted.best_step
+    return fitted.network, fitted.steps

@@ -1,0 +1,103 @@
+"""What renderings of all kinds have in common: sizes, limits and arrays."""
+
+import math
+import os
+import shutil
+from collections.abc import Sequence
+
+import numpy as np
+
+from siren_jax.errors import InputError
+from siren_jax.files.atomic import replacing
+from siren_jax.neural_field import NeuralField
+from siren_jax.subjects.cells import render_cells
+
+MAX_PICTURE = 2**28  # values of a PNG, which is made in memory; an NPY is not
+MAX_SIDE = 2**24
+
+Area = tuple[tuple[float, float], tuple[float, float]]
+"""First and last row, first and last column (exclusive), in pixels of the original."""
+Region = tuple[tuple[float, float], ...]
+
+
+def area_of(field: NeuralField, region: tuple[float, float, float, float] | None) -> Area:
+    """The rows and columns of a region (first row, first column, last row, last column), by default all."""
+    h, w = field.frame.shape[-2:]
+    r0, c0, r1, c1 = (0.0, 0.0, float(h), float(w)) if region is None else region
+    return (r0, r1), (c0, c1)
+
+
+def sides_of(own: Sequence[int | float], shape: tuple[int, int] | None, scale: float | None) -> tuple[int, int]:
+    """Height and width of a rendering, from those of the original: as given, or times a scale.
+
+    Raises:
+        InputError: both a shape and a scale, or one that is too small or too large.
+    """
+    if shape is not None and scale is not None:
+        raise InputError("--shape and --scale exclude each other; give one.")
+    if shape is not None:
+        if min(shape) < 1 or max(shape) > MAX_SIDE:
+            raise InputError(f"--shape takes two numbers from 1 to {MAX_SIDE}, but is {shape[0]} {shape[1]}.")
+        return shape
+    h, w = scaled(own, scale)
+    return h, w
+
+
+def scaled(own: Sequence[int | float], scale: float | None) -> list[int]:
+    """Numbers of samples: those of the original times a scale.
+
+    Raises:
+        InputError: a scale that is not positive, or too many samples.
+    """
+    scale = 1.0 if scale is None else scale
+    if not 0 < scale < np.inf:
+        raise InputError(f"--scale takes a positive number, but is {scale:g}.")
+    if not all(0 < side * scale < MAX_SIDE for side in own):
+        raise InputError(f"--region and --scale ask for {' x '.join(f'{side * scale:g}' for side in own)} samples.")
+    return [max(1, round(side * scale)) for side in own]
+
+
+def check_room(field: NeuralField, sides: Sequence[int], of: str = "value") -> None:
+    """Refuses a picture that is too large to be made in memory."""
+    if math.prod(field.rendered_shape(tuple(sides), of)) > MAX_PICTURE:
+        raise InputError(f"{' x '.join(map(str, sides))} pixels are too many to be held in memory; write an .npy.")
+
+
+def write_array(
+    field: NeuralField,
+    path: str,
+    shape: tuple[int, ...],
+    region: Region | None,
+    *,
+    of: str = "value",
+    overwrite: bool,
+) -> None:
+    """Writes a rendering as an NPY straight to the disk: memory does not grow with the shape.
+
+    Raises:
+        InputError: the disk is too full, or the file cannot be written.
+    """
+    full = field.rendered_shape(shape, of)
+    try:
+        free = shutil.disk_usage(os.path.dirname(path) or ".").free
+    except OSError as error:
+        raise InputError(f"{path!r} cannot be written: {error.strerror}.") from None
+    if 4 * math.prod(full) > free:
+        raise InputError(f"{path!r} would take {4 * math.prod(full):,} bytes; {free:,} are free.")
+    with replacing(path, overwrite=overwrite) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=full)
+        if field.kind in ("image", "video"):
+            assert region is not None
+            render_cells(field, shape, of=of, region=region, out=array)
+        else:
+            field.render(shape, of=of, region=region, out=array)
+        array.flush()
+
+
+def dimensions(shape: Sequence[int]) -> str:
+    """A shape as text.
+
+    >>> dimensions((2, 3))
+    '2 x 3'
+    """
+    return " x ".join(map(str, shape))
