@@ -1,5 +1,8 @@
 """Signals as sine networks: a JAX implementation of SIREN (Sitzmann et al. 2020)."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from jaxlib.version import __version__ as _jaxlib
 
 from siren_jax import metrics as metrics
@@ -41,4 +44,61 @@ from siren_jax.signals import load_image as load_image
 from siren_jax.signals import load_sound as load_sound
 from siren_jax.signals import load_video as load_video
 
+if TYPE_CHECKING:
+    from siren_jax import equations as equations
+    from siren_jax import plot as plot
+    from siren_jax import references as references
+    from siren_jax.subjects.one_call import open_signal as open  # noqa: F401
+
+__all__ = [  # without `open`, which is not to hide Python's own
+    "SIREN",
+    "Checkpoints",
+    "Fit",
+    "Frame",
+    "InputError",
+    "NeuralField",
+    "PixelDataset",
+    "Progress",
+    "ReLUMLP",
+    "SampleDataset",
+    "SineLayer",
+    "Surface",
+    "SurfaceDataset",
+    "choose_omega",
+    "curl",
+    "divergence",
+    "equations",
+    "fit",
+    "generate_coordinates",
+    "gradient",
+    "hessian",
+    "initializers",
+    "jacobian",
+    "laplacian",
+    "load",
+    "load_image",
+    "load_sound",
+    "load_surface",
+    "load_video",
+    "metrics",
+    "plot",
+    "pytorch",
+    "recipes",
+    "references",
+    "refine",
+    "second_derivatives",
+    "signed_distance",
+    "supervise",
+    "with_prior",
+]
+
 warn_of_wrong_numbers(_jaxlib)
+
+
+def __getattr__(name: str) -> Any:
+    """Rooms that take long to import, and `open`, when they are first used."""
+    if name in ("equations", "plot", "references"):
+        return import_module(f"siren_jax.{name}")
+    if name == "open":
+        return import_module("siren_jax.subjects.one_call").open_signal
+    raise AttributeError(f"module 'siren_jax' has no attribute {name!r}")

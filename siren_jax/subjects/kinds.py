@@ -161,7 +161,7 @@ def describe(field: NeuralField) -> dict[str, object]:
     return {"kind": field.kind, **kind.describe(field)}
 
 
-def kind_of_source(source: str | ndarray, kind: str | None = None, rate: float | None = None) -> SignalKind:
+def kind_of_source(source: str | ndarray, kind: str | None = None, rate: int | float | None = None) -> SignalKind:
     """The kind of the signal in a file or an array.
 
     Args:

@@ -48,12 +48,12 @@ class Signal:
         *,
         key: Array | None = None,
         steps: int | None = None,
-        seconds: float | None = None,
-        quality: float | None = None,
+        seconds: int | float | None = None,
+        quality: int | float | None = None,
         width: int | None = None,
         depth: int = 3,
-        first_omega: float | None = None,
-        omega: float = 30.0,
+        first_omega: int | float | None = None,
+        omega: int | float = 30.0,
         batch_size: int | None = None,
         watch: Callable[[Progress], Any] | None = None,
         checkpoints: Checkpoints | None = None,
@@ -89,8 +89,8 @@ class Signal:
         def reached(progress: Progress) -> bool:
             assert quality is not None
             network = progress.network()
-            good = lambda measured: measure.reaches(measured(network), quality)
-            return good(subject.estimate) and good(subject.quality)
+            near = measure.reaches(subject.estimate(network), quality)
+            return near and measure.reaches(subject.quality(network), quality)
 
         fitted = fit(
             network,

@@ -73,9 +73,9 @@ class Recording(Sampled):
 def open_sound(
     source: str | ndarray,
     *,
-    rate: int | None = None,
+    rate: int | float | None = None,
     downsample: int = 1,
-    between: tuple[float, float] | None = None,
+    between: tuple[int | float, int | float] | None = None,
 ) -> Recording:
     """The sound in a file, or an array `(n,)` or `(n, c)` with its rate, as the subject of a fit.
 

@@ -90,10 +90,10 @@ class Clip(Sampled):
 def open_video(
     source: str | ndarray,
     *,
-    rate: float | None = None,
+    rate: int | float | None = None,
     downsample: int = 1,
     size: int | None = None,
-    between: tuple[float, float] | None = None,
+    between: tuple[int | float, int | float] | None = None,
 ) -> Clip:
     """The video in a file, or an array `(t, h, w)` or `(t, h, w, c)` with its rate, as the subject of a fit.
 
