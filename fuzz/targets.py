@@ -139,7 +139,7 @@ def _meshes() -> Iterator[bytes]:
 def _arguments() -> Iterator[bytes]:
     yield from (
         b"fit photo.png --steps 3 --width 4 --out x --json",
-        b"fit --target gradient --seconds 1 --batch-size full --omega auto",
+        b"fit --target gradient --seconds 1 --batch-size full --first-omega auto",
         b"fit clip.mp4 --between 0 1 --size 320 --resume x",
         b"blend a.png b.png --mask m.png --mode max",
         b"inpaint a.png --keep 10% --prior hessian --prior-weight 1e-5",

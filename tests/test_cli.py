@@ -178,7 +178,8 @@ def test_omega_is_chosen_for_the_picture_and_explained(photo, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "omega"), [(["--omega", "17.5"], 17.5), (["--recipe", "paper"], 30.0), (["--model", "relu"], None)]
+    ("options", "omega"),
+    [(["--first-omega", "17.5"], 17.5), (["--recipe", "paper"], 30.0), (["--model", "relu"], None)],
 )
 def test_omega_can_be_given(options, omega, photo, tmp_path, capsys):
     assert main(["fit", str(photo), *TINY, *options, "--out", str(tmp_path / "a")]) == 0
@@ -188,7 +189,7 @@ def test_omega_can_be_given(options, omega, photo, tmp_path, capsys):
 
 def test_recipe_paper_is_its_options_spelt_out(photo, tmp_path, capsys):
     spelt_out = ["--batch-size", "full", "--learning-rate", "1e-4", "--schedule", "constant"]
-    spelt_out += ["--weight-scale", "1", "--omega", "30", "--integral-weight", "0"]
+    spelt_out += ["--weight-scale", "1", "--first-omega", "30", "--integral-weight", "0"]
     rates = []
     for name, options in (("paper", ["--recipe", "paper"]), ("spelt out", spelt_out), ("tuned", [])):
         arguments = ["--steps", "6", "--width", "16", "--depth", "1", "--target", "gradient", "--json"]
@@ -286,14 +287,14 @@ def test_the_smallest_pictures_are_fitted(size, target, tmp_path):
         (["--downsample", "0"], "--downsample takes a whole number"),
         (["--size", "0"], "--size takes a positive number"),
         (["--preview-every", "0"], "--preview-every takes a positive number"),
-        (["--omega", "0"], "--omega takes a positive number below 1e+09 or 'auto'"),
-        (["--omega", "inf"], "--omega takes a positive number below 1e+09 or 'auto'"),
-        (["--omega", "high"], "or 'auto'"),
-        (["--omega", "2e9"], "or 'auto'"),
-        (["--hidden-omega", "2e9"], "--hidden-omega takes a number below"),
+        (["--first-omega", "0"], "--first-omega takes a positive number below 1e+09 or 'auto'"),
+        (["--first-omega", "inf"], "--first-omega takes a positive number below 1e+09 or 'auto'"),
+        (["--first-omega", "high"], "or 'auto'"),
+        (["--first-omega", "2e9"], "or 'auto'"),
+        (["--omega", "2e9"], "--omega takes a number below"),
         (["--integral-weight", "1"], "leave it out with others"),
-        (["--model", "relu", "--omega", "30"], "leave them out with --model relu"),
-        (["--hidden-omega", "-1"], "--hidden-omega takes a positive number"),
+        (["--model", "relu", "--first-omega", "30"], "leave them out with --model relu"),
+        (["--omega", "-1"], "--omega takes a positive number"),
         (["--weight-scale", "0"], "--weight-scale takes a positive number"),
         (["--target", "gradient", "--integral-weight", "-1"], "not negative"),
         (["--weights", "0", "0", "0"], "not all zero"),

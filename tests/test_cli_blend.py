@@ -44,7 +44,7 @@ def test_a_brighter_copy_that_is_pasted_vanishes(files, capsys):
         "48",
         "--depth",
         "1",
-        "--omega",
+        "--first-omega",
         "15",
         "--steps",
         "300",
@@ -105,7 +105,7 @@ def test_pictures_and_masks_that_do_not_fit_are_refused(files, capsys):
     [
         (["--steps", "0"], "--steps"),
         (["--seconds", "-1"], "--seconds"),
-        (["--omega", "much"], "'auto'"),
+        (["--first-omega", "much"], "'auto'"),
         (["--width", "0"], "--width"),
         (["--batch-size", "3"], "at least 4"),
         (["--learning-rate", "nan"], "--learning-rate"),

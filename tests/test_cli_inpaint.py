@@ -40,7 +40,10 @@ def refused(arguments, capsys) -> str:
 def test_a_smooth_picture_is_found_from_a_fifth_of_its_pixels(wave, capsys):
     arguments = ["--prior", "hessian", "--width", "32", "--depth", "1", "--steps", "250", "--learning-rate", "2e-3"]
     assert (
-        main(["inpaint", "wave.png", "--keep", "20%", *arguments, "--omega", "6", "--batch-size", "128", "--json"]) == 0
+        main(
+            ["inpaint", "wave.png", "--keep", "20%", *arguments, "--first-omega", "6", "--batch-size", "128", "--json"]
+        )
+        == 0
     )
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert summary["psnr_missing"] > 30  # the picture's own spread is 13 dB below its range

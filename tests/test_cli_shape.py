@@ -15,7 +15,7 @@ from siren_jax.shapes import Mesh, encode_mesh
 from siren_jax.shapes.level_set import extract
 
 CENTRE = np.array([100.0, 20.0, -3.0])
-SMALL = ["--width", "48", "--depth", "1", "--omega", "5", "--hidden-omega", "10", "--batch-size", "256"]
+SMALL = ["--width", "48", "--depth", "1", "--first-omega", "5", "--omega", "10", "--batch-size", "256"]
 SMALL += ["--learning-rate", "2e-3"]
 
 
@@ -150,7 +150,7 @@ def test_the_recipe_of_the_paper_begins_with_its_settings():
         (["--size", "64"], "--size does not apply to a shape"),
         (["--weights", "1", "1", "1"], "--weights does not apply to a shape"),
         (["--target-psnr", "30"], "--target-psnr does not apply to a shape"),
-        (["--omega", "auto"], "--omega auto"),
+        (["--first-omega", "auto"], "--first-omega auto"),
         (["--batch-size", "999999"], "a batch has 1 to 250000 points"),
         (["--samples", "0"], "--samples takes a positive number"),
         (["--target-chamfer", "0"], "--target-chamfer takes a positive number"),

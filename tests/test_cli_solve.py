@@ -160,7 +160,7 @@ def test_a_target_ends_the_fit(tmp_path):
         (["laplace"], "'laplace' is no equation with a name; there are poisson, "),
         (["poisson", "--batch-size", "64"], "--batch-size does not apply to an equation"),
         (["poisson", "--target-psnr", "40"], "--target-psnr does not apply to an equation"),
-        (["poisson", "--omega", "auto"], "of signals that are known; give a number"),
+        (["poisson", "--first-omega", "auto"], "of signals that are known; give a number"),
         (["poisson", "--refine", "-1"], "--refine takes a number of steps, 0 for none"),
         (["poisson", "--target-error", "-1"], "--target-error takes a positive number"),
     ],

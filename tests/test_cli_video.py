@@ -35,7 +35,7 @@ def fitted(clip, tmp_path_factory):
     """A good fit's `.siren` file; not to be changed."""
     out = tmp_path_factory.mktemp("fitted")
     arguments = ["--width", "64", "--depth", "1", "--steps", "300", "--batch-size", "full", "--learning-rate", "1e-3"]
-    assert main(["fit", str(clip), *arguments, "--omega", "20", "--out", str(out)]) == 0  # smooth, as the clip is
+    assert main(["fit", str(clip), *arguments, "--first-omega", "20", "--out", str(out)]) == 0  # smooth, as the clip is
     return out / "my clip.siren"
 
 

@@ -23,8 +23,27 @@ from siren_jax.shapes.level_set import extract
 from siren_jax.signals import encode_video
 
 TINY = ["--width", "16", "--depth", "1", "--steps", "60"]
-STEPS = 40000
-LONG = ["--width", "32", "--steps", str(STEPS), "--checkpoint-every", "0.1"]
+STEPS = 2500
+FEW = ["--width", "32", "--steps", str(STEPS), "--checkpoint-every", "0.1"]
+MANY = 40000
+LONG = ["--width", "32", "--steps", str(MANY), "--checkpoint-every", "0.1"]
+# The command, which waits for a signal as soon as it has a checkpoint: no race with the clock.
+WAITING = """
+import signal, time
+from siren_jax.cli import run
+from siren_jax.cli.session import Session
+
+watch = Session.watch
+
+def wait(self, progress):
+    watch(self, progress)
+    handler = signal.getsignal(signal.SIGTERM)  # which the first signal replaces
+    while self.checkpoints.steps() and signal.getsignal(signal.SIGTERM) is handler:
+        time.sleep(0.01)
+
+Session.watch = wait
+run()
+"""
 NOTHING_YET = "there is no fit to resume"
 
 
@@ -35,9 +54,9 @@ def photo(tmp_path_factory) -> Path:
     return path
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
+def start(*arguments: object, code: str = "from siren_jax.cli import run; run()") -> subprocess.Popen[str]:
     """The command as a process of its own."""
-    command = [sys.executable, "-c", "from siren_jax.cli import run; run()", *map(str, arguments)]
+    command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -130,22 +149,33 @@ def command_for(kind: str, photo: Path, folder: Path) -> tuple[list[object], int
 
 @pytest.fixture(scope="module")
 def uninterrupted(photo, tmp_path_factory) -> dict[str, bytes]:
-    return undisturbed(["fit", photo, *LONG], tmp_path_factory.mktemp("uninterrupted"))
+    return undisturbed(["fit", photo, *FEW], tmp_path_factory.mktemp("uninterrupted"))
 
 
 def test_a_fit_that_is_killed_and_resumed_writes_the_same_bytes(photo, uninterrupted, tmp_path):
-    (begin,) = survive(["fit", photo, *LONG], tmp_path / "run", seed=0, kills=1)
-    assert 100 < begin < STEPS
-    assert results(tmp_path / "run") == uninterrupted
+    run = tmp_path / "run"
+    process = start("fit", photo, *FEW, "--out", run, code=WAITING)
+    wait_for_checkpoint(process, run)
+    process.kill()
+    assert process.communicate()[1]
+    process = start("fit", photo, *FEW, "--resume", run)
+    (begin,) = told(process.communicate()[1])
+    assert 0 < begin < STEPS
+    assert results(run) == uninterrupted
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_long(photo, tmp_path_factory) -> dict[str, bytes]:
+    return undisturbed(["fit", photo, *LONG], tmp_path_factory.mktemp("uninterrupted"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 14))
-def test_fits_that_are_killed_four_times_each_write_the_same_bytes(seed, photo, uninterrupted, tmp_path):
+def test_fits_that_are_killed_four_times_each_write_the_same_bytes(seed, photo, uninterrupted_long, tmp_path):
     begins = survive(["fit", photo, *LONG], tmp_path / "run", seed, kills=4)
     print(begins)
-    assert 100 < begins[0] < STEPS
-    assert results(tmp_path / "run") == uninterrupted
+    assert 100 < begins[0] < MANY
+    assert results(tmp_path / "run") == uninterrupted_long
 
 
 @pytest.mark.slow
@@ -161,13 +191,13 @@ def test_signals_of_every_kind_survive(kind, photo, tmp_path):
 
 
 def test_sigterm_keeps_what_was_learned(photo, uninterrupted, tmp_path):
-    process = start("fit", photo, *LONG, "--out", tmp_path / "run")
+    process = start("fit", photo, *FEW, "--out", tmp_path / "run", code=WAITING)
     wait_for_checkpoint(process, tmp_path / "run")
     process.terminate()
     assert "--resume continues" in process.communicate()[1]
     assert process.returncode == 143
     assert set(results(tmp_path / "run")) == set(uninterrupted)
-    assert main(["fit", str(photo), *LONG, "--resume", str(tmp_path / "run")]) == 0
+    assert main(["fit", str(photo), *FEW, "--resume", str(tmp_path / "run")]) == 0
     assert results(tmp_path / "run") == uninterrupted
 
 
@@ -220,15 +250,15 @@ def test_a_fit_that_has_not_ended_is_not_lost_by_another(photo, tmp_path, capsys
 def test_a_hangup_of_the_terminal_keeps_what_was_learned(photo, uninterrupted, tmp_path):
     ours, theirs = os.openpty()
     claim = "import os, fcntl, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    command = [sys.executable, "-c", f"{claim} from siren_jax.cli import run; run()"]
-    words = ["fit", str(photo), *LONG, "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-c", f"{claim}\n{WAITING}"]
+    words = ["fit", str(photo), *FEW, "--out", str(tmp_path / "run")]
     process = subprocess.Popen([*command, *words], stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     wait_for_checkpoint(process, tmp_path / "run")
     os.close(ours)  # as when a connection is cut: SIGHUP, and every write to the terminal is an error
     assert process.wait() == 129
     assert len(results(tmp_path / "run")) == 3
-    assert main(["fit", str(photo), *LONG, "--resume", str(tmp_path / "run")]) == 0
+    assert main(["fit", str(photo), *FEW, "--resume", str(tmp_path / "run")]) == 0
     assert results(tmp_path / "run") == uninterrupted
 
 

@@ -148,7 +148,7 @@ def photo(tmp_path_factory):
     return path
 
 
-SMALL = ["--width", "32", "--depth", "1", "--omega", "8", "--learning-rate", "2e-3"]
+SMALL = ["--width", "32", "--depth", "1", "--first-omega", "8", "--learning-rate", "2e-3"]
 
 
 def test_a_target_ends_the_fit_with_the_same_bytes_whatever_the_clock(photo, tmp_path, monkeypatch):

@@ -9,7 +9,8 @@ import tyro
 from jaxtyping import Float
 from numpy import ndarray
 
-from siren_jax.cli.options import Output, Training, check_positive, optional
+from siren_jax.cli.helptext import documented, optional
+from siren_jax.cli.options import Output, Training, check_positive
 from siren_jax.cli.training import train
 from siren_jax.errors import InputError
 from siren_jax.fitting.recipes import TUNED
@@ -20,23 +21,24 @@ MAX_PIXELS = 2**20  # the direct solve of so many takes 20 s and a gigabyte
 
 
 @dataclass(frozen=True)
+@documented
 class Blend:
     """Put a picture into another one without a seam, or mix two: fit a network to the differences that neighbouring
     pixels should have (Poisson image editing)."""
 
     foreground: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="A")]
-    """The picture that is put in. Where it is transparent, and there is no --mask, the background stays."""
+    """Foreground: the picture to insert. Without --mask, the background stays where this picture is transparent."""
     background: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="B")]
-    """The picture that it is put into, of the same size."""
-    mask: Annotated[str | None, optional("M", "A's transparency, else everything")] = None
-    """Picture of the same size: white where B may change, black where it stays."""
+    """Background: the picture to insert into, of the same size."""
+    mask: Annotated[str | None, optional("M", "the transparency of A, or everything")] = None
+    """Picture of the same size: white where the background may change, black where it stays."""
     mode: Annotated[
         Literal["mean", "max", "paste"] | None, optional("{mean,max,paste}", "paste, or max without mask")
     ] = None
-    """Differences between neighbours within the mask: A's (`paste`), the greater of both (`max`), which lets B show
-    through where A is flat, or their mean (`mean`)."""
-    size: Annotated[int | None, optional("N", "as they are")] = None
-    """Resize all pictures first so that the longer side has so many pixels, with anti-aliasing."""
+    """Differences between neighbouring pixels within the mask: those of A (`paste`), the greater ones of A and B
+    (`max`), so that B shows through where A is flat, or their mean (`mean`)."""
+    size: Annotated[int | None, optional("N", "the files' own")] = None
+    """Resize all pictures before the fit so that the longer side has N pixels, with a filter against aliasing."""
     training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
     output: tyro.conf.OmitArgPrefixes[Output] = field(default_factory=Output)
 

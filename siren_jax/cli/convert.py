@@ -13,7 +13,7 @@ import tyro
 
 from siren_jax import metrics
 from siren_jax.cli.console import printable
-from siren_jax.cli.options import optional
+from siren_jax.cli.helptext import documented, optional
 from siren_jax.errors import InputError
 from siren_jax.fields import Frame
 from siren_jax.fields.tiles import map_over_tiles
@@ -35,10 +35,11 @@ EITHER = {"omega", "first_omega", "grid", "extent"}
 
 
 @dataclass(frozen=True)
+@documented
 class Convert:
     """Make a .siren file of a PyTorch state dict, the other way round, or of a .siren file at another precision.
 
-    A state dict does not tell its omegas: 30 is assumed, and of siren-pytorch 1 after the first layer."""
+    A state dict does not contain its omegas. The command assumes 30, and for siren-pytorch 1 after the first layer."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """A .siren file, or a state dict as .safetensors, .pth or .pt."""
@@ -47,42 +48,44 @@ class Convert:
     precision: Annotated[
         Literal["float32", "float16", "bfloat16", "int8"] | None, optional("float32|float16|bfloat16|int8", "float32")
     ] = None
-    """Of the weights in a .siren file. What a lower one costs is printed."""
+    """Precision of the weights in a .siren file. The command prints the loss of quality of a lower one."""
     layout: Annotated[
         Literal["paper", "pip", "tutorial", "coin"] | None, optional("paper|pip|tutorial|coin", "paper")
     ] = None
-    """Of a state dict that is written: for the paper's SingleBVPNet, siren-pytorch's SirenNet, ImageSiren and the Siren
-    of the paper's notebook, or COIN's Siren. That of one that is read is found."""
-    omega: Annotated[float | None, optional("W", "30, of siren-pytorch 1")] = None
-    """Of the PyTorch layers after the first."""
+    """Names of the layers in a state dict to write: those of the paper's SingleBVPNet (paper), siren-pytorch's SirenNet
+    (pip), ImageSiren and the Siren of the paper's notebook (tutorial), or COIN's Siren (coin). The command recognises
+    the layout of a state dict that it reads."""
+    omega: Annotated[float | None, optional("W", "30; 1 for siren-pytorch")] = None
+    """Omega of the PyTorch layers after the first one."""
     first_omega: Annotated[float | None, optional("W", "30")] = None
-    """Of the first PyTorch layer."""
+    """Omega of the first PyTorch layer."""
     bias_outside: bool = False
-    """The code of the state dict computes sin(omega·Wx + b) instead of sin(omega·(Wx + b)). The state dict does not say
-    which; biases are converted."""
+    """Convert the biases of PyTorch code that computes sin(omega·Wx + b) instead of sin(omega·(Wx + b)). The state dict
+    does not say which."""
     outermost: Annotated[
         Literal["linear", "sine", "sigmoid", "tanh"] | None, optional("linear|sine|sigmoid|tanh", "linear")
     ] = None
-    """What follows the last layer of a state dict that is read."""
+    """Function that follows the last layer of a state dict to read."""
     kind: Annotated[
         Literal["image", "sound", "video", "shape"] | None,
-        optional("image|sound|video|shape", "by its coordinates: 1 sound, 2 image"),
+        optional("image|sound|video|shape", "sound for 1 coordinate, image for 2"),
     ] = None
-    """Of the signal in a state dict."""
-    shape: Annotated[tuple[int, ...] | None, optional("N ...", "256 256 of an image")] = None
-    """Samples of the signal along each axis: height and width; length; frames, height and width."""
+    """Kind of the signal in a state dict to read."""
+    shape: Annotated[tuple[int, ...] | None, optional("N ...", "256 256 for an image")] = None
+    """Samples of the signal in a state dict along each axis: height and width of an image, length of a sound, frames,
+    height and width of a video."""
     rate: Annotated[float | None, optional("HZ", "none")] = None
     """Samples a second of a sound, frames a second of a video."""
     grid: Annotated[Literal["ends", "edges", "centres", "rows"] | None, optional("ends|edges|centres|rows", "ends")] = (
         None
     )
-    """Where the samples lie in PyTorch's coordinates, along every axis: linspace(-1, 1, n), as in most code; 2i/n - 1,
-    as in the tutorial with ImageSiren; as here; or 2i/(rows - 1) - 1 for rows and columns, as in COIN. The first layer
-    makes up for the difference."""
+    """Positions of the samples in PyTorch's coordinates: linspace(-1, 1, n) along every axis, as in most code (ends);
+    2i/n - 1, as in the tutorial with ImageSiren (edges); as in this library (centres); 2i/(rows - 1) - 1 for rows and
+    columns, as in COIN (rows). The command adapts the first layer."""
     extent: Annotated[float | None, optional("E", "1")] = None
-    """PyTorch's coordinate where -1 to 1 ends; 100 of the sounds of the paper's code."""
-    values: Annotated[tuple[float, float] | None, optional("LOW HIGH", "-1 1, with a sigmoid 0 1")] = None
-    """The network's values for black and white. The last layer makes up for the difference."""
+    """Largest coordinate in PyTorch; 100 for sounds of the paper's code."""
+    values: Annotated[tuple[float, float] | None, optional("LOW HIGH", "-1 1, or 0 1 with a sigmoid")] = None
+    """Values of the PyTorch network for black and white. The command adapts the last layer."""
     overwrite: bool = False
     """Replace the file if it exists."""
 

@@ -9,9 +9,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from siren_jax.cli.options import Output, Training, check_positive, check_values, optional
+from siren_jax.cli.helptext import documented, optional
+from siren_jax.cli.options import Output, Training, check_positive, check_values
 from siren_jax.cli.training import train
 from siren_jax.errors import InputError
+from siren_jax.fitting.recipes import PAPER, TUNED
 from siren_jax.shapes.loading import SAMPLES
 from siren_jax.subjects.kinds import SIGNALS, SignalKind, kind_of_source
 
@@ -20,48 +22,59 @@ OPENING = set.union(*(kind.open_options for kind in SIGNALS.values())) - {"integ
 
 
 @dataclass(frozen=True)
+@documented
 class Fit:
     """Fit a network to a picture's values, gradient or Laplacian, to a sound, a video or a shape; write the network,
     the reconstruction and figures."""
 
     file: Annotated[tyro.conf.Positional[str | None], optional("[FILE]", "scikit-image's photograph camera")] = None
-    """Picture: grey, RGB or RGBA, 8 or 16 bits. Sound: WAV, FLAC or OGG, any channels and rate. Video: MP4, GIF
-    and what else FFmpeg reads, up to 1 GiB of frames, which memory holds three times. Shape: PLY, OBJ, STL, OFF,
-    GLB, 3MF or XYZ, a mesh or a cloud of points."""
+    """The signal. Pictures: grey, RGB, RGBA or more channels, 8, 16 or 32 bits or floats, in all formats of Pillow,
+    TIFF, FITS, NPY and, with an extra, HEIC. Sounds: WAV, FLAC, OGG, MP3, M4A and others. Videos: MP4, GIF and all that
+    FFmpeg reads, up to 1 GiB of frames, of which memory holds three times as much. Shapes: PLY, OBJ, STL, OFF, GLB, 3MF
+    or XYZ, a mesh or a point cloud."""
     target: Literal["values", "gradient", "laplacian", "mixed"] = "values"
-    """What the network is trained on, of a picture. `mixed` is all three, weighed by --weights."""
+    """What the network is fitted to, of a picture. `mixed` is all three, weighted by --weights."""
     weights: Annotated[tuple[float, float, float], tyro.conf.arg(metavar="VALUE GRADIENT LAPLACIAN")] = (1.0, 0.1, 0.01)
-    """Of the terms of `mixed`. Gradient and Laplacian errors are relative to the target's mean square."""
-    integral_weight: Annotated[float | None, optional("W", "1, or 0 with --recipe paper")] = None
-    """Of the integral form of `gradient` and `laplacian`, which pins the broad tones. 0 is the paper's loss."""
-    recipe: Literal["tuned", "paper"] = "tuned"
-    """How the network begins and learns: `tuned` for quality within a short budget, or as in the paper: Adam 1e-4,
-    constant, on the whole signal at every step. --omega, --weight-scale, --batch-size, --learning-rate, --schedule and
-    --integral-weight replace its parts."""
-    target_snr: Annotated[float | None, optional("DB", "none")] = None
-    """Stop as soon as the SNR of the sound reaches this many dB; see --target-psnr."""
-    target_chamfer: Annotated[float | None, optional("PERCENT", "none")] = None
-    """Stop as soon as the Chamfer distance of the shape is no larger than this many percent of its box's diagonal; see
-    --target-psnr."""
-    downsample: int = 1
-    """Divide both sides, or the samples a second, by this whole number first, with anti-aliasing."""
-    size: Annotated[int | None, optional("N", "as it is")] = None
-    """Resize a picture or a video first so that the longer side has so many pixels, with anti-aliasing."""
-    between: Annotated[tuple[float, float] | None, optional("START STOP", "all of it")] = None
-    """Part of a sound or a video, in seconds."""
-    keep_alpha: bool = False
-    """Keep transparency as a fourth channel. Otherwise the picture is laid over white."""
-    values: Annotated[
-        tuple[float, float] | None, optional("LOW HIGH", "those of 8 or 16 bits; of floats 0 1, or least to greatest")
+    """Weights of the three terms of `--target mixed`. Errors of gradient and Laplacian are relative to their mean
+    square in the picture."""
+    integral_weight: Annotated[
+        float | None,
+        optional("W", f"{TUNED['gradient'].integral_weight:g}, or {PAPER.integral_weight:g} with --recipe paper"),
     ] = None
-    """Numbers of a picture's file that stand for black and white. The network then answers in the file's own numbers,
-    as it does for floats and 32 bits."""
-    no_data: Annotated[float | None, optional("NUMBER", "what the file says")] = None
-    """Number of a picture's file that stands for no value; such pixels are left out, as are those that are NaN."""
+    """Weight of the integral form of `--target gradient` and `laplacian`, which fixes the broad tones. 0 is the paper's
+    loss."""
+    recipe: Literal["tuned", "paper"] = "tuned"
+    """How the network begins and learns: `tuned` for quality within a short budget, `paper` as in the paper: Adam at a
+    constant rate, on the whole signal at every step. --first-omega, --weight-scale, --batch-size, --learning-rate,
+    --schedule and --integral-weight replace parts of it."""
+    target_snr: Annotated[float | None, optional("DB", "none")] = None
+    """Stop as soon as the SNR of the sound reaches this many dB. --steps and --seconds limit the fit, as with
+    --target-psnr."""
+    target_chamfer: Annotated[float | None, optional("PERCENT", "none")] = None
+    """Stop as soon as the Chamfer distance of the shape is no larger than this many percent of its box's diagonal.
+    --steps and --seconds limit the fit, as with --target-psnr."""
+    downsample: int = 1
+    """Divide both sides of a picture or a video, or the samples a second of a sound, by this whole number before the
+    fit, with a filter against aliasing."""
+    size: Annotated[int | None, optional("N", "the file's own")] = None
+    """Resize a picture or a video before the fit so that its longer side has N pixels, with a filter against
+    aliasing."""
+    between: Annotated[tuple[float, float] | None, optional("START STOP", "all of it")] = None
+    """Fit only this part of a sound or a video, in seconds."""
+    keep_alpha: bool = False
+    """Keep the transparency of a picture as a last channel. By default the picture is laid over white."""
+    values: Annotated[
+        tuple[float, float] | None,
+        optional("LOW HIGH", "those of 8 or 16 bits; for floats 0 and 1, or the least and the greatest value"),
+    ] = None
+    """Numbers of a picture's file that stand for black and white. The network then gives the file's own numbers, as it
+    does for floats and 32 bits."""
+    no_data: Annotated[float | None, optional("NUMBER", "the one in the file's header")] = None
+    """Number of a picture's file that stands for no value. The fit leaves such pixels out, and those that are NaN."""
     samples: Annotated[int | None, optional("N", f"{SAMPLES}")] = None
-    """Points that are drawn from a mesh."""
+    """Number of points to draw from a mesh."""
     flip_normals: bool = False
-    """Turn all normals of a shape, which exchanges inside and outside, after the command has put them right."""
+    """Turn all normals of a shape around, which exchanges inside and outside. The command has corrected them before."""
     training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
     output: tyro.conf.OmitArgPrefixes[Output] = field(default_factory=Output)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from siren_jax.cli.console import printable
+from siren_jax.cli.helptext import documented
 from siren_jax.files.siren_file import read
 from siren_jax.networks.layers import count_parameters
 from siren_jax.networks.siren import SIREN
@@ -14,6 +15,7 @@ from siren_jax.subjects.kinds import describe
 
 
 @dataclass(frozen=True)
+@documented
 class Info:
     """Print what a .siren file holds."""
 

@@ -10,7 +10,8 @@ import tyro
 from jaxtyping import Bool
 from numpy import ndarray
 
-from siren_jax.cli.options import Output, Training, check_positive, check_values, number, optional
+from siren_jax.cli.helptext import documented, optional
+from siren_jax.cli.options import Output, Training, check_positive, check_values, number
 from siren_jax.cli.training import train
 from siren_jax.errors import InputError
 from siren_jax.fitting.recipes import TUNED_INPAINTING
@@ -21,28 +22,31 @@ WEIGHTS = {"tv": 1e-3, "hessian": 1e-5, "none": 0.0}
 
 
 @dataclass(frozen=True)
+@documented
 class Inpaint:
     """Fill in what a picture lacks: fit a network to its known pixels, and to a prior between them."""
 
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IMAGE")]
-    """The picture."""
-    mask: Annotated[str | None, optional("M", "where the picture has no value")] = None
+    """Picture with missing pixels."""
+    mask: Annotated[str | None, optional("M", "pixels without a value")] = None
     """Picture of the same size: white where pixels are missing, black where they are known."""
     keep: Annotated[str | None, optional("PERCENT", "none")] = None
-    """Instead of a mask: keep so many pixels, drawn by the seed, to see how well the others are found: 10%."""
+    """Keep this share of the pixels, drawn at random by the seed, such as 10%, instead of a mask: a test of how well
+    the others are found."""
     prior: Literal["tv", "hessian", "none"] = "tv"
-    """What is likely between known pixels: little total variation, as of flat pieces with edges, or a small Hessian, as
-    of smooth shading."""
+    """Prior between the known pixels: small total variation, for flat areas with edges (tv), or a small Hessian, for
+    smooth shading (hessian)."""
     prior_weight: Annotated[float | None, optional("W", "0.001 for tv, 0.00001 for hessian")] = None
-    """Of the prior, values from -1 to 1 and coordinates from -1 to 1."""
+    """Weight of the prior, for values and coordinates from -1 to 1."""
     values: Annotated[
-        tuple[float, float] | None, optional("LOW HIGH", "those of 8 or 16 bits; of floats 0 1, or least to greatest")
+        tuple[float, float] | None,
+        optional("LOW HIGH", "those of 8 or 16 bits; for floats 0 and 1, or the least and the greatest value"),
     ] = None
     """Numbers of the file that stand for black and white."""
-    no_data: Annotated[float | None, optional("NUMBER", "what the file says")] = None
-    """Number of the file that stands for no value; such pixels are missing, as are those that are NaN."""
-    size: Annotated[int | None, optional("N", "as it is")] = None
-    """Resize picture and mask first so that the longer side has so many pixels, with anti-aliasing."""
+    no_data: Annotated[float | None, optional("NUMBER", "the one in the file's header")] = None
+    """Number of the file that stands for no value. Such pixels are missing, and those that are NaN."""
+    size: Annotated[int | None, optional("N", "the file's own")] = None
+    """Resize picture and mask before the fit so that the longer side has N pixels, with a filter against aliasing."""
     training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
     output: tyro.conf.OmitArgPrefixes[Output] = field(default_factory=Output)
 

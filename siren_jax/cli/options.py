@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import jax
-import tyro
 from flax import nnx
 
+from siren_jax.cli.defaults import by_kind, by_recipe
+from siren_jax.cli.helptext import documented, optional
 from siren_jax.errors import InputError
 from siren_jax.files.siren_file import LIMITS, MAX_OMEGA, Network
 from siren_jax.fitting.recipes import Recipe, constant, cosine_decay, inverse_root
@@ -22,82 +23,71 @@ DEPTH = 3
 MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which a fit keeps ten, see `memory`
 
 
-def optional(metavar: str, default: str):
-    """How the help shows an option that may be left out."""
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
-
-
 @dataclass(frozen=True)
+@documented
 class Training:
-    """The network and how it learns; what is left out comes from the recipe."""
+    """The network and how it learns. Settings that are not given come from the recipe of the kind of signal."""
 
     model: Literal["siren", "relu"] = "siren"
-    """The network: sines, or the ReLU baseline."""
-    width: Annotated[int | None, optional("N", "256; of videos 1024, of equations 64 to 256")] = None
-    """Units of a hidden layer."""
-    depth: Annotated[int | None, optional("N", "3; of some equations 2")] = None
-    """Hidden layers after the first."""
-    omega: Annotated[
-        str | None,
-        optional(
-            "auto|OMEGA",
-            "auto for values of pictures and sounds, of equations 3 to 20, else 30; "
-            "with --recipe paper 30, of sounds 3000",
-        ),
+    """The network: a sine network, or a ReLU network as a baseline."""
+    width: Annotated[int | None, optional("N", by_kind(lambda kind: kind.width))] = None
+    """Units of a hidden layer. More units learn finer detail and take longer."""
+    depth: Annotated[int | None, optional("N", f"{DEPTH}; an equation has its own")] = None
+    """Number of hidden layers after the first one."""
+    first_omega: Annotated[
+        str | None, optional("auto|OMEGA", by_recipe(lambda recipe: recipe.first_omega or "auto"))
     ] = None
-    """Frequency factor of the first layer: higher for finer detail. `auto` goes by the signal's own frequencies."""
-    hidden_omega: float = 30.0
-    """Frequency factor of the layers after the first."""
-    weight_scale: Annotated[
-        float | None, optional("FACTOR", "2 for values of pictures and sounds, else 1; 1 with --recipe paper")
-    ] = None
-    """Factor on the initial weights of the sine layers after the first."""
+    """Frequency factor of the first layer. A higher one learns finer detail. `auto` measures the frequencies of the
+    signal; pictures, sounds and inpainting can have it."""
+    omega: float = 30.0
+    """Frequency factor of the layers after the first one."""
+    weight_scale: Annotated[float | None, optional("FACTOR", by_recipe(lambda recipe: recipe.weight_scale))] = None
+    """Factor on the initial weights of the sine layers after the first one. A higher one learns detail sooner."""
     steps: Annotated[
-        int | None,
-        optional(
-            "N",
-            "2000 for values, 4000 for sounds and videos, 500 to 1500 for equations, else 1000; none with --seconds",
-        ),
+        int | None, optional("N", f"{by_recipe(lambda recipe: recipe.steps)}; no limit with --seconds")
     ] = None
-    """Stop after so many steps. Repeatable to the last bit from the seed."""
+    """Stop after this many steps. The result is repeatable to the last bit from the seed."""
     seconds: Annotated[float | None, optional("S", "no limit")] = None
-    """Stop after so many seconds of fitting, compilation not counted."""
+    """Stop after this many seconds of fitting, without compilation."""
     target_psnr: Annotated[float | None, optional("DB", "none")] = None
-    """Stop as soon as the PSNR over all pixels, or 65,536 of a video's, reaches this many dB. --steps and --seconds
-    then limit the fit; without them it gives up after ten times the usual number of steps."""
+    """Stop as soon as the PSNR over all pixels, or over 65,536 pixels of a video, reaches this many dB. --steps and
+    --seconds then limit the fit; without them, the fit gives up after ten times the default number of steps."""
     batch_size: Annotated[
-        str | None, optional("N|full", "1024 to 4096; all if there are fewer or with --recipe paper")
+        str | None, optional("N|full", by_recipe(lambda recipe: recipe.batch_size or "full", "an equation has its own"))
     ] = None
-    """Points of a step, or `full` for the whole signal."""
-    learning_rate: Annotated[
-        float | None,
-        optional("RATE", "0.00025 for values, 0.001 for equations, else 0.0003; 0.0001 with --recipe paper"),
-    ] = None
-    """Of Adam. Unless given, for up to 256 units a layer and lower for more. In the first layer at most 0.015 / omega,
-    but with --recipe paper."""
+    """Points of a step, at most as many as the signal has. `full` takes the whole signal at every step."""
+    learning_rate: Annotated[float | None, optional("RATE", by_recipe(lambda recipe: recipe.learning_rate))] = None
+    """Learning rate of Adam. The default is lowered for networks wider than 256, and in the first layer to at most
+    0.015 / omega; with --recipe paper it is not."""
     schedule: Annotated[
         Literal["cosine", "inverse-root", "constant"] | None,
-        optional("{cosine,inverse-root,constant}", "cosine; inverse-root with a target, constant with --recipe paper"),
+        optional(
+            "{cosine,inverse-root,constant}",
+            f"{by_recipe(lambda recipe: recipe.schedule, equations='')}; inverse-root with a target",
+        ),
     ] = None
-    """How the learning rate falls. `cosine`: to zero at the end of the budget. `inverse-root`: as 1/√step, with the
-    average of the weights over the last tenth of the steps as the result: good at any step, for a target or Ctrl-C.
-    `constant`: not at all, for comparisons with the paper; the tuned rate then leaves the network noisy, so give a
+    """How the learning rate falls. `cosine` falls to zero at the end of the budget. `inverse-root` falls as 1/√step and
+    the result is the average of the weights over the last tenth of the steps: good at any step, for a target or Ctrl-C.
+    `constant` does not fall, for comparisons with the paper; the tuned rate then leaves the network noisy, so give a
     lower --learning-rate."""
     seed: int = 0
-    """Of the initial weights and of every batch."""
+    """Seed of the initial weights and of every batch."""
     skip_nonfinite: int = 0
-    """Steps in a row whose loss or gradient may be not finite; they change nothing, and are counted. One more stops."""
+    """Number of steps in a row whose loss or gradient may be infinite or NaN. They change nothing and are counted; one
+    more ends the fit."""
 
     def check(self) -> None:
         """Refuses settings that cannot be meant, before anything is read."""
-        positive = ("steps", "seconds", "target_psnr", "learning_rate", "hidden_omega", "weight_scale")
+        positive = ("steps", "seconds", "target_psnr", "learning_rate", "omega", "weight_scale")
         check_positive(self, positive)
-        if self.omega not in (None, "auto") and not 0 < number(self.omega) < MAX_OMEGA:
-            raise InputError(f"--omega takes a positive number below {MAX_OMEGA:g} or 'auto', but is {self.omega!r}.")
-        if not self.hidden_omega < MAX_OMEGA:
-            raise InputError(f"--hidden-omega takes a number below {MAX_OMEGA:g}, but is {self.hidden_omega:g}.")
-        if self.model == "relu" and (self.omega or self.weight_scale):
-            raise InputError("--omega and --weight-scale are of sine networks; leave them out with --model relu.")
+        if self.first_omega not in (None, "auto") and not 0 < number(self.first_omega) < MAX_OMEGA:
+            raise InputError(
+                f"--first-omega takes a positive number below {MAX_OMEGA:g} or 'auto', but is {self.first_omega!r}."
+            )
+        if not self.omega < MAX_OMEGA:
+            raise InputError(f"--omega takes a number below {MAX_OMEGA:g}, but is {self.omega:g}.")
+        if self.model == "relu" and (self.first_omega or self.weight_scale):
+            raise InputError("--first-omega and --weight-scale are of sine networks; leave them out with --model relu.")
         if self.skip_nonfinite < 0:
             raise InputError(f"--skip-nonfinite takes a number of steps, 0 for none, but is {self.skip_nonfinite}.")
         if not 0 <= self.seed < 2**32:
@@ -125,9 +115,9 @@ class Training:
         recipe = base._replace(**{name: value for name, value in given.items() if value is not None})
         if self.learning_rate is not None:
             recipe = recipe._replace(for_width=None)
-        if self.omega is None:
+        if self.first_omega is None:
             return recipe
-        return recipe._replace(first_omega=None if self.omega == "auto" else float(self.omega))
+        return recipe._replace(first_omega=None if self.first_omega == "auto" else float(self.first_omega))
 
     def batch(self, points: int, recipe: Recipe) -> int:
         """Points of a step."""
@@ -144,33 +134,36 @@ class Training:
         key = jax.random.key(self.seed)
         if self.model == "relu":
             return ReLUMLP(*subject.features, width=width, depth=depth, rngs=nnx.Rngs(key)), "none"
-        network, reason = make_network(subject, recipe, width, depth, self.hidden_omega, key)
+        network, reason = make_network(subject, recipe, width, depth, self.omega, key)
         if recipe.first_omega is None:
             print(f"omega {network.first_omega:.4g}: {reason}", file=sys.stderr)
-        elif self.omega:
+        elif self.first_omega:
             reason = "option"
         return network, reason
 
 
 @dataclass(frozen=True)
+@documented
 class Output:
-    """Where the results go."""
+    """Where the results are written."""
 
     out: Annotated[str | None, optional("DIR", "out/NAME")] = None
-    """Directory to write to."""
+    """Directory of the results."""
     overwrite: bool = False
-    """Replace what an earlier fit left in the directory."""
+    """Replace the results of an earlier fit in the directory."""
     resume: Annotated[str | None, optional("DIR", "none")] = None
-    """Continue the fit that was interrupted in this directory. All else as it was, but for --steps, --seconds and
-    --target-... A target added to a fit that began without one also needs --schedule cosine, as it began."""
+    """Continue the fit that was interrupted in this directory. All settings must be as before, except --steps,
+    --seconds and --target-... To add a target to a fit that began without one, also give --schedule cosine, the
+    schedule that it began with."""
     checkpoint_every: float = 30.0
-    """Seconds between checkpoints, which --resume begins with; less often where writing them would hold up the fit."""
+    """Seconds between checkpoints, from which --resume continues. They are less frequent where writing them would take
+    over a hundredth of the time."""
     preview_every: Annotated[int | None, optional("N", "never")] = None
-    """Write the figure during the fit too, each time so many steps have passed."""
+    """Write the figure every N steps during the fit."""
     tensorboard: bool = False
-    """Log scalars, pictures and histograms of the weights to OUT/tensorboard; needs the extra `tensorboard`."""
+    """Write scalars, pictures and histograms of the weights to OUT/tensorboard; needs the extra `tensorboard`."""
     json: bool = False
-    """Print the metrics as one JSON object, the last line of the output."""
+    """Print the metrics as one JSON object in the last line of the output."""
 
     def check(self) -> None:
         """Refuses settings that cannot be meant."""

@@ -8,15 +8,17 @@ from typing import Annotated, Literal
 import tyro
 
 from siren_jax.cli.console import printable, status
-from siren_jax.cli.options import optional
+from siren_jax.cli.helptext import documented, optional
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.subjects.kinds import KINDS, Kind
+from siren_jax.subjects.shape import RESOLUTION
 
 ALL = set.union(*(kind.render_options for kind in KINDS.values()))  # options of some kinds or all
 
 
 @dataclass(frozen=True)
+@documented
 class Render:
     """Sample a .siren file at any resolution, all of it or a part, and write a picture, a sound, a video, a mesh, a
     figure or an array."""
@@ -24,30 +26,32 @@ class Render:
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """The .siren file."""
     out: Annotated[str, tyro.conf.arg(metavar="PNG|WAV|MP4|PLY|NPY")]
-    """File to write. A picture: a PNG of 8 bits, made in memory, or an NPY of float32 in true units, (h, w, c) or
-    (h, w, c, 2). A sound: WAV, FLAC or OGG of 16 bits, or an NPY (n, c). A video: MP4 or GIF, an NPY (t, h, w, c), or
-    a PNG of one frame. A shape: a mesh as PLY, OBJ or STL, a PNG of it, or its signed distance as an NPY (n, n, n, 1)
-    over the cube, all in the units of the original. A solution of an equation: a PNG with axes, or an NPY."""
+    """File to write; its suffix decides the format. Pictures: PNG of 8 bits, made in memory, or NPY of float32 in true
+    units, (h, w, c), or (h, w, c, 2) for a gradient. Sounds: WAV, FLAC or OGG of 16 bits, or NPY (n, c). Videos: MP4,
+    GIF or NPY (t, h, w, c), or PNG of one frame. Shapes: a mesh as PLY, OBJ or STL, a PNG of it, or its signed distance
+    as NPY (n, n, n, 1) over the cube, all in the units of the original. Solutions of equations: PNG with axes, or
+    NPY."""
     shape: Annotated[tuple[int, int] | None, optional("H W", "that of the original or of the region")] = None
     """Height and width of a picture, a video or a solution."""
     scale: Annotated[float | None, optional("S", "1")] = None
     """Factor on the default height and width, instead of --shape. On a grid coarser than the original, each pixel of a
     picture or a video is the mean over its cell."""
     of: Literal["value", "gradient", "laplacian"] = "value"
-    """What to render; of a sound or a video the value alone. In a PNG values are clipped to their range, and
-    derivatives scaled to their 99.5th percentile."""
+    """Quantity to render; derivatives are for pictures only. In a PNG, values are clipped to their range, and
+    derivatives are scaled to their 99.5th percentile."""
     region: Annotated[tuple[float, float, float, float] | None, optional("R0 C0 R1 C1", "all of it")] = None
-    """Part of the picture: first row and column, last row and column (exclusive), in pixels of the original."""
+    """Part of a picture or a video: first row, first column, last row, last column (exclusive), in pixels of the
+    original."""
     rate: Annotated[float | None, optional("HZ", "that of the original")] = None
-    """Samples a second of a sound, frames a second of a video."""
+    """Samples a second of a sound, or frames a second of a video."""
     between: Annotated[tuple[float, float] | None, optional("START STOP", "all of it")] = None
     """Part of a sound or a video, in seconds."""
     at: Annotated[float | None, optional("SECONDS", "none")] = None
-    """One frame of a video, at any time, or one moment of a solution; as a PNG, or an NPY (1, h, w, c)."""
-    resolution: Annotated[int | None, optional("N", "256")] = None
-    """Cells along each side of the cube that a shape is looked for in, a multiple of 8."""
+    """Time of one frame of a video, also between frames, or one moment of a solution; as PNG, or NPY (1, h, w, c)."""
+    resolution: Annotated[int | None, optional("N", f"{RESOLUTION}")] = None
+    """Cells along each side of the cube in which the surface of a shape is extracted, a multiple of 8."""
     view: Annotated[tuple[float, float] | None, optional("AZIMUTH ELEVATION", "-60 25")] = None
-    """Where a shape is seen from in a PNG, in degrees; its z axis is up."""
+    """Direction from which a PNG shows a shape, in degrees. The z axis points up."""
     overwrite: bool = False
     """Replace the file if it exists."""
 

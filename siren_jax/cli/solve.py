@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from siren_jax.cli.options import Output, Training, check_positive, optional
+from siren_jax.cli.helptext import documented, optional
+from siren_jax.cli.options import Output, Training, check_positive
 from siren_jax.cli.training import train
 from siren_jax.equations import Ansatz, distil
 from siren_jax.equations.catalogue import CASES
@@ -22,17 +23,18 @@ FIRST = 0.25  # share of the seconds before L-BFGS
 
 
 @dataclass(frozen=True)
+@documented
 class Solve:
     """Solve a differential equation: fit a network to its residual and its boundary and initial conditions. The error
     is against an independent solution."""
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="|".join(CASES))]
-    """The equation."""
-    refine: Annotated[int | None, optional("N", "the equation's own; no limit with --seconds")] = None
-    """Steps of L-BFGS after the others; 0 for none."""
+    """Name of the equation."""
+    refine: Annotated[int | None, optional("N", "an equation has its own; no limit with --seconds")] = None
+    """Steps of L-BFGS after those of Adam; 0 for none."""
     target_error: Annotated[float | None, optional("PERCENT", "none")] = None
-    """Stop as soon as the relative L2 error is no larger than this many percent. --steps, --seconds and --refine then
-    limit the fit."""
+    """Stop as soon as the relative L2 error is no larger than this many percent. --steps, --seconds and --refine limit
+    the fit."""
     training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
     output: tyro.conf.OmitArgPrefixes[Output] = field(default_factory=Output)
 

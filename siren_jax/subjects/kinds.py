@@ -28,13 +28,17 @@ class Kind:
     name: str
     """In `.siren` files."""
     noun: str
-    """In sentences, with its article."""
+    """In sentences, with its article: "a picture"."""
     formats: tuple[str, ...]
     """Suffixes of the files that `render` writes."""
     render: Callable[..., tuple[str, str]]
     """`(field, path, *, overwrite, ...)`: writes a signal in one of the formats; its other options are keywords."""
     describe: Callable[[NeuralField], dict[str, object]]
     """What `siren-jax info` says of samples and values, by name."""
+
+    @property
+    def plural(self) -> str:
+        return f"{self.noun.split()[1]}s"
 
     @property
     def render_options(self) -> set[str]:

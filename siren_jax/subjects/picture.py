@@ -183,7 +183,7 @@ def warn_of_nothing(values: ndarray, truth: ndarray) -> None:
     if variance > 0 and error >= NOTHING * variance:
         warnings.warn(
             f"the network has learned next to nothing of the picture: its squared error is {error / variance:.2g} "
-            "times that of one even tone. More --steps, another --learning-rate or another --omega may help.",
+            "times that of one even tone. More --steps, another --learning-rate or another --first-omega may help.",
             stacklevel=2,
         )
 

@@ -60,7 +60,7 @@ class Scan:
 
     def choose_omega(self) -> OmegaChoice:
         raise InputError(
-            "--omega auto is of signals with samples on a grid; give a number for a shape, or leave it out."
+            "--first-omega auto is of signals with samples on a grid; give a number for a shape, or leave it out."
         )
 
     def sampler(self, batch_size: int) -> Partial:

@@ -44,7 +44,9 @@ class Solution:
         self.points = max(leaf.shape[0] for leaf in jax.tree.leaves(batch))
 
     def choose_omega(self) -> OmegaChoice:
-        raise InputError("--omega auto is of signals that are known; give a number for an equation, or leave it out.")
+        raise InputError(
+            "--first-omega auto is of signals that are known; give a number for an equation, or leave it out."
+        )
 
     def sampler(self, batch_size: int) -> Partial:
         del batch_size  # the terms have their own numbers of points
