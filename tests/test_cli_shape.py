@@ -183,7 +183,7 @@ def test_options_of_shapes_are_refused_for_pictures(tmp_path, capsys):
         (["--out", "a.ply", "--scale", "2"], "--scale does not apply"),
         (["--out", "a.ply", "--view", "0", "0"], "--view takes two angles"),
         (["--out", "a.png", "--view", "nan", "0"], "--view takes two angles"),
-        (["--out", "a.ply", "--of", "gradient"], "only the value"),
+        (["--out", "a.ply", "--of", "gradient"], "--of does not apply"),
     ],
 )
 def test_what_cannot_be_rendered_is_refused(arguments, message, fitted, tmp_path, monkeypatch, capsys):

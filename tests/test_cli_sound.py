@@ -158,7 +158,7 @@ def test_options_of_pictures_are_refused_for_a_sound(option, value, recording, t
         (["--out", "a.png"], "written as .wav, .flac, .ogg, .npy"),
         (["--out", "a.mp3"], "--out ends in one of"),
         (["--out", "a.wav", "--scale", "2"], "--scale does not apply to the kind 'sound'"),
-        (["--out", "a.wav", "--of", "gradient"], "of a sound only the value is rendered"),
+        (["--out", "a.wav", "--of", "gradient"], "--of does not apply to the kind"),
         (["--out", "a.wav", "--between", "0.1", "0.1"], "a start before a stop within 0 to 0.25 s"),
         (["--out", "a.wav", "--between", "0.1", "3"], "a start before a stop within 0 to 0.25 s"),
         (["--out", "a.wav", "--rate", "0"], "a positive number up to 1,000,000, but is 0"),

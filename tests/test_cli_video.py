@@ -179,7 +179,7 @@ def test_options_of_other_kinds_are_refused_for_a_video(option, value, clip, tmp
         (["--out", "a.mp4", "--at", "1"], "--at takes one frame"),
         (["--out", "a.png", "--at", "3"], "a time from 0 to 1.75 s, that of the last frame"),
         (["--out", "a.png", "--at", "1", "--rate", "3"], "leave out --between and --rate"),
-        (["--out", "a.mp4", "--of", "gradient"], "of a video only the value is rendered"),
+        (["--out", "a.mp4", "--of", "gradient"], "--of does not apply to the kind"),
         (["--out", "a.mp4", "--between", "1", "3"], "a start before a stop within 0 to 2 s"),
         (["--out", "a.mp4", "--rate", "0"], "--rate takes a positive number"),
         (["--out", "a.mp4", "--rate", "nan"], "--rate takes a positive number"),
