@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from siren_jax import equations as equations
     from siren_jax import plot as plot
     from siren_jax import references as references
-    from siren_jax.subjects.one_call import open_signal as open  # noqa: F401
+    from siren_jax.subjects.one_call import open as open
 
 __all__ = [  # without `open`, which is not to hide Python's own
     "SIREN",
@@ -100,5 +100,5 @@ def __getattr__(name: str) -> Any:
     if name in ("equations", "plot", "references"):
         return import_module(f"siren_jax.{name}")
     if name == "open":
-        return import_module("siren_jax.subjects.one_call").open_signal
+        return import_module("siren_jax.subjects.one_call").open
     raise AttributeError(f"module 'siren_jax' has no attribute {name!r}")

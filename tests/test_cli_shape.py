@@ -10,9 +10,9 @@ from PIL import Image
 from experiments.solids import SOLIDS, sample
 from siren_jax import load, load_surface
 from siren_jax.cli import main
-from siren_jax.cli.fit import Fit
 from siren_jax.shapes import Mesh, encode_mesh
 from siren_jax.shapes.level_set import extract
+from siren_jax.subjects.kinds import SIGNALS
 
 CENTRE = np.array([100.0, 20.0, -3.0])
 SMALL = ["--width", "48", "--depth", "1", "--first-omega", "5", "--omega", "10", "--batch-size", "256"]
@@ -139,7 +139,7 @@ def test_a_cloud_is_fitted_and_a_target_ends_it(tmp_path, capsys):
 
 
 def test_the_recipe_of_the_paper_begins_with_its_settings():
-    recipe = Fit(recipe="paper")._recipe("shape")
+    recipe = SIGNALS["shape"].recipe("paper")
     assert (recipe.first_omega, recipe.learning_rate, recipe.clip, recipe.batch_size) == (30, 1e-4, 1, 1400)
 
 

@@ -167,7 +167,7 @@ class FittedSignal:
         return metrics
 
 
-def open_signal(
+def open(
     source: str | os.PathLike[str] | ndarray,
     *,
     kind: str | None = None,
