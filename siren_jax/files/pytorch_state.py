@@ -121,7 +121,7 @@ def _check_suffix(path: str) -> None:
 
 def _torch(path: str) -> Any:
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
             f"{path!r} needs PyTorch, which the extra torch brings: pip install 'siren-jax[torch]'. "
