@@ -31,6 +31,11 @@ class _Unknown(nnx.Module):
         """First omega of the network, for recipes."""
         return getattr(self.network, "first_omega", None)
 
+    @property
+    def first_layer(self) -> tuple[str | int, ...] | None:
+        """Where the parameters of the network's first layer are among the network's."""
+        return getattr(self.network, "first_layer", None)
+
     def derivatives(self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]) -> Derivatives:
         """Derivatives of the network, by autodiff if the network does not provide them."""
         return _derivatives(self.network, x, weights)
