@@ -4,8 +4,8 @@ The best fixed budget is the smallest number of steps whose fit, with its rate d
 target. It is interpolated between fits with some budgets, linearly over the logarithm of the steps. A fit with a target
 is one run: where it would have ended for each of several targets is where it first reached them.
 
-`python -m benchmarks.targets`: half an hour on two idle cores; less with `--reuse`, which takes the fixed budgets from the
-recorded results.
+`python -m benchmarks.targets`: half an hour on two idle cores; less with `--reuse`, which takes the fixed budgets from
+the recorded results.
 """
 
 import json
