@@ -79,15 +79,23 @@ RECIPE = {"pictures": ("camera",), "budgets": ((12, 1.0),), "paper_steps": 3}
 @pytest.mark.parametrize(
     ("module", "settings"),
     [
-        ("recipe", RECIPE | {"neighbours": ("omega x 1.4",), "target": "gradient"}),
-        ("omega", {"pictures": ("camera",), "sizes": (12,), "picture_omegas": (20.0,), "sounds": (), "passes": 1.0}),
         ("step", {"sizes": (12,), "targets": ("values",), "rounds": 1, "memory": False}),
         ("sine", {"elements": 64, "rounds": 1}),
         ("checkpoints", {"size": 12, "steps": 2, "every": (1.0,), "rounds": 1}),
         ("helmholtz", {"points": (16,), "rounds": 1}),
         ("targets", {"pictures": ("camera",), "size": 12, "others": (), "budgets": (4, 8), "width": 8}),
         ("quality", {"size": 12, "budgets": (0.5,), "tutorial_steps": 3, "torch_rounds": 1}),
-        ("scaling", {"sizes": (12,), "widths": (8,), "depths": (1,), "targets": ("values",), "rounds": 1}),
+        pytest.param("recipe", RECIPE | {"neighbours": ("omega x 1.4",), "target": "gradient"}, marks=pytest.mark.slow),
+        pytest.param(
+            "omega",
+            {"pictures": ("camera",), "sizes": (12,), "picture_omegas": (20.0,), "sounds": (), "passes": 1.0},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "scaling",
+            {"sizes": (12,), "widths": (8,), "depths": (1,), "targets": ("values",), "rounds": 1},
+            marks=pytest.mark.slow,
+        ),
         pytest.param("soak", {"size": 12, "seconds": 1.0, "every": 0.2, "preview_every": 100}, marks=pytest.mark.slow),
         pytest.param("startup", {"rounds": 1, "size": 12, "targets": ("values",)}, marks=pytest.mark.slow),
     ],
