@@ -1,4 +1,4 @@
-"""What a user gave cannot be used."""
+"""The error that says that a user's input cannot be used, and why."""
 
 
 class InputError(ValueError):

@@ -1,4 +1,4 @@
-"""Options of a fit that every command with one shares: the network, how it learns, and where the results go."""
+"""Options shared by every command that runs a fit: the network, how it learns, and where the results go."""
 
 import math
 import os

@@ -1,6 +1,6 @@
-"""Tiles: points taken together because what a network computes at them stays in the cache.
+"""Tiles: points are evaluated in groups so small that intermediate results stay in the cache.
 
-Memory is that of a tile, however many points there are, and on a CPU a step is faster for it.
+Memory is that of one tile, however many points there are, and a step on a CPU is faster.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Objectives: `(field, batch) -> {term: value at each point}`. Who fits takes the means and weighs them."""
+"""Objectives: `(field, batch) -> {term: value at each point}`. The fit averages each term over the points and weights it."""
 
 from collections.abc import Callable, Mapping
 

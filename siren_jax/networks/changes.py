@@ -1,4 +1,4 @@
-"""Exact changes of a network's units: the same function of other coordinates, or with other values."""
+"""Exact rescaling of a network: the same function in other coordinates, or with another value range."""
 
 import jax.numpy as jnp
 import numpy as np

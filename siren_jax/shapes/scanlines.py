@@ -1,4 +1,4 @@
-"""Which lines of a square grid pass through triangles: what pictures are drawn by, and what counts crossings."""
+"""Which lines of a square grid pass through triangles: to shade pictures of meshes, and to find what is inside them."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
