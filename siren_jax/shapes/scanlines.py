@@ -1,4 +1,4 @@
-"""Which lines of a square grid pass through triangles: to shade pictures of meshes, and to find what is inside them."""
+"""Which lines of a square grid pass through triangles: for pictures of meshes, and for what is inside of them."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
