@@ -1,4 +1,4 @@
-"""Objectives: `(field, batch) -> {term: value at each point}`. The fit averages each term over the points and weights it."""
+"""Objectives: `(field, batch) -> {term: value at each point}`. The fit averages the terms and weights them."""
 
 from collections.abc import Callable, Mapping
 
