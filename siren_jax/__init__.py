@@ -95,6 +95,10 @@ __all__ = [  # without `open`, which is not to hide Python's own
 warn_of_wrong_numbers(_jaxlib)
 
 
+def __dir__() -> list[str]:
+    return sorted([*globals(), "equations", "open", "plot", "references"])
+
+
 def __getattr__(name: str) -> Any:
     """Rooms that take long to import, and `open`, when they are first used."""
     if name in ("equations", "plot", "references"):

@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.io.wavfile
@@ -42,7 +43,7 @@ def test_a_call_gives_the_bits_of_the_command(target, photo, tmp_path):
     fitted = siren_jax.open(photo, target=target).fit(key=jax.random.key(3), **TINY)
     kept = load(tmp_path / "a" / "noise.siren")
     assert same(fitted.field, kept)
-    assert fitted.quality == pytest.approx(kept.record["psnr"], abs=1e-9)
+    assert fitted.quality() == pytest.approx(kept.record["psnr"], abs=1e-9)
     metrics = fitted.write(tmp_path / "b")
     assert same(load(tmp_path / "b" / "noise.siren"), kept)
     assert metrics["psnr"] == kept.record["psnr"]
@@ -63,7 +64,7 @@ def test_a_fit_ends_at_a_quality():
     smooth = np.hypot(*np.mgrid[-1:1:12j, -1:1:16j])
     fitted = siren_jax.open(smooth).fit(quality=25.0, width=32, depth=1)
     assert fitted.fit.stopped_by == "watch"
-    assert fitted.quality >= 25
+    assert fitted.quality() >= 25
     assert fitted.fit.steps < recipes.TUNED["values"].steps
 
 
@@ -91,11 +92,19 @@ def test_a_video_of_an_array_keeps_its_rate():
         (NOISE, {"recipe": "best"}, "a recipe is 'tuned' or 'paper'"),
         (NOISE, {"kind": "volume"}, r"an array of the shape \(14, 11\) is none of image, sound, video, shape"),
         (np.zeros(9), {}, "An array of a sound or a video needs its rate"),
+        (np.ones(9), {"rate": 8.5}, "a whole number of samples a second, but has 8.5"),
+        (np.ones(9), {"rate": float("nan")}, "but has nan"),
+        (np.zeros((2, 3, 4, 2), np.uint8), {"rate": 8}, r"\(t, h, w, 3\) of bytes with at least 2 frames"),
+        (np.zeros((2, 3, 4), np.uint8), {"rate": float("inf")}, "frames a second, but has inf"),
+        (NOISE, {"kind": "shape"}, "a shape is opened from a file"),
+        (NOISE, {"target": "mixed", "weights": (-1.0, 1.0, 0.0)}, "weights are three numbers, finite, not negative"),
+        (NOISE, {"target": "gradient", "integral_weight": -1.0}, "not negative"),
+        (NOISE, {"target": ["values"]}, "target is one of"),
         (np.zeros(9), {"rate": 8}, "the sound is silent"),
         (np.ones(9, int), {"rate": 8}, "of floats, but this one has the shape"),
-        (np.ones(9), {"rate": 8, "between": (0, 1)}, "cut and resample it beforehand"),
+        (np.ones(9), {"rate": 8, "between": (0, 1)}, "cut and resample an array beforehand"),
         (np.zeros((2, 3, 4)), {"rate": 8}, "of bytes with at least 2 frames"),
-        (np.zeros((2, 3, 4), np.uint8), {"rate": 8, "size": 2}, "cut and resize it beforehand"),
+        (np.zeros((2, 3, 4), np.uint8), {"rate": 8, "size": 2}, "cut and resize an array beforehand"),
         (np.zeros((3, 4), complex), {}, "this is values of the type complex128; real numbers are needed"),
         ("nowhere.png", {}, "there is no file 'nowhere.png'"),
     ],
@@ -103,6 +112,29 @@ def test_a_video_of_an_array_keeps_its_rate():
 def test_what_cannot_be_meant_is_refused(source, options, message):
     with pytest.raises(InputError, match=message):
         siren_jax.open(source, **options)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"first_omega": 0}, "first_omega is a positive number below 1e"),
+        ({"omega": -3.0}, "omega is a positive number"),
+        ({"width": 0}, "width is a whole number from 1"),
+        ({"depth": 257}, "depth is a whole number from 0 to 256, but is 257"),
+        ({"batch_size": 0}, "batch_size is a number of points, at least 1"),
+    ],
+)
+def test_a_network_that_no_file_can_hold_is_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        siren_jax.open(NOISE).fit(**TINY | settings)
+
+
+@pytest.mark.filterwarnings("ignore:the network has learned next to nothing")
+def test_names_and_choices_are_kept(tmp_path):
+    fitted = siren_jax.open(jnp.asarray(NOISE), name=r"cost $\foo$").fit(**TINY, first_omega=17.0)
+    fitted.write(tmp_path)
+    field = load(tmp_path / r"cost $\foo$.siren")
+    assert (field.network.first_omega, field.record["omega_from"]) == (17.0, "option")
 
 
 def test_every_kind_is_one_row():

@@ -18,7 +18,10 @@ def optional(metavar: str, default: str):
 
 def documented(options: type[T]) -> type[T]:
     """Makes the docstring below each field its help, as one paragraph: tyro keeps the line breaks of the source."""
-    (body,) = ast.parse(textwrap.dedent(inspect.getsource(options))).body
+    try:
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(options))).body
+    except OSError:  # an application that was frozen has no sources, and shows no help
+        return options
     assert isinstance(body, ast.ClassDef)
     for field, text in pairwise(body.body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):

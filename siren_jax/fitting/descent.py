@@ -174,9 +174,9 @@ class _Descent:
         self._failed = span, table[taken]
         return table[:taken], "non-finite"
 
-    def network(self) -> nnx.Module:
-        params = jax.tree.map(jnp.copy, self._state.result)
-        return nnx.merge(self._program.graphdef, params, self._given.rest)
+    def network(self) -> Callable[[], nnx.Module]:
+        params, graphdef, rest = self._state.result, self._program.graphdef, self._given.rest
+        return lambda: nnx.merge(graphdef, jax.tree.map(jnp.copy, params), rest)
 
     def state(self) -> State:
         return self._state

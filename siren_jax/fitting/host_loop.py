@@ -26,8 +26,8 @@ class Method(Protocol):
         """
         ...
 
-    def network(self) -> nnx.Module:
-        """A copy of the network as it is now."""
+    def network(self) -> Callable[[], nnx.Module]:
+        """A function that makes a copy of the network as it is now."""
         ...
 
     def state(self) -> Any:
@@ -70,7 +70,7 @@ def run(
         if stopped_by == "non-finite":
             return stopped_by
         stopped_by = stopped_by or budget.reached(log)
-        progress = log.progress(budget, method.network)
+        progress = log.progress(budget, method.network())
         if until is not None and (log.steps == looked_at or stopped_by) and until(progress):
             stopped_by = "watch"
         if watch is not None and watch(progress):

@@ -110,11 +110,13 @@ def _refine(
     loss = _Loss(terms_of, {name: (len(terms[name]), weight) for name, weight in final.items()}, tile, dtype)
     optimizer, log = optax.lbfgs(memory_size=memory), Log(("loss",), dtype=np.float64)
     keeper = Keeper(checkpoints, log, (params, batch, list(final.values())))
-    state = params, optimizer.init(params)
-    state = keeper.restored(state, budget, "it has another beginning, batch or weights")
+    # Not bound to a name: the first state, a hundred copies of the weights, would live as long as the fit.
+    begin = lambda: keeper.restored(
+        (params, optimizer.init(params)), budget, "it has another beginning, batch or weights"
+    )
     with interrupts() as interrupted:  # while it compiles too: what is there already is worth keeping
         began = time.perf_counter()
-        method = _LBFGS(optimizer, loss, state, batch, merged, log.rows()[:, 0].tolist())
+        method = _LBFGS(optimizer, loss, begin(), batch, merged, log)
         compile_seconds = time.perf_counter() - began
         stopped_by = run(method, log, budget, interrupted, keeper, converged=method.converged(), watch=watch)
     last = merged(method.state()[0])
@@ -185,10 +187,12 @@ class _LBFGS:
         state: tuple[Any, Any],
         batch: Batch,
         merged: Callable[[Any], nnx.Module],
-        losses: list[float],
+        log: Log,
     ):
-        self._loss, self._batch, self._merged, self._losses = loss, batch, merged, losses
+        self._loss, self._batch, self._merged = loss, batch, merged
+        self._losses: list[float] = log.rows()[:, 0].tolist()
         self._params, self._state = state
+        del state
         self.message = ""
         """What was not finite, in which step."""
 
@@ -217,8 +221,8 @@ class _LBFGS:
                 break
         return np.array(self._losses[before:])[:, None], stopped_by
 
-    def network(self) -> nnx.Module:
-        return self._merged(self._params)
+    def network(self) -> Callable[[], nnx.Module]:
+        return partial(self._merged, self._params)
 
     def state(self) -> tuple[Any, Any]:
         return self._params, self._state

@@ -59,4 +59,10 @@ class Fit(Generic[N]):
             if name in later.history
         }
         compile_seconds = self.compile_seconds + later.compile_seconds
-        return replace(later, history=history, compile_seconds=compile_seconds)
+        return replace(
+            later,
+            history=history,
+            compile_seconds=compile_seconds,
+            best_step=self.steps + later.best_step,
+            skipped=self.skipped + later.skipped,
+        )

@@ -25,7 +25,7 @@ class Keeper:
 
     def __init__(self, checkpoints: Checkpoints | None, log: Log, inputs: Any):
         self._checkpoints, self._log = checkpoints, log
-        self._fingerprint = np.zeros(0, np.uint8) if checkpoints is None else fingerprint(inputs)
+        self._origin = np.zeros(0, np.uint8) if checkpoints is None else fingerprint(inputs)
 
     def restored(self, state: Any, budget: Budget, otherwise: str) -> Any:
         """The state of the newest checkpoint, or else the one given; the log gets its rows.
@@ -40,7 +40,7 @@ class Keeper:
         """
         if self._checkpoints is None or (kept := self._checkpoints.latest()) is None:
             return state
-        state = _state_of(kept, state, self._log, self._fingerprint, otherwise)
+        state = _state_of(kept, state, self._log, self._origin, otherwise)
         budget.check(self._log)
         return state
 
@@ -58,7 +58,7 @@ class Keeper:
         """All that a later process needs to go on, but for the log's rows."""
         # Copies: the state's own may be donated to the next step.
         leaves = {f"state.{place}": np.array(_plain(leaf)) for place, leaf in enumerate(jax.tree.leaves(state))}
-        return {**leaves, "clock": self._log.clock(), "origin": self._fingerprint}
+        return {**leaves, "clock": self._log.clock(), "origin": self._origin}
 
 
 def fingerprint(tree: Any) -> ndarray:
@@ -69,7 +69,7 @@ def fingerprint(tree: Any) -> ndarray:
     return np.frombuffer(found.digest(), np.uint8)
 
 
-def _state_of(kept: Checkpoint, state: Any, log: Log, fingerprint: ndarray, otherwise: str) -> Any:
+def _state_of(kept: Checkpoint, state: Any, log: Log, origin: ndarray, otherwise: str) -> Any:
     if not {"clock", "origin"} <= set(kept.arrays):
         raise InputError(f"the checkpoint of step {kept.step} is of something else than a fit.")
     found = [kept.arrays[f"state.{place}"] for place in range(sum(n.startswith("state.") for n in kept.arrays))]
@@ -83,7 +83,7 @@ def _state_of(kept: Checkpoint, state: Any, log: Log, fingerprint: ndarray, othe
     ]
     if kept.rows.shape[1] != len(log.names):
         other.append(f"it has {kept.rows.shape[1] - 1} terms, not {len(log.names) - 1}")
-    if not np.array_equal(kept.arrays["origin"], fingerprint):
+    if not np.array_equal(kept.arrays["origin"], origin):
         other.append(otherwise)
     if other:
         raise InputError(f"the checkpoint of step {kept.step} is of another fit: {other[0]}. Give it what it had then.")

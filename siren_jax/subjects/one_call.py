@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 from jax import Array
 from numpy import ndarray
@@ -15,6 +16,7 @@ from numpy import ndarray
 from siren_jax.errors import InputError
 from siren_jax.files.atomic import write_atomically
 from siren_jax.files.header import as_json
+from siren_jax.files.siren_file import LIMITS, MAX_OMEGA
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.descent import fit
 from siren_jax.fitting.progress import Progress
@@ -29,7 +31,7 @@ WORSE = 1.26  # a decibel of squared error: by how much the final loss may excee
 GIVE_UP = 10  # times the steps of the recipe, after which a target that is not reached is given up
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Signal:
     """A signal that can be fitted; made by `siren_jax.open`."""
 
@@ -37,7 +39,7 @@ class Signal:
     """What is fitted, how its quality is measured, and which files are written."""
     kind: SignalKind
     recipe: Recipe
-    """Settings of a fit; `dataclasses.replace(signal, recipe=signal.recipe._replace(...))` changes them."""
+    """Settings of a fit."""
     name: str
     """Stem of the `.siren` file."""
     record: dict[str, Any] = field(default_factory=dict)
@@ -66,7 +68,8 @@ class Signal:
             key: for the initial weights and the batches; by default `jax.random.key(0)`.
             steps: stop after this many; by default those of the recipe, unless `seconds` are given.
             seconds: stop after this time, compilation not counted.
-            quality: stop as soon as the kind's measure reaches this: PSNR or SNR in dB, Chamfer distance in percent.
+            quality: stop as soon as the kind's measure reaches this: PSNR or SNR in dB, Chamfer distance in percent of
+                the diagonal. Without a budget, at most ten times the steps of the recipe are taken.
             width: units of a hidden layer; by default 256, of a video 1024.
             depth: hidden layers after the first.
             first_omega: omega of the first layer; by default that of the recipe, or chosen for the signal.
@@ -76,14 +79,22 @@ class Signal:
             checkpoints: as for `siren_jax.fit`.
 
         Raises:
-            InputError: as for `siren_jax.fit`.
+            InputError: a size or an omega that no network has; otherwise as for `siren_jax.fit`.
         """
+        width = self.kind.width if width is None else width
+        check_sizes(width, depth)
+        for name, value in (("first_omega", first_omega), ("omega", omega)):
+            if value is not None and not 0 < value < MAX_OMEGA:
+                raise InputError(f"{name} is a positive number below {MAX_OMEGA:g}, but is {value}.")
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch_size is a number of points, at least 1, but is {batch_size}.")
         key = jax.random.key(0) if key is None else key
         subject, recipe = self.subject, self.recipe
         if first_omega is not None:
             recipe = recipe._replace(first_omega=first_omega)
         recipe, limit = plan(recipe, steps, seconds, quality)
-        network, reason = make_network(subject, recipe, self.kind.width if width is None else width, depth, omega, key)
+        network, reason = make_network(subject, recipe, width, depth, omega, key)
+        reason = reason if first_omega is None else "option"
         measure = subject.measure
 
         def reached(progress: Progress) -> bool:
@@ -112,7 +123,7 @@ class Signal:
         return FittedSignal(self, fitted, {**self.record, **made})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FittedSignal:
     """A fit of a signal and what can be made of it."""
 
@@ -127,14 +138,15 @@ class FittedSignal:
         network, step = kept_network(self.signal.subject, self.fit)
         return self.signal.subject.field(network, {**self.record, "steps": step})
 
-    @property
     def quality(self) -> float:
-        """The kind's measure over all samples: PSNR or SNR in dB, Chamfer distance in percent of the diagonal."""
+        """PSNR or SNR in dB, or Chamfer distance in percent of the diagonal: over all samples; of a video or a shape over
+        as many as a second or two allow. `write` returns the exact one."""
         return self.signal.subject.quality(kept_network(self.signal.subject, self.fit)[0])
 
     def figure(self) -> Any:
         """Truth and fit side by side, a Matplotlib figure."""
-        return self.signal.subject.figure(kept_network(self.signal.subject, self.fit)[0], self.signal.name)
+        name = self.signal.name.replace("$", r"\$")  # in Matplotlib, dollars are mathematics
+        return self.signal.subject.figure(kept_network(self.signal.subject, self.fit)[0], name)
 
     def write(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> dict[str, Any]:
         """Writes `NAME.siren`, the reconstruction, `comparison.png` and `metrics.json`; returns the metrics.
@@ -155,9 +167,10 @@ class FittedSignal:
         except OSError as error:
             raise InputError(f"the directory {os.fspath(directory)!r} cannot be made: {error.strerror}.") from None
         network, step = kept_network(subject, self.fit)
+        made = {**self.record, "steps": step}
+        subject.field(network, made).save(path(names[-1]), overwrite=overwrite)  # before all that may yet fail
         quality = subject.write(network, path, overwrite=overwrite)
-        field = subject.field(network, {**self.record, "steps": step, **quality})
-        field.save(path(names[-1]), overwrite=overwrite)
+        subject.field(network, {**made, **quality}).save(path(names[-1]), overwrite=True)
         figure = self.figure()
         save = lambda file: figure.savefig(file, format="png", dpi=100)
         write_atomically(path("comparison.png"), save, overwrite=overwrite)
@@ -168,7 +181,7 @@ class FittedSignal:
 
 
 def open(
-    source: str | os.PathLike[str] | ndarray,
+    source: str | os.PathLike[str] | ndarray | Array,
     *,
     kind: str | None = None,
     recipe: str = "tuned",
@@ -195,14 +208,14 @@ def open(
     Raises:
         InputError: the file cannot be read, an option that the kind does not have, or a value that cannot be meant.
     """
-    source = source if isinstance(source, ndarray) else os.fspath(source)
+    source = np.asarray(source) if isinstance(source, ndarray | Array) else os.fspath(source)
     row = kind_of_source(source, kind, options.get("rate"))
     if recipe not in ("tuned", "paper"):
         raise InputError(f"a recipe is 'tuned' or 'paper', but is {recipe!r}.")
     if unknown := sorted(set(options) - row.open_options):
         raise InputError(f"{unknown[0]} does not apply to {row.noun}; it has {', '.join(sorted(row.open_options))}.")
     target = options.get("target", "values")
-    if target not in row.tuned:
+    if not isinstance(target, str) or target not in row.tuned:
         raise InputError(f"target is one of {', '.join(row.tuned)}, but is {target!r}.")
     settings = row.recipe(recipe, target)
     if "integral_weight" in row.open_options:
@@ -212,6 +225,13 @@ def open(
     subject = row.open(source, **options)
     name = name or ("signal" if isinstance(source, ndarray) else Path(source).stem)
     return Signal(subject, row, settings, name, {"target": target, "recipe": recipe})
+
+
+def check_sizes(width: int, depth: int) -> None:
+    """Refuses networks that a `.siren` file cannot hold."""
+    for name, value, least in (("width", width, 1), ("depth", depth, 0)):
+        if not least <= value <= LIMITS[name]:
+            raise InputError(f"{name} is a whole number from {least} to {LIMITS[name]}, but is {value}.")
 
 
 def make_network(

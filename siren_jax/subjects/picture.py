@@ -216,6 +216,11 @@ def open_picture(
     Raises:
         InputError: as for `read_image`; derivatives of a picture with pixels without a value.
     """
+    if len(weights) != 3 or not all(0 <= w < math.inf for w in (*weights, integral_weight)) or not any(weights):
+        raise InputError(
+            f"weights are three numbers, finite, not negative and not all zero, but are {weights}, and the integral "
+            f"weight {integral_weight}."
+        )
     image = read_image(
         source,
         keep_alpha=keep_alpha,
@@ -227,9 +232,10 @@ def open_picture(
     complete = bool(image.known.all())
     if not complete and target != "values":
         name = "the picture" if isinstance(source, ndarray) else repr(source)
+        count = int(np.count_nonzero(~image.known))
         raise InputError(
-            f"{name} has pixels without a value, beside which its derivatives are not known: fit --target values, or "
-            "fill them in first with siren-jax inpaint."
+            f"{name} has {count:,} pixels without a value, beside which its derivatives are not known: fit "
+            "--target values, or fill them in first with siren-jax inpaint."
         )
     dataset = (PixelDataset if complete else IncompletePicture)(image.values, value_range=image.value_range)
     mixed = dict(zip(TARGETS["mixed"], weights, strict=True)) if target == "mixed" else {}

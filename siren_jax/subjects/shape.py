@@ -136,7 +136,12 @@ _gradients = jax.jit(lambda network, points: map_over_tiles(gradient(network), p
 
 
 def open_shape(
-    source: str, *, recipe: str = "tuned", samples: int | None = None, seed: int = 0, flip_normals: bool = False
+    source: str | np.ndarray,
+    *,
+    recipe: str = "tuned",
+    samples: int | None = None,
+    seed: int = 0,
+    flip_normals: bool = False,
 ) -> Scan:
     """The shape in a file of a mesh or a point cloud, as the subject of a fit.
 
@@ -150,6 +155,10 @@ def open_shape(
     Raises:
         InputError: as for `load_surface`.
     """
+    if isinstance(source, np.ndarray):
+        raise InputError(
+            "a shape is opened from a file; in Python, SurfaceDataset takes a Surface of points and normals."
+        )
     surface = load_surface(source, samples=samples or SAMPLES, seed=seed, flip_normals=flip_normals)
     return Scan(surface, recipe)
 

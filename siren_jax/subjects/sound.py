@@ -14,10 +14,11 @@ from numpy import ndarray
 from siren_jax import metrics
 from siren_jax.errors import InputError
 from siren_jax.files.atomic import write_atomically
+from siren_jax.files.header import valid_rate
 from siren_jax.fitting.objectives import supervise
 from siren_jax.neural_field import NeuralField
 from siren_jax.signals import SampleDataset, Sound, encode_sound, load_sound, resample
-from siren_jax.signals.sound import MAX_SAMPLES
+from siren_jax.signals.sound import MAX_LENGTH, MAX_SAMPLES
 from siren_jax.subjects.estimate import Estimate
 from siren_jax.subjects.moments import timeline
 from siren_jax.subjects.subject import SNR, Sampled
@@ -89,14 +90,20 @@ def open_sound(
         InputError: as for `load_sound`; an array without a rate, of another shape, or silent.
     """
     if not isinstance(source, ndarray):
+        if rate is not None:
+            raise InputError("a file has its own rate; give a rate of an array alone.")
         return Recording(load_sound(source, downsample=downsample, between=between))
-    if rate is None or rate < 1 or downsample != 1 or between is not None:
-        raise InputError("an array of samples needs its rate, samples a second; cut and resample it beforehand.")
+    if rate is None or not valid_rate("sound", rate):
+        raise InputError(f"an array of a sound needs its rate, a whole number of samples a second, but has {rate}.")
+    if downsample != 1 or between is not None:
+        raise InputError("downsample and between are of files; cut and resample an array beforehand.")
     if source.ndim not in (1, 2) or len(source) < 2 or source.dtype.kind != "f" or not np.isfinite(source).all():
         raise InputError(
             f"a sound is an array (n,) or (n, c) of floats, but this one has the shape {source.shape} and the type "
             f"{source.dtype}, or holds values that are not finite."
         )
+    if source.shape[0] > MAX_LENGTH:
+        raise InputError(f"a sound has up to {MAX_LENGTH:,} samples, but this array has {source.shape[0]:,}.")
     if not source.any():
         raise InputError("the sound is silent: every sample is zero.")
     return Recording(Sound(source.reshape(len(source), -1).astype(np.float32), int(rate)))

@@ -15,10 +15,11 @@ from numpy import ndarray
 from siren_jax import metrics
 from siren_jax.errors import InputError
 from siren_jax.files.atomic import write_atomically
+from siren_jax.files.header import valid_rate
 from siren_jax.fitting.objectives import supervise
 from siren_jax.neural_field import NeuralField
 from siren_jax.signals import SampleDataset, Video, encode_video, load_video
-from siren_jax.signals.video import writes_mp4
+from siren_jax.signals.video import MAX_BYTES, writes_mp4
 from siren_jax.subjects.cells import render_cells
 from siren_jax.subjects.estimate import ESTIMATED, Estimate
 from siren_jax.subjects.moments import Timeline, timeline
@@ -108,14 +109,21 @@ def open_video(
         InputError: as for `load_video`; an array without a rate, or of another shape or type.
     """
     if not isinstance(source, ndarray):
+        if rate is not None:
+            raise InputError("a file has its own rate; give a rate of an array alone.")
         return Clip(load_video(source, downsample=downsample, size=size, between=between))
-    if rate is None or not rate > 0 or downsample != 1 or size is not None or between is not None:
-        raise InputError("an array of frames needs its rate, frames a second; cut and resize it beforehand.")
-    if source.ndim not in (3, 4) or len(source) < 2 or source.dtype != np.uint8:
+    if rate is None or not valid_rate("video", rate):
+        raise InputError(f"an array of a video needs its rate, frames a second, but has {rate}.")
+    if downsample != 1 or size is not None or between is not None:
+        raise InputError("downsample, size and between are of files; cut and resize an array beforehand.")
+    grey = source.ndim == 3 or (source.ndim == 4 and source.shape[-1] == 1)
+    if not (grey or (source.ndim == 4 and source.shape[-1] == 3)) or len(source) < 2 or source.dtype != np.uint8:
         raise InputError(
-            f"a video is an array (t, h, w) or (t, h, w, c) of bytes with at least 2 frames, but this one has the "
-            f"shape {source.shape} and the type {source.dtype}."
+            f"a video is an array (t, h, w), (t, h, w, 1) or (t, h, w, 3) of bytes with at least 2 frames, but this "
+            f"one has the shape {source.shape} and the type {source.dtype}."
         )
+    if source.nbytes > MAX_BYTES:
+        raise InputError(f"a video has up to {MAX_BYTES:,} bytes, but this array has {source.nbytes:,}.")
     return Clip(Video(source[..., None] if source.ndim == 3 else source, float(rate)))
 
 
