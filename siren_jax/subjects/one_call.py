@@ -139,8 +139,11 @@ class FittedSignal:
         return self.signal.subject.field(network, {**self.record, "steps": step})
 
     def quality(self) -> float:
-        """PSNR or SNR in dB, or Chamfer distance in percent of the diagonal: over all samples; of a video or a shape over
-        as many as a second or two allow. `write` returns the exact one."""
+        """PSNR or SNR in dB, or Chamfer distance in percent of the diagonal.
+
+        It is over all samples, or, of a video or a shape, over as many as a second or two allow; `write` returns the
+        exact one.
+        """
         return self.signal.subject.quality(kept_network(self.signal.subject, self.fit)[0])
 
     def figure(self) -> Any:
