@@ -50,9 +50,12 @@ def test_extraction_near_the_surface_equals_marching_cubes_on_the_whole_grid(fie
     vertices, faces, *_ = skimage.measure.marching_cubes(values, 0.0)
     assert (len(mesh.vertices), len(mesh.faces)) == (len(vertices), len(faces))
     ours, theirs = cKDTree(mesh.vertices), cKDTree(vertices * 2 / resolution - 1)
-    # Vertices are moved to at least a thousandth of a cell, times the steepest slope over that along the edge.
+    # A value at a node is moved away from zero, so that vertices are a thousandth of a cell or more away from nodes. On
+    # an edge along the surface, one in a thousand, that moves a vertex further than on others.
     for one, other in ((ours, theirs), (theirs, ours)):
-        assert one.query(other.data)[0].max() < 0.01 * 2 / resolution
+        distance = one.query(other.data)[0] * resolution / 2  # in cells
+        assert np.quantile(distance, 0.999) < 0.01
+        assert distance.max() < 0.5
 
 
 @pytest.mark.parametrize(("name", "parts"), [("sphere", 1), ("torus", 1), ("box", 1)])
