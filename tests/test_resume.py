@@ -37,8 +37,7 @@ watch = Session.watch
 
 def wait(self, progress):
     watch(self, progress)
-    handler = signal.getsignal(signal.SIGTERM)  # which the first signal replaces
-    while self.checkpoints.steps() and signal.getsignal(signal.SIGTERM) is handler:
+    while self.checkpoints.steps() and callable(signal.getsignal(signal.SIGTERM)):  # until a signal has come
         time.sleep(0.01)
 
 Session.watch = wait
