@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from siren_jax import Checkpoints, InputError, supervise
+from siren_jax import SIREN, Checkpoints, InputError, supervise
+from siren_jax.fitting import progress
 from siren_jax.fitting.lbfgs import refine
 
 VALUE = supervise("value")
@@ -97,6 +98,30 @@ def test_the_network_that_was_given_is_unchanged():
 
 def test_a_true_answer_of_watch_ends_it():
     assert refine(Line(), VALUE, LINE, steps=50, watch=lambda progress: True).stopped_by == "watch"
+
+
+def test_what_watch_was_told_of_a_network_stays_what_it_was(monkeypatch):
+    monkeypatch.setattr(progress.Budget, "longest", 1)
+    told, seen = [], []
+
+    def watch(progress):
+        told.append(progress.network)
+        seen.append(progress.network()(jnp.ones(1)))
+
+    refine(Line(), VALUE, LINE, steps=3, watch=watch)
+    assert len(told) == 3
+    assert [network()(jnp.ones(1)).tolist() for network in told] == [value.tolist() for value in seen]
+    assert len({value.item() for value in seen}) > 1
+
+
+def test_the_first_state_is_let_go():
+    # Of a network that is large beside all else: parameters, two arrays a remembered step, and some more of L-BFGS.
+    network, memory, held = SIREN(1, 1, width=64, depth=1, rngs=nnx.Rngs(0)), 20, []
+    size = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network)))
+    before = sum(array.size for array in jax.live_arrays())
+    watch = lambda progress: held.append((sum(array.size for array in jax.live_arrays()) - before) / size)
+    refine(network, VALUE, LINE, steps=2, memory=memory, watch=watch)
+    assert max(held) < 2 * memory + 12
 
 
 def test_watch_sees_a_network_of_float32_in_the_usual_mode():

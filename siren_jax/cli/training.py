@@ -83,10 +83,14 @@ def train(
         kept: turns the fit into one of a network that a file can contain, if the unknown is not such a network.
     """
     training, output = command.training, command.output
-    own = recipe.schedule
-    recipe, limit = plan(recipe, training.steps, training.seconds, target, patience)
-    if training.schedule is not None:
-        recipe = recipe._replace(schedule=own)
+    recipe, limit = plan(
+        recipe,
+        training.steps,
+        training.seconds,
+        target,
+        patience=patience,
+        keep_schedule=training.schedule is not None,
+    )
     sizes = training.sizes(width, depth)
     check_memory(subject, *sizes)
     sample = subject.sampler(training.batch(subject.points, recipe))

@@ -257,7 +257,13 @@ def make_network(
 
 
 def plan(
-    recipe: Recipe, steps: int | None, seconds: float | None, target: float | None, patience: int = GIVE_UP
+    recipe: Recipe,
+    steps: int | None,
+    seconds: float | None,
+    target: float | None,
+    *,
+    patience: int = GIVE_UP,
+    keep_schedule: bool = False,
 ) -> tuple[Recipe, int | None]:
     """The recipe with a schedule that suits its budget, and the number of steps at which a fit ends.
 
@@ -267,8 +273,9 @@ def plan(
         seconds: budget, if given.
         target: quality at which the fit ends, if given.
         patience: times the steps of the recipe, after which a target is given up if there is no budget.
+        keep_schedule: whether the schedule of the recipe is meant, also with a target.
     """
-    if target is not None and recipe.schedule is cosine_decay:
+    if target is not None and not keep_schedule and recipe.schedule is cosine_decay:
         recipe = until_a_target(recipe)
     if steps is None and seconds is None:
         steps = recipe.steps * (1 if target is None else patience)

@@ -167,11 +167,11 @@ def render_video(
         write_array(field, path, full, (moments.region, *area), overwrite=overwrite)
     else:
         check_room(field, sides)
-        frame_at = lambda number: render_cells(field, (1, *sides), region=((number, number + 1), *area))[0]
+        rendered = lambda number: render_cells(field, (1, *sides), region=((number, number + 1), *area))[0]
         if suffix == ".png":
-            write_picture(path, frame_at(next(moments.indices)), "value", field.value_range, overwrite=overwrite)
+            write_picture(path, rendered(next(moments.indices)), "value", field.value_range, overwrite=overwrite)
         else:
-            frames = (as_bytes(frame_at(number), field.value_range) for number in moments.indices)
+            frames = (as_bytes(rendered(number), field.value_range) for number in moments.indices)
             write_video(path, frames, moments.rate, overwrite=overwrite)
     return "value", f"at {dimensions(full)}"
 
@@ -192,17 +192,10 @@ def _moments(field: NeuralField, between: tuple[float, float] | None, rate: floa
     return replace(whole, count=1, first=at * whole.own)
 
 
-def frame_at(
-    field: NeuralField,
-    number: float,
-    sides: tuple[int, int] | None = None,
-    area: tuple[tuple[float, float], tuple[float, float]] | None = None,
-) -> Float[ndarray, "h w c"]:
-    """A frame of a video by its number in the original, fractions allowed; with other sides or as a part if given."""
-    h, w = map(float, field.frame.shape[1:])
-    return field.render(
-        (1, *(sides or field.frame.shape[1:])), region=((number, number + 1), *(area or ((0.0, h), (0.0, w))))
-    )[0]
+def frame_at(field: NeuralField, number: float) -> Float[ndarray, "h w c"]:
+    """A frame of a video by its number in the original, fractions allowed."""
+    h, w = field.frame.shape[1:]
+    return field.render((1, h, w), region=((number, number + 1), (0.0, float(h)), (0.0, float(w))))[0]
 
 
 def as_bytes(values: Float[ndarray, "..."], value_range: tuple[float, float]) -> UInt8[ndarray, "..."]:
