@@ -23,6 +23,7 @@ from flax import nnx
 
 from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, NeuralField, PixelDataset, ReLUMLP, fit, supervise
+from siren_jax.fitting.objectives import QUANTITIES
 from siren_jax.fitting.recipes import TARGETS
 from siren_jax.metrics import aligned, contrast, psnr
 from siren_jax.plot import panels
@@ -79,7 +80,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
 def _judge(result, dataset: PixelDataset, quantity: str):
     """The fields of a fitted network, and its figures of merit; the mean is aligned, which derivatives leave open."""
     field = NeuralField(result.network, dataset.frame, dataset.value_range)
-    fields = {name: field.render(of=name) for name in dataset.grids()}
+    fields: dict[str, np.ndarray] = {name: field.render(of=name) for name in QUANTITIES}
     values = np.asarray(field.network(jnp.asarray(dataset.coordinates)))
     if quantity != "value":
         values = aligned(values, dataset.value, dataset.coordinates, degree=0)

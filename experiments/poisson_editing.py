@@ -25,6 +25,7 @@ from numpy import ndarray
 
 from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, NeuralField, fit, supervise
+from siren_jax._types import Mode
 from siren_jax.fitting.recipes import TUNED
 from siren_jax.metrics import psnr
 from siren_jax.plot import composition
@@ -34,7 +35,7 @@ from siren_jax.signals import Composite, choose_omega, shrink
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     out: Path = Path("out/experiments/poisson_editing")  # folder of the figures and of numbers.json
-    modes: tuple[str, ...] = ("paste", "max", "mean")  # of the differences that are wanted
+    modes: tuple[Mode, ...] = ("paste", "max", "mean")  # of the differences that are wanted
     size: int = 256  # pixels along the longer side of the pictures
     width: int = 256  # units of a hidden layer
     steps: int = 3000  # for each composite

@@ -1,7 +1,8 @@
-"""The one idea of the library, in types: a field maps one point to its values."""
+"""The one idea of the library, in types: a field maps one point to its values. And words that arguments and options
+share."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jax import Array
 from jaxtyping import Float
@@ -35,3 +36,31 @@ class KnowsJacobian(Protocol):
     """A field that gives value and Jacobian of a point cheaper than autodiff."""
 
     def value_jacobian(self, x: Float[Array, "d"]) -> tuple[Float[Array, "c"], Float[Array, "c d"]]: ...
+
+
+SignalName = Literal["image", "sound", "video", "shape"]
+"""A kind of signal that comes in files."""
+
+Quantity = Literal["value", "gradient", "laplacian"]
+"""What is rendered of a signal."""
+
+Target = Literal["values", "gradient", "laplacian", "mixed"]
+"""What a network is fitted to."""
+
+RecipeName = Literal["tuned", "paper"]
+"""Settings of a fit; see `fitting.recipes`."""
+
+Mode = Literal["mean", "max", "paste"]
+"""How two pictures become one; see `Composite`."""
+
+Sampler = Literal["uniform", "sobol"]
+"""How the points of an equation's term are drawn."""
+
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
+"""Precision of the weights in a `.siren` file."""
+
+Layout = Literal["paper", "pip", "tutorial", "coin"]
+"""Names of the parameters in a PyTorch state dict; see `files.pytorch`."""
+
+StoppedBy = Literal["steps", "seconds", "watch", "converged", "non-finite", "interrupt", "terminate", "hangup"]
+"""Why a fit ended; see `Fit`."""

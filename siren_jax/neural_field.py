@@ -14,6 +14,7 @@ from jax import Array
 from jaxtyping import Float
 from numpy import ndarray
 
+from siren_jax._types import Precision, Quantity
 from siren_jax.errors import InputError
 from siren_jax.fields import operators
 from siren_jax.fields.coordinates import Frame, Grid
@@ -85,7 +86,7 @@ class NeuralField:
         self,
         shape: tuple[int, ...] | None = None,
         *,
-        of: str = "value",
+        of: Quantity = "value",
         region: tuple[tuple[float, float], ...] | None = None,
         out: ndarray | None = None,
     ) -> ndarray:
@@ -136,7 +137,7 @@ class NeuralField:
             ]
         return result
 
-    def rendered_shape(self, shape: tuple[int, ...], of: str) -> tuple[int, ...]:
+    def rendered_shape(self, shape: tuple[int, ...], of: Quantity) -> tuple[int, ...]:
         """Shape of what `render` returns for a grid."""
         return (*shape, self.network.out_features, *([self.network.in_features] if of == "gradient" else []))
 
@@ -155,7 +156,7 @@ class NeuralField:
         mesh = extract(lambda points: np.asarray(_evaluate(graphdef, state, points, "value")), resolution=resolution)
         return Mesh(self.placement.units(mesh.vertices), mesh.faces)
 
-    def save(self, path: str | os.PathLike[str], *, precision: str = "float32", overwrite: bool = False) -> None:
+    def save(self, path: str | os.PathLike[str], *, precision: Precision = "float32", overwrite: bool = False) -> None:
         """Writes a `.siren` file, whole or not at all.
 
         Args:
@@ -221,7 +222,7 @@ def _over_points(function, points) -> Array:
 
 
 @partial(jax.jit, static_argnames=("graphdef", "of"))
-def _evaluate(graphdef, state, points, of: str) -> Array:
+def _evaluate(graphdef, state, points, of: Quantity) -> Array:
     network = nnx.merge(graphdef, state)
     function = {"value": network, "gradient": operators.jacobian(network), "laplacian": operators.laplacian(network)}[
         of

@@ -20,7 +20,7 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 matplotlib.use("Agg")
-install_import_hook("siren_jax", "beartype.beartype")  # before any test imports the package
+install_import_hook("siren_jax", "typechecker.checked")  # before any test imports the package
 
 # The same examples in every run; no deadline, because the first example compiles.
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=30)

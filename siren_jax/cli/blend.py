@@ -2,13 +2,14 @@
 
 import os
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import tyro
 from jaxtyping import Float
 from numpy import ndarray
 
+from siren_jax._types import Mode
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.options import Output, Training, check_positive
 from siren_jax.cli.training import train
@@ -32,9 +33,7 @@ class Blend:
     """Background: the picture to insert into, of the same size."""
     mask: Annotated[str | None, optional("M", "the transparency of A, or everything")] = None
     """Picture of the same size: white where the background may change, black where it stays."""
-    mode: Annotated[
-        Literal["mean", "max", "paste"] | None, optional("{mean,max,paste}", "paste, or max without mask")
-    ] = None
+    mode: Annotated[Mode | None, optional("{mean,max,paste}", "paste, or max without mask")] = None
     """Differences between neighbouring pixels within the mask: those of A (`paste`), the greater ones of A and B
     (`max`), so that B shows through where A is flat, or their mean (`mean`)."""
     size: Annotated[int | None, optional("N", "the files' own")] = None

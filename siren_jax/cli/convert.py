@@ -12,6 +12,7 @@ import numpy as np
 import tyro
 
 from siren_jax import metrics
+from siren_jax._types import Layout, Precision, SignalName
 from siren_jax.cli.console import printable
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.errors import InputError
@@ -45,13 +46,9 @@ class Convert:
     """A .siren file, or a state dict as .safetensors, .pth or .pt."""
     target: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TARGET")]
     """The file to write, of the same kinds."""
-    precision: Annotated[
-        Literal["float32", "float16", "bfloat16", "int8"] | None, optional("float32|float16|bfloat16|int8", "float32")
-    ] = None
+    precision: Annotated[Precision | None, optional("float32|float16|bfloat16|int8", "float32")] = None
     """Precision of the weights in a .siren file. The command prints the loss of quality of a lower one."""
-    layout: Annotated[
-        Literal["paper", "pip", "tutorial", "coin"] | None, optional("paper|pip|tutorial|coin", "paper")
-    ] = None
+    layout: Annotated[Layout | None, optional("paper|pip|tutorial|coin", "paper")] = None
     """Names of the layers in a state dict to write: those of the paper's SingleBVPNet (paper), siren-pytorch's SirenNet
     (pip), ImageSiren and the Siren of the paper's notebook (tutorial), or COIN's Siren (coin). The command recognises
     the layout of a state dict that it reads."""
@@ -67,7 +64,7 @@ class Convert:
     ] = None
     """Function that follows the last layer of a state dict to read."""
     kind: Annotated[
-        Literal["image", "sound", "video", "shape"] | None,
+        SignalName | None,
         optional("image|sound|video|shape", "sound for 1 coordinate, image for 2"),
     ] = None
     """Kind of the signal in a state dict to read."""

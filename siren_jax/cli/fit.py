@@ -5,10 +5,11 @@ import math
 import os
 import sys
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from siren_jax._types import RecipeName, Target
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.options import Output, Training, check_positive, check_values
 from siren_jax.cli.training import train
@@ -32,7 +33,7 @@ class Fit:
     TIFF, FITS, NPY and, with an extra, HEIC. Sounds: WAV, FLAC, OGG, MP3, M4A and others. Videos: MP4, GIF and all that
     FFmpeg reads, up to 1 GiB of frames, of which memory holds three times as much. Shapes: PLY, OBJ, STL, OFF, GLB, 3MF
     or XYZ, a mesh or a point cloud."""
-    target: Literal["values", "gradient", "laplacian", "mixed"] = "values"
+    target: Target = "values"
     """What the network is fitted to, of a picture. `mixed` is all three, weighted by --weights."""
     weights: Annotated[tuple[float, float, float], tyro.conf.arg(metavar="VALUE GRADIENT LAPLACIAN")] = (1.0, 0.1, 0.01)
     """Weights of the three terms of `--target mixed`. Errors of gradient and Laplacian are relative to their mean
@@ -43,7 +44,7 @@ class Fit:
     ] = None
     """Weight of the integral form of `--target gradient` and `laplacian`, which fixes the broad tones. 0 is the paper's
     loss."""
-    recipe: Literal["tuned", "paper"] = "tuned"
+    recipe: RecipeName = "tuned"
     """How the network begins and learns: `tuned` for quality within a short budget, `paper` as in the paper: Adam at a
     constant rate, on the whole signal at every step. --first-omega, --weight-scale, --batch-size, --learning-rate,
     --schedule and --integral-weight replace parts of it."""

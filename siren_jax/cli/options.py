@@ -15,7 +15,7 @@ from siren_jax.errors import InputError
 from siren_jax.files.siren_file import LIMITS, MAX_OMEGA, Network
 from siren_jax.fitting.recipes import Recipe, constant, cosine_decay, inverse_root
 from siren_jax.networks.relu import ReLUMLP
-from siren_jax.subjects.one_call import make_network
+from siren_jax.subjects.procedure import make_network
 from siren_jax.subjects.subject import Subject
 
 SCHEDULES = {"cosine": cosine_decay, "inverse-root": inverse_root, "constant": constant}

@@ -3,10 +3,11 @@
 import os
 import sys
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from siren_jax._types import Quantity
 from siren_jax.cli.console import printable, status
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.errors import InputError
@@ -36,7 +37,7 @@ class Render:
     scale: Annotated[float | None, optional("S", "1")] = None
     """Factor on the default height and width, instead of --shape. On a grid coarser than the original, each pixel of a
     picture or a video is the mean over its cell."""
-    of: Literal["value", "gradient", "laplacian"] = "value"
+    of: Quantity = "value"
     """Quantity to render; derivatives are for pictures only. In a PNG, values are clipped to their range, and
     derivatives are scaled to their 99.5th percentile."""
     region: Annotated[tuple[float, float, float, float] | None, optional("R0 C0 R1 C1", "all of it")] = None

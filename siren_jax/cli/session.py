@@ -1,6 +1,5 @@
 """One fit on the command line: what is shown and written while it runs and when it ends."""
 
-import json
 import math
 import os
 import shutil
@@ -18,13 +17,11 @@ from siren_jax.cli.console import Reporter, printable
 from siren_jax.cli.memory import give_back_memory, peak_memory
 from siren_jax.cli.tensorboard import TensorBoard
 from siren_jax.errors import InputError
-from siren_jax.files.atomic import clear_leftovers, write_atomically
-from siren_jax.files.header import as_json
+from siren_jax.files.atomic import clear_leftovers
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.progress import Progress
 from siren_jax.fitting.result import Fit
-from siren_jax.networks.layers import count_parameters
-from siren_jax.subjects.one_call import kept_network
+from siren_jax.subjects.procedure import METRICS, names_of_files, write_figure, write_metrics, write_result
 from siren_jax.subjects.subject import Subject
 
 CHECKPOINTS = "checkpoints"
@@ -72,7 +69,7 @@ class Session:
     ):
         self._directory, self._name, self._overwrite = directory, name, overwrite or resume
         self._subject, self._target, self._preview_every = subject, target, preview_every
-        self._names = ("comparison.png", "curve.png", *subject.files, "metrics.json", f"{name}.siren")
+        self._names = names_of_files(subject, name)
         if tensorboard:
             TensorBoard.check()
         folders = (PREVIEWS,) * bool(preview_every) + ("tensorboard",) * tensorboard
@@ -186,53 +183,25 @@ class Session:
             fitted: what `fit` returned.
             record: what the `.siren` file records of how it was made.
         """
-        from siren_jax import plot
-
-        subject = self._subject
-        network, kept_step = kept_network(subject, fitted)
-        made = {**record, "steps": kept_step}
         os.makedirs(self._directory, exist_ok=True)  # it may be gone by now
-        network_file = self._path(f"{self._name}.siren")
-        subject.field(network, made).save(network_file, overwrite=self._overwrite)  # before anything else that may fail
-        quality = subject.write(network, self._path, overwrite=self._overwrite)
-        subject.field(network, {**made, **quality}).save(network_file, overwrite=True)
-        loss = float(fitted.history["loss"][-1]) if fitted.steps else math.nan
-        summary = {
-            **quality,
-            "loss": loss,
-            "steps": fitted.steps,
-            "kept_step": kept_step,
-            "skipped": fitted.skipped,
-            "seconds": fitted.seconds,
-            "compile_seconds": fitted.compile_seconds,
-            "seconds_per_step": fitted.seconds_per_step,
-            "parameters": count_parameters(network),
-            "stopped_by": fitted.stopped_by,
-        }
-        measure, note = subject.measure, f" ({subject.note})" if subject.note else ""
-        title = f"{self._heading}: {measure.tell(quality[measure.name])}{note} after {kept_step:,} steps"
-        comparison = subject.figure(network, title)
-        self._write_figure(self._path("comparison.png"), comparison)
-        known = [(int(step), quality) for step, quality in self._curve if step < kept_step]
-        curve = plot.learning_curve(
-            fitted.history,
-            [*known, (kept_step, quality[measure.name])],
-            title=title,
-            label=f"{measure.label} ({measure.unit}){note}",
-            logarithmic=measure.less_is_better,
+        curve = [(int(step), quality) for step, quality in self._curve]
+        result = write_result(
+            self._subject,
+            fitted,
+            self._name,
+            record,
+            self._path,
+            heading=self._heading,
+            curve=curve,
+            overwrite=self._overwrite,
         )
-        self._write_figure(self._path("curve.png"), curve)
         if self._tensorboard is not None:
-            self._tensorboard.figure("comparison", comparison, kept_step)
-            self._tensorboard.weights(network, kept_step)
+            self._tensorboard.figure("comparison", result.comparison, result.step)
+            self._tensorboard.weights(result.network, result.step)
             self._tensorboard.close()
-        summary["peak_rss_mb"] = peak_memory()
-        path = self._path("metrics.json")
-        summary["files"] = self._files
-        summary = as_json("the metrics", summary)
-        text = json.dumps(as_json("the metrics", {**summary, "record": record}), indent=2, allow_nan=False) + "\n"
-        write_atomically(path, lambda file: file.write(text.encode()), overwrite=self._overwrite)
-        return summary
+        path = self._path(METRICS)
+        metrics = {**result.metrics, "peak_rss_mb": peak_memory(), "files": self._files}
+        return write_metrics(path, metrics, record, overwrite=self._overwrite)
 
     def _check(self, folders: tuple[str, ...], resume: bool) -> None:
         """Refuses a directory with an earlier fit or one that cannot be written: before hours of fitting, not after."""
@@ -285,10 +254,7 @@ class Session:
         note = f", {self._subject.note}" if self._subject.note else ""
         figure = self._subject.figure(network, f"{self._heading}: step {step:,}{note}")
         path = os.path.join(self._directory, PREVIEWS, f"step_{step:07}.png")
-        self._write_figure(path, figure)
+        write_figure(path, figure, overwrite=self._overwrite)
         if self._tensorboard is not None:
             self._tensorboard.figure("comparison", figure, step)
             self._tensorboard.weights(network, step)
-
-    def _write_figure(self, path: str, figure) -> None:
-        write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=100), overwrite=self._overwrite)

@@ -15,11 +15,10 @@ from siren_jax.cli.options import DEPTH, Output, Training
 from siren_jax.cli.session import Session
 from siren_jax.files.siren_file import Network
 from siren_jax.fitting.checkpoints import Checkpoints
-from siren_jax.fitting.descent import fit
 from siren_jax.fitting.progress import INTERRUPTIONS, Progress
 from siren_jax.fitting.recipes import Recipe
 from siren_jax.fitting.result import Fit
-from siren_jax.subjects.one_call import GIVE_UP, plan
+from siren_jax.subjects.procedure import GIVE_UP, fit_subject, plan
 from siren_jax.subjects.subject import Subject
 
 EXITS = {"non-finite": 1, "hangup": 129, "interrupt": 130, "terminate": 143}
@@ -109,20 +108,17 @@ def train(
     )
     with session:
         with session.reporter:
-            fitted = fit(
-                unknown(network),
-                subject.objective,
+            fitted = fit_subject(
+                subject,
+                network,
+                recipe,
                 sample,
+                unknown=unknown(network),
                 key=jax.random.key(training.seed),
                 steps=limit,
                 seconds=training.seconds,
-                optimizer=recipe.optimizer(network),
-                schedule=recipe.schedule,
-                weights=subject.weights,
                 skip=training.skip_nonfinite,
-                average=recipe.average,
                 until=None if target is None else session.reached,
-                look=subject.measure.look,
                 watch=session.watch,
                 checkpoints=session.checkpoints,
             )

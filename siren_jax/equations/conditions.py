@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from siren_jax._types import Field
+from siren_jax._types import Field, Sampler
 from siren_jax.equations.domains import Box, Domain, SpaceTime
 from siren_jax.equations.sampling import draws
 from siren_jax.equations.terms import Residual, Term
@@ -30,7 +30,7 @@ def boundary(
     name: str = "boundary",
     weight: Any = 1.0,
     power: Literal[1, 2] = 2,
-    sampler: str = "uniform",
+    sampler: Sampler = "uniform",
 ) -> Term:
     """A condition of your own on the boundary; `dirichlet`, `neumann` and `robin` are the common ones.
 
@@ -64,7 +64,7 @@ def dirichlet(
     name: str = "dirichlet",
     weight: Any = 1.0,
     power: Literal[1, 2] = 2,
-    sampler: str = "uniform",
+    sampler: Sampler = "uniform",
 ) -> Term:
     """u = value on the boundary.
 
@@ -98,7 +98,7 @@ def neumann(
     name: str = "neumann",
     weight: Any = 1.0,
     power: Literal[1, 2] = 2,
-    sampler: str = "uniform",
+    sampler: Sampler = "uniform",
 ) -> Term:
     """∂u/∂n = value on the boundary, n outwards. Arguments as in `dirichlet`."""
 
@@ -128,7 +128,7 @@ def robin(
     name: str = "robin",
     weight: Any = 1.0,
     power: Literal[1, 2] = 2,
-    sampler: str = "uniform",
+    sampler: Sampler = "uniform",
 ) -> Term:
     """∂u/∂n + factor·u = value on the boundary, n outwards. Arguments as in `dirichlet`.
 
@@ -159,7 +159,7 @@ def periodic(
     name: str = "periodic",
     weight: Any = 1.0,
     power: Literal[1, 2] = 2,
-    sampler: str = "uniform",
+    sampler: Sampler = "uniform",
 ) -> Term:
     """u and ∂u/∂x_axis are the same at both ends of a coordinate.
 
@@ -193,7 +193,7 @@ def initial(
     name: str = "",
     weight: Any = 1.0,
     power: Literal[1, 2] = 2,
-    sampler: str = "uniform",
+    sampler: Sampler = "uniform",
 ) -> Term:
     """u = value and, with a velocity, ∂u/∂t = velocity at the start of the time span.
 

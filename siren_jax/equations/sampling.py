@@ -11,6 +11,7 @@ from jax import Array
 from jax.tree_util import Partial
 from jaxtyping import Float
 
+from siren_jax._types import Sampler
 from siren_jax.equations.regions import Region
 from siren_jax.errors import InputError
 
@@ -21,7 +22,7 @@ Draw = Callable[[Array, Any], Any]
 def draws(
     region: Region,
     points: int,
-    sampler: str,
+    sampler: Sampler,
     candidates: int = 1,
     growing: tuple[float, float] | None = None,
 ) -> Draw:

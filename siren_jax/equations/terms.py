@@ -18,7 +18,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from siren_jax._types import Field
+from siren_jax._types import Field, Sampler
 from siren_jax.equations.domains import Domain, SpaceTime
 from siren_jax.equations.sampling import Draw, draws
 from siren_jax.errors import InputError
@@ -64,7 +64,7 @@ def equation(
     name: str = "equation",
     weight: Any = 1.0,
     power: Literal[1, 2] = 2,
-    sampler: str = "uniform",
+    sampler: Sampler = "uniform",
     candidates: int = 1,
     growing: float | None = None,
 ) -> Term:

@@ -15,6 +15,7 @@ from flax import nnx
 from jaxtyping import Float
 from numpy import ndarray
 
+from siren_jax._types import Layout
 from siren_jax.errors import InputError
 from siren_jax.files.pytorch_state import LAYOUTS, layout_of, read, weights_of, write
 from siren_jax.files.siren_file import LIMITS, MAX_OMEGA, MAX_WEIGHTS
@@ -95,7 +96,7 @@ def save(
     network: nnx.Module,
     path: str | os.PathLike[str],
     *,
-    layout: str = "paper",
+    layout: Layout = "paper",
     omega: float | None = None,
     first_omega: float | None = None,
     overwrite: bool = False,

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from siren_jax._types import Precision
 from siren_jax.errors import InputError
 from siren_jax.files.atomic import write_atomically
 from siren_jax.files.header import MAX_NESTING, nesting, parse
@@ -42,7 +43,7 @@ def write(
     network: Network,
     header: Mapping[str, Any],
     *,
-    precision: str = "float32",
+    precision: Precision = "float32",
     overwrite: bool = False,
 ) -> None:
     """Writes a network and its header to a `.siren` file.

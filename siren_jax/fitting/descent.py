@@ -15,7 +15,7 @@ from jax import Array
 from jax.tree_util import Partial
 from numpy import ndarray
 
-from siren_jax._types import Batch, Objective
+from siren_jax._types import Batch, Objective, StoppedBy
 from siren_jax.errors import InputError
 from siren_jax.fields.tiles import points_per_tile
 from siren_jax.fitting.checkpoints import Checkpoints
@@ -165,12 +165,12 @@ class _Descent:
         span = _span(0, 1, (0.0, 0, 0.0))
         self._take = jax.jit(program, donate_argnums=0).lower(state, given, span).compile()
 
-    def take(self, steps: int) -> tuple[ndarray, str]:
+    def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
         span = _span(self._log.steps, steps, self._budget.clock(self._log))
         self._state, table, taken = self._take(self._state, self._given, span)
         table, taken = np.asarray(table), int(taken)  # waits for the device
         if taken == steps:
-            return table[:taken], ""
+            return table[:taken], None
         self._failed = span, table[taken]
         return table[:taken], "non-finite"
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from flax import nnx
 from numpy import ndarray
 
+from siren_jax._types import StoppedBy
 from siren_jax.fitting.progress import LOOK, Budget, Log, Progress, next_look
 from siren_jax.fitting.resume import Keeper
 
@@ -19,10 +20,10 @@ from siren_jax.fitting.resume import Keeper
 class Method(Protocol):
     """A method of descent: what a chunk of steps does, and what there is after it."""
 
-    def take(self, steps: int) -> tuple[ndarray, str]:
+    def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
         """Takes steps: a row of the log for each one taken, and why there are fewer, if so.
 
-        The reason is "non-finite", "converged" or another word for `Fit.stopped_by`.
+        The reason is "non-finite" or "converged".
         """
         ...
 
@@ -39,14 +40,14 @@ def run(
     method: Method,
     log: Log,
     budget: Budget,
-    interrupted: Callable[[], str],
+    interrupted: Callable[[], StoppedBy | None],
     keeper: Keeper,
     *,
-    converged: str = "",
+    converged: StoppedBy | None = None,
     until: Callable[[Progress], Any] | None = None,
     look: float = LOOK,
     watch: Callable[[Progress], Any] | None = None,
-) -> str:
+) -> StoppedBy:
     """Takes chunks of steps until something ends the fit; what that was.
 
     Args:
@@ -61,7 +62,7 @@ def run(
         watch: called between chunks with `Progress`; a true answer ends the fit.
     """
     stopped_by = converged or budget.reached(log)
-    while not stopped_by:
+    while stopped_by is None:
         looked_at = None if until is None else next_look(log.steps, look)
         length = budget.length(log, looked_at)
         began = time.perf_counter()
@@ -76,7 +77,7 @@ def run(
         if watch is not None and watch(progress):
             stopped_by = stopped_by or "watch"
         stopped_by = interrupted() or stopped_by
-        if not stopped_by:
+        if stopped_by is None:
             keeper.offer(method.state)
     keeper.save(method.state)
     return stopped_by

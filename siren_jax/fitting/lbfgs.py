@@ -16,7 +16,7 @@ from flax import nnx
 from jax import Array
 from numpy import ndarray
 
-from siren_jax._types import Batch, Objective
+from siren_jax._types import Batch, Objective, StoppedBy
 from siren_jax.fields.tiles import points_per_tile, sum_over_tiles
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.host_loop import run
@@ -206,8 +206,9 @@ class _LBFGS:
 
         self._take = jax.jit(step).lower(self._params, self._state, batch).compile()
 
-    def take(self, steps: int) -> tuple[ndarray, str]:
-        stopped_by, before = "", len(self._losses)
+    def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
+        stopped_by: StoppedBy | None = None
+        before = len(self._losses)
         for _ in range(steps):
             good = self._params
             self._params, self._state, value, sound = self._take(self._params, self._state, self._batch)
@@ -216,7 +217,7 @@ class _LBFGS:
             else:
                 self._losses.append(float(value))
                 stopped_by = self.converged()
-            if stopped_by:
+            if stopped_by is not None:
                 self._params = good
                 break
         return np.array(self._losses[before:])[:, None], stopped_by
@@ -227,10 +228,10 @@ class _LBFGS:
     def state(self) -> tuple[Any, Any]:
         return self._params, self._state
 
-    def converged(self) -> str:
+    def converged(self) -> StoppedBy | None:
         """Whether the loss has not become lower in the last steps, as a reason to stop."""
         losses = self._losses
-        return "converged" if len(losses) > PATIENCE and losses[-1] >= losses[-1 - PATIENCE] else ""
+        return "converged" if len(losses) > PATIENCE and losses[-1] >= losses[-1 - PATIENCE] else None
 
     def _describe(self, params: Any) -> str:
         gradient_of = jax.jit(self._loss.value_and_gradient, static_argnames="among")

@@ -8,11 +8,11 @@ from jax import Array
 from jax.tree_util import Partial
 from jaxtyping import Float
 
-from siren_jax._types import Batch, Field, Objective
+from siren_jax._types import Batch, Field, Objective, Quantity
 from siren_jax.errors import InputError
 from siren_jax.fields.operators import hessian, jacobian, laplacian, value_jacobian, value_jacobian_laplacian
 
-QUANTITIES = ("value", "gradient", "laplacian")
+QUANTITIES: tuple[Quantity, ...] = ("value", "gradient", "laplacian")
 INTEGRALS = ("gradient_integral", "laplacian_integral", "footprint")
 PRIORS = ("total_variation", "hessian")
 TINY = 1e-12  # under a root, whose slope at zero would be infinite

@@ -13,12 +13,13 @@ from jaxtyping import Float
 from numpy import ndarray
 from numpy.typing import DTypeLike
 
+from siren_jax._types import StoppedBy
 from siren_jax.errors import InputError
 
 CHUNK_SECONDS = 0.5
 KNOTS = 4096  # times that a log has at most: of half an hour of chunks all, of a day every 64th
 LOOK, FIRST_LOOK = 1 / 16, 8
-INTERRUPTIONS = {"SIGINT": "interrupt", "SIGTERM": "terminate", "SIGHUP": "hangup"}
+INTERRUPTIONS: dict[str, StoppedBy] = {"SIGINT": "interrupt", "SIGTERM": "terminate", "SIGHUP": "hangup"}
 
 
 class Progress(NamedTuple):
@@ -166,13 +167,13 @@ class Budget:
         by_seconds = log.seconds / self.seconds if self.seconds else 0.0
         return min(1.0, max(by_steps, by_seconds))
 
-    def reached(self, log: Log) -> str:
-        """Which budget is spent, or nothing."""
+    def reached(self, log: Log) -> StoppedBy | None:
+        """Which budget is spent, if one is."""
         if self.steps is not None and log.steps >= self.steps:
             return "steps"
         if self.seconds is not None and log.seconds + log.rate / 2 >= self.seconds:
             return "seconds"
-        return ""
+        return None
 
 
 def next_look(step: int, share: float = LOOK) -> int:
@@ -191,13 +192,13 @@ def next_look(step: int, share: float = LOOK) -> int:
 
 
 @contextmanager
-def interrupts() -> Iterator[Callable[[], str]]:
+def interrupts() -> Iterator[Callable[[], StoppedBy | None]]:
     """Turns the first Ctrl-C, SIGTERM or SIGHUP into a word, read between chunks.
 
     A second one does what it always does. What is ignored stays so, SIGHUP under `nohup` for instance.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: ""
+        yield lambda: None
         return
     words = {getattr(signal, name): word for name, word in INTERRUPTIONS.items() if hasattr(signal, name)}
     found = {number: signal.getsignal(number) for number in words}
@@ -215,6 +216,6 @@ def interrupts() -> Iterator[Callable[[], str]]:
     for number in previous:
         signal.signal(number, heed)
     try:
-        yield lambda: came[0] if came else ""
+        yield lambda: came[0] if came else None
     finally:
         restore()

@@ -7,6 +7,8 @@ import numpy as np
 from flax import nnx
 from numpy import ndarray
 
+from siren_jax._types import StoppedBy
+
 N = TypeVar("N", bound=nnx.Module)
 """The network of a fit, which keeps its type."""
 
@@ -27,7 +29,7 @@ class Fit(Generic[N]):
     """The step after which `best` was the network."""
     final_over_best: float
     """Final running loss divided by the lowest one; 1 if the final one is the lowest."""
-    stopped_by: str
+    stopped_by: StoppedBy
     """"steps", "seconds", "watch" (or `until`), "interrupt" (Ctrl-C), "terminate" (SIGTERM), "hangup" (SIGHUP),
     "non-finite", or of `refine` "converged"."""
     compile_seconds: float

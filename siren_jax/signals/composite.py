@@ -10,6 +10,7 @@ from jax.tree_util import Partial
 from jaxtyping import Float
 from numpy import ndarray
 
+from siren_jax._types import Mode
 from siren_jax.errors import InputError
 from siren_jax.fields.coordinates import Frame
 from siren_jax.signals.poisson import differences, divergence_of, solve_poisson
@@ -55,7 +56,7 @@ class Composite:
         background: ndarray,
         free: ndarray | None = None,
         *,
-        mode: str = "max",
+        mode: Mode = "max",
         value_range: tuple[float, float] | None = None,
     ):
         if foreground.ndim != 3 or foreground.shape != background.shape:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numpy import ndarray
 
+from siren_jax._types import Quantity
 from siren_jax.neural_field import NeuralField
 
 AT_ONCE = 2**20  # points of the finer grid in memory at a time
@@ -14,7 +15,7 @@ def render_cells(
     field: NeuralField,
     shape: tuple[int, ...],
     *,
-    of: str = "value",
+    of: Quantity = "value",
     region: tuple[tuple[float, float], ...],
     out: ndarray | None = None,
 ) -> ndarray:

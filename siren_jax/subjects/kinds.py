@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy import ndarray
 
+from siren_jax._types import RecipeName, SignalName
 from siren_jax.errors import InputError
 from siren_jax.fields import Grid
 from siren_jax.fitting import recipes
@@ -65,7 +66,7 @@ class SignalKind(Kind):
     def open_options(self) -> set[str]:
         return _options(self.open)
 
-    def recipe(self, name: str = "tuned", target: str = "values") -> Recipe:
+    def recipe(self, name: RecipeName = "tuned", target: str = "values") -> Recipe:
         """The recipe for a target: "tuned" or "paper"."""
         return self.paper if name == "paper" else self.tuned[target]
 
@@ -165,7 +166,9 @@ def describe(field: NeuralField) -> dict[str, object]:
     return {"kind": field.kind, **kind.describe(field)}
 
 
-def kind_of_source(source: str | ndarray, kind: str | None = None, rate: int | float | None = None) -> SignalKind:
+def kind_of_source(
+    source: str | ndarray, kind: SignalName | None = None, rate: int | float | None = None
+) -> SignalKind:
     """The kind of the signal in a file or an array.
 
     Args:
@@ -177,16 +180,17 @@ def kind_of_source(source: str | ndarray, kind: str | None = None, rate: int | f
     Raises:
         InputError: another kind, or an array that is none.
     """
-    if kind is None:
+    name: str | None = kind
+    if name is None:
         if isinstance(source, ndarray):
             timed, still = {1: "sound", 2: "sound", 3: "video", 4: "video"}, {2: "image", 3: "image"}
-            kind = (still if rate is None else timed).get(source.ndim)
+            name = (still if rate is None else timed).get(source.ndim)
         else:
-            kind = kind_of(source)
-    if kind not in SIGNALS:
+            name = kind_of(source)
+    if name not in SIGNALS:
         found = f"an array of the shape {source.shape}" if isinstance(source, ndarray) else repr(source)
         raise InputError(
             f"{found} is none of {', '.join(SIGNALS)}. An array of a sound or a video needs its rate; kind= says which "
             "kind it is."
         )
-    return SIGNALS[kind]
+    return SIGNALS[name]

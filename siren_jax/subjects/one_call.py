@@ -1,34 +1,55 @@
 """From a file or an array to a fitted signal in one call, with the recipe, omega and measure of `siren-jax fit`."""
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import jax
 import numpy as np
-from flax import nnx
 from jax import Array
 from numpy import ndarray
 
+from siren_jax._types import RecipeName, SignalName, Target
 from siren_jax.errors import InputError
-from siren_jax.files.atomic import write_atomically
-from siren_jax.files.header import as_json
-from siren_jax.files.siren_file import LIMITS, MAX_OMEGA
+from siren_jax.files.siren_file import MAX_OMEGA
 from siren_jax.fitting.checkpoints import Checkpoints
-from siren_jax.fitting.descent import fit
 from siren_jax.fitting.progress import Progress
-from siren_jax.fitting.recipes import Recipe, cosine_decay, until_a_target
+from siren_jax.fitting.recipes import Recipe
 from siren_jax.fitting.result import Fit
-from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import NeuralField
 from siren_jax.subjects.kinds import SignalKind, kind_of_source
+from siren_jax.subjects.procedure import (
+    METRICS,
+    check_sizes,
+    fit_subject,
+    kept_network,
+    make_network,
+    names_of_files,
+    plan,
+    write_metrics,
+    write_result,
+)
 from siren_jax.subjects.subject import Subject
 
-WORSE = 1.26  # a decibel of squared error: by how much the final loss may exceed its lowest
-GIVE_UP = 10  # times the steps of the recipe, after which a target that is not reached is given up
+
+class Options(TypedDict, total=False):
+    """Options of `open`; `kinds.SIGNALS` says which a kind of signal has."""
+
+    target: Target
+    weights: tuple[float, float, float]
+    integral_weight: float
+    keep_alpha: bool
+    downsample: int
+    size: int
+    values: tuple[float, float]
+    no_data: float
+    rate: int | float
+    between: tuple[float, float]
+    samples: int
+    seed: int
+    flip_normals: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,19 +124,15 @@ class Signal:
             near = measure.reaches(subject.estimate(network), quality)
             return near and measure.reaches(subject.quality(network), quality)
 
-        fitted = fit(
+        fitted = fit_subject(
+            subject,
             network,
-            subject.objective,
+            recipe,
             subject.sampler(min(batch_size or recipe.batch_size or subject.points, subject.points)),
             key=key,
             steps=limit,
             seconds=seconds,
-            optimizer=recipe.optimizer(network),
-            schedule=recipe.schedule,
-            weights=subject.weights,
-            average=recipe.average,
             until=None if quality is None else reached,
-            look=measure.look,
             watch=watch,
             checkpoints=checkpoints,
         )
@@ -148,11 +165,12 @@ class FittedSignal:
 
     def figure(self) -> Any:
         """Truth and fit side by side, a Matplotlib figure."""
-        name = self.signal.name.replace("$", r"\$")  # in Matplotlib, dollars are mathematics
-        return self.signal.subject.figure(kept_network(self.signal.subject, self.fit)[0], name)
+        return self.signal.subject.figure(kept_network(self.signal.subject, self.fit)[0], self._heading)
 
     def write(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> dict[str, Any]:
-        """Writes `NAME.siren`, the reconstruction, `comparison.png` and `metrics.json`; returns the metrics.
+        """Writes `NAME.siren`, the reconstruction, `comparison.png`, `curve.png` and `metrics.json`.
+
+        Returns the metrics: the quality first, then how the fit went.
 
         Args:
             directory: made if it is not there.
@@ -161,35 +179,31 @@ class FittedSignal:
         Raises:
             InputError: a file exists or cannot be written.
         """
-        subject, path = self.signal.subject, lambda name: str(Path(directory) / name)
-        names = (*subject.files, "comparison.png", "metrics.json", f"{self.signal.name}.siren")
+        signal, path = self.signal, lambda name: str(Path(directory) / name)
+        names = names_of_files(signal.subject, signal.name)
         if there := [name for name in names if os.path.lexists(path(name)) and not overwrite]:
             raise InputError(f"{path(there[0])!r} exists; choose another directory, or allow overwrite=True.")
         try:
             os.makedirs(directory, exist_ok=True)
         except OSError as error:
             raise InputError(f"the directory {os.fspath(directory)!r} cannot be made: {error.strerror}.") from None
-        network, step = kept_network(subject, self.fit)
-        made = {**self.record, "steps": step}
-        subject.field(network, made).save(path(names[-1]), overwrite=overwrite)  # before all that may yet fail
-        quality = subject.write(network, path, overwrite=overwrite)
-        subject.field(network, {**made, **quality}).save(path(names[-1]), overwrite=True)
-        figure = self.figure()
-        save = lambda file: figure.savefig(file, format="png", dpi=100)
-        write_atomically(path("comparison.png"), save, overwrite=overwrite)
-        metrics = as_json("the metrics", {**quality, "steps": step, "stopped_by": self.fit.stopped_by})
-        text = json.dumps({**metrics, "record": as_json("record", self.record)}, indent=2, allow_nan=False) + "\n"
-        write_atomically(path("metrics.json"), lambda file: file.write(text.encode()), overwrite=overwrite)
-        return metrics
+        result = write_result(
+            signal.subject, self.fit, signal.name, self.record, path, heading=self._heading, overwrite=overwrite
+        )
+        return write_metrics(path(METRICS), result.metrics, self.record, overwrite=overwrite)
+
+    @property
+    def _heading(self) -> str:
+        return self.signal.name.replace("$", r"\$")  # in Matplotlib, dollars are mathematics
 
 
 def open(
     source: str | os.PathLike[str] | ndarray | Array,
     *,
-    kind: str | None = None,
-    recipe: str = "tuned",
+    kind: SignalName | None = None,
+    recipe: RecipeName = "tuned",
     name: str | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Signal:
     """A picture, sound, video or shape, from a file or an array, ready to be fitted.
 
@@ -215,75 +229,17 @@ def open(
     row = kind_of_source(source, kind, options.get("rate"))
     if recipe not in ("tuned", "paper"):
         raise InputError(f"a recipe is 'tuned' or 'paper', but is {recipe!r}.")
-    if unknown := sorted(set(options) - row.open_options):
+    given: dict[str, Any] = {**options}
+    if unknown := sorted(set(given) - row.open_options):
         raise InputError(f"{unknown[0]} does not apply to {row.noun}; it has {', '.join(sorted(row.open_options))}.")
-    target = options.get("target", "values")
+    target = given.get("target", "values")
     if not isinstance(target, str) or target not in row.tuned:
         raise InputError(f"target is one of {', '.join(row.tuned)}, but is {target!r}.")
     settings = row.recipe(recipe, target)
     if "integral_weight" in row.open_options:
-        settings = settings._replace(integral_weight=options.setdefault("integral_weight", settings.integral_weight))
+        settings = settings._replace(integral_weight=given.setdefault("integral_weight", settings.integral_weight))
     if "recipe" in row.open_options:
-        options["recipe"] = recipe
-    subject = row.open(source, **options)
+        given["recipe"] = recipe
+    subject = row.open(source, **given)
     name = name or ("signal" if isinstance(source, ndarray) else Path(source).stem)
     return Signal(subject, row, settings, name, {"target": target, "recipe": recipe})
-
-
-def check_sizes(width: int, depth: int) -> None:
-    """Refuses networks that a `.siren` file cannot hold."""
-    for name, value, least in (("width", width, 1), ("depth", depth, 0)):
-        if not least <= value <= LIMITS[name]:
-            raise InputError(f"{name} is a whole number from {least} to {LIMITS[name]}, but is {value}.")
-
-
-def make_network(
-    subject: Subject, recipe: Recipe, width: int, depth: int, omega: float, key: Array
-) -> tuple[SIREN, str]:
-    """The SIREN that a fit begins with, and why its first omega is what it is."""
-    first_omega, reason = recipe.first_omega, "recipe"
-    if first_omega is None:
-        first_omega, reason = subject.choose_omega()
-    network = SIREN(
-        *subject.features,
-        width=width,
-        depth=depth,
-        first_omega=first_omega,
-        omega=omega,
-        weight_scale=recipe.weight_scale,
-        rngs=nnx.Rngs(key),
-    )
-    return network, reason
-
-
-def plan(
-    recipe: Recipe,
-    steps: int | None,
-    seconds: float | None,
-    target: float | None,
-    *,
-    patience: int = GIVE_UP,
-    keep_schedule: bool = False,
-) -> tuple[Recipe, int | None]:
-    """The recipe with a schedule that suits its budget, and the number of steps at which a fit ends.
-
-    Args:
-        recipe: settings of the fit.
-        steps: budget, if given.
-        seconds: budget, if given.
-        target: quality at which the fit ends, if given.
-        patience: times the steps of the recipe, after which a target is given up if there is no budget.
-        keep_schedule: whether the schedule of the recipe is meant, also with a target.
-    """
-    if target is not None and not keep_schedule and recipe.schedule is cosine_decay:
-        recipe = until_a_target(recipe)
-    if steps is None and seconds is None:
-        steps = recipe.steps * (1 if target is None else patience)
-    return recipe, steps
-
-
-def kept_network(subject: Subject, fitted: Fit) -> tuple[Any, int]:
-    """The network to keep and the step after which it was one: the last, or the best where the loss has jumped."""
-    if subject.comparable_losses and fitted.final_over_best > WORSE and fitted.stopped_by != "watch":
-        return fitted.best, fitted.best_step
-    return fitted.network, fitted.steps

@@ -11,6 +11,7 @@ from jax.tree_util import Partial
 from numpy import ndarray
 
 from siren_jax import metrics
+from siren_jax._types import Quantity, Target
 from siren_jax.errors import InputError
 from siren_jax.files.atomic import write_atomically
 from siren_jax.fitting.objectives import supervise
@@ -51,7 +52,7 @@ class Picture(Sampled):
     def __init__(
         self,
         dataset: PixelDataset,
-        target: str,
+        target: Target,
         weights: Mapping[str, float],
         integral_weight: float,
         *,
@@ -191,7 +192,7 @@ def warn_of_nothing(values: ndarray, truth: ndarray) -> None:
 def open_picture(
     source: str | ndarray,
     *,
-    target: str = "values",
+    target: Target = "values",
     weights: tuple[float, float, float] = (1.0, 0.1, 0.01),
     integral_weight: float = 1.0,
     keep_alpha: bool = False,
@@ -246,7 +247,7 @@ def render_picture(
     field: NeuralField,
     path: str,
     *,
-    of: str = "value",
+    of: Quantity = "value",
     shape: tuple[int, int] | None = None,
     scale: float | None = None,
     region: tuple[float, float, float, float] | None = None,
@@ -274,7 +275,9 @@ def render_picture(
     return of, f"at {dimensions(sides)}"
 
 
-def write_picture(path: str, values: ndarray, of: str, value_range: tuple[float, float], *, overwrite: bool) -> None:
+def write_picture(
+    path: str, values: ndarray, of: Quantity, value_range: tuple[float, float], *, overwrite: bool
+) -> None:
     """Writes a rendered quantity as a PNG of 8 bits."""
     import matplotlib
     from PIL import Image

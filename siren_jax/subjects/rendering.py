@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from siren_jax._types import Quantity
 from siren_jax.errors import InputError
 from siren_jax.files.atomic import replacing
 from siren_jax.neural_field import NeuralField
@@ -57,7 +58,7 @@ def scaled(own: Sequence[int | float], scale: float | None) -> list[int]:
     return [max(1, round(side * scale)) for side in own]
 
 
-def check_room(field: NeuralField, sides: Sequence[int], of: str = "value") -> None:
+def check_room(field: NeuralField, sides: Sequence[int], of: Quantity = "value") -> None:
     """Refuses a picture that is too large to be made in memory."""
     if math.prod(field.rendered_shape(tuple(sides), of)) > MAX_PICTURE:
         raise InputError(f"{' x '.join(map(str, sides))} pixels are too many to be held in memory; write an .npy.")
@@ -69,7 +70,7 @@ def write_array(
     shape: tuple[int, ...],
     region: Region | None,
     *,
-    of: str = "value",
+    of: Quantity = "value",
     overwrite: bool,
 ) -> None:
     """Writes a rendering as an NPY straight to the disk: memory does not grow with the shape.

@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 from jax.tree_util import Partial
 
+from siren_jax._types import RecipeName
 from siren_jax.errors import InputError
 from siren_jax.fields import Frame
 from siren_jax.fields.operators import gradient
@@ -50,7 +51,7 @@ class Scan:
     features = (3, 1)
     memory = 2**30  # of the mesh that is extracted, and of its figure
 
-    def __init__(self, surface: Surface, recipe: str):
+    def __init__(self, surface: Surface, recipe: RecipeName):
         self._surface = surface
         self._dataset = SurfaceDataset(surface)
         self.points = len(self._dataset)
@@ -138,7 +139,7 @@ _gradients = jax.jit(lambda network, points: map_over_tiles(gradient(network), p
 def open_shape(
     source: str | np.ndarray,
     *,
-    recipe: str = "tuned",
+    recipe: RecipeName = "tuned",
     samples: int | None = None,
     seed: int = 0,
     flip_normals: bool = False,

@@ -1,0 +1,21 @@
+"""Beartype for the library's annotations, but any string where a few are meant: what such words say to a wrong one is
+the library's own business, and tested."""
+
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+from beartype import beartype
+
+
+def checked(thing: Any) -> Any:
+    if isinstance(thing, types.FunctionType):
+        thing.__annotations__ = {name: _wider(hint) for name, hint in thing.__annotations__.items()}
+    return beartype(thing)
+
+
+def _wider(hint: Any) -> Any:
+    if get_origin(hint) is Literal:
+        return type(get_args(hint)[0])
+    if get_origin(hint) in (Union, types.UnionType):
+        return Union[tuple(map(_wider, get_args(hint)))]
+    return hint
