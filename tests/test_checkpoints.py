@@ -92,7 +92,7 @@ def test_the_newest_checkpoint_that_can_be_read_is_continued(tmp_path):
     fitted_until(7, tmp_path)
     earlier, newest = kept(tmp_path)
     (tmp_path / f"{newest}.safetensors").write_bytes(b"")
-    with pytest.warns(UserWarning, match=f"of step {newest} cannot be read, and that of step {earlier} is taken"):
+    with pytest.warns(UserWarning, match=f"of step {newest} cannot be read, and the fit continues from step {earlier}"):
         fitted_until(newest - 1, tmp_path)
     assert kept(tmp_path)[-1] < newest  # the damaged one is no bar to earlier ones
     assert bits(fitted_until(None, tmp_path)) == bits(whole)
@@ -149,7 +149,7 @@ def test_a_log_that_is_cut_is_no_log(tmp_path):
 def test_files_of_others_are_left_alone(tmp_path):
     (tmp_path / "2021.safetensors").write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(InputError, match=r"holds 2021\.safetensors, but no fit\.json"):
+        with pytest.raises(InputError, match=r"contains 2021\.safetensors, but no fit\.json"):
             Checkpoints(tmp_path, overwrite=overwrite)
     assert (tmp_path / "2021.safetensors").read_text() == "mine"
 
@@ -175,7 +175,7 @@ def test_steps_can_be_raised_and_not_taken_back(tmp_path):
     longer = fitted_until(None, tmp_path, steps=20)
     assert longer.steps == 20
     assert longer.history["loss"].shape == (20,)
-    with pytest.raises(InputError, match="20 steps are taken already, but the budget is 19"):
+    with pytest.raises(InputError, match="20 steps are already done, but the budget is 19"):
         fitted_until(None, tmp_path, steps=19)
 
 
@@ -189,8 +189,11 @@ def two_terms(field, batch):
         ({"network": network(9)}, r"is float32\(8,\), not float32\(9,\)"),
         ({"network": SIREN(1, 1, width=8, depth=2, rngs=nnx.Rngs(0))}, "it has .* arrays, not"),
         ({"optimizer": optax.sgd(1e-2)}, "it has .* arrays, not"),
-        ({"key": jax.random.key(1)}, "its key or its data are others"),
-        ({"objective": Partial(lambda a, field, batch: parabola(field, batch), jnp.ones(3))}, "or its data are others"),
+        ({"key": jax.random.key(1)}, "the key or the data have changed"),
+        (
+            {"objective": Partial(lambda a, field, batch: parabola(field, batch), jnp.ones(3))},
+            "or the data have changed",
+        ),
         ({"objective": two_terms}, r"is float32\(1,\), not float32\(2,\)"),  # of the balance
     ],
     ids=["width", "depth", "optimizer", "key", "data", "objective"],
@@ -217,7 +220,7 @@ def test_a_fit_that_goes_on_with_another_version_says_so(tmp_path):
     content = json.loads((tmp_path / "fit.json").read_text())
     content["versions"]["jax"] = "0.7.0"
     (tmp_path / "fit.json").write_text(json.dumps(content))
-    with pytest.warns(UserWarning, match=r"the last bits may differ .*: it was begun with jax 0\.7\.0"):
+    with pytest.warns(UserWarning, match=r"the last bits may differ .*: the fit was started with jax 0\.7\.0"):
         Checkpoints(tmp_path).close()
 
 
@@ -255,7 +258,7 @@ def test_a_directory_that_has_become_another_fits_is_left_alone(tmp_path):
 def test_what_is_no_fit_is_not_continued_as_one(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(7, {"x": np.zeros(0)}, no_rows)
-    with pytest.raises(InputError, match="of something else than a fit"):
+    with pytest.raises(InputError, match="does not contain a fit"):
         fitted_until(None, tmp_path)
 
 
@@ -288,7 +291,7 @@ def test_a_checkpoint_that_finds_no_room_is_told_once(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # a write past it fails, as on a full disk
 
     try:
-        with pytest.warns(UserWarning, match="a checkpoint could not be written, and the fit goes on") as told:
+        with pytest.warns(UserWarning, match="a checkpoint could not be written, and the fit continues") as told:
             assert bits(fitted_until(None, tmp_path, watch=full)) == bits(whole)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -299,7 +302,7 @@ def test_a_checkpoint_that_finds_no_room_is_told_once(tmp_path):
 
 @pytest.mark.parametrize(("value", "why"), [(np.float32(1), "float32"), (math.nan, "nan"), ({1}, r"\{1\}")])
 def test_a_config_that_json_cannot_hold_is_refused_before_anything_is_made(value, why, tmp_path):
-    with pytest.raises(InputError, match=f"config holds JSON values, but rate is .*{why}"):
+    with pytest.raises(InputError, match=f"config needs JSON values, but rate is .*{why}"):
         Checkpoints(tmp_path / "run", config={"rate": value})
     assert not (tmp_path / "run").exists()
 

@@ -56,7 +56,10 @@ def parameters(network):
         (optax.contrib.sam(SGD, SGD), r"keeps parameters of its own \(SAMState\)"),
         (optax.contrib.sam(SGD, SGD, opaque_mode=True), r"this one fails: grad_fn must be provided"),
         (optax.contrib.schedule_free_sgd(), r"keeps parameters of its own \(ScheduleFreeState\)"),
-        (optax.partition({"a": SGD}, {"kernel": "a", "bias": "a"}), r"trees made of nnx\.state\(network, nnx\.Param\)"),
+        (
+            optax.partition({"a": SGD}, {"kernel": "a", "bias": "a"}),
+            r"trees made from nnx\.state\(network, nnx\.Param\)",
+        ),
         (optax.sgd, r"such as optax\.adam\(1e-3\), but this is of the type function"),
         (1e-3, r"but this is of the type float"),
     ],
@@ -110,9 +113,9 @@ def test_weights_of_sixteen_bits_are_evaluated_in_the_precision_of_the_points_an
     np.testing.assert_array_equal(field.render(), plain.render())
     field.save(tmp_path / "a.siren")
     np.testing.assert_array_equal(load(tmp_path / "a.siren").render(), plain.render())
-    with pytest.raises(InputError, match=rf"learned in float32 or float64, but .* is {jnp.dtype(dtype)}; cast"):
+    with pytest.raises(InputError, match=rf"needs weights in float32 or float64, but .* is {jnp.dtype(dtype)}; cast"):
         fit(network, VALUE, fixed, key=KEY, steps=1)
-    with pytest.raises(InputError, match="learned in float32 or float64"):
+    with pytest.raises(InputError, match="needs weights in float32 or float64"):
         refine(network, VALUE, fixed(KEY, 0), steps=1)
 
 

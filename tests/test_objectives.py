@@ -97,7 +97,7 @@ def test_integral_forms_compare_differences_and_means_of_values():
 @pytest.mark.parametrize(("quantity", "shape"), [("value", (3,)), ("gradient", (3, 2)), ("laplacian", (3, 1))])
 def test_a_target_of_another_shape_is_refused(quantity, shape):
     batch = batch_of_zeros() | {quantity: jnp.zeros(shape)}
-    with pytest.raises(ValueError, match=r"the field gives values of the shape .* but the target has \(3"):
+    with pytest.raises(ValueError, match=r"the field returns the shape .* but the target has the shape \(3"):
         supervise(quantity)(FIELDS["polynomial"], batch)
 
 

@@ -57,9 +57,9 @@ def test_a_refinement_that_is_continued_is_the_one_that_was_not_interrupted(doub
     assert bits(refined()) == bits(whole)  # nothing was left to do
     other = nnx.Sequential(nnx.Linear(1, 8, rngs=nnx.Rngs(2)), jnp.tanh, nnx.Linear(8, 1, rngs=nnx.Rngs(1)))
     for changes in ({"network": other}, {"batch": LINE}, {"weights": {"value": 2.0}}):
-        with pytest.raises(InputError, match="another beginning, batch or weights"):
+        with pytest.raises(InputError, match="initial network, batch or weights have changed"):
             refined(**changes)
-    with pytest.raises(InputError, match="40 steps are taken already, but the budget is 39"):
+    with pytest.raises(InputError, match="40 steps are already done, but the budget is 39"):
         refined(steps=39)
 
 

@@ -212,7 +212,7 @@ def test_steps_can_be_raised_and_all_else_stays(photo, tmp_path, capsys):
         (["--seed", "1"], "--seed was 0 and is now 1"),
         (["--width", "17"], "--width was 16 and is now 17"),
         (["--target", "gradient"], "--target was 'values' and is now 'gradient'"),
-        (["--steps", "50"], "70 steps are taken already, but the budget is 50"),
+        (["--steps", "50"], "70 steps are already done, but the budget is 50"),
         (["--overwrite"], "leave out --out and --overwrite"),
     ]:
         assert main(["fit", str(photo), *TINY, *options, "--resume", run]) == 2

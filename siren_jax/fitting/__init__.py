@@ -1,4 +1,4 @@
-"""Fits: losses (objectives), settings (recipes), the compiled step, descent and lbfgs, and how a fit is kept."""
+"""Fits: losses (objectives), settings (recipes), the compiled step, two optimisers (descent, lbfgs) and checkpoints."""
 
 from siren_jax.fitting.checkpoints import Checkpoints as Checkpoints
 from siren_jax.fitting.descent import fit as fit

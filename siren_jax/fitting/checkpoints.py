@@ -1,9 +1,9 @@
-"""Checkpoints of a fit: arrays in a directory, written while the fit goes on, each whole or not at all.
+"""Checkpoints of a fit: arrays in a directory, written while the fit runs, each one completely or not at all.
 
-`DIRECTORY/fit.json` says what is fitted, `DIRECTORY/1234.safetensors` is what step 1,234 begins with, and
-`DIRECTORY/log` has a row for every step. A checkpoint gets its name once it is complete and the rows before it are
-written, so a process may be killed at any moment. Rows are appended: what a checkpoint writes does not grow with the
-fit.
+`DIRECTORY/fit.json` describes the fit, `DIRECTORY/1234.safetensors` contains the state before step 1,234, and
+`DIRECTORY/log` has a row for every step. A checkpoint gets its final name once it is complete and the earlier rows are
+written, so the process may be killed at any moment. Rows are appended: the amount written per checkpoint does not grow
+with the number of steps.
 """
 
 import json
@@ -27,36 +27,36 @@ BEGUN = "fit.json"
 LOG = "log"
 SUFFIX = ".safetensors"
 DECIDING = ("siren-jax", "jax", "jaxlib", "flax", "optax")  # packages whose version decides the last bits
-SHARE = 0.01  # of the time of a fit that goes into holding it up for checkpoints, at most
+SHARE = 0.01  # largest share of a fit's time that is spent on checkpoints
 
 
 class Checkpoint(NamedTuple):
-    """What a step begins with."""
+    """The state of a fit before a step."""
 
     step: int
     arrays: dict[str, ndarray]
-    """By name."""
+    """Arrays by name."""
     rows: ndarray
-    """Of the log, `(steps, columns)`."""
+    """Rows of the log, `(steps, columns)`."""
     notes: dict[str, Any]
-    """JSON values."""
+    """JSON values by name."""
 
 
 class Checkpoints:
-    """Checkpoints of one fit in one directory; see `fit`. The same call again continues what the directory holds.
+    """Checkpoints of one fit in one directory; see `fit`. Repeating the call continues the fit in the directory.
 
-    A context, which at its end leaves the directory to others.
+    A context manager: at its end, other processes may use the directory.
 
     Args:
-        directory: made if it is not there.
-        config: JSON values by name that say what is fitted and how. A directory that was begun with others is refused.
-        every: seconds between two checkpoints; more where holding up the fit for one takes over a hundredth of that.
-        keep: how many are kept, the newest ones.
-        overwrite: whether to forget what the directory holds.
+        directory: created if it does not exist.
+        config: JSON values by name that describe the fit. A directory that was started with other values is refused.
+        every: seconds between two checkpoints. The interval grows if checkpoints would take more than 1 % of the time.
+        keep: number of checkpoints to keep, the newest ones.
+        overwrite: whether to delete a fit that the directory contains.
 
     Raises:
-        InputError: the directory cannot be written, is in use by another process, or holds another fit; `config` holds
-            no JSON values.
+        InputError: the directory cannot be written, is in use by another process, or contains another fit; a value of
+            `config` is not a JSON value.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class Checkpoints:
         overwrite: bool = False,
     ):
         if keep < 1:
-            raise InputError(f"at least one checkpoint is kept, but got keep={keep}.")
+            raise InputError(f"keep must be at least 1, but got keep={keep}.")
         self.directory, self.every, self._keep = os.path.abspath(directory), every, keep
         self.notes: dict[str, Any] = {}
-        """JSON values that are kept with every checkpoint; `latest` brings them back."""
+        """JSON values that are saved with every checkpoint; `latest` restores them."""
         self._config = {name: _as_json(name, value) for name, value in (config or {}).items()}
         self._next, self._warned = time.monotonic() + every, False
-        self._logged = 0  # rows of the log's file that are this fit's
+        self._logged = 0  # rows of the log's file that belong to this fit
         self._lock = FileLock(os.path.join(self.directory, ".lock"), thread_local=False)
         self._claim(overwrite=overwrite)
 
@@ -88,20 +88,20 @@ class Checkpoints:
         self.close()
 
     def steps(self) -> list[int]:
-        """What the checkpoints that are kept begin with, the lowest first."""
+        """Steps of the checkpoints in the directory, in ascending order."""
         names = [os.path.splitext(name) for name in os.listdir(self.directory)]
         return sorted(int(stem) for stem, suffix in names if suffix == SUFFIX and stem.isdecimal())
 
     def latest(self) -> Checkpoint | None:
-        """The newest checkpoint that can be read, if there is one; those that cannot are renamed."""
+        """The newest readable checkpoint, or None. Newer files that cannot be read are renamed to `*.unreadable`."""
         steps = self.steps()
         while steps:
             step = steps.pop()
             try:
                 found = self._read(step)
-            except Exception as error:  # whatever a damaged file makes a reader say
-                instead = f"that of step {steps[-1]:,} is taken" if steps else "the fit begins anew"
-                _warn(f"the checkpoint of step {step:,} cannot be read, and {instead}", error)
+            except Exception as error:  # a damaged file may raise any error in the reader
+                instead = f"continues from step {steps[-1]:,}" if steps else "starts from the beginning"
+                _warn(f"the checkpoint of step {step:,} cannot be read, and the fit {instead}", error)
                 os.replace(self._path(step), f"{self._path(step)}.unreadable")
             else:
                 self.notes, self._logged = found.notes, len(found.rows)
@@ -109,14 +109,14 @@ class Checkpoints:
         return None
 
     def offer(self, step: int, make: Callable[[], dict[str, ndarray]], rows: Callable[[int], ndarray]) -> None:
-        """Keeps the arrays that `make` makes if it is time for it.
+        """Saves the arrays that `make` returns if a checkpoint is due.
 
-        A checkpoint that cannot be written is reported once; the next one is tried again.
+        A first failure to write gives a warning, and later checkpoints are still tried.
 
         Args:
-            step: the step that begins with them.
-            make: returns the arrays; called if it is time.
-            rows: returns the log's rows from a step on, `(rows, columns)`.
+            step: the step that starts from these arrays.
+            make: returns the arrays; called only if a checkpoint is due.
+            rows: returns the log's rows from a given step on, `(rows, columns)`.
         """
         if time.monotonic() >= self._next:
             began = time.monotonic()
@@ -125,22 +125,22 @@ class Checkpoints:
             self._next = ended + max(self.every, (ended - began) / SHARE)
 
     def save(self, step: int, arrays: dict[str, ndarray], rows: Callable[[int], ndarray]) -> None:
-        """Keeps arrays and the log's rows now, otherwise as `offer`."""
+        """Saves arrays and the log's rows at once. Failures are handled as in `offer`."""
         try:
             if self._mark() != self._marked:
-                self._claim(ours=True)  # somebody has removed the directory, and may have made it anew
+                self._claim(ours=True)  # somebody has removed the directory, and may have created it again
                 self._logged = 0
             if step not in (kept := self.steps()):
                 self._write(step, arrays, rows)
                 for old in [*kept, step][: -self._keep]:
                     os.unlink(self._path(old))
-        except (InputError, OSError) as error:  # a full disk, a directory that is gone: the fit goes on
+        except (InputError, OSError) as error:  # a full disk or a missing directory does not end the fit
             if not self._warned:
-                _warn("a checkpoint could not be written, and the fit goes on without", error)
+                _warn("a checkpoint could not be written, and the fit continues without it", error)
             self._warned = True
 
     def close(self) -> None:
-        """Leaves the directory to others."""
+        """Releases the directory, so that other processes may use it."""
         self._lock.release()
 
     def _write(self, step: int, arrays: dict[str, ndarray], rows: Callable[[int], ndarray]) -> None:
@@ -159,7 +159,7 @@ class Checkpoints:
             write_atomically(self._path(step), lambda file: file.write(data), overwrite=True)
         except (InputError, OSError):
             with suppress(OSError):
-                os.truncate(path, before)  # results may need the room
+                os.truncate(path, before)  # results may need the space
             raise
         self._logged += len(later)
 
@@ -176,7 +176,7 @@ class Checkpoints:
         return os.path.join(self.directory, f"{step}{SUFFIX}")
 
     def _claim(self, *, overwrite: bool = False, ours: bool = False) -> None:
-        """Makes the directory, and makes it that of this fit alone."""
+        """Creates the directory and reserves it for this fit."""
         self._lock.release()
         for path in (self._lock.lock_file, os.path.join(self.directory, LOG)):
             if os.path.islink(path):
@@ -198,14 +198,14 @@ class Checkpoints:
         self._marked = self._mark()
 
     def _mark(self) -> tuple[int, int] | None:
-        """What tells our `fit.json` from that of another process, if there is one."""
+        """Inode and time of `fit.json`, which differ if another process has written it; None if there is no file."""
         with suppress(OSError):
             found = os.stat(os.path.join(self.directory, BEGUN))
             return found.st_ino, found.st_mtime_ns
         return None
 
     def _begin(self, overwrite: bool, ours: bool) -> None:
-        """Writes what is fitted, or compares it with what was."""
+        """Writes the description of the fit, or compares it with the one in the directory."""
         path = os.path.join(self.directory, BEGUN)
         clear_leftovers(os.path.join(self.directory, "*"))
         if overwrite and os.path.lexists(path):
@@ -217,44 +217,47 @@ class Checkpoints:
         except FileNotFoundError:
             if (steps := self.steps()) and not ours:
                 raise InputError(
-                    f"{self.directory!r} holds {steps[0]}{SUFFIX}, but no {BEGUN} that says of which fit; choose "
+                    f"{self.directory!r} contains {steps[0]}{SUFFIX}, but no {BEGUN} that describes the fit; choose "
                     "another directory, or remove the file."
                 ) from None
             text = json.dumps({"fit": self._config, "versions": _versions()}, indent=2) + "\n"
             write_atomically(path, lambda file: file.write(text.encode()), overwrite=False)
             return
         except (OSError, ValueError, TypeError, KeyError):
-            raise InputError(f"{path!r} is damaged; begin anew in another directory, or overwrite this one.") from None
+            raise InputError(f"{path!r} is damaged; start again in another directory, or overwrite this one.") from None
         self._compare(begun, versions)
 
     def _clear(self, path: str) -> None:
         try:
             for step in self.steps():
                 os.unlink(self._path(step))
-            os.unlink(path)  # last: without it the rest would be another's
+            os.unlink(path)  # last: without it, the other files would belong to an unknown fit
         except OSError as error:
             raise InputError(f"{self.directory!r} cannot be cleared: {error.strerror}.") from None
 
     def _compare(self, begun: dict[str, Any], versions: dict[str, str]) -> None:
-        """Refuses another fit than the one that was begun, and tells of other versions."""
+        """Raises an error for another fit than the one in the directory, and warns of other package versions."""
         for name in sorted({*begun, *self._config}):
             if begun.get(name) != self._config.get(name):
                 raise InputError(
-                    f"{self.directory!r} holds another fit: {name} was {_told(begun.get(name))} and is now "
-                    f"{_told(self._config.get(name))}. Begin as then, or choose another directory."
+                    f"{self.directory!r} contains another fit: {name} was {_told(begun.get(name))} and is now "
+                    f"{_told(self._config.get(name))}. Use the earlier value, or choose another directory."
                 )
         now = _versions()
         if changed := [f"{name} {versions.get(name)}" for name in DECIDING if versions.get(name) != now.get(name)]:
-            _warn("the last bits may differ from those of one process", f"it was begun with {', '.join(changed)}")
+            _warn(
+                "the last bits may differ from those of an uninterrupted fit",
+                f"the fit was started with {', '.join(changed)}",
+            )
 
 
 def _as_json(name: str, value: Any) -> Any:
-    """The value as it is read again."""
+    """The value after a round trip through JSON."""
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError):
         raise InputError(
-            f"config holds JSON values, but {name} is {value!r}; give it as a string, a finite number or a list."
+            f"config needs JSON values, but {name} is {value!r}; give it as a string, a finite number or a list."
         ) from None
 
 

@@ -1,6 +1,6 @@
-"""Stochastic gradient descent: any network, any objective, any `sample(key, step)`; many jitted steps a call.
+"""Stochastic gradient descent for any network, objective and `sample(key, step)`; one jitted call takes many steps.
 
-`fit` prints nothing, and writes nothing but the checkpoints that it is asked for.
+`fit` prints nothing and writes no files except the requested checkpoints.
 """
 
 import time
@@ -28,7 +28,7 @@ from siren_jax.fitting.step import Given, Span, State, Steps, Term, batch_of, in
 from siren_jax.fitting.terms import Weight, check_weights, describe_nonfinite, final_weights, points_of_terms
 
 Sample = Callable[..., Batch]
-"""`(key, step) -> batch`, or with the share of the budget that is spent, `(key, step, share) -> batch`."""
+"""`(key, step) -> batch`, or `(key, step, share) -> batch` with the spent share of the budget."""
 
 
 def fit(
@@ -53,59 +53,59 @@ def fit(
 ) -> Fit[N]:
     """A network fitted to an objective: minimises Σ_k weight_k · mean over points of term_k.
 
-    The same key, arguments and number of steps give the same bits on the same machine. In each step the batch is cut
-    into tiles and the gradient summed over them: constant memory, and activations that stay in the cache.
+    The same key, arguments and number of steps give the same bits on the same machine. In each step, the batch is
+    divided into tiles and the gradient is summed over them: memory is constant, and activations stay in the cache.
 
     Args:
         network: any NNX module that maps one point to values.
         objective: `(field, batch) -> {term: (n,)}`, traced into the step.
-        sample: `(key, step) -> batch`, traced into the step as well; the leading axis of every array is one of points,
-            n of them. Arrays may differ in n where the objective's terms do. The arrays of a `jax.tree_util.Partial`,
-            for either, are kept out of the compiled program. With a third argument of the name `share` it is told the
-            share of the budget that is spent, 0 to 1.
+        sample: `(key, step) -> batch`, also traced into the step. The leading axis of every array is the points, n of
+            them. Arrays may differ in n if the objective's terms do. If the sampler has a third argument named `share`,
+            it receives the spent share of the budget, 0 to 1. `objective` and `sample` may be a
+            `jax.tree_util.Partial`, whose arrays are arguments of the compiled program instead of constants.
         key: source of every batch; step k draws with `jax.random.fold_in(key, k)`.
-        steps: stop after this many.
-        seconds: stop after this time, compilation not counted. At least one of `steps` and `seconds` is needed.
+        steps: number of steps after which the fit ends.
+        seconds: time after which the fit ends, without compilation. At least one of `steps` and `seconds` is required.
         optimizer: an `optax.GradientTransformation` whose update needs the gradient, its state and the parameters; for
-            L-BFGS see `refine`. By default that of `recipes.TUNED["values"]`: Adam at 2.5e-4, slower in wide networks
-            and in a first layer of high omega. Labels and masks, which freeze a layer, are trees made of
-            `nnx.state(network, nnx.Param)`, or functions of the parameters.
-        schedule: factor on its update, as a function of the share of the budget that is spent (of `steps`, if given), 0
-            to 1; see `recipes.Schedule`.
-        weights: of the terms, numbers or functions of the share of the budget that is spent; one where not given.
-        balance_every: steps after which the factors Σ_j |∇L_j| / |∇L_i| on the terms' weights are found anew, a moving
-            average that makes the terms' gradients equally long where weights are equal, and else as the weights are to
-            each other (Wang et al. 2023 on training PINNs). By default never.
-        tile: points whose gradient is taken at once; by default 2,048 on a CPU and 65,536 elsewhere.
-        skip: how many steps in a row may have a loss or gradient that is not finite. They change nothing, and are
-            counted; one more ends the fit. By default the first does.
-        average: return, and show to `until` and `watch`, the average of the weights over about the last tenth of the
-            steps, whatever their number. With the schedule `recipes.inverse_root` it is at any step as good as the end
-            of a cosine decay.
-        until: called with `Progress` at fixed steps, which do not depend on the clock; a true answer ends the fit. So a
-            fit that ends when a target is reached is repeatable.
-        look: share of the steps taken after which `until` is called again; at least eight steps.
-        watch: called between chunks with `Progress`; a true answer ends the fit. A target of 40 dB on values in
-            [-1, 1]: `watch=lambda progress: progress.terms["value"] < 4e-4`.
-        checkpoints: where the fit is kept while it runs and at its end. What they hold already is continued, to the
-            same bits as without the interruption where `steps` alone bound it. With more steps than then a schedule
-            goes by the new number. Code cannot be compared, nor numbers within it like a learning rate: name them in
-            the `config` of `Checkpoints`.
+            L-BFGS see `refine`. The default is that of `recipes.TUNED["values"]`: Adam at 2.5e-4, with a lower rate for
+            wide networks and for a first layer with a high omega. Labels and masks, which freeze a layer, are trees
+            made from `nnx.state(network, nnx.Param)`, or functions of the parameters.
+        schedule: factor on the optimizer's update, as a function of the spent share of the budget (of `steps`, if
+            given), 0 to 1; see `recipes.Schedule`.
+        weights: weights of the terms, numbers or functions of the spent share of the budget; 1 for terms not named.
+        balance_every: number of steps after which the factors Σ_j |∇L_j| / |∇L_i| on the terms' weights are updated, as
+            a moving average. With equal weights they make the gradients of all terms equally long; otherwise the
+            lengths have the ratio of the weights (Wang et al. 2023 on training PINNs). The default is never.
+        tile: number of points whose gradient is computed at once; by default 2,048 on a CPU and 65,536 elsewhere.
+        skip: number of steps in a row that may have a non-finite loss or gradient. These steps change nothing and are
+            counted; one more ends the fit. By default the first one ends it.
+        average: whether to return, and to show to `until` and `watch`, the average of the weights over about the last
+            tenth of the steps, whatever their number. With the schedule `recipes.inverse_root`, the average is at any
+            step about as good as the end of a cosine decay.
+        until: called with `Progress` at fixed steps that do not depend on the clock; a true result ends the fit. A fit
+            that ends at a target is therefore repeatable.
+        look: share of the completed steps after which `until` is called again; at least eight steps.
+        watch: called with `Progress` between chunks; a true result ends the fit. A target of 40 dB for values in
+            [-1, 1] is `watch=lambda progress: progress.terms["value"] < 4e-4`.
+        checkpoints: where the fit is saved while it runs and at its end. An existing checkpoint is continued, and the
+            result has the same bits as without the interruption if `steps` alone is the budget. If `steps` has grown, a
+            schedule uses the new number. Code and numbers inside it, such as a learning rate, cannot be compared: name
+            them in the `config` of `Checkpoints`.
 
     Returns:
-        `Fit`, also after Ctrl-C (once; twice raises) and after a non-finite loss, then with the last good network.
+        `Fit`, also after Ctrl-C (a second one raises) and after a non-finite loss, then with the last good network.
 
     Raises:
-        InputError: an optimizer that needs more or keeps parameters of its own, or weights of 16 bits; no budget, one
-            that is not positive, a weight for no term, a term without a value at each point, or one with the name
-            "loss" or "seconds"; a checkpoint of a network, optimiser or terms of other shapes, of another key or other
-            data, or of a later step.
+        InputError: the optimizer needs more arguments or has its own copy of the parameters, or weights have 16 bits;
+            the budget is missing or not positive; a weight is for no term; a term lacks a value at each point, or has
+            the name "loss" or "seconds"; a checkpoint has a network, optimizer or terms of other shapes, another key or
+            other data, or is from a later step.
     """
     budget = Budget(steps, seconds)
     if tile is not None and tile < 1:
-        raise InputError(f"a tile has at least one point, but got tile={tile}.")
+        raise InputError(f"tile must be at least one point, but got tile={tile}.")
     if balance_every is not None and balance_every < 1:
-        raise InputError(f"weights are balanced after at least one step, but got balance_every={balance_every}.")
+        raise InputError(f"balance_every must be at least one step, but got balance_every={balance_every}.")
     if optimizer is None:
         optimizer = TUNED["values"].optimizer(network)
     objective, sample = (f if isinstance(f, Partial) else Partial(f) for f in (objective, sample))
@@ -119,10 +119,10 @@ def fit(
     check_weights(weights, points)
     schedules = {name: weight for name, weight in weights.items() if callable(weight)}
     constants = jnp.array([1.0 if name in schedules else weights.get(name, 1.0) for name in points], jnp.float32)
-    state = initial_state(params, optimizer, len(points), average=average)  # the caller's network stays as it is
+    state = initial_state(params, optimizer, len(points), average=average)  # copies: the caller's network is unchanged
     log = Log(("loss", *points))
     keeper = Keeper(checkpoints, log, (key, rest, objective, sample))
-    state = keeper.restored(state, budget, "its key or its data are others")
+    state = keeper.restored(state, budget, "the key or the data have changed")
     program = Steps(
         graphdef,
         optimizer,
@@ -157,7 +157,7 @@ def fit(
 
 
 class _Descent:
-    """Compiled steps of an optimizer, as a `Method`."""
+    """The `Method` that takes compiled steps of an optimizer."""
 
     def __init__(self, program: Steps, given: Given, state: State, log: Log, budget: Budget):
         self._program, self._given, self._state, self._log, self._budget = program, given, state, log, budget
@@ -182,7 +182,7 @@ class _Descent:
         return self._state
 
     def message(self) -> str:
-        """What was not finite in the step that ended the fit."""
+        """Description of the non-finite value in the step that ended the fit."""
         assert self._failed is not None
         (span, row), step = self._failed, self._log.steps
         program, given, params = self._program, self._given, self._state.params

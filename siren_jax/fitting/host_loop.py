@@ -1,7 +1,7 @@
-"""The host's side of a fit, whatever the method: chunks of steps until a budget, a target or a person ends it.
+"""The host's side of a fit with any method: chunks of steps until a budget, a target or a signal ends it.
 
-Between chunks of about half a second the host reads the clock, calls `until` and `watch`, notices Ctrl-C and offers a
-checkpoint.
+Between chunks of about half a second, the host reads the clock, calls `until` and `watch`, checks for Ctrl-C and saves
+a checkpoint if one is due.
 """
 
 import time
@@ -18,21 +18,21 @@ from siren_jax.fitting.resume import Keeper
 
 @runtime_checkable
 class Method(Protocol):
-    """A method of descent: what a chunk of steps does, and what there is after it."""
+    """A method of descent: takes a chunk of steps, and gives the network and the state after it."""
 
     def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
-        """Takes steps: a row of the log for each one taken, and why there are fewer, if so.
+        """Takes steps; returns a row of the log for each, and the reason if it took fewer than requested.
 
         The reason is "non-finite" or "converged".
         """
         ...
 
     def network(self) -> Callable[[], nnx.Module]:
-        """A function that makes a copy of the network as it is now."""
+        """A function that makes a copy of the current network."""
         ...
 
     def state(self) -> Any:
-        """A pytree of all arrays that the method needs to go on."""
+        """A pytree of all arrays that the method needs to continue."""
         ...
 
 
@@ -48,18 +48,18 @@ def run(
     look: float = LOOK,
     watch: Callable[[Progress], Any] | None = None,
 ) -> StoppedBy:
-    """Takes chunks of steps until something ends the fit; what that was.
+    """Takes chunks of steps until the fit ends; returns the reason, see `Fit.stopped_by`.
 
     Args:
         method: takes the steps.
-        log: gets their rows.
-        budget: of steps, seconds or both.
-        interrupted: as `interrupts` gives it.
-        keeper: of the method's state.
-        converged: why not a single step is to be taken, if so.
-        until: called with `Progress` at fixed steps and at the end of the budget; a true answer ends the fit.
-        look: share of the steps after which `until` is called again.
-        watch: called between chunks with `Progress`; a true answer ends the fit.
+        log: receives a row for each step.
+        budget: steps, seconds or both.
+        interrupted: the function from `interrupts`.
+        keeper: saves the method's state.
+        converged: if given, no step is taken, and this is the reason.
+        until: called with `Progress` at fixed steps and at the end of the budget; a true result ends the fit.
+        look: share of the completed steps after which `until` is called again.
+        watch: called with `Progress` between chunks; a true result ends the fit.
     """
     stopped_by = converged or budget.reached(log)
     while stopped_by is None:

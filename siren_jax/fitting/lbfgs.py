@@ -1,6 +1,6 @@
-"""The second phase of a fit: L-BFGS on a batch that stays the same, in double precision if wanted.
+"""The second phase of a fit: L-BFGS on a fixed batch, optionally in double precision.
 
-Where Adam on fresh points comes to rest at the noise of its batches, a quasi-Newton method on fixed ones goes on.
+Adam on fresh points stops improving at the noise of its batches. A quasi-Newton method on fixed points goes further.
 """
 
 import time
@@ -26,7 +26,7 @@ from siren_jax.fitting.resume import Keeper
 from siren_jax.fitting.step import check_precision
 from siren_jax.fitting.terms import Weight, check_weights, describe_nonfinite, final_weights
 
-PATIENCE = 10  # steps without a lower loss, after which there is none
+PATIENCE = 10  # steps without a lower loss after which the fit has converged
 
 
 def refine(
@@ -45,30 +45,31 @@ def refine(
 ) -> Fit[N]:
     """A network refined on one batch by L-BFGS with a line search, Nocedal and Wright 2006, Algorithm 7.5.
 
-    It minimises what `fit` does, Σ_k weight_k · mean of term_k. Every step takes one or a few evaluations.
+    Minimises the loss of `fit`, Σ_k weight_k · mean of term_k. Every step needs one or a few evaluations.
 
     Args:
-        network: where to begin; unchanged.
-        objective: as in `fit`.
-        batch: all points; overfitted if there are too few, so take several times as many as for a step of `fit`.
-        steps: at most. A budget of steps or seconds is needed.
-        seconds: at most, compilation not counted.
-        weights: as in `fit`; of a schedule the end. Those of an earlier phase, its balance among them, are its
-            `Fit.weights`.
-        memory: pairs of steps and gradients that stand for the curvature.
-        double: in float64, beyond the loss of some 1e-9 where float32 ends; the network that is returned is float32.
-        tile: points whose gradient is taken at once; by default as in `fit`.
-        watch: as in `fit`; always in the caller's own mode, float32 as a rule.
-        checkpoints: as in `fit`, in a directory of their own.
+        network: initial network; it is not changed.
+        objective: see `fit`.
+        batch: all points. The network overfits too few, so use several times as many as for a step of `fit`.
+        steps: largest number of steps. A budget of steps or seconds is required.
+        seconds: longest time, without compilation.
+        weights: see `fit`; a schedule counts with its final value. The `Fit.weights` of an earlier phase are its final
+            weights, with the balance.
+        memory: number of pairs of steps and gradient differences that approximate the curvature.
+        double: whether to compute in float64. Float32 stops at a loss of about 1e-9. The returned network
+            is float32 if the given one is.
+        tile: number of points whose gradient is computed at once; the default is that of `fit`.
+        watch: see `fit`; called in the caller's own precision mode, usually float32.
+        checkpoints: see `fit`; a second phase needs its own directory.
 
     Returns:
-        `Fit`, whose history has the loss alone, that before each step as in `fit`; of the network returned it is known
-        that loss and gradient are finite. Stopped as `fit` is, by "non-finite" with the last network of which that is
-        so, or by "converged" once ten steps have not lowered the loss.
+        `Fit`, whose history contains only the loss before each step. The loss and gradient of the returned network are
+        finite. The fit stops for the reasons of `fit`, and with "converged" once ten steps have not lowered the loss.
+        With "non-finite", the network is the last one whose loss and gradient were finite.
 
     Raises:
-        InputError: no budget, or a weight for no term; a checkpoint of another network, batch, weight or memory, or of
-            a later step.
+        InputError: the budget is missing, or a weight is for no term; a checkpoint has another network, batch, weight
+            or memory, or is from a later step.
     """
     usual = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -112,9 +113,9 @@ def _refine(
     keeper = Keeper(checkpoints, log, (params, batch, list(final.values())))
     # Not bound to a name: the first state, a hundred copies of the weights, would live as long as the fit.
     begin = lambda: keeper.restored(
-        (params, optimizer.init(params)), budget, "it has another beginning, batch or weights"
+        (params, optimizer.init(params)), budget, "the initial network, batch or weights have changed"
     )
-    with interrupts() as interrupted:  # while it compiles too: what is there already is worth keeping
+    with interrupts() as interrupted:  # during compilation too: the first phase's result must not be lost
         began = time.perf_counter()
         method = _LBFGS(optimizer, loss, begin(), batch, merged, log)
         compile_seconds = time.perf_counter() - began
@@ -123,7 +124,7 @@ def _refine(
     return Fit(
         network=last,
         history=log.history(),
-        best=last,  # a line search does not go up
+        best=last,  # a line search does not increase the loss
         best_step=log.steps,
         final_over_best=1.0,
         stopped_by=stopped_by,
@@ -135,13 +136,13 @@ def _refine(
 
 
 class _Loss:
-    """The weighted sum of the terms' means with its gradient, a tile at a time.
+    """The weighted sum of the terms' means and its gradient, computed tile by tile.
 
     Args:
         terms_of: `(params, batch) -> terms`.
-        terms: number of points and weight of each.
-        tile: points at once.
-        dtype: of the loss.
+        terms: number of points and weight of each term.
+        tile: number of points of a tile.
+        dtype: dtype of the loss.
     """
 
     def __init__(
@@ -157,7 +158,7 @@ class _Loss:
         def loss(params: Any, batch: Batch) -> Array:
             return self.value_and_gradient(params, batch)[0]
 
-        # The gradient is found with the value, a tile at a time; autodiff of the sum would keep all tiles.
+        # The gradient is computed with the value, tile by tile; autodiff of the sum would store all tiles.
         loss.defvjp(self.value_and_gradient, lambda gradient, seed: (jax.tree.map(lambda g: seed * g, gradient), None))
         self._loss = loss
 
@@ -165,7 +166,7 @@ class _Loss:
         return self._loss(params, batch)
 
     def value_and_gradient(self, params: Any, batch: Batch, among: Sequence[str] | None = None) -> tuple[Array, Any]:
-        """The loss and its gradient, of all terms or some."""
+        """The loss and its gradient, for all terms or for those in `among`."""
         terms = {name: self.terms[name] for name in among or self.terms}
 
         def weighted(params: Any, batch: Batch, masks: Mapping[int, Array]) -> Array:
@@ -178,7 +179,7 @@ class _Loss:
 
 
 class _LBFGS:
-    """Steps of L-BFGS, as a `Method`."""
+    """The `Method` that takes steps of L-BFGS."""
 
     def __init__(
         self,
@@ -194,13 +195,13 @@ class _LBFGS:
         self._params, self._state = state
         del state
         self.message = ""
-        """What was not finite, in which step."""
+        """Which value was not finite, and in which step."""
 
         def step(params: Any, state: Any, batch: Batch) -> tuple[Any, Any, Any, Array]:
             of = lambda params: loss(params, batch)
             value, gradient = optax.value_and_grad_from_state(of)(params, state=state)
             updates, state = optimizer.update(gradient, state, params, value=value, grad=gradient, value_fn=of)
-            later = optax.tree.get(state, "value"), optax.tree.get(state, "grad")  # the line search has both already
+            later = optax.tree.get(state, "value"), optax.tree.get(state, "grad")  # known from the line search
             sound = jnp.stack([_finite(value, gradient), _finite(*later)])
             return optax.apply_updates(params, updates), state, value, sound
 
@@ -229,7 +230,7 @@ class _LBFGS:
         return self._params, self._state
 
     def converged(self) -> StoppedBy | None:
-        """Whether the loss has not become lower in the last steps, as a reason to stop."""
+        """The word "converged" if the last `PATIENCE` steps have not lowered the loss, else None."""
         losses = self._losses
         return "converged" if len(losses) > PATIENCE and losses[-1] >= losses[-1 - PATIENCE] else None
 
@@ -242,7 +243,7 @@ class _LBFGS:
 
 
 def _as_precise(dtype: Any, leaf: Any) -> Array:
-    """Real and complex numbers in the precision of a real dtype, all else as it is."""
+    """An array cast to the precision of a real dtype if it is real or complex; other arrays are unchanged."""
     leaf = jnp.asarray(leaf)
     if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
         return leaf.astype(jnp.result_type(dtype, jnp.complex64))

@@ -15,30 +15,30 @@ from siren_jax.fields.operators import hessian, jacobian, laplacian, value_jacob
 QUANTITIES: tuple[Quantity, ...] = ("value", "gradient", "laplacian")
 INTEGRALS = ("gradient_integral", "laplacian_integral", "footprint")
 PRIORS = ("total_variation", "hessian")
-TINY = 1e-12  # under a root, whose slope at zero would be infinite
+TINY = 1e-12  # added under a square root, whose slope at zero would be infinite
 
 
 def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) -> Objective:
-    """Squared errors of a field's value, gradient and Laplacian at points, each a term of its own.
+    """Squared errors of a field's value, gradient and Laplacian at points, as separate terms.
 
-    For every quantity q of the field f and its target t: |q(f)(x) - t(x)|² / m, the mean over channels (and the sum
-    over the gradient's components), from one pass over the network. Sitzmann et al. 2020, Sections 3.1 and 4.1.
+    The term of a quantity q of the field f with the target t is |q(f)(x) - t(x)|² / m, the mean over channels (and the
+    sum over the gradient's components), from one pass over the network. Sitzmann et al. 2020, Sections 3.1 and 4.1.
 
-    The integral forms "gradient_integral" and "laplacian_integral" ask the same of averages over all scales, which the
-    network meets with differences of its values: |f(b) - f(a) - t|² and |Σ_i f(x + h e_i) + f(x - h e_i) - 2d f(x) -
-    t|². "footprint" compares a mean over points with a sample that is one: |mean_i f(x_i) - t|². See
+    The integral forms "gradient_integral" and "laplacian_integral" supervise averages of the derivative over all
+    scales, as differences of the network's values: |f(b) - f(a) - t|² and |Σ_i f(x + h e_i) + f(x - h e_i) - 2d f(x) -
+    t|². "footprint" compares a mean over points with a sample that is a mean itself: |mean_i f(x_i) - t|². See
     `signals.integrals`.
 
     Args:
-        *quantities: what the batch supervises. For "value", "gradient" and "laplacian" it holds an array of that name,
-            of the shapes `(n, c)`, `(n, c, d)` and `(n, c)`, and `coordinates` `(n, d)`; for an integral form a dict of
-            that name with `points` `(n, k, d)`, the ends a and b, the stencil with its centre last, or the points of a
-            footprint, and `target` `(n, c)`.
-        mean_square: m of a quantity; one where it is not given. Dividing by the target's own mean square makes terms of
-            different units comparable: 1 then means "no better than zero".
+        *quantities: quantities that the batch supervises. For "value", "gradient" and "laplacian", the batch contains
+            an array of that name, of the shapes `(n, c)`, `(n, c, d)` and `(n, c)`, and `coordinates` `(n, d)`. For an
+            integral form, it contains a dict of that name with `target` `(n, c)` and `points` `(n, k, d)`: the ends a
+            and b, the stencil with its centre last, or the points of a footprint.
+        mean_square: m of each quantity; 1 for quantities not named. Dividing by the target's own mean square makes
+            terms of different units comparable: 1 then means "no better than zero".
 
     Raises:
-        InputError: an unknown quantity, or none.
+        InputError: a quantity is unknown, or there is none.
 
     >>> objective = supervise("value", "gradient", mean_square={"gradient": 4.0})
     >>> batch = {"coordinates": jnp.ones((5, 2)), "value": jnp.ones((5, 1)), "gradient": jnp.zeros((5, 1, 2))}
@@ -63,23 +63,23 @@ def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) 
             errors[q] = _squared_error(combined(field, batch[q]["points"]), batch[q]["target"])
         return {q: scale.get(q, 1.0) * errors[q] for q in quantities}
 
-    return Partial(objective, scale)  # which keeps the scale of one picture out of a program that fits them all
+    return Partial(objective, scale)  # the scale is an argument: one compiled program fits all pictures
 
 
 def with_prior(objective: Objective, prior: str) -> Objective:
-    """An objective with one more term, what is likely of a field wherever nothing is known of it.
+    """An objective with one more term, "prior", for the smoothness of the field where no values are known.
 
-    The term "prior" is, at the points of the batch's `anywhere` `(n, d)`, the length over all channels of the Jacobian,
-    √Σ_ki (∂_i f_k)², for "total_variation": flat pieces between edges (Rudin, Osher and Fatemi 1992). For "hessian" it
-    is that of the Hessian, √Σ_kij (∂_i ∂_j f_k)²: straight pieces between bends. Sitzmann et al. 2020, supplement,
-    inpainting.
+    The term is evaluated at the batch's points `anywhere`, `(n, d)`. For "total_variation" it is the Frobenius norm of
+    the Jacobian, √Σ_ki (∂_i f_k)², and favours flat pieces between edges (Rudin, Osher and Fatemi 1992). For "hessian"
+    it is that of the Hessian, √Σ_kij (∂_i ∂_j f_k)², and favours straight pieces between bends. Sitzmann et al. 2020,
+    supplement, inpainting.
 
     Args:
-        objective: of the same batch.
-        prior: of `PRIORS`.
+        objective: objective of the same batch.
+        prior: one of `PRIORS`.
 
     Raises:
-        InputError: an unknown prior.
+        InputError: the prior is unknown.
 
     >>> objective = with_prior(supervise("value"), "total_variation")
     >>> points = {"coordinates": jnp.ones((1, 2)), "value": jnp.ones((1, 1)), "anywhere": jnp.zeros((1, 2))}
@@ -87,7 +87,7 @@ def with_prior(objective: Objective, prior: str) -> Objective:
     [5.0]
     """
     if prior not in PRIORS:
-        raise InputError(f"a prior is one of {', '.join(PRIORS)}, but got {prior!r}.")
+        raise InputError(f"prior must be one of {', '.join(PRIORS)}, but got {prior!r}.")
     derivative = jacobian if prior == "total_variation" else hessian
 
     def both(objective: Objective, field: Field, batch: Batch) -> dict[str, Array]:
@@ -99,17 +99,18 @@ def with_prior(objective: Objective, prior: str) -> Objective:
 
 
 def signed_distance(field: Field, batch: Batch) -> dict[str, Array]:
-    """Terms of the loss that makes a field the signed distance to a surface, negative inside.
+    """Terms of the loss for the signed distance to a surface, negative inside.
 
-    For each element of the batch, x on the surface with the normal n and y off it:
-    on |f(x)|; off exp(-100·|f(y)|), which keeps the field from being zero elsewhere; normal 1 - ∇f·n / |∇f| at x;
-    eikonal ||∇f| - 1|, the mean of both points. Value and gradient come from one pass. Sitzmann et al. 2020, Eq. 6.
+    Each element of the batch has a point x on the surface with the normal n, and a point y off it. The terms of the
+    paper are "on", |f(x)|; "off", exp(-100·|f(y)|), which penalises zeros off the surface; "normal", 1 - ∇f·n / |∇f| at
+    x; and "eikonal", ||∇f| - 1|, the mean over x and y. Value and gradient come from one pass. Sitzmann et al. 2020,
+    Eq. 6.
 
-    And one that is not the paper's, far |f(y) - d| where d is about the signed distance of y from the surface. The four
-    leave the sign open behind every further zero, and it comes out wrong in places. `recipes.SHAPE_WEIGHTS` weighs all.
+    The term "far", |f(y) - d|, is not from the paper; d is approximately the signed distance of y. Without it, nothing
+    determines the sign behind a spurious zero, and it is wrong in places. `recipes.SHAPE_WEIGHTS` has the weights.
 
     Args:
-        field: of one channel.
+        field: a field with one channel.
         batch: `on`, `normal` and `off`, each `(n, 3)`, and `distance` `(n,)`; see `SurfaceDataset.sampler`.
 
     >>> batch = {"on": jnp.array([[2.0, 0, 0]]), "normal": jnp.array([[1.0, 0, 0]]), "off": jnp.array([[0, 0.5, 0]])}
@@ -120,9 +121,9 @@ def signed_distance(field: Field, batch: Batch) -> dict[str, Array]:
     both = jnp.concatenate([batch["on"], batch["off"]])
     value, gradient = jax.vmap(value_jacobian(field))(both)
     if value.shape[1:] != (1,):
-        raise InputError(f"a signed distance has one channel, but this field gives {value.shape[1:]}.")
+        raise InputError(f"a signed distance has one channel, but this field returns the shape {value.shape[1:]}.")
     (on, off), gradient = jnp.split(value[:, 0], 2), gradient[:, 0]
-    length = jnp.sqrt(jnp.sum(gradient**2, axis=1) + 1e-12)  # whose own gradient is finite at zero
+    length = jnp.sqrt(jnp.sum(gradient**2, axis=1) + 1e-12)  # its gradient is finite at zero
     along = jnp.sum(jnp.split(gradient, 2)[0] * batch["normal"], axis=1)
     uneven = jnp.split(jnp.abs(length - 1), 2)
     return {
@@ -135,7 +136,7 @@ def signed_distance(field: Field, batch: Batch) -> dict[str, Array]:
 
 
 def _several(field: Field, quantities: tuple[str, ...]) -> Callable[[Array], dict[str, Array]]:
-    """The cheapest pass that has all quantities of a point."""
+    """The cheapest function that computes all quantities at a point in one pass."""
 
     def evaluate(x: Array) -> dict[str, Array]:
         if quantities == ("value",):
@@ -161,8 +162,10 @@ def _difference(field: Field, points: Float[Array, "n k d"]) -> Float[Array, "n 
 
 
 def _squared_error(prediction: Array, target: Array) -> Float[Array, "n"]:
-    """Per point: the mean over channels of the squared length of the error."""
+    """Mean over channels of the squared length of the error at each point."""
     if prediction.shape != target.shape:
-        raise InputError(f"the field gives values of the shape {prediction.shape}, but the target has {target.shape}.")
+        raise InputError(
+            f"the field returns the shape {prediction.shape}, but the target has the shape {target.shape}."
+        )
     n, c = prediction.shape[:2]
     return jnp.sum((prediction - target).reshape(n, -1) ** 2, axis=1) / c

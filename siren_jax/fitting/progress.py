@@ -1,4 +1,4 @@
-"""How far a fit has come: the log of its steps, the budget that bounds them, and Ctrl-C."""
+"""Progress of a fit: the log of its steps, the budget that limits them, and Ctrl-C."""
 
 import signal
 import threading
@@ -17,42 +17,42 @@ from siren_jax._types import StoppedBy
 from siren_jax.errors import InputError
 
 CHUNK_SECONDS = 0.5
-KNOTS = 4096  # times that a log has at most: of half an hour of chunks all, of a day every 64th
+KNOTS = 4096  # most times that a log stores: one per chunk in half an hour, one in 64 chunks in a day
 LOOK, FIRST_LOOK = 1 / 16, 8
 INTERRUPTIONS: dict[str, StoppedBy] = {"SIGINT": "interrupt", "SIGTERM": "terminate", "SIGHUP": "hangup"}
 
 
 class Progress(NamedTuple):
-    """What `watch` is told between two chunks."""
+    """The argument of `watch` and `until`: the state of a fit between two chunks."""
 
     step: int
     """Steps taken."""
     seconds: float
-    """Time spent on them, without compilation."""
+    """Time spent on the steps, without compilation."""
     spent: float
-    """Share of the budget that is spent, 0 to 1."""
+    """Spent share of the budget, 0 to 1."""
     seconds_per_step: float
-    """In the last chunk."""
+    """Time of a step in the last chunk."""
     terms: dict[str, float]
     """Mean of the loss and of every term over the steps of the last chunk."""
     network: Callable[[], nnx.Module]
-    """A copy of the network as it is now; made when called."""
+    """Function that makes a copy of the current network."""
 
 
 class Log:
-    """What happened so far: a row of the loss and the terms for every step, and when some of them ended."""
+    """The steps of a fit so far: a row with the loss and the terms for every step, and the times at some of them."""
 
     def __init__(self, names: tuple[str, ...], *, dtype: DTypeLike = np.float32):
         self.names = names
         self.steps, self.seconds, self.rate = 0, 0.0, 0.0
         self.chunks = 0
-        """Of this process."""
-        self._rows = np.empty((0, len(names)), dtype)  # with room for more
+        """Number of chunks in this process."""
+        self._rows = np.empty((0, len(names)), dtype)  # may be longer than `steps`
         self._knots, self._count = np.zeros((KNOTS, 2)), 0
         self._chunk = slice(0)
 
     def add(self, rows: ndarray, elapsed: float) -> None:
-        """A chunk: a row of loss and terms for each of its steps, and the seconds it took."""
+        """Adds a chunk: a row of loss and terms for each of its steps, and its time in seconds."""
         self._chunk = slice(self.steps, self.steps + len(rows))
         if self._chunk.stop > len(self._rows):
             self._rows = _with_room(self.rows(), 2 * self._chunk.stop)
@@ -68,7 +68,7 @@ class Log:
         self._count += 1
 
     def restore(self, rows: ndarray, clock: ndarray) -> None:
-        """What an earlier process had of it."""
+        """Sets the rows and the times to those of an earlier process."""
         self._rows = rows.astype(self._rows.dtype, copy=False)
         self._count = len(clock)
         self._knots[: self._count] = clock
@@ -76,17 +76,19 @@ class Log:
         self.rate = float(self._rates()[-1]) if len(clock) else 0.0
 
     def rows(self, since: int = 0) -> ndarray:
-        """Loss and terms of the steps from one on; they stay as they are when others follow."""
+        """Loss and terms of the steps from `since` on. Adding later steps does not change this array."""
         return self._rows[since : self.steps]
 
     def clock(self) -> Float[ndarray, "knots 2"]:
-        """Steps, and the seconds after so many, at the end of each chunk, or of every second, fourth, … if there are
-        many."""
+        """Pairs of a number of steps and the seconds they took, at the end of every chunk.
+
+        A long log keeps only every second, fourth, … chunk.
+        """
         return self._knots[: self._count].copy()
 
     def progress(self, budget: "Budget", network: Callable[[], nnx.Module]) -> Progress:
         rows = self._rows[self._chunk]
-        sound = rows[np.isfinite(rows).all(axis=1)]  # without steps that were skipped
+        sound = rows[np.isfinite(rows).all(axis=1)]  # without skipped steps
         means = dict(zip(self.names, (sound if len(sound) else rows).mean(axis=0).tolist(), strict=True))
         return Progress(self.steps, self.seconds, budget.share(self), self.rate, means, network)
 
@@ -96,17 +98,17 @@ class Log:
         return {**dict(zip(self.names, self.rows().T, strict=True)), "seconds": ends}
 
     def seconds_per_step(self) -> float:
-        """Median over the chunks."""
+        """Median time of a step over the chunks."""
         return float(np.median(self._rates())) if self._count else 0.0
 
     def _rates(self) -> ndarray:
-        """Seconds of a step between two knots."""
+        """Seconds per step between two knots."""
         steps, seconds = np.diff(self.clock(), axis=0, prepend=0.0).T
         return seconds / np.maximum(1, steps)
 
 
 def _with_room(array: ndarray, length: int) -> ndarray:
-    """A copy at the beginning of a longer array, of which the system gives only what is written."""
+    """A copy at the beginning of a longer array. The system allocates memory only for the part that is written."""
     longer = np.empty((length, *array.shape[1:]), array.dtype)
     longer[: len(array)] = array
     return longer
@@ -114,36 +116,36 @@ def _with_room(array: ndarray, length: int) -> ndarray:
 
 @dataclass(frozen=True)
 class Budget:
-    """Steps, seconds or both; whichever ends first."""
+    """A limit on steps, seconds or both; the first one that is reached ends the fit."""
 
     steps: int | None
     seconds: float | None
     longest: ClassVar[int] = 1024
-    """Steps of a chunk at most."""
+    """Largest number of steps in a chunk."""
 
     def __post_init__(self) -> None:
         if self.steps is None and self.seconds is None:
-            raise InputError("fit needs a budget: steps, seconds or both.")
+            raise InputError("a fit needs a budget: steps, seconds or both.")
         if (self.steps is not None and self.steps < 1) or (self.seconds is not None and not self.seconds > 0):
             raise InputError(f"a budget must be positive, but got steps={self.steps}, seconds={self.seconds}.")
 
     def check(self, log: Log) -> None:
-        """Refuses a budget that an earlier process has exceeded.
+        """Checks that the steps of an earlier process are within the budget.
 
         Raises:
-            InputError: more steps are taken than it has.
+            InputError: the log has more steps than the budget.
         """
         if self.steps is not None and log.steps > self.steps:
             raise InputError(
-                f"{log.steps} steps are taken already, but the budget is {self.steps}; give as many or more."
+                f"{log.steps} steps are already done, but the budget is {self.steps}; give at least {log.steps} steps."
             )
 
     def length(self, log: Log, until: int | None = None) -> int:
-        """Steps of the next chunk: one to begin with, then about half a second, and no further than the budget.
+        """Steps of the next chunk: one at first, then about half a second, within the budget.
 
         Args:
-            log: of the steps taken.
-            until: a step that the chunk does not go beyond.
+            log: log of the completed steps.
+            until: step at which the chunk ends at the latest.
         """
         time_left = CHUNK_SECONDS if self.seconds is None else min(CHUNK_SECONDS, self.seconds - log.seconds)
         length = int(time_left / log.rate) if log.chunks and log.rate else 1
@@ -152,9 +154,9 @@ class Budget:
         return max(1, min(length, steps_left, to_look, self.longest))
 
     def clock(self, log: Log) -> tuple[float, int, float]:
-        """Share spent at a step, that step, and the share that each further one spends.
+        """Share of the budget spent at some step, the number of that step, and the share of each later step.
 
-        With a number of steps it does not depend on the time, nor on where chunks begin: a fit is repeatable.
+        If the budget has steps, the share depends neither on the time nor on the chunks: a fit is repeatable.
         """
         if self.steps is not None:
             return 0.0, 0, 1 / self.steps
@@ -162,13 +164,13 @@ class Budget:
         return log.seconds / self.seconds, log.steps, log.rate / self.seconds
 
     def share(self, log: Log) -> float:
-        """Share of the budget that is spent."""
+        """Spent share of the budget, 0 to 1."""
         by_steps = log.steps / self.steps if self.steps else 0.0
         by_seconds = log.seconds / self.seconds if self.seconds else 0.0
         return min(1.0, max(by_steps, by_seconds))
 
     def reached(self, log: Log) -> StoppedBy | None:
-        """Which budget is spent, if one is."""
+        """The limit that is reached, "steps" or "seconds", or else None."""
         if self.steps is not None and log.steps >= self.steps:
             return "steps"
         if self.seconds is not None and log.seconds + log.rate / 2 >= self.seconds:
@@ -177,7 +179,7 @@ class Budget:
 
 
 def next_look(step: int, share: float = LOOK) -> int:
-    """The first step after this one at which a fit is compared with its target, whatever the clock says.
+    """The first step after this one at which `until` is called; it does not depend on the clock.
 
     >>> looks = [next_look(0)]
     >>> while len(looks) < 20:
@@ -193,9 +195,9 @@ def next_look(step: int, share: float = LOOK) -> int:
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], StoppedBy | None]]:
-    """Turns the first Ctrl-C, SIGTERM or SIGHUP into a word, read between chunks.
+    """Converts the first Ctrl-C, SIGTERM or SIGHUP into a word that the fit reads between chunks.
 
-    A second one does what it always does. What is ignored stays so, SIGHUP under `nohup` for instance.
+    A second signal has its usual effect. Signals that the process ignores stay ignored, such as SIGHUP under `nohup`.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None

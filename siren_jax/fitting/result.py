@@ -1,4 +1,4 @@
-"""What a fit ends with."""
+"""The result of a fit."""
 
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -10,38 +10,38 @@ from numpy import ndarray
 from siren_jax._types import StoppedBy
 
 N = TypeVar("N", bound=nnx.Module)
-"""The network of a fit, which keeps its type."""
+"""Type of the network: a fit returns a network of the type it received."""
 
 
 @dataclass(frozen=True)
 class Fit(Generic[N]):
-    """The result of `fit` or `refine`: the network, and how it came about."""
+    """The result of `fit` or `refine`: the network, and numbers about the fit."""
 
     network: N
-    """The fitted network; the one that was given is unchanged."""
+    """The fitted network. The given network is unchanged."""
     history: dict[str, ndarray]
-    """For every step: `loss`, every term (unweighted means over the batch, before the step), and `seconds` at its
-    end. `refine` has no terms."""
+    """Values for every step: `loss`, every term (unweighted means over the batch, before the step), and `seconds` at
+    the end of the step. A history of `refine` has no terms."""
     best: N
-    """The network where the running loss, a moving average over about ten steps, was lowest; for losses that may jump.
-    It says nothing where weights change with the steps."""
+    """The network with the lowest running loss, a moving average over about ten steps; useful if the loss may jump.
+    It is meaningless if the weights of the terms change during the fit."""
     best_step: int
-    """The step after which `best` was the network."""
+    """Number of steps after which `best` was the network."""
     final_over_best: float
     """Final running loss divided by the lowest one; 1 if the final one is the lowest."""
     stopped_by: StoppedBy
-    """"steps", "seconds", "watch" (or `until`), "interrupt" (Ctrl-C), "terminate" (SIGTERM), "hangup" (SIGHUP),
-    "non-finite", or of `refine` "converged"."""
+    """Reason for the end: "steps", "seconds", "watch" (or `until`), "interrupt" (Ctrl-C), "terminate" (SIGTERM),
+    "hangup" (SIGHUP), "non-finite" or, after `refine`, "converged"."""
     compile_seconds: float
     seconds_per_step: float
-    """Median over chunks."""
+    """Median time of a step over the chunks."""
     weights: dict[str, float]
-    """The weight of every term at the end, for a second phase: those given, schedules at their end, times the balance
-    that was found."""
+    """Final weight of every term, for a second phase: the given weight, or the final value of its schedule, times the
+    balance."""
     skipped: int = 0
-    """Number of steps whose loss or gradient was not finite, and which changed nothing."""
+    """Number of steps with a non-finite loss or gradient; these steps changed nothing."""
     message: str = ""
-    """For "non-finite": in which step and in which term."""
+    """After "non-finite": the step and the term."""
 
     @property
     def steps(self) -> int:
@@ -53,7 +53,7 @@ class Fit(Generic[N]):
         return float(self.history["seconds"][-1]) if self.steps else 0.0
 
     def followed_by(self, later: "Fit[N]") -> "Fit[N]":
-        """This fit and a second phase as one; the history has the columns that both have."""
+        """This fit and a second phase as one fit, with the columns of the history that both have."""
         offset = {"seconds": self.seconds}
         history = {
             name: np.concatenate([column, later.history[name] + offset.get(name, 0.0)])

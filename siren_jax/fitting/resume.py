@@ -1,4 +1,4 @@
-"""What a later process needs to go on with a fit: its state and its log as arrays, and back."""
+"""Conversion of a fit's state and log to the arrays of a checkpoint, from which a later process continues, and back."""
 
 import hashlib
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from siren_jax.fitting.progress import Budget, Log
 
 
 class Keeper:
-    """Keeps the state and the log of a fit in checkpoints, and finds them there again; without checkpoints nothing.
+    """Saves the state and the log of a fit in checkpoints and restores them; without checkpoints it does nothing.
 
     Args:
-        checkpoints: where they are kept.
-        log: of the steps.
-        inputs: arrays that must be the same when the fit goes on.
+        checkpoints: where state and log are saved, or None.
+        log: log of the steps.
+        inputs: arrays that must be the same when the fit continues.
     """
 
     def __init__(self, checkpoints: Checkpoints | None, log: Log, inputs: Any):
@@ -28,15 +28,15 @@ class Keeper:
         self._origin = np.zeros(0, np.uint8) if checkpoints is None else fingerprint(inputs)
 
     def restored(self, state: Any, budget: Budget, otherwise: str) -> Any:
-        """The state of the newest checkpoint, or else the one given; the log gets its rows.
+        """The state of the newest checkpoint, or the given state if there is none; the log receives its rows.
 
         Args:
-            state: the first one.
-            budget: of the fit.
-            otherwise: what it means if the inputs are not the same.
+            state: initial state.
+            budget: budget of the fit.
+            otherwise: message if the inputs differ.
 
         Raises:
-            InputError: the checkpoint is of another fit, or of more steps than the budget has.
+            InputError: the checkpoint belongs to another fit, or has more steps than the budget.
         """
         if self._checkpoints is None or (kept := self._checkpoints.latest()) is None:
             return state
@@ -45,24 +45,24 @@ class Keeper:
         return state
 
     def offer(self, state: Callable[[], Any]) -> None:
-        """Keeps the state if it is time for it."""
+        """Saves the state if a checkpoint is due."""
         if self._checkpoints is not None:
             self._checkpoints.offer(self._log.steps, lambda: self._arrays(state()), self._log.rows)
 
     def save(self, state: Callable[[], Any]) -> None:
-        """Keeps the state now."""
+        """Saves the state at once."""
         if self._checkpoints is not None:
             self._checkpoints.save(self._log.steps, self._arrays(state()), self._log.rows)
 
     def _arrays(self, state: Any) -> dict[str, ndarray]:
-        """All that a later process needs to go on, but for the log's rows."""
-        # Copies: the state's own may be donated to the next step.
+        """The arrays that a later process needs to continue, without the log's rows."""
+        # Copies: the arrays of the state may be donated to the next step.
         leaves = {f"state.{place}": np.array(_plain(leaf)) for place, leaf in enumerate(jax.tree.leaves(state))}
         return {**leaves, "clock": self._log.clock(), "origin": self._origin}
 
 
 def fingerprint(tree: Any) -> ndarray:
-    """A digest of arrays, 32 bytes."""
+    """SHA-256 digest of the arrays of a pytree, 32 bytes."""
     found = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
         found.update(_plain(leaf).tobytes())
@@ -71,7 +71,7 @@ def fingerprint(tree: Any) -> ndarray:
 
 def _state_of(kept: Checkpoint, state: Any, log: Log, origin: ndarray, otherwise: str) -> Any:
     if not {"clock", "origin"} <= set(kept.arrays):
-        raise InputError(f"the checkpoint of step {kept.step} is of something else than a fit.")
+        raise InputError(f"the checkpoint of step {kept.step} does not contain a fit.")
     found = [kept.arrays[f"state.{place}"] for place in range(sum(n.startswith("state.") for n in kept.arrays))]
     leaves = jax.tree.leaves(state)
     wanted = [(path, _plain(leaf)) for path, leaf in jax.tree_util.tree_leaves_with_path(state)]
@@ -86,7 +86,9 @@ def _state_of(kept: Checkpoint, state: Any, log: Log, origin: ndarray, otherwise
     if not np.array_equal(kept.arrays["origin"], origin):
         other.append(otherwise)
     if other:
-        raise InputError(f"the checkpoint of step {kept.step} is of another fit: {other[0]}. Give it what it had then.")
+        raise InputError(
+            f"the checkpoint of step {kept.step} is from another fit: {other[0]}. Repeat the arguments of that fit."
+        )
     log.restore(kept.rows, kept.arrays["clock"])
     arrays = [
         jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else array
@@ -100,5 +102,5 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _plain(leaf: Any) -> ndarray:
-    """As an array of numbers, of a key its bits."""
+    """A leaf as an array of numbers; a random key as its bits."""
     return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)

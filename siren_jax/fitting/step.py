@@ -1,4 +1,4 @@
-"""The steps of a fit as one compiled function: optimiser, tiles and the guard against values that are not finite."""
+"""The steps of a fit as one compiled function: optimizer, tiles and the check for non-finite values."""
 
 import inspect
 from collections.abc import Callable
@@ -18,13 +18,13 @@ from siren_jax._types import Batch
 from siren_jax.errors import InputError
 from siren_jax.fields.tiles import sum_over_tiles
 
-REMEMBERED = 0.9  # of the balance, when it is looked at again, and of the running loss
-POWER = 8  # of the average of the weights: a step's share grows as its number to this power, the mean age is a tenth
-OF_THEIR_OWN = {"LookaheadState", "SAMState", "ScheduleFreeState"}  # by name: Optax moves its modules
+REMEMBERED = 0.9  # share of the old value in the moving averages of the balance and of the loss
+POWER = 8  # step i has a weight of about i^POWER in the average of the parameters; the mean age is a tenth of the steps
+OF_THEIR_OWN = {"LookaheadState", "SAMState", "ScheduleFreeState"}  # by name, because Optax moves its modules
 
 
 class Best(NamedTuple):
-    """Where the running loss was lowest."""
+    """The parameters with the lowest running loss."""
 
     params: Any
     loss: Float[Array, ""]
@@ -32,7 +32,7 @@ class Best(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a step changes: all that a fit needs to go on."""
+    """Arrays that a step changes: everything that a fit needs to continue."""
 
     params: Any
     optimizer: Any
@@ -40,25 +40,25 @@ class State(NamedTuple):
     """The last parameters whose loss was finite."""
     best: Best
     running: Float[Array, ""]
-    """Moving average of the loss, infinite before the first step: a batch's own loss may be low by luck."""
+    """Moving average of the loss, infinite before the first step. The loss of a single batch may be low by chance."""
     balance: Float[Array, "terms"]
-    """Factors on the weights."""
+    """Factors on the weights of the terms."""
     failed: Int[Array, "2"]
-    """Steps whose loss or gradient was not finite: the last in a row, and all."""
+    """Number of steps with a non-finite loss or gradient: in a row up to now, and in total."""
     average: Any = None
-    """The average of the parameters after each step; none unless wanted."""
+    """Average of the parameters after each step, or None."""
 
     @property
     def result(self) -> Any:
-        """The parameters that count: the average, where there is one."""
+        """The parameters to return: the average if there is one."""
         return self.params if self.average is None else self.average
 
 
 def initial_state(params: Any, optimizer: Any, terms: int, *, average: bool = False) -> State:
-    """The state before the first step; its arrays are its own, so that they can be donated.
+    """The state before the first step; its arrays are copies, so that they can be donated.
 
     Raises:
-        InputError: weights that are too coarse to be learned, or an optimizer that such a state is not enough for.
+        InputError: the weights have too few bits to be learned, or the optimizer needs more than this state.
     """
     check_precision(params)
     moments = _begun(optimizer, params)
@@ -71,10 +71,10 @@ def initial_state(params: Any, optimizer: Any, terms: int, *, average: bool = Fa
 
 
 class Given(NamedTuple):
-    """Arrays that no step changes, with the functions that use them."""
+    """Arrays that no step changes, and the functions that use them."""
 
     rest: Any
-    """The network's state besides its parameters."""
+    """The network's state without its parameters."""
     objective: Partial
     sample: Partial
     """See `batch_of`."""
@@ -83,7 +83,7 @@ class Given(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Which steps to take, and what the schedule is told: `share + (step - since)·rate` of the budget is spent."""
+    """The steps to take, and the spent share of the budget at each: `share + (step - since)·rate`."""
 
     start: Array
     stop: Array
@@ -97,14 +97,14 @@ class Term(NamedTuple):
 
     name: str
     points: int
-    """That it is the mean over."""
+    """Number of points over which the term is averaged."""
     schedule: Callable[[Array], Array] | None = None
-    """Factor on its weight, as a function of the share of the budget that is spent."""
+    """Factor on the term's weight, as a function of the spent share of the budget."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Many steps of an optimiser on an objective, to be jitted with the state donated."""
+    """Many steps of an optimizer on an objective, to be jitted with the state donated."""
 
     graphdef: nnx.GraphDef
     optimizer: optax.GradientTransformation
@@ -112,18 +112,18 @@ class Steps:
     """See `recipes.Schedule`."""
     terms: tuple[Term, ...]
     tile: int
-    """Points whose gradient is taken at once."""
+    """Number of points whose gradient is computed at once."""
     capacity: int
-    """Rows of the log: the most steps of a call."""
+    """Rows of the log: the largest number of steps in one call."""
     balance_every: int | None = None
-    """Steps between two looks at the length of each term's gradient."""
+    """Number of steps between two updates of the balance; None for never."""
     skip: int = 0
-    """Steps in a row that may be not finite, and change nothing."""
+    """Number of steps in a row that may be non-finite; these steps change nothing."""
 
     def __call__(self, state: State, given: Given, span: Span) -> tuple[State, Array, Array]:
-        """Takes the steps of a span, or fewer if losses or gradients are not finite: the state, the log, their number.
+        """Takes the steps of a span, or fewer if too many are non-finite; returns the state, the log and their number.
 
-        A row of the log is the loss and the terms; that of the step that ended it follows those taken.
+        A row of the log has the loss and the terms. The row of a step that ended the fit follows those of the steps.
         """
 
         def step(carry):
@@ -167,12 +167,12 @@ class Steps:
         return state, log, index - span.start
 
     def _factor(self, share: Array, index: Array) -> Array:
-        """Of the learning rate."""
+        """Factor on the learning rate."""
         told = {"step": index} if "step" in inspect.signature(self.schedule).parameters else {}
         return self.schedule(share, **told)
 
     def _gradient(self, params: Any, given: Given, weights: Array, batch: Batch) -> Any:
-        """Loss, means of the terms, and the loss's gradient."""
+        """Loss and means of the terms, and the gradient of the loss."""
 
         def loss(params, batch, masks):
             means = self._means(params, given, batch, masks)
@@ -182,7 +182,7 @@ class Steps:
         return sum_over_tiles(jax.value_and_grad(loss, has_aux=True), zero, params, batch, self.tile)
 
     def gradient_of(self, term: Term, params: Any, given: Given, batch: Batch) -> Any:
-        """Gradient of the mean of one term, by itself: one that is not finite leaves nothing of the others'."""
+        """Gradient of the mean of one term. In a sum over terms, one non-finite gradient would hide the others."""
 
         def mean(params, batch, masks):
             values = given.objective(nnx.merge(self.graphdef, params, given.rest), batch)
@@ -196,7 +196,10 @@ class Steps:
         return jnp.stack(means).astype(jnp.float32)
 
     def _balanced(self, state: State, given: Given, batch: Batch, index: Array) -> Array:
-        """The balance, renewed every so many steps from the lengths of the terms' gradients: Σ_j |∇L_j| / |∇L_i|."""
+        """The balance, updated every `balance_every` steps from the norms of the terms' gradients: Σ_j |∇L_j| / |∇L_i|.
+
+        It is a moving average, which a non-finite or zero norm leaves unchanged.
+        """
         if self.balance_every is None:
             return state.balance
 
@@ -214,17 +217,17 @@ class Steps:
 
 
 def averaged(average: Any, params: Any, index: Array) -> Any:
-    """The average with the parameters after step `index` added: ā + (p + 1)/(index + p + 1)·(parameters − ā), p = 8.
+    """The average after step `index`: ā + (p + 1)/(index + p + 1)·(parameters − ā), with p = 8.
 
-    The parameters after step i have a weight of about i^p, so that the average covers about the last tenth of the
-    steps, however many there are. Polynomial-decay averaging, Shamir and Zhang 2013.
+    The parameters after step i have a weight of about i^p, so the average covers about the last tenth of any number of
+    steps. Polynomial-decay averaging, Shamir and Zhang 2013.
     """
     share = (POWER + 1) / (index + POWER + 1)
     return jax.tree.map(lambda old, new: old + (share * (new - old)).astype(old.dtype), average, params)
 
 
 def batch_of(sample: Callable[..., Batch], key: Array, index: Array, share: Array) -> Batch:
-    """The batch of a step. A sampler with an argument `share` is told the share of the budget that is spent."""
+    """The batch of a step. A sampler with an argument `share` receives the spent share of the budget."""
     told = {"share": share} if "share" in inspect.signature(sample).parameters else {}
     return sample(jax.random.fold_in(key, index), index, **told)
 
@@ -234,24 +237,25 @@ def _select(condition, new, old):
 
 
 def check_precision(params: Any) -> None:
-    """Refuses weights that steps would not change: those of 16 bits are further apart than a step is long.
+    """Checks that all weights have at least 32 bits: the spacing of 16-bit numbers is larger than a step.
 
     Raises:
-        InputError: there are some.
+        InputError: a weight has fewer bits.
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if not jnp.issubdtype(leaf.dtype, jnp.inexact) or jnp.finfo(leaf.dtype).bits < 32:
             raise InputError(
-                f"weights are learned in float32 or float64, but {jax.tree_util.keystr(path)} is {leaf.dtype}; cast "
+                f"a fit needs weights in float32 or float64, but {jax.tree_util.keystr(path)} is {leaf.dtype}; cast "
                 "the network first, and save with precision='bfloat16' for a small file."
             )
 
 
 def _begun(optimizer: Any, params: Any) -> Any:
-    """The optimizer's first state, after a trial of its update on shapes alone.
+    """The optimizer's initial state, after a trial of its update on shapes alone.
 
     Raises:
-        InputError: it is no optimizer, fails, or evaluates the network at other parameters than those it steps to.
+        InputError: the object is not an optimizer, fails, or has its own copy of the parameters, which differs from
+            the network's.
     """
     needed = "fit takes an optax.GradientTransformation whose update needs the gradient, its state and the parameters"
     if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
@@ -259,15 +263,15 @@ def _begun(optimizer: Any, params: Any) -> Any:
     try:
         state = optimizer.init(params)
         jax.eval_shape(optimizer.update, params, state, params)
-    except Exception as error:  # whatever the code of others trips over
+    except Exception as error:  # an optimizer of other code may raise any error
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         if isinstance(error, TypeError) and "missing" in reason:
             raise InputError(
                 f"{needed}, but this one is {reason.split('() ')[-1]}; siren_jax.refine is L-BFGS with a line search."
             ) from error
         raise InputError(
-            f"{needed}, but this one fails: {reason}. Labels and masks are functions of the parameters, or trees made "
-            "of nnx.state(network, nnx.Param)."
+            f"{needed}, but this one fails: {reason}. Labels and masks must be functions of the parameters, or trees "
+            "made from nnx.state(network, nnx.Param)."
         ) from error
     nodes = jax.tree.leaves(state, is_leaf=lambda node: type(node).__name__ in OF_THEIR_OWN)
     if own := [type(node).__name__ for node in nodes if type(node).__name__ in OF_THEIR_OWN]:

@@ -1,4 +1,4 @@
-"""The terms of an objective: their points, their weights, and which of them is not finite."""
+"""The terms of an objective: their points, their weights, and a message about non-finite ones."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,22 +14,23 @@ from siren_jax.errors import InputError
 from siren_jax.fitting.recipes import Schedule
 
 Weight = float | Schedule
-"""Factor on a term, constant or a function of the share of the budget that is spent."""
+"""Factor on a term, a constant or a function of the spent share of the budget."""
 RESERVED = {"loss", "seconds"}
 
 
 def points_of_terms(
     terms_of: Callable[[Any, Batch], dict[str, Array]], params: Any, batch_of: Callable[[], Batch]
 ) -> dict[str, int]:
-    """The number of points of each term, in the objective's order, after checking what the user's functions return.
+    """The number of points of each term, in the objective's order; checks the results of the user's functions.
 
     Args:
         terms_of: `(params, batch) -> terms`.
-        params: of the network.
-        batch_of: draws a batch. Like `terms_of` it is traced, not run.
+        params: parameters of the network.
+        batch_of: draws a batch. Both functions are traced, not run.
 
     Raises:
-        InputError: an array of the batch has no axis of points, a term has no value at each point, or a reserved name.
+        InputError: an array of the batch lacks an axis of points, or a term lacks a value at each point or has a
+            reserved name.
     """
     batch = jax.eval_shape(batch_of)
     shapes = [x.shape for x in jax.tree.leaves(batch)]
@@ -51,30 +52,30 @@ def points_of_terms(
                 f"the shape {value.shape}."
             )
     if reserved := RESERVED & set(terms):
-        raise InputError(f"a term cannot have the name {min(reserved)!r}, which the history has already; rename it.")
+        raise InputError(f"a term cannot have the name {min(reserved)!r}, which the history uses; rename the term.")
     return {name: terms[name].shape[0] for name in names}
 
 
 def check_weights(weights: Mapping[str, Weight], names: Iterable[str]) -> None:
-    """Refuses weights of terms that there are not."""
+    """Raises an `InputError` if there is a weight for an unknown term."""
     if unknown := set(weights) - set(names):
         raise InputError(f"there are weights for {sorted(unknown)}, but the objective has the terms {sorted(names)}.")
 
 
 def final_weights(names: Iterable[str], weights: Mapping[str, Weight]) -> dict[str, float]:
-    """The weight of every term once the budget is spent; one where not given."""
+    """The weight of every term at the end of the budget; 1 if none is given."""
     given = {name: weights.get(name, 1.0) for name in names}
     return {name: float(w(jnp.float32(1)) if callable(w) else w) for name, w in given.items()}
 
 
 def describe_nonfinite(step: int, names: Iterable[str], row: ndarray, gradients: Iterable[Any]) -> str:
-    """A sentence that says what is not finite in a step.
+    """A sentence that names the non-finite values of a step.
 
     Args:
-        step: its number.
-        names: of the terms.
-        row: the loss and the terms.
-        gradients: of each term; not computed, if they are lazy, unless loss and terms are finite.
+        step: number of the step.
+        names: names of the terms.
+        row: values of the loss and the terms.
+        gradients: gradient of each term. It is iterated only if loss and terms are finite, so it may be lazy.
     """
     names = tuple(names)
     bad = [f"term {name!r} is {value}" for name, value in zip(names, row[1:], strict=True) if not np.isfinite(value)]

@@ -72,7 +72,8 @@ def choose_omega(values: Num[ndarray, "*shape c"], frame: Frame) -> OmegaChoice:
     fewer the more samples a network has to represent. The result has two digits and is at least 1.
 
     The constants are fitted to the best omegas of grid searches, judged between the samples, for photographs of 128 to
-    500 pixels and two seconds of sounds: `benchmarks/omega.py`. For three axes they are too high; videos begin with 30.
+    500 pixels and two seconds of sounds: `benchmarks/omega.py`. For three axes they are too high: the
+    recipe for videos, `recipes.TUNED_VIDEO`, has omega 60.
 
     Args:
         values: all samples.
