@@ -1,4 +1,4 @@
-"""Networks of coordinates: layers and their sine, siren and relu, initializers, exact rescaling of a network."""
+"""Coordinate networks: SIREN and ReLU networks, layers, the fast sine, initializers, and exact rescaling."""
 
 from siren_jax.networks.layers import SineLayer as SineLayer
 from siren_jax.networks.relu import ReLUMLP as ReLUMLP

@@ -11,10 +11,10 @@ from siren_jax.networks.siren import SIREN
 
 
 def with_points(network: SIREN, scale: Float[ndarray, "d"], shift: Float[ndarray, "d"]) -> SIREN:
-    """The network x ↦ Φ(scale·x + shift), by its first layer: W(scale·x + shift) + b.
+    """The network x ↦ Φ(scale·x + shift); only the first layer changes: W(scale·x + shift) + b.
 
     Raises:
-        InputError: a shift of a network without biases.
+        InputError: the network has no biases, and the shift is not zero.
     """
     changed = nnx.clone(network)
     first = changed.layers[0].linear
@@ -25,11 +25,13 @@ def with_points(network: SIREN, scale: Float[ndarray, "d"], shift: Float[ndarray
 
 
 def with_values(network: SIREN, low: float, high: float) -> SIREN:
-    """The network with the values -1 and 1 where the given one has low and high, by its last layer.
+    """The network 2·(Φ(x) - low)/(high - low) - 1, which maps the values low and high to -1 and 1.
+
+    Only the last layer changes. A sigmoid at the end is allowed for low = 0 and high = 1: it becomes
+    2/(1 + exp(-y)) - 1 = tanh(y/2).
 
     Raises:
-        InputError: high is not above low, or a function follows the last layer; but a sigmoid with the values 0 and 1
-            becomes 2/(1 + exp(-y)) - 1 = tanh(y/2).
+        InputError: high is not above low, or a function other than this sigmoid follows the last layer.
     """
     if (low, high) == (-1, 1):
         return network

@@ -1,8 +1,8 @@
-"""Sine and cosine that vectorise.
+"""Vectorised sine and cosine.
 
-XLA lowers float32 `jnp.sin` on the CPU to one scalar library call an element, which is most of the time of a small
-SIREN. `sine` and `cosine` reduce the argument modulo π and evaluate a minimax polynomial, plain arithmetic that LLVM
-vectorises and that a GPU evaluates anew sooner than it reads a stored value. Other dtypes take the native function.
+On the CPU, XLA lowers float32 `jnp.sin` to one scalar library call per element, which takes most of the time of a small
+SIREN. `sine` and `cosine` reduce the argument modulo π and evaluate a minimax polynomial. LLVM vectorises this plain
+arithmetic, and a GPU recomputes it faster than it reads a stored value. Other dtypes use the native function.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 # π in three parts. The first two have 8 and 11 significant bits, so their products with a multiple
-# below 2^13 are exact and the reduction loses nothing up to |x| = 25,000.
+# below 2^13 are exact and the reduction loses no accuracy up to |x| = 25,000.
 _PI = tuple(np.float32(part) for part in (3.140625, 9.67502593994140625e-4, 1.509957990978376432e-7))
 _INVERSE_PI = np.float32(1 / np.pi)
 
@@ -28,9 +28,10 @@ _COSINE = (-2.6193808e-07, 2.4769304e-05, -1.3888569e-03, 4.1666657e-02, -0.5, 1
 def sine(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Sine of every element, fast for float32.
 
-    Within 2e-7 of the true value for |x| ≤ 25,000, and within 2.5e-6 up to 200,000; beyond, the error grows to that of
-    rounding x to float32, 0.03 at 1e6. Where the compiler fuses multiplications with additions, as under jit on a CPU,
-    2e-7 holds up to 1e6. The value stays below 1.001 for all x. NaN for infinities and NaN; ±0 keeps its sign.
+    The error is at most 2e-7 for |x| ≤ 25,000 and at most 2.5e-6 up to 200,000. Beyond, it grows to the error of
+    rounding x to float32, 0.03 at 1e6. If the compiler fuses multiplications with additions, as under jit on a CPU, the
+    error is at most 2e-7 up to 1e6. The absolute value stays below 1.001 for all x. The result is NaN for infinities
+    and NaN; ±0 keeps its sign.
 
     >>> sine(jnp.float32(0.0)).item()
     0.0
@@ -40,7 +41,7 @@ def sine(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 @jax.custom_jvp
 def cosine(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Cosine of every element, fast for float32; accuracy as in `sine`.
+    """Cosine of every element, fast for float32, with the accuracy of `sine`.
 
     >>> cosine(jnp.float32(0.0)).item()
     1.0
@@ -50,9 +51,9 @@ def cosine(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 @jax.custom_jvp
 def sine_and_cosine(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Both, each evaluated once and kept where that is faster than doing it anew in every fusion that uses them.
+    """Sine and cosine of every element, each evaluated once, and stored if that is faster than recomputing it.
 
-    Derivatives of any order of the three functions are made of this pair.
+    Derivatives of any order of `sine`, `cosine` and this function consist of these two values.
     """
     return _kept(sine(x), cosine(x))
 
@@ -75,19 +76,19 @@ def _(primals, tangents):
     return c, -s * tangents[0]
 
 
-# Both are jitted, so that they are one program outside of jit too.
+# Both functions are jitted, so that each is one program even if the caller is not jitted.
 @jax.jit
 def _kept(*pair: Array) -> tuple[Array, ...]:
     keep = lambda *pair: lax.optimization_barrier(pair)
     if pair[0].dtype != jnp.float32:
-        return keep(*pair)  # the native functions are dear
-    # A step on the values of 512² pixels on an H100: 11.1 ms kept, 10.1 anew. A TPU has not been measured.
+        return keep(*pair)  # the native functions are expensive
+    # A step on the values of 512² pixels on an H100 takes 11.1 ms stored and 10.1 ms recomputed. No TPU was measured.
     return lax.platform_dependent(*pair, cpu=keep, default=lambda *pair: pair)
 
 
 @partial(jax.jit, static_argnums=(1, 2))
 def _evaluated(x: Array, coefficients: tuple[float, ...], native: Callable[[Array], Array]) -> Array:
-    """(-1)^k p(r) with x = kπ + r; p is odd (a factor r) where it has the five coefficients of the sine."""
+    """(-1)^k p(r) with x = kπ + r; p is odd (it has a factor r) with the coefficients of the sine."""
     if x.dtype != jnp.float32:
         return native(x)
     k = lax.round(x * _INVERSE_PI, lax.RoundingMethod.TO_NEAREST_EVEN).astype(jnp.int32)
@@ -95,9 +96,10 @@ def _evaluated(x: Array, coefficients: tuple[float, ...], native: Callable[[Arra
     r = x
     for part in _PI:
         r = r - multiple * part
-    # k may be one off where x / π is near a half: a little over π/2 is fine, far over means x is beyond all accuracy.
+    # k may be off by one if x / π is near a half-integer. Then |r| is slightly above π/2, which is accurate enough; a
+    # far larger |r| only occurs for x too large for any accuracy.
     r = jnp.clip(r, np.float32(-2), np.float32(2))
-    square = r * r + (x - x)  # x - x makes NaN of an infinity
+    square = r * r + (x - x)  # x - x is NaN for an infinity
     p = jnp.full_like(x, coefficients[0])
     for coefficient in coefficients[1:]:
         p = p * square + np.float32(coefficient)

@@ -1,8 +1,8 @@
 """Initializers of sine networks, in the form of `jax.nn.initializers`: `(key, shape, dtype) -> Array`.
 
 A kernel has the shape `(fan_in, fan_out)`. Sitzmann et al. 2020, Section 3.2 and supplement 1, with the bias range of
-the authors' code: a layer's biases share the range that PyTorch gives them, U(±1/√fan_in), and are multiplied by omega
-like its weights. Zero biases would make the network an odd function.
+the authors' code: biases are drawn from PyTorch's default range, U(±1/√fan_in), and multiplied by omega like the
+weights. Zero biases would make the network an odd function.
 """
 
 import math
@@ -34,7 +34,7 @@ def symmetric_uniform(bound: float) -> Initializer:
 
 
 def siren_first() -> Initializer:
-    """The first layer's weights, W ~ U(±1/fan_in): a unit begins with up to omega/(π·fan_in) periods a coordinate."""
+    """The first layer's weights, W ~ U(±1/fan_in): units have up to omega/(π·fan_in) initial periods per coordinate."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         return symmetric_uniform(1 / shape[0])(key, shape, dtype)
@@ -43,7 +43,7 @@ def siren_first() -> Initializer:
 
 
 def siren_hidden(omega: float) -> Initializer:
-    """The weights of every later layer, W ~ U(±√(6/fan_in)/omega): for arcsine inputs omega·Wx has unit variance."""
+    """The weights of every later layer, W ~ U(±√(6/fan_in)/omega): omega·Wx has variance 1 for arcsine inputs x."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         return symmetric_uniform(math.sqrt(6 / shape[0]) / omega)(key, shape, dtype)
@@ -52,7 +52,7 @@ def siren_hidden(omega: float) -> Initializer:
 
 
 def siren_bias(fan_in: int) -> Initializer:
-    """The biases of a layer with `fan_in` inputs, b ~ U(±1/√fan_in); PyTorch's default as well."""
+    """The biases of a layer with `fan_in` inputs, b ~ U(±1/√fan_in), which is also PyTorch's default."""
     return symmetric_uniform(1 / math.sqrt(fan_in))
 
 
@@ -62,7 +62,7 @@ def pytorch_default() -> Initializer:
 
 
 def identity() -> Initializer:
-    """Ones on the main diagonal, zeros elsewhere; rectangular kernels too."""
+    """Ones on the main diagonal and zeros elsewhere, also for rectangular kernels."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         del key

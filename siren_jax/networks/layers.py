@@ -1,4 +1,4 @@
-"""Layers that networks are made of, and what all networks share."""
+"""The sine layer, and functions that all networks share."""
 
 from typing import NamedTuple
 
@@ -12,31 +12,32 @@ from siren_jax.errors import InputError
 from siren_jax.networks import initializers
 from siren_jax.networks.fast_sine import sine
 
-# TF32 and bfloat16 products ruin derivatives.
+# Matrix products in TF32 or bfloat16 make derivatives too inaccurate.
 FULL_PRECISION = "highest"
 
 
 class Activation(NamedTuple):
-    """A layer's values at the given points, before and after its nonlinearity."""
+    """Values of a layer at points, before and after its nonlinearity."""
 
     before: Float[Array, "... width"]
     after: Float[Array, "... width"]
 
 
 class SineLayer(nnx.Module):
-    """sin(omega·(Wx + b)), with the paper's initial ranges.
+    """Layer sin(omega·(Wx + b)) with the paper's initial ranges.
 
-    Sitzmann et al. 2020, Section 3.2. The first layer draws W ~ U(±1/n), later ones W ~ U(±√(6/n)/omega), for n inputs.
+    For n inputs, the first layer draws W ~ U(±1/n), and later layers draw W ~ U(±√(6/n)/omega). Sitzmann et al. 2020,
+    Section 3.2.
 
     Args:
-        in_features: size of the last axis of the input.
+        in_features: n, the size of the last axis of the input.
         out_features: number of units.
         omega: frequency factor of weights and biases.
-        is_first: whether the inputs are coordinates; decides the initial range alone.
+        is_first: whether the inputs are coordinates; it only decides the initial range.
         use_bias: whether there is a bias.
-        kernel_init: replaces the paper's range of the weights.
-        bias_init: replaces the range of the biases, U(±1/√n).
-        precision: of the matrix product, as in `jax.numpy.matmul`.
+        kernel_init: initializer of the weights, instead of the paper's range.
+        bias_init: initializer of the biases, instead of U(±1/√n).
+        precision: precision of the matrix product; see `jax.numpy.matmul`.
         rngs: Flax random streams; uses `params`.
     """
 
@@ -64,10 +65,10 @@ class SineLayer(nnx.Module):
             precision=precision,
             rngs=rngs,
         )
-        self.omega = float(omega)  # a NumPy number would take float32 points into float64
+        self.omega = float(omega)  # a NumPy number would promote float32 points to float64
 
     def activation(self, x: Float[Array, "... d"]) -> Activation:
-        """The layer's values before and after the sine; the first are omega·(Wx + b)."""
+        """The layer's values before the sine, omega·(Wx + b), and after it."""
         before = self.omega * self.linear(x)
         return Activation(before, sine(before))
 
@@ -76,7 +77,7 @@ class SineLayer(nnx.Module):
 
 
 def count_parameters(network: nnx.Module) -> int:
-    """Number of trainable values of a network.
+    """Number of trainable parameters of a network.
 
     >>> count_parameters(SineLayer(2, 256, rngs=nnx.Rngs(0)))
     768
@@ -85,7 +86,7 @@ def count_parameters(network: nnx.Module) -> int:
 
 
 def check_points(x: Array, d: int) -> None:
-    """Refuses points of another number of coordinates."""
+    """Raises an `InputError` if the points do not have d coordinates."""
     if x.ndim == 0 or x.shape[-1] != d:
         raise InputError(
             f"the network takes points of shape ({d},) or (..., {d}), but this array has the shape {x.shape}."
@@ -93,9 +94,9 @@ def check_points(x: Array, d: int) -> None:
 
 
 def check_sizes(in_features: int, out_features: int, width: int, depth: int) -> None:
-    """Refuses sizes that no network has."""
+    """Raises an `InputError` for sizes that no network can have."""
     if min(in_features, out_features, width) < 1 or depth < 0:
         raise InputError(
-            f"a network needs at least 1 input, output and unit and no negative depth, "
+            f"a network needs at least 1 input, 1 output and 1 unit, and no negative depth, "
             f"but got {in_features} inputs, {out_features} outputs, width {width}, depth {depth}."
         )

@@ -1,4 +1,4 @@
-"""The ReLU network that SIREN is compared with."""
+"""The ReLU network, a baseline for SIREN."""
 
 import itertools
 
@@ -13,21 +13,21 @@ from siren_jax.networks.layers import FULL_PRECISION, check_points, check_sizes
 
 
 class ReLUMLP(nnx.Module):
-    """A ReLU network of the same shape as a SIREN: the baseline. Its Laplacian is zero almost everywhere.
+    """A ReLU network with the layer sizes of a SIREN, as a baseline. Its Laplacian is zero almost everywhere.
 
-    Sitzmann et al. 2020, Section 4. Xavier normal weights, biases as PyTorch draws them.
+    The weights are Xavier normal, and the biases have PyTorch's default range. Sitzmann et al. 2020, Section 4.
 
     Args:
-        in_features: d, coordinates of a point.
-        out_features: c, channels.
+        in_features: d, the coordinates of a point.
+        out_features: c, the channels.
         width: units of each ReLU layer.
         depth: ReLU layers after the first.
         kernel_init: initializer of the weights of every layer.
-        precision: of every matrix product, as in `jax.numpy.matmul`.
+        precision: precision of every matrix product; see `jax.numpy.matmul`.
         rngs: Flax random streams; uses `params`.
 
     Raises:
-        InputError: a size is not positive, or a point has other than d coordinates.
+        InputError: a size is not positive, or a point does not have d coordinates.
     """
 
     def __init__(

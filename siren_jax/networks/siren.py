@@ -22,29 +22,30 @@ OUTERMOST = ("linear", "sine", "sigmoid", "tanh")
 
 
 class SIREN(nnx.Module):
-    """A sine network Φ: R^d -> R^c, which is a field: it maps one point to its values, and a batch to a batch.
+    """A sine network Φ: R^d -> R^c. It is a field: it maps one point to its values, and a batch to a batch.
 
-    A first sine layer, `depth` sine layers from width to width, a linear output, which a function may follow. Width 256
-    and depth 3 have 198,401 parameters from 2 to 1. Sitzmann et al. 2020, Eq. 5.
+    It consists of a first sine layer, `depth` sine layers from width to width, and a linear layer, which a function may
+    follow. With width 256 and depth 3, a network from 2 coordinates to 1 channel has 198,401 parameters. Sitzmann et
+    al. 2020, Eq. 5.
 
     Args:
-        in_features: d, coordinates of a point, each in [-1, 1].
-        out_features: c, channels.
+        in_features: d, the coordinates of a point, each in [-1, 1].
+        out_features: c, the channels.
         width: units of each sine layer.
         depth: sine layers after the first.
-        first_omega: omega of the first layer: the frequencies that the network begins with.
-        omega: omega of the later ones.
-        outermost: what follows the last linear map y = Wh + b: nothing ("linear", as in the paper), sin(omega·y)
+        first_omega: omega of the first layer; it sets the initial frequencies of the network.
+        omega: omega of the later sine layers.
+        outermost: function after the last linear map y = Wh + b: none ("linear", as in the paper), sin(omega·y)
             ("sine"), 1/(1 + exp(-y)) ("sigmoid") or "tanh".
-        weight_scale: factor on the initial weights of the sine layers after the first; the paper has 1. At 2 their
-            sines begin further from linear, and the network learns detail sooner; see `docs/performance.md`.
+        weight_scale: factor on the initial weights of the sine layers after the first; the paper has 1. At 2, their
+            sines are initially further from linear, and the network learns detail sooner; see `docs/performance.md`.
         use_bias: whether the layers have biases. Without them the network is an odd function.
-        kernel_init: replaces the paper's range of the weights in every layer, the linear one included.
-        precision: of every matrix product, as in `jax.numpy.matmul`.
+        kernel_init: initializer of the weights of every layer, including the linear one, instead of the paper's range.
+        precision: precision of every matrix product; see `jax.numpy.matmul`.
         rngs: Flax random streams; uses `params`.
 
     Raises:
-        InputError: a size is not positive, a point has other than d coordinates, or another `outermost`.
+        InputError: a size is not positive, a point does not have d coordinates, or `outermost` is unknown.
 
     >>> network = SIREN(2, 3, width=16, depth=1, rngs=nnx.Rngs(0))
     >>> network(jnp.zeros(2)).shape, network(jnp.zeros((5, 4, 2))).shape
@@ -52,7 +53,7 @@ class SIREN(nnx.Module):
     """
 
     first_layer: ClassVar[tuple[str | int, ...]] = ("layers", 0)
-    """Where the parameters of the first layer are among the network's: an optimizer may have a rate for them."""
+    """Path of the first layer in the network's parameters, for an optimizer with another learning rate there."""
 
     def __init__(
         self,
@@ -105,9 +106,9 @@ class SIREN(nnx.Module):
         return self.activations(x)[-1].after
 
     def activations(self, x: Float[Array, "... d"]) -> list[Activation]:
-        """Every layer's values before and after its sine, first layer first; last Wh + b and the network's value.
+        """Values of every sine layer before and after its sine, then Wh + b of the last layer and the network's value.
 
-        Memory is that of all layers at all points at once.
+        The values of all layers at all points are in memory at once.
         """
         check_points(x, self.in_features)
         values = []
@@ -127,18 +128,19 @@ class SIREN(nnx.Module):
     def derivatives(
         self, x: Float[Array, "... d"], weights: tuple[tuple[float, ...], ...] = ()
     ) -> tuple[Float[Array, "... c"], Float[Array, "... c d"], list[Float[Array, "... c"]]]:
-        """Φ, its Jacobian, and for each row a of the weights Σ_i a_i ∂²Φ/∂x_i², from one forward pass.
+        """Φ, its Jacobian, and Σ_i a_i ∂²Φ/∂x_i² for each row a of the weights, from one forward pass.
 
-        Each layer carries the streams h, J = ∂h/∂x and ℓ = Σ_i a_i ∂²h/∂x_i². With z = omega·(Wh + b), and J_z, ℓ_z
-        likewise linear, h' = sin z,  J' = cos z·J_z,  ℓ' = cos z·ℓ_z - sin z·Σ_i a_i J_z,i². Two sines a unit; 1 + d
-        matrix products a layer and one for each row, after the first layer, whose J_z is omega·W and ℓ_z is zero.
-        An outermost g does as the sine: g(y),  g'(y)·J_y,  g'(y)·ℓ_y + g''(y)·Σ_i a_i J_y,i².
+        Each layer propagates h, J = ∂h/∂x and ℓ = Σ_i a_i ∂²h/∂x_i². With z = omega·(Wh + b), J_z = omega·WJ and
+        ℓ_z = omega·Wℓ, the next values are h' = sin z,  J' = cos z·J_z,  ℓ' = cos z·ℓ_z - sin z·Σ_i a_i J_z,i².
+        The cost is one sine and one cosine per unit and, in each layer after the first, 1 + d matrix products and one
+        more for each row. The first layer has J_z = omega·W and ℓ_z = 0. An outermost function g follows the same rule:
+        g(y),  g'(y)·J_y,  g'(y)·ℓ_y + g''(y)·Σ_i a_i J_y,i².
         """
         check_points(x, self.in_features)
         first, *later = self.layers
         scaled = first.omega * first.linear.kernel[...].astype(x.dtype)
         s, c = sine_and_cosine(first.omega * first.linear(x))
-        # One array for each component of J: an axis of d would have XLA transpose it around every product.
+        # One array per component of J: with an axis of size d, XLA would transpose it around every product.
         h, jacobian, curvatures = s, [c * row for row in scaled], [-s * _squares(scaled, row) for row in weights]
         for layer in later:
             s, c = sine_and_cosine(layer.omega * layer.linear(h))
@@ -160,7 +162,7 @@ class SIREN(nnx.Module):
         return y, jnp.stack(jacobian, axis=-1), curvatures
 
     def _ending(self, y: Array) -> Array:
-        """What follows the last linear map."""
+        """The function after the last linear map."""
         match self.outermost:
             case "sine":
                 return sine(self.omega * y)
@@ -172,7 +174,7 @@ class SIREN(nnx.Module):
 
 
 def _derivatives(g: Callable[[Array], Array], y: Array) -> tuple[Array, Array, Array]:
-    """g, g' and g'' of a function of one number, at every element."""
+    """g(y), g'(y) and g''(y) at every element of y, for a function g of one number."""
     one = jnp.ones_like(y)
     (value, slope), (_, bend) = jax.jvp(lambda y: jax.jvp(g, (y,), (one,)), (y,), (one,))
     return value, slope, bend
@@ -184,5 +186,5 @@ def _product(linear: nnx.Linear, x: Array) -> Array:
 
 
 def _squares(parts: Sequence[Array] | Array, weights: tuple[float, ...]) -> Array | float:
-    """Σ_i weights_i·parts_i², without the products that a weight of zero or one leaves out."""
+    """Σ_i weights_i·parts_i², without the products that weights of zero and one make unnecessary."""
     return sum(part * part if a == 1 else a * part * part for part, a in zip(parts, weights, strict=True) if a)
