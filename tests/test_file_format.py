@@ -125,11 +125,11 @@ def test_what_is_read_is_written_again_to_the_bit(precision, tmp_path):
 def test_weights_beyond_a_precision_are_refused_in_it(tmp_path):
     kept = field()
     kept.network.output.kernel[0, 0] = 1e5
-    with pytest.raises(InputError, match=r"output\.kernel holds 100000, but float16 ends at 65504; choose float32"):
+    with pytest.raises(InputError, match=r"output\.kernel contains 100000, but float16 ends at 65504; choose float32"):
         kept.save(tmp_path / "a.siren", precision="float16")
     kept.network.output.kernel[0, 0] = jnp.nan
     for precision in siren_file.PRECISIONS:
-        with pytest.raises(InputError, match=r"output\.kernel holds values that are not finite"):
+        with pytest.raises(InputError, match=r"output\.kernel contains values that are not finite"):
             kept.save(tmp_path / "a.siren", precision=precision)
     assert not os.listdir(tmp_path)
 
@@ -146,7 +146,7 @@ def test_what_could_not_be_read_is_not_written(tmp_path):
         NeuralField(
             kept.network, kept.frame, record=functools.reduce(lambda inner, _: {"": inner}, range(32), {})
         ).save(path)
-    with pytest.raises(InputError, match=r"record\['a'\]\[1\] is of the type set, which JSON cannot hold"):
+    with pytest.raises(InputError, match=r"record\['a'\]\[1\] is of the type set, which JSON cannot contain"):
         NeuralField(kept.network, kept.frame, record={"a": [0, {1}]}).save(path)
     assert not os.listdir(tmp_path)
 
@@ -248,5 +248,5 @@ def test_more_weights_than_are_accepted_are_refused(tmp_path, monkeypatch):
     field().save(tmp_path / "a.siren")
     monkeypatch.setattr(siren_file, "MAX_WEIGHTS", 1000)
     for act in (load, field().save):
-        with pytest.raises(InputError, match="holds 8,707 weights; up to 1,000"):
+        with pytest.raises(InputError, match="has 8,707 weights; up to 1,000"):
             act(tmp_path / "a.siren")

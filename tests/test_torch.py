@@ -105,7 +105,7 @@ def test_omegas_and_biases_that_are_unusual_are_doubted():
     for i in (1, 2):
         parts[f"net.net.{i}.0.bias"] = np.random.default_rng(i).uniform(-np.pi, np.pi, 64)
     (outside,) = read(30.0)
-    assert "outside of omega" in outside
+    assert "may not multiply them by omega" in outside
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_more_than_ten_layers_are_taken_in_the_order_of_their_numbers():
     ("source", "message"),
     [
         ({}, "a state dict of weights and biases is needed"),
-        ({"epoch": 3, "loss": 0.1}, "this holds 'epoch', 'loss'; save model.state_dict"),
+        ({"epoch": 3, "loss": 0.1}, "this contains 'epoch', 'loss'; save model.state_dict"),
         ({**PLAIN, "norm.running_mean": np.zeros(3)}, "a state dict of weights and biases is needed"),
         (
             state((8, 2), (1, 8), name="blocks.{}.dense"),
@@ -178,16 +178,16 @@ def test_more_than_ten_layers_are_taken_in_the_order_of_their_numbers():
             "but these are 'ema_model.net.net.0.0'",
         ),
         (state((8, 2)), "a SIREN with layers named"),
-        (state((8, 2), (16, 8), (1, 16)), r"'net.net.1.0.weight' has the shape \(8, 8\) .* but has \(16, 8\)"),
-        (state((8, 2), (8, 8), (1, 7)), r"'net.net.2.0.weight' has the shape \(1, 8\) .* but has \(1, 7\)"),
+        (state((8, 2), (16, 8), (1, 16)), r"'net.net.1.0.weight' needs the shape \(8, 8\) .* but has \(16, 8\)"),
+        (state((8, 2), (8, 8), (1, 7)), r"'net.net.2.0.weight' needs the shape \(1, 8\) .* but has \(1, 7\)"),
         (state((8,), (1, 8)), r"has the shape \(8,\); \(units, coordinates\) is needed"),
         (state((8, 65), (1, 8)), "in_features = 65; up to 64"),
-        ({**PLAIN, "net.net.0.0.bias": np.zeros(7)}, r"'net.net.0.0.bias' has the shape \(8,\)"),
+        ({**PLAIN, "net.net.0.0.bias": np.zeros(7)}, r"'net.net.0.0.bias' needs the shape \(8,\)"),
         ({**PLAIN, "net.net.0.0.weight": np.full((8, 2), np.nan)}, "not finite"),
         ({**PLAIN, "net.net.0.0.weight": "abc"}, "is of the type str; a dense array of numbers"),
         (
             {**PLAIN, "net.net.0.0.weight": np.broadcast_to(1.0, (2**20, 2**20))},
-            "holds 1,099,511,6[0-9,]+ weights",
+            "has 1,099,511,6[0-9,]+ weights",
         ),
     ],
 )
@@ -199,7 +199,7 @@ def test_what_is_no_siren_is_refused_with_what_is_wrong(source, message):
 def test_a_checkpoint_within_itself_is_refused():
     source = {}
     source["model"] = source
-    with pytest.raises(InputError, match="this holds 'model'"):
+    with pytest.raises(InputError, match="this contains 'model'"):
         pytorch.load(source)
 
 

@@ -1,1 +1,1 @@
-"""Files of this library: `.siren` files and their header, PyTorch's weights, atomic writing."""
+"""Files of networks: `.siren` files and their header, PyTorch's weights, and atomic writing."""

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing: a file is written completely or not at all."""
 
 import glob
 import os
@@ -12,19 +12,19 @@ from siren_jax.errors import InputError
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[str]:
-    """The name of a new file beside a path, which takes its place at the end; without one where there is an error.
+    """The name of a new file next to a path. It replaces the path at the end of the context, or is removed on an error.
 
     Raises:
-        InputError: there is a file and it is not to be overwritten, or the directory cannot be written.
+        InputError: the file exists and `overwrite` is false, or the directory cannot be written.
     """
     path = os.fspath(path)
     if os.path.lexists(path) and not overwrite:
-        raise InputError(f"{path!r} exists; choose another name, or allow it to be overwritten.")
+        raise InputError(f"{path!r} exists; choose another name, or allow overwriting it.")
     temporary = f"{_stem(path)}{secrets.token_hex(4)}.partial"
     try:
         open(temporary, "xb").close()
         yield temporary
-        _sync(temporary, os.O_RDWR)  # Windows refuses to sync what is open for reading alone
+        _sync(temporary, os.O_RDWR)  # Windows does not sync a file that is open for reading only
         os.replace(temporary, path)
     except BaseException as error:
         with suppress(OSError):
@@ -32,21 +32,21 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[str]
         if isinstance(error, OSError):
             raise InputError(f"{path!r} cannot be written: {error.strerror or error}.") from None
         raise
-    with suppress(OSError):  # for the name to outlast a power cut too; some file systems cannot
+    with suppress(OSError):  # so that the name survives a power cut too; some file systems cannot do this
         _sync(os.path.dirname(path) or ".", os.O_RDONLY)
 
 
 def write_atomically(path: str | os.PathLike[str], write_to: Callable[[IO[bytes]], Any], *, overwrite: bool) -> None:
-    """Writes a file by a function of the open file; otherwise as `replacing`."""
+    """Writes a file with a function of the open file, as in `replacing`."""
     with replacing(path, overwrite=overwrite) as temporary, open(temporary, "wb") as file:
         write_to(file)
 
 
 def clear_leftovers(path: str) -> None:
-    """Removes what killed processes have left of a file that they were writing; none may be writing it now.
+    """Removes the partial files that killed processes have left. No process may be writing the file now.
 
     Args:
-        path: the file; a folder and "*" for every file in it.
+        path: path of the file, or `folder/*` for every file in a folder.
     """
     folder, name = os.path.split(path)
     stem = ".*." if name == "*" else glob.escape(os.path.basename(_stem(path)))
@@ -57,7 +57,9 @@ def clear_leftovers(path: str) -> None:
 
 def _stem(path: str) -> str:
     folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name[:40]}.")  # a name may be as long as the system allows
+    return os.path.join(
+        folder, f".{name[:40]}."
+    )  # the name may already have the greatest length that the system allows
 
 
 def _sync(path: str, flags: int) -> None:

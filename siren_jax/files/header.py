@@ -1,6 +1,6 @@
-"""What a `.siren` file may say of its signal: one rule for making a `NeuralField`, saving and loading it.
+"""Rules for the description of a signal in a `.siren` file. They apply when a `NeuralField` is made, saved or loaded.
 
-The network's own part of the header is `siren_file`'s.
+The part of the header that describes the network is checked in `siren_file`.
 """
 
 import json
@@ -15,22 +15,22 @@ from siren_jax.errors import InputError
 
 MAX_SAMPLES = 2**31  # along an axis of a frame
 AXES = {"sound": 1, "image": 2, "video": 3, "shape": 3}
-LARGEST = 1e18  # of a placement, a box and a rate
+LARGEST = 1e18  # largest number in a placement, a box or a rate
 MAX_NESTING = 32
 
 
 def check(owner: str, header: Mapping[str, Any], in_features: int | None, out_features: int | None) -> None:
-    """Refuses a description of a signal that contradicts itself or its network.
+    """Checks that the description of a signal contradicts neither itself nor its network.
 
     Args:
-        owner: whose description it is, for the message.
-        header: the fields `kind`, `frame`, `value_range` and, where the kind has them, `rate` and `placement`, as JSON
+        owner: object that the description belongs to, for the message.
+        header: the fields `kind`, `frame`, `value_range` and, for kinds that have them, `rate` and `placement`, as JSON
             values.
-        in_features: coordinates of the network; None if it does not say.
-        out_features: its channels.
+        in_features: coordinates of the network; None if unknown.
+        out_features: channels of the network; None if unknown.
 
     Raises:
-        InputError: a field is absent, or is not what its kind of signal needs; the message names it.
+        InputError: a field is missing, or is not valid for the kind of the signal; the message names the field.
     """
     kind = header.get("kind")
     if not isinstance(kind, str):
@@ -61,20 +61,20 @@ def check(owner: str, header: Mapping[str, Any], in_features: int | None, out_fe
 
 
 def valid_rate(kind: str, rate: Any) -> bool:
-    """Whether a signal of this kind may have this rate: sounds and videos have one, other kinds None."""
+    """Whether a signal of this kind may have this rate: sounds and videos have a rate, other kinds have None."""
     if kind in ("sound", "video"):
         return type(rate) in (int, float) and 0 < rate <= LARGEST and (kind == "video" or rate == int(rate))
     return rate is None
 
 
 def as_json(name: str, value: Any) -> Any:
-    """A value as strict JSON holds it: NumPy's numbers become Python's, and those that are not finite None.
+    """A value as strict JSON: NumPy numbers become Python numbers, and non-finite numbers become None.
 
     >>> as_json("record", {"psnr": np.float32(30.5), "contrast": float("nan")})
     {'psnr': 30.5, 'contrast': None}
 
     Raises:
-        InputError: JSON cannot hold it; the message names it.
+        InputError: JSON cannot represent a part of the value; the message names the part.
     """
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
@@ -89,21 +89,21 @@ def as_json(name: str, value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     raise InputError(
-        f"{name} is of the type {type(value).__name__}, which JSON cannot hold; give a number or a string."
+        f"{name} is of the type {type(value).__name__}, which JSON cannot contain; give a number or a string."
     )
 
 
 def parse(text: str) -> Any:
-    """The value of a JSON text; None in place of NaN and infinity, which some writers put there.
+    """The value of a JSON text, with None instead of NaN and infinity, which some programs write.
 
     Raises:
-        ValueError: it is not JSON.
+        ValueError: the text is not JSON.
     """
     return json.loads(text, parse_constant=lambda _: None)
 
 
 def nesting(value: Any) -> int:
-    """How many JSON objects and arrays lie within one another."""
+    """Nesting depth of JSON objects and arrays."""
     if not isinstance(value, (dict, list)):
         return 0
     return 1 + max(map(nesting, value.values() if isinstance(value, dict) else value), default=0)

@@ -1,7 +1,7 @@
-"""State dicts of PyTorch's SIRENs, in and out: of the paper's code, siren-pytorch, COIN and tutorials.
+"""Reading and writing the PyTorch state dicts of SIRENs: the paper's code, siren-pytorch, COIN and tutorials.
 
-A state dict tells neither omegas nor what follows the last layer: they are the layout's own unless they are given.
-PyTorch itself is needed for `.pth` and `.pt` files alone.
+A state dict contains neither the omegas nor the function after the last layer. Their defaults belong to the layout of
+the state dict. PyTorch itself is only required for `.pth` and `.pt` files.
 """
 
 import math
@@ -21,7 +21,7 @@ from siren_jax.files.pytorch_state import LAYOUTS, layout_of, read, weights_of, 
 from siren_jax.files.siren_file import LIMITS, MAX_OMEGA, MAX_WEIGHTS
 from siren_jax.networks.siren import OUTERMOST, SIREN
 
-USUAL = 10.0  # times one: what hidden layers' standard deviations stay within, and radians of their biases
+USUAL = 10.0  # usual hidden layers: standard deviation of the phases from 1/USUAL to USUAL, biases up to USUAL radians
 
 
 def load(
@@ -34,20 +34,22 @@ def load(
 ) -> SIREN:
     """The SIREN of a PyTorch state dict: the same function of the same coordinates.
 
-    The layout is found by names and shapes, whatever precedes the names (`module.`) or surrounds the state dict.
+    The layout is recognised by names and shapes. Prefixes of the names, such as `module.`, and a checkpoint around the
+    state dict do not matter.
 
     Args:
-        source: a `.safetensors`, `.pth` or `.pt` file, or a state dict of tensors or NumPy arrays. Of a file only
-            tensors are read; nothing in it runs.
-        omega: of the layers after the first; by default 30, of siren-pytorch 1.
-        first_omega: of the first layer; by default 30.
-        outermost: what follows the last layer, as of `SIREN`; by default nothing.
-        bias_outside: whether the code computes sin(omega·Wx + b) instead of sin(omega·(Wx + b)), which nothing in a
-            state dict tells: biases are then divided by omega. See `doubts`.
+        source: a `.safetensors`, `.pth` or `.pt` file, or a state dict of tensors or NumPy arrays. Only tensors are
+            read from a file; no code in it is executed.
+        omega: omega of the layers after the first; by default 1 for siren-pytorch and 30 for other layouts.
+        first_omega: omega of the first layer; by default 30.
+        outermost: function after the last layer, as in `SIREN`; by default none, or a sine if the names of the layers
+            imply it.
+        bias_outside: whether the code computes sin(omega·Wx + b) instead of sin(omega·(Wx + b)). The biases are then
+            divided by omega. A state dict does not contain this information; see `doubts`.
 
     Raises:
-        InputError: no such file, no state dict, no known layout, hidden layers of several widths, or values that are
-            not finite.
+        InputError: the file does not exist, is not a state dict or has no known layout; hidden layers differ in width;
+            values are not finite.
 
     >>> load({"layers.0.weight": np.ones((4, 2)), "last_layer.weight": np.ones((1, 4))}).omega
     1.0
@@ -58,7 +60,7 @@ def load(
         raise InputError(f"outermost is one of {', '.join(OUTERMOST)}, but is {outermost!r}.")
 
     if (count := sum(math.prod(getattr(value, "shape", ())) for value in state.values())) > MAX_WEIGHTS:
-        raise InputError(f"this state dict holds {count:,} weights; up to {MAX_WEIGHTS:,} are accepted.")
+        raise InputError(f"this state dict has {count:,} weights; up to {MAX_WEIGHTS:,} are accepted.")
     arrays = {name: _array(name, value) for name, value in state.items()}
     first, last = (arrays.get(f"{name}.weight", np.zeros(0)) for name in (names[0], names[-1]))
     (width, d), c = first.shape if first.ndim == 2 else (0, 0), len(last) if last.ndim else 0
@@ -101,24 +103,24 @@ def save(
     first_omega: float | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Writes a state dict that a PyTorch module loads strictly and computes the same function with.
+    """Writes a state dict with which a PyTorch module computes the same function; strict loading works.
 
-    The network's omegas are exchanged for the module's: sin(omega·(Wx + b)) = sin(v·(W'x + b')) with W' = W·omega/v and
-    b' = b·omega/v.
+    The weights are rescaled from the network's omegas to the module's: sin(omega·(Wx + b)) = sin(v·(W'x + b')) with
+    W' = W·omega/v and b' = b·omega/v.
 
     Args:
-        network: the SIREN; biases that it does not have are written as zeros.
+        network: the SIREN. Missing biases are written as zeros.
         path: a `.pth`, `.pt` or `.safetensors` file.
         layout: "paper" for `SingleBVPNet`, whose omegas are 30; "pip" for `SirenNet` of siren-pytorch, by default with
             `w0=1` and `w0_initial=30`; "tutorial" for `ImageSiren` and the `Siren` of the paper's notebook, and "coin"
-            for the `Siren` of COIN, both by default with 30.
-        omega: of the module's layers after the first.
-        first_omega: of the module's first layer.
-        overwrite: replace a file that exists.
+            for the `Siren` of COIN, both by default with omegas of 30.
+        omega: omega of the module's layers after the first; the default is that of the layout.
+        first_omega: omega of the module's first layer; the default is that of the layout.
+        overwrite: whether to replace an existing file.
 
     Raises:
-        InputError: the file exists or cannot be written, PyTorch is missing, another layout, or one whose modules do
-            not end as the network.
+        InputError: the file exists or cannot be written; PyTorch is missing; the layout is unknown, or its modules
+            cannot end with the network's outermost function.
     """
     if type(network) is not SIREN:
         raise InputError(f"a SIREN is needed, but this network is of the type {type(network).__name__}.")
@@ -137,7 +139,7 @@ def save(
     for name, linear, factor in zip(form.layers(network.depth + 2), _linears(network), factors, strict=True):
         kernel = np.asarray(linear.kernel[...], np.float64)
         bias = np.zeros(kernel.shape[1]) if linear.bias is None else np.asarray(linear.bias[...], np.float64)
-        with np.errstate(over="ignore"):  # told below
+        with np.errstate(over="ignore"):  # checked below
             state[f"{name}.weight"] = np.ascontiguousarray((factor * kernel).T.astype(np.float32))
             state[f"{name}.bias"] = (factor * bias).astype(np.float32)
     if not all(np.isfinite(array).all() for array in state.values()):
@@ -146,10 +148,11 @@ def save(
 
 
 def doubts(network: SIREN) -> list[str]:
-    """Reasons to doubt the omegas and the place of the biases that a network was read with.
+    """Reasons to doubt the omegas or the placement of the biases with which a network was read.
 
-    As a SIREN begins, omega·(Wh) has a standard deviation of one in every hidden layer, sines having √½, and biases are
-    a radian or less. Fits stay within some times that; an omega of 30 in the place of 1 does not.
+    In an initial SIREN, omega·(Wh) has a standard deviation of 1 in every hidden layer, as sines have one of √½, and
+    biases are at most about a radian. Fitted networks stay within a factor of 10 of these values. A network that is
+    read with an omega of 30 instead of 1 does not.
 
     >>> from siren_jax import SIREN
     >>> doubts(SIREN(2, 1, width=32, rngs=nnx.Rngs(0)))
@@ -164,20 +167,21 @@ def doubts(network: SIREN) -> list[str]:
     if not 1 / USUAL < spread < USUAL:
         found.append(
             f"with omega {network.omega:g} the hidden layers' phases have a standard deviation of about {spread:.2g}, "
-            f"where one is usual; the code may have another omega, such as {network.omega / spread:.2g}."
+            f"but the usual value is 1; the code may have another omega, such as {network.omega / spread:.2g}."
         )
     if network.use_bias and (phase := network.omega * rms([linear.bias for linear in hidden])) > USUAL:
         found.append(
             f"with omega {network.omega:g} the hidden layers' biases are phases of about {phase:.2g} radians; the code "
-            "may add them outside of omega, sin(omega·Wx + b)."
+            "may not multiply them by omega: sin(omega·Wx + b)."
         )
     return found
 
 
 def points_of(grid: str, shape: Sequence[int], extent: float = 1.0) -> tuple[Float[ndarray, "d"], Float[ndarray, "d"]]:
-    """Scale and shift from the coordinates of `Frame(shape)` to those that PyTorch code gives to the same samples.
+    """Scale and shift from the coordinates of `Frame(shape)` to the coordinates of the same samples in PyTorch code.
 
-    Sample i of n lies at (2i + 1 - n)/N, N = max(shape), of a frame; here along every axis, whatever its length:
+    In a frame, sample i of n lies at (2i + 1 - n)/N with N = max(shape). The grids of PyTorch code have, along an axis
+    of n samples:
 
         "ends"     extent·(2i/(n - 1) - 1)     torch.linspace(-1, 1, n): the paper's code, siren-pytorch
         "edges"    extent·(2i/n - 1)           `ImageSiren`'s data
@@ -185,12 +189,12 @@ def points_of(grid: str, shape: Sequence[int], extent: float = 1.0) -> tuple[Flo
         "rows"     extent·(2i/(m - 1) - 1)     m samples along the first axis, for every axis: COIN
 
     Args:
-        grid: one of these.
+        grid: name of a grid in this list.
         shape: samples along each axis.
-        extent: 1, or 100 for the sounds of the paper's code.
+        extent: factor on the coordinates; 1, or 100 for the sounds of the paper's code.
 
     Raises:
-        InputError: another grid or extent, or "ends" of an axis of one sample.
+        InputError: the grid is unknown, the extent is not positive, or a grid with both ends has an axis of one sample.
 
     >>> scale, shift = points_of("ends", (2, 4))
     >>> scale.tolist(), shift.tolist()
@@ -225,7 +229,7 @@ def _omega(given: float | None, usual: float) -> float:
 
 
 def _array(name: str, value: Any) -> ndarray:
-    """A tensor or array in float64."""
+    """A tensor or array as a NumPy array in float64."""
     try:
         if value.is_complex() if hasattr(value, "detach") else np.iscomplexobj(value):
             raise TypeError
@@ -236,7 +240,7 @@ def _array(name: str, value: Any) -> ndarray:
             f"{name!r} is of the type {type(value).__name__}; a dense array of numbers is needed."
         ) from None
     if not (np.abs(array) <= np.finfo(np.float32).max).all():
-        raise InputError(f"{name!r} holds values that are not finite in float32.")
+        raise InputError(f"{name!r} contains values that are not finite in float32.")
     return array
 
 
@@ -244,6 +248,6 @@ def _part(arrays: Mapping[str, ndarray], name: str, shape: tuple[int, ...]) -> n
     found = arrays[name].shape if name in arrays else "none"
     if found != shape:
         raise InputError(
-            f"{name!r} has the shape {shape} where all hidden layers are as wide as the first, but has {found}."
+            f"{name!r} needs the shape {shape} because all hidden layers have the width of the first, but has {found}."
         )
     return arrays[name]

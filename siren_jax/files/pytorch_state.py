@@ -1,4 +1,4 @@
-"""State dicts of PyTorch as files and mappings: what surrounds them, and which module's names they have."""
+"""PyTorch state dicts in files and mappings: finding them in checkpoints, and recognising the module by its names."""
 
 import itertools
 import os
@@ -14,7 +14,7 @@ from siren_jax.networks.siren import OUTERMOST
 
 
 class Layout(NamedTuple):
-    """How a module names its linear layers, what may follow the last one (the usual first), and its omegas."""
+    """Names of a module's linear layers, possible functions after the last one (the default first), and its omegas."""
 
     name: str
     hidden: str
@@ -24,28 +24,36 @@ class Layout(NamedTuple):
     omega: float = 30.0
 
     def layers(self, count: int) -> list[str]:
-        """Names of so many linear layers, in order."""
+        """Names of `count` linear layers, in order."""
         return [self.hidden.format(i=i) for i in range(count - 1)] + [self.last.format(i=count - 1)]
 
 
 LAYOUTS = (
-    Layout("paper", "net.net.{i}.0", "net.net.{i}.0", ("linear", "sine")),  # SingleBVPNet; FCBlock has one "net." less
+    Layout("paper", "net.net.{i}.0", "net.net.{i}.0", ("linear", "sine")),  # SingleBVPNet; FCBlock has one "net." fewer
     Layout("pip", "layers.{i}", "last_layer", OUTERMOST, omega=1.0),  # SirenNet
-    Layout("pip", "net.{i}", "last_layer", OUTERMOST, omega=1.0),  # its first versions
+    Layout("pip", "net.{i}", "last_layer", OUTERMOST, omega=1.0),  # first versions of SirenNet
     Layout("tutorial", "net.{i}.linear", "net.{i}", ("linear",)),  # ImageSiren; Siren of the paper's notebook
-    Layout("tutorial", "net.{i}.linear", "net.{i}.linear", ("sine",)),  # the latter with outermost_linear=False
+    Layout("tutorial", "net.{i}.linear", "net.{i}.linear", ("sine",)),  # Siren with outermost_linear=False
     Layout("coin", "net.{i}.linear", "last_layer.linear", OUTERMOST),  # Siren of COIN
 )
-NESTED = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "params")  # in a checkpoint
+NESTED = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "network",
+    "net",
+    "params",
+)  # entries of a checkpoint
 WRAPPERS = {"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}  # parts of names
-IGNORED = {"grid"}  # the points of SirenWrapper
+IGNORED = {"grid"}  # buffer with the points of SirenWrapper
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 def weights_of(source: Any) -> dict[str, Any]:
-    """The weights and biases by name, alone or in a checkpoint."""
+    """The weights and biases by name, from a state dict or from a checkpoint that contains one."""
     inner = source
-    for _ in range(4):  # a hostile checkpoint may hold itself
+    for _ in range(4):  # a hostile checkpoint may contain itself
         if not isinstance(inner, Mapping):
             break
         state = {str(name): value for name, value in inner.items() if str(name).split(".")[-1] not in IGNORED}
@@ -53,11 +61,13 @@ def weights_of(source: Any) -> dict[str, Any]:
             return state
         inner = next((inner[name] for name in NESTED if isinstance(inner.get(name), Mapping)), None)
     held = ", ".join(map(repr, list(source)[:5])) if isinstance(source, Mapping) else type(source).__name__
-    raise InputError(f"a state dict of weights and biases is needed, but this holds {held}; save model.state_dict().")
+    raise InputError(
+        f"a state dict of weights and biases is needed, but this contains {held}; save model.state_dict()."
+    )
 
 
 def layout_of(names: set[str]) -> tuple[Layout, list[str]]:
-    """The layout whose layers have these names, after what all of them begin with; and the names in order."""
+    """The layout whose layers have these names, apart from a common prefix, and the names in layer order."""
     ordered = sorted(names)
     bare = [".".join(part for part in name.split(".") if part not in WRAPPERS) for name in ordered]
     full = dict(zip(_relative(bare), ordered, strict=True))
@@ -71,14 +81,14 @@ def layout_of(names: set[str]) -> tuple[Layout, list[str]]:
 
 
 def _relative(names: list[str]) -> list[str]:
-    """Dotted names without what all of them begin with."""
+    """Dotted names without their common prefix."""
     parts = [name.split(".") for name in names]
     shared = len(list(itertools.takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))))
     return [".".join(name[shared:]) for name in parts]
 
 
 def read(path: str) -> Any:
-    """What a file of tensors holds."""
+    """The content of a file of tensors."""
     from safetensors import SafetensorError, safe_open
 
     _check_suffix(path)
@@ -95,10 +105,10 @@ def read(path: str) -> Any:
     torch = _torch(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # whatever its unpickler trips over
+    except Exception:  # a damaged file may raise any error in the unpickler
         raise InputError(
-            f"{path!r} is damaged or holds more than tensors, of which pickle might run code; write it with "
-            "torch.save(model.state_dict(), path)."
+            f"{path!r} is damaged, or contains other objects than tensors, with which pickle could run code; write it "
+            "with torch.save(model.state_dict(), path)."
         ) from None
 
 
@@ -124,7 +134,6 @@ def _torch(path: str) -> Any:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
-            f"{path!r} needs PyTorch, which the extra torch brings: pip install 'siren-jax[torch]'. "
-            "A .safetensors file does without."
+            f"{path!r} needs PyTorch: pip install 'siren-jax[torch]'. A .safetensors file does not need it."
         ) from None
     return torch

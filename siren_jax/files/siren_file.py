@@ -1,8 +1,8 @@
-"""The `.siren` file: safetensors, with a JSON header of what the arrays mean. No pickle, no code.
+"""The `.siren` file: safetensors with a JSON header that describes the arrays. It contains neither pickle nor code.
 
-The header is the metadata entry `siren` of the safetensors file. Reading checks it against limits and against the
-types and shapes that the file declares before anything is allocated. Writing is atomic. `docs/file-format.md` is the
-specification.
+The header is the metadata entry `siren` of the safetensors file. Before any memory is allocated, reading checks the
+header against limits and against the types and shapes that the file declares. Writing is atomic. `docs/file-format.md`
+is the specification.
 """
 
 import json
@@ -26,15 +26,15 @@ from siren_jax.networks.siren import OUTERMOST, SIREN
 FORMAT_VERSION = 2
 Network = SIREN | ReLUMLP
 
-# Precisions of the kernels after the first layer's, by their names in safetensors. All else is float32: it is little,
-# and rounding the first layer would be multiplied by its omega.
+# Precisions of the kernels after the first layer, with their names in safetensors. The other arrays are float32: they
+# are small, and omega would multiply the rounding errors of the first layer.
 PRECISIONS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
 
-# Largest accepted value of each size in a header: far above what is of use, far below what exhausts a machine.
+# Largest accepted value of each size in a header: far above useful sizes, far below sizes that exhaust a machine.
 LIMITS = {"in_features": 64, "out_features": 4096, "width": 65536, "depth": 256}
 MAX_OMEGA = 1e9
 MAX_WEIGHTS = 2**28  # 1 GiB in float32
-MAX_HEADER = 2**20  # bytes of the names, types and shapes of the arrays and of the header
+MAX_HEADER = 2**20  # bytes of the safetensors header: names, types and shapes of the arrays, and the entry `siren`
 EXTRA = {"siren": ("first_omega", "omega", "outermost", "use_bias"), "relu": ()}
 
 
@@ -49,16 +49,16 @@ def write(
     """Writes a network and its header to a `.siren` file.
 
     Args:
-        path: the file.
+        path: path of the file.
         network: a SIREN or a ReLUMLP.
-        header: JSON values, as `header.as_json` makes them; `format`, `network` and `precision` are added.
-        precision: of the kernels after the first layer's, one of `PRECISIONS`. "int8" has one scale for each unit,
-            max|w|/127 over its weights.
-        overwrite: replace a file that exists.
+        header: JSON values, as from `header.as_json`; the fields `format`, `network` and `precision` are added.
+        precision: precision of the kernels after the first layer, one of `PRECISIONS`. "int8" has one scale per unit,
+            max|w|/127 over the unit's weights.
+        overwrite: whether to replace an existing file.
 
     Raises:
-        InputError: the file exists or cannot be written, another precision, or a network of another type, beyond the
-            limits of the format or with weights beyond those of the precision.
+        InputError: the file exists or cannot be written; the precision is unknown; the network has another type, is
+            larger than the format allows, or has weights that the precision cannot represent.
     """
     from safetensors.numpy import save
 
@@ -68,7 +68,7 @@ def write(
     _check_architecture("the network", architecture, FORMAT_VERSION)
     _check_count("the network", [array.shape for array in arrays.values()])
     if bad := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
-        raise InputError(f"{bad[0]} holds values that are not finite; a .siren file holds finite weights.")
+        raise InputError(f"{bad[0]} contains values that are not finite; a .siren file needs finite weights.")
     header = {"format": FORMAT_VERSION, "network": architecture, "precision": precision, **header}
     text = json.dumps(header, allow_nan=False)
     _checked_header(os.fspath(path), text)
@@ -82,7 +82,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
     """The network, in float32, and the header of a `.siren` file.
 
     Raises:
-        InputError: the file is missing, truncated, of another kind or version, or its header contradicts its arrays.
+        InputError: the file is missing, truncated, or of another kind or version, or its header contradicts its arrays.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -104,8 +104,8 @@ def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
             if found != wanted:
                 name = sorted(found.items() ^ wanted.items())[0][0]
                 raise InputError(
-                    f"{path!r} contradicts itself: its header promises {name} to be {wanted.get(name, 'absent')}, "
-                    f"but the file holds {found.get(name, 'none')}."
+                    f"{path!r} contradicts itself: according to its header {name} is {wanted.get(name, 'absent')}, "
+                    f"but the file has {found.get(name, 'none')}."
                 )
             _check_count(repr(path), shapes.values())
             arrays = {name: jnp.asarray(file.get_tensor(name), jnp.float32) for name in wanted}
@@ -113,15 +113,15 @@ def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
         raise InputError(f"{path!r} is not a .siren file, or is truncated: {error}.") from None
     weights = {name: arrays[name] * arrays.get(f"{name}.scale", 1) for name in shapes}
     if bad := [name for name, array in weights.items() if not bool(jnp.all(jnp.isfinite(array)))]:
-        raise InputError(f"{path!r} is damaged: {bad[0]} holds values that are not finite.")
+        raise InputError(f"{path!r} is damaged: {bad[0]} contains values that are not finite.")
     return nnx.merge(graphdef, jax.tree.unflatten(jax.tree.structure(state), list(weights.values()))), header
 
 
 def _architecture(network: Network) -> dict[str, Any]:
     kinds = {SIREN: "siren", ReLUMLP: "relu"}
-    if type(network) not in kinds:  # a subclass computes something else
+    if type(network) not in kinds:  # a subclass may compute another function
         raise InputError(
-            f"a .siren file holds a SIREN or a ReLUMLP, but this network is of the type {type(network).__name__}."
+            f"a .siren file needs a SIREN or a ReLUMLP, but this network is of the type {type(network).__name__}."
         )
     kind = kinds[type(network)]
     return {"type": kind, **{name: getattr(network, name) for name in (*LIMITS, *EXTRA[kind])}}
@@ -139,12 +139,12 @@ def _arrays(network: Network) -> dict[str, np.ndarray]:
 
 
 def _has_precision(name: str) -> bool:
-    """Whether an array has the precision of its file, as kernels after the first layer's have; others are float32."""
+    """Whether an array is a kernel after the first layer, which has the file's precision; others are float32."""
     return name.endswith("kernel") and not name.startswith("layers.0.")
 
 
 def _stored(shapes: Mapping[str, tuple[int, ...]], precision: str) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Type and shape of every array of a file, given the shapes of the network's."""
+    """Type and shape of every array in a file, from the shapes of the network's arrays."""
     stored = {}
     for name, shape in shapes.items():
         stored[name] = (PRECISIONS[precision] if _has_precision(name) else "F32", shape)
@@ -154,7 +154,7 @@ def _stored(shapes: Mapping[str, tuple[int, ...]], precision: str) -> dict[str, 
 
 
 def _encoded(arrays: Mapping[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:
-    """The arrays of a file, given the network's in float32."""
+    """The arrays of a file, from the network's arrays in float32."""
     if precision == "float32":
         return dict(arrays)
     encoded = dict(arrays)
@@ -162,7 +162,7 @@ def _encoded(arrays: Mapping[str, np.ndarray], precision: str) -> dict[str, np.n
         largest = np.abs(arrays[name]).max()
         greatest = jnp.finfo(jnp.float32 if precision == "int8" else precision).max
         if not largest <= greatest:
-            raise InputError(f"{name} holds {largest:g}, but {precision} ends at {greatest:g}; choose float32.")
+            raise InputError(f"{name} contains {largest:g}, but {precision} ends at {greatest:g}; choose float32.")
         if precision == "int8":
             scale = np.abs(arrays[name]).max(axis=0) / 127
             steps = arrays[name] / np.where(scale > 0, scale, 1)
@@ -174,19 +174,19 @@ def _encoded(arrays: Mapping[str, np.ndarray], precision: str) -> dict[str, np.n
 
 
 def _header_length(data: bytes) -> int:
-    """Of the file that begins with these bytes."""
+    """Length of the safetensors header of a file that begins with these bytes."""
     return int.from_bytes(data[:8], "little")
 
 
 def _checked_header(path: str, text: str | None) -> dict[str, Any]:
-    """The header, if every field that building a network needs is there and within limits."""
+    """The header, after checking that it has every field for building the network, within limits."""
     if text is None:
         raise InputError(f"{path!r} is a safetensors file, but not a .siren file: it has no header named 'siren'.")
     try:
         header = parse(text)
         version, architecture = header["format"], {**header["network"]}
         too_deep = nesting(header) > MAX_NESTING
-        json.dumps(header, ensure_ascii=False).encode()  # half a surrogate pair, which nothing can print, fails here
+        json.dumps(header, ensure_ascii=False).encode()  # fails for half a surrogate pair, which cannot be printed
     except (ValueError, TypeError, KeyError, RecursionError):
         raise InputError(f"the header of {path!r} is not JSON with the fields format and network.") from None
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
@@ -205,10 +205,10 @@ def _checked_header(path: str, text: str | None) -> dict[str, Any]:
 
 
 def _check_architecture(owner: str, architecture: Mapping[str, Any], version: int) -> None:
-    """Raises an InputError where the description of a network lacks a field, has another one, or is beyond limits."""
+    """Raises an `InputError` if the description of a network lacks a field, has an unknown one, or exceeds a limit."""
     kind = architecture.get("type")
     if not isinstance(kind, str) or kind not in EXTRA:
-        raise InputError(f"{owner} names a network of the type {kind!r}; siren and relu are known.")
+        raise InputError(f"{owner} has a network of the type {kind!r}; the known types are siren and relu.")
     fields = {"type", *LIMITS, *EXTRA[kind]} - ({"outermost"} if version == 1 else set())
     if set(architecture) != fields:
         raise InputError(f"{owner} does not describe a network: its fields are {sorted(architecture)}.")
@@ -227,9 +227,9 @@ def _check_architecture(owner: str, architecture: Mapping[str, Any], version: in
             sound = isinstance(value, (int, float)) and type(value) is not bool and 0 < value < MAX_OMEGA
             accepted = f"numbers above 0 and below {MAX_OMEGA:g}"
         if not sound:
-            raise InputError(f"{owner} asks for {name} = {value!r}; {accepted} are accepted.")
+            raise InputError(f"{owner} has {name} = {value!r}; {accepted} are accepted.")
 
 
 def _check_count(owner: str, shapes: Iterable[tuple[int, ...]]) -> None:
     if (count := sum(map(math.prod, shapes))) > MAX_WEIGHTS:
-        raise InputError(f"{owner} holds {count:,} weights; up to {MAX_WEIGHTS:,} are accepted.")
+        raise InputError(f"{owner} has {count:,} weights; up to {MAX_WEIGHTS:,} are accepted.")
