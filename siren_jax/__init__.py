@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from siren_jax import references as references
     from siren_jax.subjects.one_call import open as open
 
-__all__ = [  # without `open`, which is not to hide Python's own
+__all__ = [  # without `open`: a star import must not hide Python's own
     "SIREN",
     "Checkpoints",
     "Fit",
@@ -100,7 +100,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Rooms that take long to import, and `open`, when they are first used."""
+    """Packages that take long to import, and `open`, imported at their first use."""
     if name in ("equations", "plot", "references"):
         return import_module(f"siren_jax.{name}")
     if name == "open":

@@ -1,5 +1,9 @@
+<<<<<<< HEAD
 """The one idea of the library, in types: a field maps one point to its values. And words that arguments and options
 share."""
+=======
+"""Types of the library's central idea: a field maps one point to its values."""
+>>>>>>> 11c70d4 (Root modules: docstrings, comments and messages in plain English)
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -22,7 +26,7 @@ Initializer = Callable[..., Array]
 
 @runtime_checkable
 class KnowsDerivatives(Protocol):
-    """A field that gives value, Jacobian and weighted Laplacians of a point in one forward pass."""
+    """A field that computes value, Jacobian and weighted Laplacians at a point in one forward pass."""
 
     def derivatives(
         self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]
@@ -33,7 +37,7 @@ class KnowsDerivatives(Protocol):
 
 @runtime_checkable
 class KnowsJacobian(Protocol):
-    """A field that gives value and Jacobian of a point cheaper than autodiff."""
+    """A field that computes value and Jacobian at a point at a lower cost than autodiff."""
 
     def value_jacobian(self, x: Float[Array, "d"]) -> tuple[Float[Array, "c"], Float[Array, "c d"]]: ...
 

@@ -1,6 +1,5 @@
-"""The error that says that a user's input cannot be used, and why."""
+"""The error for input that cannot be used."""
 
 
 class InputError(ValueError):
-    """A file, array or setting that cannot be used; the message is one sentence: what came, what was needed, what to
-    do."""
+    """A file, array or setting that cannot be used. The message says what was given, what is needed and what to do."""

@@ -1,4 +1,4 @@
-"""A fitted signal: a network with the grid and the values it stands for, evaluated anywhere and kept in a file."""
+"""A fitted signal: a network with the signal's grid and range of values, evaluated at any point and saved in a file."""
 
 import os
 from collections.abc import Mapping
@@ -24,34 +24,35 @@ from siren_jax.shapes.level_set import extract
 from siren_jax.shapes.mesh import Mesh
 from siren_jax.shapes.placement import Placement
 
-BLOCK = 65536  # points that a render holds at a time
+BLOCK = 65536  # points that are rendered at once
 if TYPE_CHECKING:
     Number = float
     Range = tuple[float, float]
-else:  # `header.check` says more of a wrong one than a type checker does
+else:  # at run time `header.check` reports wrong values in more detail than a type checker
     Number = Range = Any
 RENDERED = ("value", "gradient", "laplacian")
 
 
 @dataclass(frozen=True, eq=False)  # a field is hashable, for jax.jit, by its identity
 class NeuralField:
-    """A signal as a continuous function of coordinates, in the signal's own values.
+    """A signal as a continuous function of coordinates, in the units of the signal's values.
 
-    `field(points)` gives the values at points of shape `(d,)` or `(..., d)`; a neural field is itself a field, so that
-    the operators of this library and `jax.vmap`, `jax.grad` and `jax.jit` apply to it.
+    `field(points)` returns the values at points of shape `(d,)` or `(..., d)`. A neural field is a field, so the
+    operators of this library and `jax.vmap`, `jax.grad` and `jax.jit` apply to it.
 
     Args:
         network: maps coordinates to values in [-1, 1].
-        frame: the grid that the signal was sampled on; of a shape a grid over the cube [-1, 1]³; of the solution of an
-            equation one over the box of its domain, in whose coordinates its points are.
-        value_range: the values that [-1, 1] stands for; of a shape its signed distances in the file's units.
-        kind: of the signal: "image", "sound", "video", "shape" or "solution".
-        rate: of a sound, samples a second; of a video, frames.
-        record: how it was made; kept in the file.
-        placement: of a shape, what its coordinates are in the file's units.
+        frame: the grid on which the signal was sampled. A shape has a grid over the cube [-1, 1]³. The solution of an
+            equation has a grid over the box of its domain, and its points have the coordinates of the domain.
+        value_range: the values of the signal for the network's values -1 and 1. For a shape, they are signed distances
+            in the file's units.
+        kind: kind of the signal: "image", "sound", "video", "shape" or "solution".
+        rate: samples per second of a sound, or frames per second of a video; None for other kinds.
+        record: description of how the signal was made, which is saved in the file.
+        placement: map from the coordinates of a shape to the file's units; None for other kinds.
 
     Raises:
-        InputError: the parts contradict one another, or a kind of signal lacks what it needs; see `header.check`.
+        InputError: the arguments contradict one another, or one that the kind needs is missing; see `header.check`.
     """
 
     network: siren_file.Network
@@ -63,13 +64,13 @@ class NeuralField:
     placement: Placement | None = None
 
     def __post_init__(self) -> None:
-        plain = lambda number: number.item() if isinstance(number, np.generic) else number  # as JSON will have it
+        plain = lambda number: number.item() if isinstance(number, np.generic) else number  # as in JSON
         object.__setattr__(self, "value_range", tuple(map(plain, self.value_range)))
         object.__setattr__(self, "rate", plain(self.rate))
         header.check("a neural field", self._header(), self.network.in_features, self.network.out_features)
 
     def __call__(self, points: Float[Array | ndarray, "... d"]) -> Float[Array, "... c"]:
-        """Values at points, in the signal's own range; not clipped."""
+        """Values at points, in the units of the signal; they are not clipped."""
         low, high = self.value_range
         return low + (self.network(jnp.asarray(points)) + 1) * ((high - low) / 2)
 
@@ -90,32 +91,32 @@ class NeuralField:
         region: tuple[tuple[float, float], ...] | None = None,
         out: ndarray | None = None,
     ) -> ndarray:
-        """The signal sampled on a grid of any resolution, over all of it or a part, at the centres of the grid's cells.
+        """The signal, or a region of it, sampled at the cell centres of a grid of any resolution.
 
-        A grid coarser than the original aliases; average a finer one, as `siren-jax render` does. Memory is that of the
-        result and of a block of 65,536 points.
+        A grid coarser than the original has aliasing; average a finer grid instead, as `siren-jax render` does. The
+        memory is that of the result and of a block of 65,536 points.
 
         Args:
-            shape: samples along each axis; by default the original's, or one for each of the original's samples in the
-                region.
-            of: "value" `(*shape, c)`, "gradient" `(*shape, c, d)` or "laplacian" `(*shape, c)`, derivatives as in the
-                methods.
-            region: for each axis its start and stop in samples of the original, fractions allowed; sample i covers [i,
-                i + 1]. By default all of it. May reach beyond the original, where the network extrapolates.
-            out: contiguous array of the result's shape to write to; a memory map, for example.
+            shape: number of samples along each axis; the default is one for each sample of the original in the region.
+            of: "value" `(*shape, c)`, "gradient" `(*shape, c, d)` or "laplacian" `(*shape, c)`; derivatives have the
+                units of the methods `gradient` and `laplacian`.
+            region: start and stop for each axis, in samples of the original, where sample i covers [i, i + 1];
+                fractions are allowed. The default is the whole signal. A region may extend beyond the original, where
+                the network extrapolates.
+            out: contiguous array of the result's shape to write to, such as a memory map.
 
         Raises:
-            InputError: a quantity that is not known, an empty region or shape, an `out` of another shape or layout.
+            InputError: the quantity is unknown, the region or the shape is empty, or `out` has another shape or layout.
         """
         if of not in RENDERED:
             raise InputError(f"{of!r} cannot be rendered; choose one of {', '.join(RENDERED)}.")
         d = len(self.frame.shape)
         region = tuple((0, n) for n in self.frame.shape) if region is None else region
         if len(region) != d or not all(np.isfinite([a, b]).all() and a < b for a, b in region):
-            raise InputError(f"a region has a start before a stop for each of {d} axes, but is {region}.")
+            raise InputError(f"a region needs a start before a stop for each of {d} axes, but is {region}.")
         shape = tuple(max(1, round(b - a)) for a, b in region) if shape is None else tuple(shape)
         if len(shape) != d or min(shape) < 1:
-            raise InputError(f"a shape has at least one sample along each of {d} axes, but is {shape}.")
+            raise InputError(f"a shape needs at least one sample along each of {d} axes, but is {shape}.")
         start, length = np.array(region).T[0], np.diff(np.array(region, np.float64), axis=1)[:, 0]
 
         full = self.rendered_shape(shape, of)
@@ -128,7 +129,7 @@ class NeuralField:
         block = min(BLOCK, count)
         scale = (self.value_range[1] - self.value_range[0]) / 2
         for first in range(0, count, block):
-            number = np.arange(first, first + block)  # past the end in the last block: one compiled size
+            number = np.arange(first, first + block)  # the last block exceeds the end, so that one size is compiled
             cell = np.stack(np.unravel_index(np.minimum(number, count - 1), shape), axis=-1)
             points = self.frame.coordinates(start + (cell + 0.5) * length / np.array(shape) - 0.5)
             values = scale * np.asarray(_evaluate(graphdef, state, points, of))
@@ -138,41 +139,42 @@ class NeuralField:
         return result
 
     def rendered_shape(self, shape: tuple[int, ...], of: Quantity) -> tuple[int, ...]:
-        """Shape of what `render` returns for a grid."""
+        """Shape of the result of `render` for a grid."""
         return (*shape, self.network.out_features, *([self.network.in_features] if of == "gradient" else []))
 
     def mesh(self, resolution: int = 256) -> Mesh:
-        """The surface of a shape, where its signed distance is zero, as triangles in the units of its file.
+        """The surface of a shape, on which its signed distance is zero, as triangles in the units of its file.
 
         Args:
             resolution: cells along each side of the cube, a multiple of 8; see `level_set.extract` for the memory.
 
         Raises:
-            InputError: this is no shape, or another resolution.
+            InputError: the signal is not a shape, or the resolution is invalid.
         """
         if self.placement is None:
-            raise InputError(f"a shape has a surface, but this is a signal of the kind {self.kind!r}.")
+            raise InputError(f"only a shape has a surface, but this is a signal of the kind {self.kind!r}.")
         graphdef, state = nnx.split(self.network)
         mesh = extract(lambda points: np.asarray(_evaluate(graphdef, state, points, "value")), resolution=resolution)
         return Mesh(self.placement.units(mesh.vertices), mesh.faces)
 
     def save(self, path: str | os.PathLike[str], *, precision: Precision = "float32", overwrite: bool = False) -> None:
-        """Writes a `.siren` file, whole or not at all.
+        """Writes a `.siren` file, completely or not at all.
 
         Args:
-            path: the file.
-            precision: of the weights after the first layer: "float32", "float16" or "bfloat16" for half of the size,
-                "int8" for a quarter. The network that `load` gives is float32 again.
-            overwrite: replace a file that exists.
+            path: path of the file.
+            precision: precision of the weights after the first layer: "float32", "float16" or "bfloat16" for half the
+                size, or "int8" for a quarter. The network that `load` returns is in float32.
+            overwrite: whether to replace an existing file.
 
         Raises:
-            InputError: the file exists, or cannot be written, another precision, or a record that JSON cannot hold.
+            InputError: the file exists or cannot be written, the precision is unknown, or JSON cannot represent the
+                record.
         """
         described = self._header() | {"record": header.as_json("record", self.record)}
         siren_file.write(path, self.network, described, precision=precision, overwrite=overwrite)
 
     def _header(self) -> dict[str, Any]:
-        """What its file says of the signal, but for the record."""
+        """The file's description of the signal, without the record."""
         described = {"kind": self.kind, "frame": header.as_json("frame", asdict(self.frame))}
         described["value_range"] = list(self.value_range)
         if self.rate is not None:
@@ -186,7 +188,7 @@ def load(path: str | os.PathLike[str]) -> NeuralField:
     """The fitted signal in a `.siren` file.
 
     Raises:
-        InputError: the file is missing, truncated, of another kind or version, or contradicts itself.
+        InputError: the file is missing, truncated or of another kind or version, or contradicts itself.
     """
     network, found = siren_file.read(path)
     header.check(f"the header of {os.fspath(path)!r}", found, network.in_features, network.out_features)
@@ -215,7 +217,7 @@ def _placement(given: Mapping[str, Any]) -> Placement:
 
 
 def _over_points(function, points) -> Array:
-    """`function` of one point at points of shape `(..., d)`."""
+    """Values of a function of one point at points of shape `(..., d)`."""
     points = jnp.asarray(points)
     values = jax.vmap(function)(points.reshape(-1, points.shape[-1]))
     return values.reshape(*points.shape[:-1], *values.shape[1:])

@@ -62,7 +62,7 @@ def test_alignment_leaves_the_contrast_alone():
 
 @pytest.mark.parametrize("degree", [-1, 2])
 def test_alignment_refuses_other_degrees(degree):
-    with pytest.raises(ValueError, match="degree is 0"):
+    with pytest.raises(ValueError, match="degree must be 0"):
         aligned(TRUTH, TRUTH, POINTS, degree=degree)
 
 
