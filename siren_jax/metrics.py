@@ -50,8 +50,7 @@ def aligned(
 
     A gradient determines a signal up to a constant (degree 0). A Laplacian determines it up to a harmonic function,
     whose largest part is a plane (degree 1). Before a comparison, the undetermined part is therefore taken from the
-    truth. The fit is by
-    least squares and leaves the contrast unchanged.
+    truth. The polynomial is fitted by least squares; the contrast is unchanged.
 
     Args:
         prediction: values at the points.

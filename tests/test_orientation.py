@@ -63,7 +63,7 @@ def test_normals_that_are_zero_are_estimated_said(which, nothing, truth, tmp_pat
     missing = {"all": np.ones(n, bool), "every second": np.arange(n) % 2 == 0, "below": truth.points[:, 2] < 0}[which]
     path = saved(tmp_path / "a.ply", truth.points, np.where(missing[:, None], nothing, truth.normals))
     surface, said = told(path)
-    some = f"{missing.sum():,} of 1,500 points of FILE have no normals: theirs are estimated."
+    some = f"{missing.sum():,} of 1,500 points of FILE have no normals: they are estimated."
     assert ("the normals of FILE are all zero" if which == "all" else some) in said
     cosine = cosines(surface, truth)
     assert cosine.min() > 0  # beside an edge of the box the plane through the neighbours lies askew, by 45 degrees
@@ -75,13 +75,13 @@ def test_normals_that_are_zero_are_estimated_said(which, nothing, truth, tmp_pat
 def test_normals_of_random_sign_are_turned_outwards_said(truth, tmp_path):
     signs = RANDOM.choice([-1, 1], len(truth.points))[:, None]
     surface, said = told(saved(tmp_path / "a.ply", truth.points, signs * truth.normals))
-    assert "point to opposite sides at neighbouring points: their signs are made to agree" in said
+    assert "point to opposite sides at neighbouring points: they are turned to agree" in said
     assert cosines(surface, truth).min() > 1 - 1e-6
 
 
 def test_normals_that_are_not_those_of_the_surface_are_estimated_said(truth, tmp_path):
     surface, said = told(saved(tmp_path / "a.ply", truth.points, RANDOM.normal(size=truth.points.shape)))
-    assert "they are estimated anew" in said
+    assert "they are replaced by estimates" in said
     assert cosines(surface, truth).min() > 0
 
 
@@ -103,7 +103,7 @@ def test_the_two_sides_of_a_thin_sheet_disagree_rightly(thickness, tmp_path):
 def test_a_room_seen_from_inside_is_kept_said_and_can_be_turned(truth, tmp_path):
     path = saved(tmp_path / "a.ply", truth.points, -truth.normals)
     surface, said = told(path)
-    assert "point inwards, as of a room seen from inside: the shape is what is outside" in said
+    assert "point inwards, as in a room seen from inside: the shape is the space around it" in said
     assert "turn them with --flip-normals" in said
     assert cosines(surface, truth).max() < -1 + 1e-6
     assert cosines(told(path, flip_normals=True)[0], truth).min() > 1 - 1e-6
@@ -166,7 +166,7 @@ RELIEF = np.column_stack([GRID, 0.3 * np.cos(2 * GRID[:, 0])])
 def test_a_relief_has_no_inside_and_its_normals_stay(tmp_path):
     for faces, up in ((SHEETS, 1), (SHEETS[:, ::-1], -1)):
         surface, said = told(written(tmp_path / "a.ply", Mesh(RELIEF, faces)))
-        assert said.startswith("FILE is not closed (32 edges have one triangle): it has no inside, and the sign")
+        assert said.startswith("FILE is not closed (32 edges have one triangle): it has no inside, and the distance")
         assert "inwards" not in said
         assert np.all(up * surface.normals[:, 2] > 0)
 
@@ -186,14 +186,14 @@ def test_triangles_that_are_there_twice_are_left_out_said(tmp_path):
     ball = extract(SOLIDS["sphere"].distance, resolution=16)
     twice = np.concatenate([ball.faces, np.roll(ball.faces[:7], 1, axis=1)])
     surface, said = told(written(tmp_path / "a.ply", ball._replace(faces=twice)))
-    assert said == f"7 of {len(twice):,} triangles of FILE are there twice: once is kept."
+    assert said == f"7 of {len(twice):,} triangles of FILE are duplicates: one copy is kept."
     assert surface.mesh.is_closed
 
 
 def test_a_sheet_of_two_sides_without_thickness_keeps_one_said(tmp_path):
     both = np.concatenate([SHEETS, SHEETS[:, ::-1]])
     surface, said = told(written(tmp_path / "a.ply", Mesh(RELIEF, both)))
-    assert "256 of 256 triangles of FILE lie back to back, as a sheet without thickness: one side is kept." in said
+    assert "256 of 256 triangles of FILE lie back to back, like a sheet without thickness: one side is kept." in said
     assert "is not closed" in said
     assert len(surface.mesh.faces) == 128
     assert np.all(surface.normals[:, 2] > 0)
@@ -204,7 +204,7 @@ def test_a_sheet_of_two_sides_without_thickness_keeps_one_said(tmp_path):
     [
         (np.repeat(RANDOM.random((9, 3)), 9, axis=0), "fewer than 32 points in different places"),
         (np.full((40, 3), np.inf), "40 of 40 points have no finite position"),
-        (RANDOM.random((2, 3)), "holds 2 points and no triangles"),
+        (RANDOM.random((2, 3)), "has 2 points and no triangles"),
         (np.outer(RANDOM.random(40), [1, 2, 3]), "on one line"),
     ],
 )

@@ -76,7 +76,7 @@ def test_a_cloud_with_normals_is_taken_as_it_is(tmp_path):
     with pytest.warns(UserWarning, match="a") as caught:
         load_surface(tmp_path / "a.xyz")  # normals of the length 3 could be colours
     said = [str(w.message) for w in caught]
-    assert "6 numbers a line: x y z are taken" in said[0]
+    assert "6 numbers per line: x y z are used" in said[0]
     assert "without normals" in said[1]
     np.savetxt(tmp_path / "b.xyz", np.hstack([truth.points, truth.normals]), delimiter=",")
     surface = load_surface(tmp_path / "b.xyz")
@@ -99,7 +99,7 @@ def test_a_ply_cloud_has_its_normals(tmp_path):
     rows = "\n".join(" ".join(f"{v:.7f}" for v in row) for row in np.hstack([truth.points, -truth.normals]))
     axes = "".join(f"property float n{axis}\n" for axis in "xyz")
     path = text(tmp_path / "a.ply", HEADER.format(64) + axes + "end_header\n" + rows + "\n")
-    with pytest.warns(UserWarning, match="point inwards, as of a room seen from inside"):
+    with pytest.warns(UserWarning, match="point inwards, as in a room seen from inside"):
         surface = load_surface(path)
     assert np.allclose(surface.normals, -truth.normals, atol=1e-5)
 
@@ -182,35 +182,35 @@ CLOUD = "\n".join(f"{i} {i * i % 7} {i * i * i % 11}" for i in range(40))
     ("name", "content", "message"),
     [
         ("a.ply", "", "is empty"),
-        ("a.ply", "ply\n", "damaged, cut short or no PLY"),
-        ("a.ply", "hello", "damaged, cut short or no PLY"),
-        ("a.obj", "hello\n", "holds no points"),
-        ("a.obj", "v 1 2 3\nv 4 5", "damaged, cut short or no OBJ file: its vertices are not lines of x y z"),
-        ("a.stl", "hello", "cut short or no STL file: its header has no end"),
+        ("a.ply", "ply\n", "damaged, truncated or not a PLY"),
+        ("a.ply", "hello", "damaged, truncated or not a PLY"),
+        ("a.obj", "hello\n", "contains no points"),
+        ("a.obj", "v 1 2 3\nv 4 5", "damaged, truncated or not a OBJ file: its vertices are not lines of x y z"),
+        ("a.stl", "hello", "truncated or not a STL file: its header has no end"),
         (
             "a.stl",
             "solid a\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\n",
-            "cut short or no STL file: its text has no end",
+            "truncated or not a STL file: its text has no end",
         ),
-        ("a.stl", "x" * 80 + "\0\0\0\0", "holds no points"),
-        ("a.stl", "solid\nvertex 0 0 0\nvertex 1 0 0\nendsolid", "2 vertices, which are no whole triangles"),
-        ("a.stl", "solid\nvertex 0 0\nendsolid", "cut short or no STL file: invalid column"),
-        ("a.stl", "x" * 80 + "\1\0\0\0abc", "134 bytes are promised, 87 are there"),
-        ("a.xyz", "# nothing\n", "holds no points"),
-        ("a.xyz", "1 2\n3 4\n", "2 numbers a line"),
-        ("a.xyz", "1 2 3\n4 5\n", "not lines of x y z"),
-        ("a.xyz", "one two three\n", "not lines of x y z"),
-        ("a.xyz", "1 2 3\n4 5 6\n7 8 10\n", "holds 3 points and no triangles"),
+        ("a.stl", "x" * 80 + "\0\0\0\0", "contains no points"),
+        ("a.stl", "solid\nvertex 0 0 0\nvertex 1 0 0\nendsolid", "2 vertices, which is not a multiple of three"),
+        ("a.stl", "solid\nvertex 0 0\nendsolid", "truncated or not a STL file: invalid column"),
+        ("a.stl", "x" * 80 + "\1\0\0\0abc", "declares 134 bytes, but it has 87"),
+        ("a.xyz", "# nothing\n", "contains no points"),
+        ("a.xyz", "1 2\n3 4\n", "2 numbers per line"),
+        ("a.xyz", "1 2 3\n4 5\n", "lines are not x y z"),
+        ("a.xyz", "one two three\n", "lines are not x y z"),
+        ("a.xyz", "1 2 3\n4 5 6\n7 8 10\n", "has 3 points and no triangles"),
         ("a.xyz", "1 2 3\n" * 40, "are the same"),
         ("a.xyz", "nan 2 3\n" * 40, "40 of 40 points have no finite position"),
         ("a.xyz", "\n".join(f"{i} {i * i} 0" for i in range(40)), "in one plane"),
-        ("a.txt", CLOUD, "not a shape that can be read"),
-        ("a.ply", HEADER.format(4) + FACES.format(4) + TETRAHEDRON[:10], "cut short"),
-        ("a.ply", HEADER.format(10**11) + FACES.format(4) + TETRAHEDRON, "cut short"),
+        ("a.txt", CLOUD, "not a file of a known shape format"),
+        ("a.ply", HEADER.format(4) + FACES.format(4) + TETRAHEDRON[:10], "truncated"),
+        ("a.ply", HEADER.format(10**11) + FACES.format(4) + TETRAHEDRON, "truncated"),
         (
             "a.ply",
             HEADER.format(4) + FACES.format(1) + TETRAHEDRON[:24] + "3 0 1 9\n",
-            "vertices 0 to 9, but it has those from 0 to 3",
+            "vertices 0 to 9, but it has vertices 0 to 3",
         ),
         ("a.ply", HEADER.format(4) + FACES.format(1) + TETRAHEDRON[:24] + "3 0 1 1\n", "1 of 1 triangles have no area"),
         ("a.ply", HEADER.format(4) + FACES.format(1) + TETRAHEDRON[:32], "in one plane"),
@@ -270,5 +270,5 @@ def test_a_mesh_without_triangles_can_be_written_but_is_no_surface(suffix, tmp_p
 
 @pytest.mark.parametrize("samples", [0, 2**30])
 def test_as_many_samples_as_cannot_be_are_refused(samples):
-    with pytest.raises(InputError, match="a mesh gives 1 to"):
+    with pytest.raises(InputError, match="samples must be 1 to"):
         load_surface("none.ply", samples=samples)

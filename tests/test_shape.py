@@ -232,7 +232,7 @@ def test_a_batch_has_points_of_the_surface_with_their_normals_and_others_in_the_
 
 @pytest.mark.parametrize("size", [0, 501])
 def test_a_batch_of_more_points_than_there_are_is_refused(size):
-    with pytest.raises(InputError, match="a batch has 1 to 500 points"):
+    with pytest.raises(InputError, match="batch_size must be 1 to 500, the points"):
         SurfaceDataset(sample(SOLIDS["sphere"], 500)).sampler(size)
 
 

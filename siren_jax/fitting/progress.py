@@ -26,7 +26,7 @@ class Progress(NamedTuple):
     """The argument of `watch` and `until`: the state of a fit between two chunks."""
 
     step: int
-    """Steps taken."""
+    """Number of steps taken so far."""
     seconds: float
     """Time spent on the steps, without compilation."""
     spent: float

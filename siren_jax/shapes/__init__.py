@@ -1,4 +1,4 @@
-"""Shapes: meshes and point clouds with normals, distances to them, and surfaces of signed distances."""
+"""Shapes: meshes and point clouds with normals, distances to them, and surfaces as level sets of signed distances."""
 
 from siren_jax.shapes.distance import Agreement as Agreement
 from siren_jax.shapes.distance import Reference as Reference

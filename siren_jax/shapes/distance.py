@@ -10,10 +10,10 @@ from siren_jax.shapes.mesh import Mesh
 from siren_jax.shapes.scanlines import hits
 from siren_jax.shapes.surface import Surface
 
-CANDIDATES = 12  # triangles or discs among which the nearest one is searched
-AROUND = 6  # the neighbour that a point's disc reaches to
+CANDIDATES = 12  # triangles or discs that are searched for the nearest one
+AROUND = 6  # a point's disc reaches to this neighbour
 BLOCK = 65536
-OFFSET = (0.5 + 1e-4 * np.sqrt(2), 0.5 + 1e-4 * np.sqrt(3))  # of lines from the corners of cells, to miss edges
+OFFSET = (0.5 + 1e-4 * np.sqrt(2), 0.5 + 1e-4 * np.sqrt(3))  # of lines from cell corners, to miss edges
 
 
 class Agreement(NamedTuple):
@@ -30,12 +30,12 @@ class Agreement(NamedTuple):
 
 
 class Reference:
-    """A true surface, ready to be compared with shapes.
+    """A true surface, with which shapes are compared.
 
     Args:
         truth: a mesh, or a cloud with normals.
-        count: points of each surface to compare; for a cloud, at most all of its own.
-        seed: for drawing these points.
+        count: number of points to compare on each surface; for a cloud, at most its number of points.
+        seed: seed for drawing these points.
     """
 
     def __init__(self, truth: Mesh | Surface, *, count: int = 50_000, seed: int = 0):
@@ -52,8 +52,9 @@ class Reference:
         """Chamfer distance and normal consistency of a mesh and the truth.
 
         chamfer = ½·mean over A of min_b |a - b| + ½·mean over B of min_a |a - b|: distances, not their squares. A and B
-        are points spread evenly over each surface; the nearest point may be any of the other surface, so that equal
-        shapes have a distance of zero. NaN for a shape without triangles. `Nearest` defines the surface of a cloud.
+        are points spread evenly over each surface. The nearest point may be any point of the other surface, so that
+        equal shapes have distance zero. The result is NaN for a shape without triangles. `Nearest` defines the surface
+        of a cloud.
         """
         if not len(shape.faces):
             return Agreement(*[float("nan")] * 4)
@@ -73,17 +74,17 @@ class Reference:
 
 
 class Nearest:
-    """Distance from points to a surface, and its normals there.
+    """Distance from points to a surface, and the surface's normals at the nearest points.
 
-    For a mesh, the nearest point of any triangle, searched among the twelve triangles with the nearest centres; large
-    triangles are also found by points spread over them. For a cloud, the nearest point of discs around its points,
-    perpendicular to their normals, that reach to the sixth neighbour: so a surface has no distance from a cloud that
-    was sampled from it.
+    For a mesh, the nearest point of any triangle is searched among the twelve triangles with the nearest centres; large
+    triangles are also found through points spread over them. For a cloud, the surface consists of discs around its
+    points. The discs are perpendicular to the normals and reach to the sixth neighbour, so that a surface has almost no
+    distance from a cloud that was sampled from it.
 
     Args:
         surface: a mesh with triangles, or a cloud.
-        samples: number of points spread over large triangles, those wider than twice the spacing that as many points
-            would have over the whole mesh.
+        samples: number of points spread over large triangles. A triangle is large if it is wider than twice the spacing
+            of this number of points on the whole mesh.
     """
 
     def __init__(self, surface: Mesh | Surface, *, samples: int = 100_000):
@@ -127,7 +128,7 @@ class Nearest:
 
 
 def distance_to_triangle(points: Float[ndarray, "... 3"], corners: Float[ndarray, "... 3 3"]) -> Float[ndarray, "..."]:
-    """Distance from a point to the nearest point of a triangle: above it to its plane, beside it to an edge.
+    """Distance from a point to a triangle: to its plane if the point is above it, else to the nearest edge.
 
     >>> corners = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
     >>> distance_to_triangle(np.array([[0.2, 0.2, 3.0], [0.5, -4.0, 3.0]]), corners).tolist()
@@ -146,15 +147,15 @@ def distance_to_triangle(points: Float[ndarray, "... 3"], corners: Float[ndarray
 
 
 def occupancy(mesh: Mesh, resolution: int) -> Bool[ndarray, "r r r"]:
-    """Whether the centres of the cells of a grid over [-1, 1]³ are inside a closed mesh.
+    """Whether each cell centre of a grid over [-1, 1]³ is inside a closed mesh.
 
-    A line through each row of cells enters or leaves the mesh at every triangle that it meets (Jordan). The lines pass
-    a ten-thousandth of a cell beside the centres, because lines through the centres meet edges of symmetrical shapes.
+    A line through each row of cells enters or leaves the mesh at every triangle that it meets (Jordan). The lines are
+    about 1e-4 of a cell away from the centres, because lines through the centres meet edges of symmetrical shapes.
     """
     crossings = np.zeros((resolution, resolution, resolution + 1), np.int64)
     corners = (mesh.corners + 1) * (resolution / 2)  # in cells
     for hit in hits(corners[..., :2] - np.array(OFFSET), resolution):
         depth = np.sum(hit.weights * corners[hit.triangle, :, 2], axis=1)
-        first = np.clip(np.ceil(depth - 0.5), 0, resolution).astype(np.int64)  # the first centre beyond
+        first = np.clip(np.ceil(depth - 0.5), 0, resolution).astype(np.int64)  # the first centre behind the hit
         np.add.at(crossings, (hit.row, hit.column, first), 1)
     return np.cumsum(crossings, axis=2)[..., :resolution] % 2 == 1

@@ -1,4 +1,4 @@
-"""Level sets of a field as triangle meshes, by marching cubes near the surface alone."""
+"""Level sets of a field as triangle meshes, by marching cubes in the cells near the surface."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,10 @@ from numpy import ndarray
 from siren_jax.errors import InputError
 from siren_jax.shapes.mesh import Mesh
 
-CELLS = 8  # of a side of the blocks that are kept or left out
-POINTS = 65536  # that are evaluated together
-SLACK = 1.5  # on the steepest slope
-NUDGE = 1e-3  # of a cell: the least distance of a vertex from the ends of its edge
+CELLS = 8  # cells along a side of the blocks that are refined or skipped
+POINTS = 65536  # points that are evaluated together
+SLACK = 1.5  # factor on the steepest measured slope
+NUDGE = 1e-3  # smallest distance of a vertex from the ends of its edge, in cells
 MAX_RESOLUTION = 2048
 MAX_VERTICES = 2**24
 
@@ -22,18 +22,19 @@ Values = Callable[[Float[ndarray, "n 3"]], ndarray]
 def extract(values: Values, *, resolution: int = 256) -> Mesh:
     """The surface on which a field over the cube [-1, 1]³ is zero, from a grid of `resolution`³ cells.
 
-    The grid is cut into blocks of 8³ cells, and those are refined that the surface can reach: whose centre has a value
-    below 1.5 times half the diagonal times the steepest slope between random points so far apart. They are worked off
-    layer by layer; a node is evaluated once. Memory is that of the mesh and of the values of a layer, 9·resolution²
-    floats. The surface is open where it leaves the cube.
+    The grid is divided into blocks of 8³ cells, and only blocks that the surface can reach are refined: those whose
+    centre has an absolute value of at most 1.5·r·s, where r is half the diagonal of a block and s the steepest slope
+    between random points at the distance r. Blocks are processed layer by layer, and every node is evaluated once. The
+    memory is that of the mesh and of the values of a layer, 9·resolution² floats. The surface is open where it leaves
+    the cube.
 
     Args:
-        values: the field, negative inside, at many points: `(n, 3)` to `(n,)`, always with the same n. Best a signed
-            distance, or as steep everywhere.
+        values: function from `(n, 3)` points to `(n,)` values, negative inside; always called with the same n. A signed
+            distance is best, or another field that is equally steep everywhere.
         resolution: cells along each axis, a multiple of 8.
 
     Raises:
-        InputError: another resolution, values that are not finite, or a mesh of over 16 million vertices.
+        InputError: the resolution is invalid, values are not finite, or the mesh has more than 16 million vertices.
     """
     check_resolution(resolution)
     active, least = _active_blocks(values, resolution)
@@ -46,7 +47,7 @@ def extract(values: Values, *, resolution: int = 256) -> Mesh:
         nodes = np.zeros((side, side), bool)
         for i, j in np.ndindex(2, 2):
             nodes[i : side - 1 + i, j : side - 1 + j] |= cells
-        slab[0] = slab[-1]  # so that both layers have the same values there
+        slab[0] = slab[-1]  # both layers have the same values in their common plane
         slab[1:] = 1
         needed = np.broadcast_to(nodes, slab.shape).copy()
         needed[0] &= ~known
@@ -55,7 +56,7 @@ def extract(values: Values, *, resolution: int = 256) -> Mesh:
         fresh = _evaluated(values, (index + np.array([layer * CELLS, 0, 0])) * np.float32(2 / resolution) - 1)
         slab[needed] = np.where(np.abs(fresh) < least, np.where(fresh < 0, -least, least), fresh)
         found, triangles = _march(slab, cells)
-        # A vertex on the plane below is there already. It lies on an edge, inside it, which its rounding down names.
+        # Vertices in the plane below exist already. Each is inside an edge that its rounded-down position identifies.
         whole = np.floor(found).astype(np.int64)
         name = (whole[:, 1] * side + whole[:, 2]) * 2 + (found[:, 1] != whole[:, 1])
         below, above = found[:, 0] == 0, found[:, 0] == CELLS
@@ -67,7 +68,7 @@ def extract(values: Values, *, resolution: int = 256) -> Mesh:
         number[old] = border_vertices[np.searchsorted(border, name[old])]
         count += int(np.sum(~old))
         if count > MAX_VERTICES:
-            raise InputError(f"the surface has over {MAX_VERTICES:,} vertices at this resolution; take a lower one.")
+            raise InputError(f"the surface has over {MAX_VERTICES:,} vertices at this resolution; choose a lower one.")
         order = np.argsort(name[above])
         border, border_vertices = name[above][order], number[above][order]
         vertices.append(found[~old] + np.array([layer * CELLS, 0, 0], np.float32))
@@ -78,15 +79,15 @@ def extract(values: Values, *, resolution: int = 256) -> Mesh:
 
 
 def check_resolution(resolution: int) -> None:
-    """Raises an InputError where a number of cells is not one that `extract` takes."""
+    """Raises an `InputError` for a resolution that `extract` does not accept."""
     if resolution % CELLS or not 2 * CELLS <= resolution <= MAX_RESOLUTION:
         raise InputError(
-            f"a resolution is a multiple of {CELLS} from {2 * CELLS} to {MAX_RESOLUTION}, but is {resolution}."
+            f"a resolution must be a multiple of {CELLS} from {2 * CELLS} to {MAX_RESOLUTION}, but is {resolution}."
         )
 
 
 def _active_blocks(values: Values, resolution: int) -> tuple[Bool[ndarray, "b b b"], float]:
-    """The blocks that the surface can reach, and the least size of a node's value."""
+    """The blocks that the surface can reach, and the smallest absolute value that a node may have."""
     blocks = resolution // CELLS
     centre = np.empty((blocks,) * 3, np.float32)
     for layer in range(blocks):
@@ -102,7 +103,7 @@ def _active_blocks(values: Values, resolution: int) -> tuple[Bool[ndarray, "b b 
 
 
 def _evaluated(values: Values, points: ndarray) -> Float[ndarray, "n"]:
-    """The field at points, asked for always as many, so that it is compiled once."""
+    """Values of the field at points. It is always called with `POINTS` points, so that it is compiled once."""
     result = np.empty(len(points), np.float32)
     for first in range(0, len(points), POINTS):
         some = points[first : first + POINTS].astype(np.float32)
@@ -118,11 +119,11 @@ def _march(slab: Float[ndarray, "9 n n"], cells: Bool[ndarray, "m m"]) -> tuple[
     import skimage.measure
 
     mask = np.zeros(slab.shape, bool)
-    mask[1:, 1:, 1:] = cells  # a cell goes by its upper corner
+    mask[1:, 1:, 1:] = cells  # the mask identifies a cell by its upper corner
     if cells.any() and slab.min() < 0 < slab.max():
         try:
             found, triangles, *_ = skimage.measure.marching_cubes(slab, 0.0, gradient_direction="descent", mask=mask)
             return found, triangles.astype(np.int64)
-        except RuntimeError:  # the values differ in sign, but from one block to another
+        except RuntimeError:  # no cell of the mask has both signs, although the slab has
             pass
     return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64)

@@ -19,42 +19,43 @@ from siren_jax.shapes.orientation import (
 )
 from siren_jax.shapes.surface import Surface, check_extent
 
-SAMPLES = 250_000  # points drawn from a mesh, as many as the authors' scans have at most
-MAX_POINTS = 2**20  # of a cloud; this many are drawn from a larger one
+SAMPLES = 250_000  # points drawn from a mesh; the largest scan of the authors has as many
+MAX_POINTS = 2**20  # largest number of points of a cloud; larger clouds are subsampled
 MIN_POINTS = 32
 LARGEST = 1e18  # largest coordinate: squares and cubes stay finite
 RANDOM = 0.25  # share of neighbours with opposite normals, above which signs are ignored; ½ if they are random
 ACROSS = 0.7  # median cosine to the estimated normals, above which those of the file are kept; ½ if they are random
 INWARDS = (
-    "{} inwards, as of a room seen from inside: the shape is what is outside. If that is wrong, turn them with "
+    "{} inwards, as in a room seen from inside: the shape is the space around it. If that is wrong, turn them with "
     "--flip-normals."
 )
-THIN = 1e-14  # least area of a triangle divided by its longest edge squared; rounding is below
+THIN = 1e-14  # smallest area of a triangle divided by its longest edge squared; rounding errors are smaller
 
 
 def load_surface(
     path: str | os.PathLike[str], *, samples: int = SAMPLES, seed: int = 0, flip_normals: bool = False
 ) -> Surface:
-    """The surface in a file of a mesh or a point cloud: PLY, OBJ, STL, OFF, GLB, 3MF, XYZ.
+    """The surface in a file with a mesh or a point cloud: PLY, OBJ, STL, OFF, GLB, 3MF, XYZ.
 
     From a mesh, points are drawn evenly over its area, with the normals of its triangles. Vertices that are NaN,
-    triangles without area, duplicate triangles and closed parts with inward normals are corrected, each with a warning
-    that says how many. Normals of a cloud that are missing, zero or of random sign are estimated or turned, with a
-    warning. If a cloud or an open mesh has inward normals, they stay: a room seen from inside has them.
+    triangles without area, duplicate triangles and closed parts with inward normals are corrected, with a warning that
+    gives their number. In a cloud, normals that are missing or zero are estimated, and normals with random signs are
+    turned or estimated, with a warning. Inward normals of a cloud or an open mesh are kept, because a room seen from
+    inside has them.
 
     Args:
-        path: the file. GLB needs the extra `shape`.
-        samples: points to draw from a mesh.
-        seed: for drawing them.
-        flip_normals: turn all normals at the end, which exchanges inside and outside.
+        path: path of the file. GLB needs the extra `shape`.
+        samples: number of points to draw from a mesh.
+        seed: seed for drawing them.
+        flip_normals: whether to turn all normals at the end, which exchanges inside and outside.
 
     Raises:
-        InputError: the file is missing, damaged, of another kind or too large; nothing usable is left of it, or it lies
-            in one plane; or it needs the extra.
+        InputError: the file is missing, damaged, of another kind or too large; it has no usable points or triangles, or
+            lies in one plane; or the extra is not installed.
     """
     path = os.fspath(path)
     if not 1 <= samples <= 2**24:
-        raise InputError(f"a mesh gives 1 to {2**24:,} points, but {samples:,} were asked for.")
+        raise InputError(f"samples must be 1 to {2**24:,} points of a mesh, but got {samples:,}.")
     geometry = read_geometry(path)
     if not len(geometry.faces):
         surface = _cloud(path, geometry, seed)
@@ -73,11 +74,11 @@ def _cloud(path: str, geometry: Geometry, seed: int) -> Surface:
     points, normals = _finite_points(path, points, normals)
     if len(points) < MIN_POINTS:
         raise InputError(
-            f"{path!r} holds {len(points)} points and no triangles; a cloud of at least {MIN_POINTS} points, or a "
-            "mesh, is needed."
+            f"{path!r} has {len(points)} points and no triangles; a cloud of at least {MIN_POINTS} points, or a mesh, "
+            "is needed."
         )
     if len(points) > MAX_POINTS:
-        warnings.warn(f"{path!r} has {len(points):,} points: {MAX_POINTS:,} of them are taken.", stacklevel=3)
+        warnings.warn(f"{path!r} has {len(points):,} points: {MAX_POINTS:,} of them are used.", stacklevel=3)
         taken = np.sort(np.random.default_rng(seed).choice(len(points), MAX_POINTS, replace=False))
         points, normals = points[taken], None if normals is None else normals[taken]
     check_extent(points, repr(path))
@@ -100,7 +101,7 @@ def _agreeing(path: str, points: Float[ndarray, "n 3"], normals: Float[ndarray, 
         estimated = estimated_normals(points)
         cosine = np.sum(estimated * normals, axis=1)
         usable = bool(np.median(np.abs(cosine[~unknown])) > ACROSS)
-        what = "their signs are made to agree, and to point" if usable else "they are estimated anew, and turned"
+        what = "they are turned to agree, and to point" if usable else "they are replaced by estimates that point"
         warnings.warn(
             f"the normals of {path!r} point to opposite sides at neighbouring points: {what} outwards.", stacklevel=4
         )
@@ -108,7 +109,7 @@ def _agreeing(path: str, points: Float[ndarray, "n 3"], normals: Float[ndarray, 
         return np.where(unknown[:, None], estimated, turned) if usable else estimated
     if count := int(np.sum(unknown)):
         warnings.warn(
-            f"{count:,} of {len(points):,} points of {path!r} have no normals: theirs are estimated.", stacklevel=4
+            f"{count:,} of {len(points):,} points of {path!r} have no normals: they are estimated.", stacklevel=4
         )
         return np.where(unknown[:, None], estimated_normals(points, normals), normals)
     if faces_inwards(points, normals):
@@ -119,7 +120,7 @@ def _agreeing(path: str, points: Float[ndarray, "n 3"], normals: Float[ndarray, 
 def _finite_points(
     path: str, points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"] | None
 ) -> tuple[ndarray, ndarray | None]:
-    """The points with finite coordinates, and their normals: of length one, or zero where unknown."""
+    """The points with finite coordinates, and their normals, of length 1 or, if unknown, 0."""
     usable = _usable(points)
     if dropped := int(np.sum(~usable)):
         _warn_or_refuse(path, dropped, len(points), "points have no finite position")
@@ -136,7 +137,7 @@ def _finite_points(
 
 
 def _clean(path: str, geometry: Geometry) -> Mesh:
-    """The mesh of valid triangles, with vertices in the same place merged and unused ones left out."""
+    """The mesh of valid triangles, with equal vertices merged and unused ones removed."""
     vertices, faces = geometry.vertices, geometry.faces
     usable = _usable(vertices)[faces].all(axis=1)
     if dropped := int(np.sum(~usable)):
@@ -159,7 +160,7 @@ def _compact(mesh: Mesh) -> Mesh:
 
 
 def _without_doubles(path: str, mesh: Mesh) -> Mesh:
-    """The mesh without duplicate triangles, also those back to back, as in a sheet without thickness."""
+    """The mesh without duplicate triangles, and with one of two back to back, as in a sheet without thickness."""
     least = np.argmin(mesh.faces, axis=1)[:, None]
     faces = np.take_along_axis(mesh.faces, (least + np.arange(3)) % 3, axis=1)
     _, first, place = np.unique(np.sort(faces, axis=1), axis=0, return_index=True, return_inverse=True)
@@ -167,22 +168,26 @@ def _without_doubles(path: str, mesh: Mesh) -> Mesh:
     double = kept != np.arange(len(faces))
     back = int(np.sum(np.any(faces != faces[kept], axis=1)))
     if same := int(double.sum()) - back:
-        warnings.warn(f"{same:,} of {len(faces):,} triangles of {path!r} are there twice: once is kept.", stacklevel=4)
+        warnings.warn(
+            f"{same:,} of {len(faces):,} triangles of {path!r} are duplicates: one copy is kept.", stacklevel=4
+        )
     if back:
         warnings.warn(
-            f"{2 * back:,} of {len(faces):,} triangles of {path!r} lie back to back, as a sheet without thickness: one "
-            "side is kept.",
+            f"{2 * back:,} of {len(faces):,} triangles of {path!r} lie back to back, like a sheet without thickness: "
+            "one side is kept.",
             stacklevel=4,
         )
     return mesh._replace(faces=mesh.faces[~double])
 
 
 def _outwards(path: str, mesh: Mesh) -> Mesh:
-    """The mesh with triangles that run the same way round, and outwards if it is closed."""
+    """The mesh with consistently oriented triangles, which face outwards if it is closed."""
     if not mesh.is_closed:
         mesh, turned = agreeing_triangles(mesh)
         if turned:
-            warnings.warn(f"{turned:,} triangles of {path!r} ran the wrong way round: they are turned.", stacklevel=4)
+            warnings.warn(
+                f"{turned:,} triangles of {path!r} have the wrong orientation: they are turned.", stacklevel=4
+            )
     if mesh.is_closed:
         mesh, turned = outward_parts(mesh)
         if turned:
@@ -196,8 +201,8 @@ def _outwards(path: str, mesh: Mesh) -> Mesh:
     rims, branches = mesh.rims
     counts = [f"{rims:,} edges have one triangle"] * (rims > 0) + [f"{branches:,} have more than two"] * (branches > 0)
     warnings.warn(
-        f"{path!r} is not closed ({' and '.join(counts) or 'its sides cannot be told apart'}): it has no inside, and "
-        "the sign of the distance is that of the side that the nearest normal points to.",
+        f"{path!r} is not closed ({' and '.join(counts) or 'its two sides are not separate'}): it has no inside, and "
+        "the distance is positive on the side that the nearest normal points to.",
         stacklevel=4,
     )
     if faces_inwards(mesh.corners.mean(axis=1), mesh.vector_areas):
@@ -206,7 +211,7 @@ def _outwards(path: str, mesh: Mesh) -> Mesh:
 
 
 def _usable(points: Float[ndarray, "n 3"]) -> Bool[ndarray, "n"]:
-    return np.all(np.abs(points) <= LARGEST, axis=1)  # NaN is not
+    return np.all(np.abs(points) <= LARGEST, axis=1)  # false for NaN
 
 
 def _warn_or_refuse(path: str, dropped: int, total: int, what: str) -> None:

@@ -62,7 +62,7 @@ class Mesh(NamedTuple):
 
     @property
     def rims(self) -> tuple[int, int]:
-        """Number of edges with one triangle alone, and of edges with more than two."""
+        """Number of edges with only one triangle, and number of edges with more than two."""
         start, stop = self._directed_edges()
         edge = np.minimum(start, stop) * len(self.vertices) + np.maximum(start, stop)
         count = np.unique(edge, return_counts=True)[1]
@@ -75,7 +75,7 @@ class Mesh(NamedTuple):
 
     @property
     def euler_characteristic(self) -> int:
-        """Vertices in use - edges + triangles: 2 for a sphere, 0 for a torus."""
+        """Number of used vertices - edges + triangles: 2 for a sphere, 0 for a torus."""
         start, stop = self._directed_edges()
         size = len(self.vertices)
         edges = len(np.unique(np.minimum(start, stop) * size + np.maximum(start, stop)))
@@ -97,7 +97,8 @@ class Mesh(NamedTuple):
     def sample(self, count: int, *, seed: int = 0) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "n"]]:
         """Points spread evenly over the area, and the triangle of each.
 
-        The triangles are laid end to end by area, cut into `count` equal pieces, and a point is drawn from each.
+        The areas of the triangles are added up, the sum is divided into `count` equal intervals, and a point is drawn
+        from each interval.
         """
         random = np.random.default_rng(seed)
         upto = np.cumsum(np.linalg.norm(self.vector_areas, axis=1))
@@ -113,6 +114,6 @@ class Mesh(NamedTuple):
 
 
 def unit(vectors: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
-    """Vectors of length one; zero where they are zero."""
+    """The vectors scaled to length 1; zero vectors stay zero."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.where(length > 0, length, 1)

@@ -20,14 +20,14 @@ from siren_jax.formats.polygons import Polygons, triangles
 from siren_jax.formats.three_mf import read_3mf
 from siren_jax.shapes.mesh import Mesh
 
-MAX_BYTES = 2**29  # of a file; reading text takes some ten times as much memory
+MAX_BYTES = 2**29  # largest size of a file; reading text takes about ten times as much memory
 WRITTEN = (".ply", ".obj", ".stl")
-KNOWN = {b"ply": ".ply", b"glTF": ".glb", b"OFF": ".off"}  # formats known by their first bytes, whatever the name
-COARSE = 1e-5  # spacing of float32 numbers, as a share of the shape's size, above which it shows
+KNOWN = {b"ply": ".ply", b"glTF": ".glb", b"OFF": ".off"}  # first bytes that identify a format under any name
+COARSE = 1e-5  # spacing of float32 numbers, as a share of the shape's size, above which it is visible
 
 
 class Geometry(NamedTuple):
-    """The shape in a file, with polygons cut into triangles; otherwise unchecked."""
+    """The shape in a file, with polygons divided into triangles; it is not checked further."""
 
     vertices: Float[ndarray, "v 3"]
     faces: Int[ndarray, "f 3"]
@@ -43,14 +43,14 @@ def read_geometry(path: str) -> Geometry:
     """
     check_file(path, "a mesh or a point cloud")
     if (size := os.path.getsize(path)) > MAX_BYTES:
-        raise InputError(f"{path!r} has {size:,} bytes; up to {MAX_BYTES:,} are read. Thin it out first.")
+        raise InputError(f"{path!r} has {size:,} bytes; up to {MAX_BYTES:,} are accepted. Simplify it first.")
     with open(path, "rb") as file:
         start = file.read(4)
         named = os.path.splitext(path)[1].lower()
         suffix = next((KNOWN[first] for first in KNOWN if start.startswith(first)), named)
         if suffix not in READERS:
             raise InputError(
-                f"{path!r} is not a shape that can be read: {', '.join(READERS)} are. Save it as PLY with Blender, "
+                f"{path!r} is not a file of a known shape format ({', '.join(READERS)}). Save it as PLY with Blender, "
                 "MeshLab, FreeCAD or CloudCompare."
             )
         file.seek(0)
@@ -58,16 +58,16 @@ def read_geometry(path: str) -> Geometry:
         try:
             polygons = READERS[suffix](data)
             if not len(polygons.vertices):
-                raise ValueError("it holds no points in space")
+                raise ValueError("it contains no points in space")
             _check_corners(polygons)
             faces, crossing = triangles(polygons)
         except ImportError:
             raise InputError(
-                f"{os.path.basename(path)!r} needs the extra: pip install 'siren-jax[shape]'. PLY, OBJ, STL, OFF, "
-                "3MF and XYZ do not."
+                f"{os.path.basename(path)!r} needs the extra shape: pip install 'siren-jax[shape]'. PLY, OBJ, STL, "
+                "OFF, 3MF and XYZ do not need it."
             ) from None
         except (ValueError, OverflowError) as error:
-            raise InputError(f"{path!r} is damaged, cut short or no {suffix[1:].upper()} file: {error}.") from None
+            raise InputError(f"{path!r} is damaged, truncated or not a {suffix[1:].upper()} file: {error}.") from None
     if crossing:
         warnings.warn(
             f"{crossing:,} of {len(polygons.sizes):,} polygons of {path!r} cross themselves: their triangles overlap.",
@@ -81,7 +81,7 @@ def _check_corners(polygons: Polygons) -> None:
     low, high = polygons.corners.min(initial=0), polygons.corners.max(initial=0)
     if low < 0 or high >= len(polygons.vertices):
         raise ValueError(
-            f"its polygons name vertices {low} to {high}, but it has those from 0 to {len(polygons.vertices) - 1}"
+            f"its polygons refer to vertices {low} to {high}, but it has vertices 0 to {len(polygons.vertices) - 1}"
         )
 
 
@@ -94,8 +94,9 @@ def _check_steps(path: str, vertices: Float[ndarray, "v 3"]) -> None:
     step, size = float(np.spacing(np.float32(np.abs(finite).max()))), float(np.ptp(finite, axis=0).max())
     if size > 0 and step > COARSE * size and np.any(finite % (2 * step)):  # whole numbers may be meant
         warnings.warn(
-            f"the coordinates of {path!r} are float32 numbers, {step:.2g} apart so far from the origin, of a shape "
-            f"{size:.4g} long: finer detail was lost when it was saved. Save it with doubles, or moved to the origin.",
+            f"the coordinates of {path!r} are float32 numbers. At their distance from the origin the spacing is "
+            f"{step:.2g}, for a shape {size:.4g} long: finer detail was lost when it was saved. Save it with doubles, "
+            "or moved to the origin.",
             stacklevel=4,
         )
 
@@ -103,10 +104,11 @@ def _check_steps(path: str, vertices: Float[ndarray, "v 3"]) -> None:
 def encode_mesh(file: IO[bytes], mesh: Mesh, suffix: str) -> None:
     """Writes a mesh in the format of a suffix: ".ply" (binary), ".obj" (text), ".stl" (binary, float32).
 
-    Vertices keep their places to 1e-7 of the mesh's size: far from the origin a PLY has doubles, an OBJ more digits.
+    In a PLY or an OBJ, vertices are exact to 1e-7 of the mesh's size: far from the origin, a PLY has doubles and an OBJ
+    has more digits.
 
     Raises:
-        InputError: an STL so far from the origin that float32 moves its vertices by over a thousandth of its size.
+        InputError: an STL is so far from the origin that float32 moves its vertices by over 1/1000 of its size.
     """
     size = np.abs(mesh.vertices - mesh.vertices[:1]).max(initial=0)
     moved = np.abs(mesh.vertices - mesh.vertices.astype(np.float32)).max(initial=0)
@@ -135,13 +137,13 @@ def encode_mesh(file: IO[bytes], mesh: Mesh, suffix: str) -> None:
 
 
 def _check_moved(moved: float, size: float) -> None:
-    """Warns of the detail of a mesh that the float32 numbers of an STL lose, or refuses to write it."""
+    """Warns if the float32 numbers of an STL lose detail, or raises an `InputError` if they lose too much."""
     if moved <= 1e-6 * size:
         return
-    what = f"STL has float32 numbers, which move vertices so far from the origin by up to {moved:.2g}, of {size:,.6g}"
+    what = f"STL has float32 numbers, which move vertices this far from the origin by up to {moved:.2g}, of {size:,.6g}"
     if moved > 1e-3 * size:
-        raise InputError(f"{what}; write a PLY or an OBJ, which keep them.")
-    warnings.warn(f"{what}; a PLY or an OBJ keeps them.", stacklevel=3)
+        raise InputError(f"{what}; write a PLY or an OBJ instead.")
+    warnings.warn(f"{what}; a PLY or an OBJ is exact.", stacklevel=3)
 
 
 def _read_stl(data: bytes) -> Polygons:
@@ -154,12 +156,12 @@ def _read_stl(data: bytes) -> Polygons:
         lines = [line for line in text if line.lstrip()[:6].lower() == "vertex"]
         vertices = np.loadtxt(lines, usecols=(1, 2, 3), ndmin=2) if lines else np.zeros((0, 3))
         if len(vertices) % 3:
-            raise ValueError(f"it has {len(vertices):,} vertices, which are no whole triangles")
+            raise ValueError(f"it has {len(vertices):,} vertices, which is not a multiple of three")
     else:
         if len(data) < 84:
             raise ValueError("its header has no end")
         if len(data) < promised or data[promised:].strip(b"\0\r\n "):
-            raise ValueError(f"{promised:,} bytes are promised, {len(data):,} are there")
+            raise ValueError(f"its header declares {promised:,} bytes, but it has {len(data):,}")
         record = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
         vertices = np.frombuffer(data, record, (promised - 84) // 50, 84)["corners"].reshape(-1, 3).astype(np.float64)
     return Polygons(vertices, np.full(len(vertices) // 3, 3), np.arange(len(vertices)))
@@ -169,26 +171,26 @@ def _read_xyz(data: bytes) -> Polygons:
     """Points from lines of x y z, or x y z nx ny nz, with spaces or commas; warns if it ignores further columns."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # on empty data: the caller refuses it
+            warnings.simplefilter("ignore", UserWarning)  # about empty data, which the caller reports
             lines = (line.replace(",", " ") for line in io.TextIOWrapper(io.BytesIO(data), "utf-8"))
             rows = np.loadtxt(lines, comments=("#", "//"), ndmin=2)
     except ValueError as error:
         raise ValueError(
-            f"it is not lines of x y z or x y z nx ny nz: {str(error).splitlines()[0].rstrip('.')}"
+            f"its lines are not x y z or x y z nx ny nz: {str(error).splitlines()[0].rstrip('.')}"
         ) from None
     if not rows.size:
         rows = np.zeros((0, 3))
     if rows.shape[1] < 3:
-        raise ValueError(f"it has {rows.shape[1]} numbers a line; x y z, or x y z nx ny nz, are needed")
+        raise ValueError(f"it has {rows.shape[1]} numbers per line; x y z, or x y z nx ny nz, are needed")
     normals = rows[:, 3:6] if rows.shape[1] >= 6 else None
     if normals is not None:
         length = np.linalg.norm(normals, axis=1)
         known = length[length > 0]
         if not len(known) or not np.median(np.abs(known - 1)) < 0.1:
-            normals = None  # colours
+            normals = None  # these columns are colours
     if rows.shape[1] > (3 if normals is None else 6):
         kept = "x y z" if normals is None else "x y z nx ny nz"
-        warnings.warn(f"an XYZ file has {rows.shape[1]} numbers a line: {kept} are taken.", stacklevel=5)
+        warnings.warn(f"an XYZ file has {rows.shape[1]} numbers per line: {kept} are used.", stacklevel=5)
     return Polygons(rows[:, :3], np.zeros(0, int), np.zeros(0, int), normals)
 
 

@@ -1,4 +1,4 @@
-"""Orientation of surfaces: normals of point clouds, and triangles that run the wrong way round."""
+"""Orientation of surfaces: normals of point clouds, and triangles of the wrong orientation."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -7,7 +7,7 @@ from numpy import ndarray
 from siren_jax.shapes.mesh import Mesh
 
 NEIGHBOURS = 16  # points that a normal is estimated from
-ENOUGH = 50_000  # points whose normals are compared with their neighbours'
+ENOUGH = 50_000  # number of points whose normals are compared with those of their neighbours
 NEAR = 6  # neighbours of each point for this comparison
 CHANCE = 4  # standard deviations above which a sum is not due to chance
 SHEET = 0.5  # length of the mean normal above which a surface is an open sheet; it is 0 for a closed surface
@@ -16,12 +16,12 @@ SHEET = 0.5  # length of the mean normal above which a surface is an open sheet;
 def estimated_normals(
     points: Float[ndarray, "n 3"], known: Float[ndarray, "n 3"] | None = None
 ) -> Float[ndarray, "n 3"]:
-    """Unit normals of a point cloud, with agreeing signs: perpendicular to the plane through a point's 16 neighbours.
+    """Unit normals of a point cloud with consistent signs: perpendicular to the plane through a point's 16 neighbours.
 
-    Signs are made to agree along a minimum spanning tree of the angles between neighbours (Hoppe et al. 1992,
-    Section 3.3). Then each connected part as a whole is turned to the side of its known normals or, if it has none,
-    outwards, so that ∮ x·n dA is positive. The signs are right for closed surfaces that are sampled more finely than
-    they are thin.
+    The signs are made consistent along a minimum spanning tree of the angles between neighbours (Hoppe et al. 1992,
+    Section 3.3). Then each connected part is turned as a whole to the side of its known normals or, if it has none,
+    outwards, so that ∮ x·n dA is positive. The signs are right for closed surfaces whose points are closer together
+    than their thinnest parts are thick.
 
     Args:
         points: the cloud.
@@ -30,7 +30,9 @@ def estimated_normals(
     near, normals = _neighbours(points, NEIGHBOURS), np.empty((len(points), 3))
     for some in np.array_split(np.arange(len(points)), len(points) // 65536 + 1):
         offsets = points[near[some]] - points[near[some]].mean(axis=1, keepdims=True)
-        normals[some] = np.linalg.eigh(np.einsum("nki,nkj->nij", offsets, offsets))[1][..., 0]  # of the least spread
+        normals[some] = np.linalg.eigh(np.einsum("nki,nkj->nij", offsets, offsets))[1][
+            ..., 0
+        ]  # direction of the smallest spread
     start, stop = np.repeat(np.arange(len(points)), near.shape[1] - 1), near[:, 1:].ravel()
     cosine = np.sum(normals[start] * normals[stop], axis=1)
     sign, part = agreeing_signs(len(points), start, stop, cosine > 0, 1 - np.abs(cosine))
@@ -43,9 +45,9 @@ def estimated_normals(
 
 
 def disagreement(points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]) -> float:
-    """Share of neighbouring points whose normals point to opposite sides; ½ where the signs are random.
+    """Share of neighbouring points whose normals point to opposite sides; ½ if the signs are random.
 
-    Two points behind one another lie on the two sides of something thin, and do not count.
+    A pair of points behind one another lies on the two sides of a thin part, and does not count.
     """
     some = np.arange(0, len(points), max(1, len(points) // ENOUGH))
     near = _neighbours(points, NEAR, some)[:, 1:]
@@ -57,9 +59,10 @@ def disagreement(points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"]) 
 
 
 def faces_inwards(points: Float[ndarray, "n 3"], areas: Float[ndarray, "n 3"]) -> bool:
-    """Whether normals, or vector areas, of a nearly closed surface point inwards, as those of a room do.
+    """Whether the normals, or vector areas, of a nearly closed surface point inwards, as in a room seen from inside.
 
-    False for a sheet, where most point in one direction (∮ n dA is zero for a closed surface), and within chance.
+    False for a sheet, where most normals point in one direction (∮ n dA is zero for a closed surface), and if the
+    result may be due to chance.
     """
     heights = np.sum((points - points.mean(axis=0)) * areas, axis=1)
     sheet = np.linalg.norm(areas.sum(axis=0)) > SHEET * np.linalg.norm(areas, axis=1).sum()
@@ -78,7 +81,7 @@ def _neighbours(points: Float[ndarray, "n 3"], count: int, of: Int[ndarray, "m"]
 def outwardness(
     points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"], part: Int[ndarray, "n"] | None = None
 ) -> Float[ndarray, "p"]:
-    """For each part, Σ (x - its centre)·n: positive where normals point outwards, as ∮ x·n dA = 3·volume."""
+    """Σ (x - centre)·n over each part: positive if its normals point outwards, because ∮ x·n dA = 3·volume."""
     part = np.zeros(len(points), np.int64) if part is None else part
     size = np.bincount(part)
     centre = np.stack([np.bincount(part, column) / size for column in points.T], axis=1)
@@ -86,9 +89,9 @@ def outwardness(
 
 
 def agreeing_triangles(mesh: Mesh) -> tuple[Mesh, int]:
-    """The mesh with neighbouring triangles running the same way round, and the number of triangles turned.
+    """The mesh with consistently oriented neighbouring triangles, and the number of triangles turned.
 
-    In each connected part the minority is turned. Edges with more than two triangles are ignored.
+    In each connected part, the minority is turned. Edges with more than two triangles are ignored.
     """
     faces = mesh.faces.astype(np.int64)
     start, stop = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
@@ -105,8 +108,8 @@ def agreeing_triangles(mesh: Mesh) -> tuple[Mesh, int]:
 def outward_parts(mesh: Mesh) -> tuple[Mesh, int]:
     """A closed mesh with every part facing outwards, and the number of triangles turned.
 
-    The whole mesh is turned if its volume is negative, and then each part with a negative volume, unless the part lies
-    inside another one and so is a cavity.
+    The whole mesh is turned if its volume is negative. Then each part with a negative volume is turned, unless it lies
+    inside another part and is therefore a cavity.
     """
     faces = mesh.faces if mesh.volume >= 0 else mesh.faces[:, ::-1]
     part = mesh.parts()[faces[:, 0]]
@@ -124,7 +127,7 @@ def outward_parts(mesh: Mesh) -> tuple[Mesh, int]:
 
 
 def winding(corners: Float[ndarray, "f 3 3"], point: Float[ndarray, "3"]) -> float:
-    """How often closed triangles wind around a point, whichever side they face: 0 outside, 1 inside.
+    """Winding number of closed triangles around a point, independent of the side they face: 0 outside, 1 inside.
 
     Σ Ω/4π over the solid angles Ω of the triangles (van Oosterom and Strackee 1983).
     """
@@ -137,7 +140,7 @@ def winding(corners: Float[ndarray, "f 3 3"], point: Float[ndarray, "3"]) -> flo
 def agreeing_signs(
     count: int, start: Int[ndarray, "e"], stop: Int[ndarray, "e"], agree: Bool[ndarray, "e"], cost: Float[ndarray, "e"]
 ) -> tuple[Float[ndarray, "n"], Int[ndarray, "n"]]:
-    """A sign for each node of a graph, different where neighbours do not agree, and the node's connected part.
+    """A sign for each node of a graph, opposite for neighbours that do not agree, and the node's connected part.
 
     If not all edges can be satisfied, those of the minimum spanning tree are.
     """
@@ -146,7 +149,7 @@ def agreeing_signs(
     tree = graphs.minimum_spanning_tree(_graph(cost + 1e-9, start, stop, count))
     _, part = graphs.connected_components(tree, directed=False)
     roots = np.unique(part, return_index=True)[1]
-    # One more node joins the roots, so that a single walk from it meets all nodes; a weight of zero would be no edge.
+    # One more node joins the roots, so that one search from it reaches all nodes; a weight of 0 would not be an edge.
     start_, stop_ = tree.tocoo().coords
     ends = np.append(start_, np.full(len(roots), count)), np.append(stop_, roots)
     joined = _graph(np.ones(len(start_) + len(roots)), *ends, count + 1)
@@ -160,7 +163,7 @@ def agreeing_signs(
     same = np.ones(count, bool)
     if len(key):
         edge = order[found]
-        same = np.where(key[edge] == wanted, np.tile(agree, 2)[edge], True)  # a root agrees with the node above
+        same = np.where(key[edge] == wanted, np.tile(agree, 2)[edge], True)  # a root agrees with the added node
     sign = np.append(np.where(same, 1.0, -1.0), 1.0)
     while np.any(before != count):  # each round doubles how far up the tree a sign has been multiplied
         sign, before = sign * sign[before], before[before]
@@ -168,7 +171,7 @@ def agreeing_signs(
 
 
 def _graph(weight: Float[ndarray, "e"], start: Int[ndarray, "e"], stop: Int[ndarray, "e"], count: int):
-    """Edges as a sparse matrix; SciPy 1.15 makes no trees from matrices with 64-bit indices."""
+    """Edges as a sparse matrix; SciPy 1.15 cannot make trees from matrices with 64-bit indices."""
     import scipy.sparse
 
     ends = start.astype(np.int32), stop.astype(np.int32)

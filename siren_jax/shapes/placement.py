@@ -6,12 +6,12 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-MARGIN = 0.9  # half the longest side of a shape's box, in coordinates: the cube of a field reaches to 1
+MARGIN = 0.9  # half the longest side of a shape's box, in coordinates; the cube of a field extends to 1
 
 
 @dataclass(frozen=True)
 class Placement:
-    """file = centre + scale·coordinates, the same scale along each axis. Axes keep the order of the file, (x, y, z).
+    """Map file = centre + scale·coordinates, with one scale for all axes. The axes have the file's order, (x, y, z).
 
     >>> placement = Placement((10.0, 0.0, 0.0), 2.0)
     >>> placement.coordinates(np.array([[12.0, 0.0, 1.0]])).tolist()
@@ -31,7 +31,7 @@ class Placement:
 
 
 def place(points: Float[ndarray, "n 3"]) -> Placement:
-    """The placement that puts the points' box into the middle of the cube, with the longest side from -0.9 to 0.9."""
+    """The placement that centres the points' box in the cube, with the longest side from -0.9 to 0.9."""
     low, high = points.min(axis=0), points.max(axis=0)
     x, y, z = ((low + high) / 2).tolist()
     return Placement((x, y, z), float((high - low).max()) / (2 * MARGIN))

@@ -1,4 +1,4 @@
-"""Which lines of a square grid pass through triangles: for pictures of meshes, and for what is inside of them."""
+"""Lines of a square grid that pass through triangles, for pictures of meshes and for their interior."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,17 +11,17 @@ AT_ONCE = 2**20  # pairs of a triangle and a line
 
 
 class Hits(NamedTuple):
-    """Pairs of a triangle and a line that goes through it."""
+    """Pairs of a triangle and a line that passes through it."""
 
     triangle: Int[ndarray, "n"]
     row: Int[ndarray, "n"]
     column: Int[ndarray, "n"]
     weights: Float[ndarray, "n 3"]
-    """Of the triangle's corners, where the line meets it; their sum is 1."""
+    """Barycentric coordinates of the point where the line meets the triangle; their sum is 1."""
 
 
 def hits(triangles: Float[ndarray, "f 3 2"], side: int) -> Iterator[Hits]:
-    """All lines through triangles of a plane, of the `side`² that stand on whole numbers from 0 on; a part at a time.
+    """For every triangle, the integer grid points (0 … side-1)² inside it, yielded in batches.
 
     >>> [(h.row.tolist(), h.column.tolist()) for h in hits(np.array([[[0.5, 0.5], [3.5, 0.5], [0.5, 2.6]]]), 9)]
     [([1, 1, 2], [1, 2, 1])]

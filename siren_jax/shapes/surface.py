@@ -16,22 +16,22 @@ from siren_jax.shapes.mesh import Mesh, unit
 from siren_jax.shapes.placement import Placement, place
 from siren_jax.signals.samples import draw_strata
 
-AROUND = 2**16  # points of the cube that batches draw from
-COARSE = 20_000  # points of the surface to measure distances from: a search among more would take a minute
-FLAT = 1e-6  # least thickness of a shape, as a share of its length
+AROUND = 2**16  # number of points in the cube from which batches draw
+COARSE = 20_000  # points of the surface for measuring distances; a search among more points would take a minute
+FLAT = 1e-6  # smallest thickness of a shape, as a share of its length
 
 
 class Surface(NamedTuple):
-    """Points of a surface with the unit normals that point out of it, in the units of their file."""
+    """Points of a surface with outward unit normals, in the units of their file."""
 
     points: Float[ndarray, "n 3"]
     normals: Float[ndarray, "n 3"]
     mesh: Mesh | None = None
-    """The triangles that the points were drawn from."""
+    """The mesh from which the points were drawn, or None."""
 
     @property
     def diagonal(self) -> float:
-        """Diagonal of the box around the surface, with which distances are compared."""
+        """Diagonal of the box around the surface, the reference length for distances."""
         points = self.points if self.mesh is None else self.mesh.vertices
         return float(np.linalg.norm(np.ptp(points, axis=0)))
 
@@ -39,27 +39,29 @@ class Surface(NamedTuple):
 class SurfaceDataset:
     """A surface in the cube [-1, 1]³, for a network that learns its signed distance.
 
-    The box around it lies in the middle, its longest side from -0.9 to 0.9. `len(dataset)` is the number of points n.
+    The box around the surface is centred in the cube, with its longest side from -0.9 to 0.9. `len(dataset)` is the
+    number of points n.
 
-    - `coordinates` `(n, 3)`: of the points, see `Placement`;
-    - `normals` `(n, 3)`: outwards.
+    - `coordinates` `(n, 3)`: coordinates of the points, see `Placement`;
+    - `normals` `(n, 3)`: outward normals.
 
     Args:
-        surface: points with normals, which are scaled to length one here.
+        surface: points with normals of any length except zero.
 
     Raises:
-        InputError: other shapes, no points, values that are not finite, or points in one plane.
+        InputError: an array has another shape, there are no points, values are not finite, or all points lie in one
+            plane.
     """
 
     def __init__(self, surface: Surface):
         points, normals = np.asarray(surface.points, np.float64), np.asarray(surface.normals, np.float64)
         if points.ndim != 2 or points.shape[1:] != (3,) or normals.shape != points.shape or not len(points):
             raise InputError(
-                f"a surface has points and normals of the same shape (n, 3), but these are {points.shape} and "
-                f"{normals.shape}."
+                f"a surface needs points and normals of the same shape (n, 3), but they have the shapes {points.shape} "
+                f"and {normals.shape}."
             )
         if not (np.isfinite(points).all() and np.isfinite(normals).all()):
-            raise InputError("a surface has finite points and normals, but some of these are NaN or infinite.")
+            raise InputError("a surface needs finite points and normals, but some are NaN or infinite.")
         check_extent(points, "the surface")
         self.surface = surface
         self.placement: Placement = place(points if surface.mesh is None else np.asarray(surface.mesh.vertices))
@@ -72,21 +74,19 @@ class SurfaceDataset:
     def sampler(self, batch_size: int | None = None) -> Partial:
         """A pure function `sample(key, step)` that draws a batch for `objectives.signed_distance`.
 
-        Each element has a point `on` the surface with its `normal`, no point twice in a batch, and a point `off` it,
-        uniform in the cube (Sitzmann et al. 2020, Section 4.2), with its signed `distance` from the nearest point of
-        the surface.
+        Each element has a point `on` the surface with its `normal`, and a point `off` it with its signed `distance`
+        from the nearest point of the surface. Points `on` the surface occur at most once in a batch; points `off` it
+        are uniform in the cube (Sitzmann et al. 2020, Section 4.2).
 
         Args:
-            batch_size: points on the surface; by default all.
+            batch_size: number of points on the surface; by default all.
 
         Raises:
-            InputError: more points than there are, or none.
+            InputError: the batch size is below 1 or above the number of points.
         """
         batch_size = len(self) if batch_size is None else batch_size
         if not 1 <= batch_size <= len(self):
-            raise InputError(
-                f"a batch has 1 to {len(self)} points, those of the surface, but {batch_size} were asked for."
-            )
+            raise InputError(f"batch_size must be 1 to {len(self)}, the points of the surface, but is {batch_size}.")
         edges = jnp.asarray(np.arange(batch_size + 1) * len(self) // batch_size, jnp.int32)
         off, distance = self._around
         arrays = map(jnp.asarray, (self.coordinates, self.normals, off, distance))
@@ -109,22 +109,22 @@ class SurfaceDataset:
 
 
 def check_extent(points: Float[ndarray, "n 3"], name: str) -> None:
-    """Raises an InputError if the points do not surround anything: all in one place, on one line or in one plane."""
+    """Raises an `InputError` if the points cannot surround a volume: all at one place, on one line or in one plane."""
     centred = points - points.mean(axis=0)
     largest = np.abs(centred).max()
     if not largest > 0:
-        raise InputError(f"all {len(points)} points of {name} are the same; a surface around something is needed.")
-    centred = centred / largest  # squares of it neither overflow nor vanish
+        raise InputError(f"all {len(points)} points of {name} are the same; a surface around a volume is needed.")
+    centred = centred / largest  # so that squares neither overflow nor underflow
     spread = np.sqrt(np.maximum(np.linalg.eigvalsh(centred.T @ centred / len(centred)), 0))
     if spread[0] <= FLAT * spread[2]:
         where = "on one line" if spread[1] <= FLAT * spread[2] else "in one plane"
-        raise InputError(f"all points of {name} lie {where}; a surface around something is needed.")
+        raise InputError(f"all points of {name} lie {where}; a surface around a volume is needed.")
 
 
 def _draw(
     points: Array, normals: Array, off: Array, distance: Array, edges: Array, key: Array, step: Array | int
 ) -> dict[str, Array]:
-    del step  # every step draws alike; the key differs
+    del step  # all steps draw in the same way, with different keys
     for_on, for_off = jax.random.split(key)
     index = draw_strata(edges, for_on)
     other = jax.random.randint(for_off, index.shape, 0, len(off), jnp.int32)
