@@ -208,7 +208,7 @@ def test_residuals_of_two_axes_are_refused():
         (lambda u, x: jax.jit(lambda values: values[0] + values[2])(u(x)), "asks for entry 2, .* too few channels"),
         (lambda u, x: laplacian(u), "is function; it should be an array"),
         (lambda u, x: u(x) if x[0] > 0 else -u(x), "residual of 'equation' decides with if, .* jnp.where"),
-        (lambda u, x: u["speed"] * u(x), "'speed' is asked of a network without coefficients"),
+        (lambda u, x: u["speed"] * u(x), "this network has no coefficients such as 'speed'"),
     ],
 )
 @pytest.mark.parametrize("candidates", [1, 2])

@@ -263,5 +263,5 @@ def test_curl_refuses_other_than_two_and_three_dimensions(shape):
 
 
 def test_weights_that_are_computed_are_refused(key):
-    with pytest.raises(ValueError, match="Weigh second_derivatives"):
+    with pytest.raises(ValueError, match="Multiply second_derivatives"):
         jax.jit(lambda c: laplacian(lambda x: x, weights=(1, -c))(jnp.ones(2)))(1.0)

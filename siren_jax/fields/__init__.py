@@ -1,4 +1,4 @@
-"""Functions of coordinates: their derivatives (operators, one_pass), many points (tiles), grids (coordinates)."""
+"""Functions of coordinates: derivatives (operators, one_pass), tiles of many points (tiles), grids (coordinates)."""
 
 from siren_jax.fields.coordinates import Frame as Frame
 from siren_jax.fields.coordinates import Grid as Grid

@@ -1,4 +1,4 @@
-"""Grids: the maps between the indices of an array and the coordinates of a field."""
+"""Grids: maps between the indices of an array and the coordinates of a field."""
 
 import math
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from siren_jax.errors import InputError
 class Frame:
     """The map between the indices of an array and the coordinates of a field.
 
-    Axes keep the order of the array: `(row, column)`, `(frame, row, column)`, `(sample,)`. Sample i of n sits at its
-    cell's centre. The longest axis spans [-1, 1] and every axis has the same spacing, so that a derivative means the
-    same along each: x = spacing·(i + 1/2 - n/2), with spacing = 2 / max(shape), which is (2i + 1)/n - 1 on the longest
-    axis.
+    Axes have the order of the array: `(row, column)`, `(frame, row, column)`, `(sample,)`. A sample lies at the centre
+    of its cell. The longest axis spans [-1, 1], and all axes have the same spacing, so that derivatives along them have
+    the same unit. Sample i of n has the coordinate x = spacing·(i + 1/2 - n/2) with spacing = 2 / max(shape), which is
+    (2i + 1)/n - 1 on the longest axis.
 
     Args:
         shape: samples along each axis, without channels.
@@ -36,7 +36,7 @@ class Frame:
 
     @property
     def extent(self) -> tuple[float, ...]:
-        """Coordinate of the far edge of each axis; the near edge is its negative. 1 on the longest."""
+        """Coordinate of the far edge of each axis, 1 on the longest one; the near edge is its negative."""
         return tuple(n / max(self.shape) for n in self.shape)
 
     def coordinates(self, indices: ndarray) -> Float[ndarray, "... d"]:
@@ -56,8 +56,8 @@ class Grid:
 
     Args:
         shape: cells along each axis.
-        low: least coordinate along each axis.
-        high: greatest coordinate along each axis.
+        low: smallest coordinate along each axis.
+        high: largest coordinate along each axis.
 
     >>> grid = Grid((2, 4), (0.0, -1.0), (1.0, 1.0))
     >>> grid.coordinates(np.array([[0, 0], [1, 3]])).tolist()
@@ -80,10 +80,10 @@ class Grid:
 
 
 def generate_coordinates(shape: int | tuple[int, ...]) -> Float[ndarray, "n d"]:
-    """Coordinates of every sample of a grid in the order of `array.reshape(-1)`, last axis fastest.
+    """Coordinates of every sample of a grid, in the order of `array.reshape(-1)`: the last axis varies fastest.
 
     Args:
-        shape: samples along each axis; an integer is one axis.
+        shape: samples along each axis; an integer means one axis.
 
     >>> generate_coordinates((2, 2)).tolist()
     [[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]]

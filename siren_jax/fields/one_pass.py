@@ -1,7 +1,7 @@
-"""Whatever a function asks of a field at one point, from one pass over the network.
+"""Evaluation of everything that a function needs of a field at one point in one pass over the network.
 
-`laplacian(u)(x) + k**2 * u(x)` asks twice. Written out by autodiff, each question costs a pass of its own forward and,
-in a training step, back again.
+`laplacian(u)(x) + k**2 * u(x)` evaluates the field twice. With autodiff, each evaluation costs its own forward pass
+and, in a training step, its own backward pass.
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ R = TypeVar("R")
 
 
 def in_one_pass(function: Callable[Concatenate[Field, Array, P], R]) -> Callable[Concatenate[Field, Array, P], R]:
-    """The same function of a field and a point, which evaluates the field and its derivatives there once.
+    """The same function of a field and a point, with only one evaluation of the field and its derivatives there.
 
-    What the function asks of the field by calling it and by the operators `gradient`, `jacobian`, `divergence`, `curl`,
-    `laplacian` and `second_derivatives`, at the point itself, is found by tracing it once more. Other questions, as
-    the value at another point or a third derivative, are answered as ever.
+    The function is traced once more to find out what it needs of the field at the point itself: values, and derivatives
+    by the operators `gradient`, `jacobian`, `divergence`, `curl`, `laplacian` and `second_derivatives`. Other
+    quantities, such as the value at another point or a third derivative, are evaluated separately.
 
     Args:
-        function: of a field, a point of shape `(d,)`, and whatever else.
+        function: function of a field, a point of shape `(d,)`, and any further arguments.
 
     >>> import jax.numpy as jnp
     >>> squares = in_one_pass(lambda field, x: field(x) ** 2)
@@ -54,7 +54,7 @@ def in_one_pass(function: Callable[Concatenate[Field, Array, P], R]) -> Callable
 
 @dataclasses.dataclass(eq=False)
 class _Asked:
-    """A field that takes note of what is asked of it at the point."""
+    """A field that records which values and derivatives are evaluated at the point."""
 
     field: Any
     point: Array | None = None
@@ -79,7 +79,7 @@ class _Asked:
 
 @dataclasses.dataclass(eq=False)
 class _Expansion:
-    """A field that is known at one point."""
+    """A field whose value and derivatives at one point are already computed."""
 
     field: Any
     point: Array
@@ -106,12 +106,12 @@ class _Expansion:
 
 def _coefficient(field: Any, name: str) -> Array:
     if not hasattr(field, "__getitem__"):
-        raise InputError(f"{name!r} is asked of a network without coefficients; fit WithCoefficients(network, …).")
+        raise InputError(f"this network has no coefficients such as {name!r}; fit WithCoefficients(network, …).")
     return field[name]
 
 
 def _expand(field: Any, x: Array, asked: _Asked) -> _Expansion:
-    """The field with what was asked, by the cheapest pass that has all of it."""
+    """The field with the recorded values and derivatives, from the cheapest pass that computes all of them."""
     if asked.rows:
         value, jacobian, sums = field.derivatives(x, tuple(asked.rows))
         return _Expansion(field, x, value, jacobian, dict(zip(asked.rows, sums, strict=True)))

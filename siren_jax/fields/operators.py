@@ -1,8 +1,8 @@
 """Differential operators: each maps a field to a field.
 
-Derivatives with respect to the point are compositions of `jax.grad`, `jax.jacfwd` and `jax.hessian`, so they nest to
-any order: `divergence(gradient(f))` is `laplacian(f)`. Every operator follows the dtype of the point. A field that
-knows its own derivatives (`KnowsDerivatives`) is asked for them where that is cheaper. Values may be complex.
+Derivatives with respect to the point are compositions of JAX's automatic differentiation, so they nest to any order:
+`divergence(gradient(f))` is `laplacian(f)`. Every operator follows the dtype of the point. A field with its own
+derivatives (`KnowsDerivatives`) computes them if that is cheaper. Values may be complex.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ def gradient(field: Field) -> Field:
         A field from `(d,)` to `(d,)`.
 
     Raises:
-        InputError: the field has several channels, or was given more than one point.
+        InputError: the field has several channels, or is evaluated at more than one point.
 
     >>> gradient(lambda x: jnp.sum(x**2)[None])(jnp.ones(3))
     Array([2., 2., 2.], dtype=float32)
@@ -51,8 +51,8 @@ def gradient(field: Field) -> Field:
 def jacobian(field: Field) -> Callable[[Float[Array, "d"]], Float[Array, "c d"]]:
     """Jacobian of a field: row k is the gradient of channel k.
 
-    J_ki(x) = ∂f_k/∂x_i  for f: R^d -> R^c. Units: [field] / [coordinate]. Reverse mode for one channel, else forward
-    mode.
+    J_ki(x) = ∂f_k/∂x_i  for f: R^d -> R^c. Units: [field] / [coordinate]. It uses reverse mode for one channel, else
+    forward mode.
 
     Args:
         field: maps one point of shape `(d,)` to values of shape `(c,)`.
@@ -113,7 +113,7 @@ def divergence(field: Field) -> Field:
         A field from `(d,)` to `(1,)`.
 
     Raises:
-        InputError: the field has not as many channels as coordinates.
+        InputError: the numbers of channels and coordinates differ.
 
     >>> divergence(lambda x: x**2)(jnp.ones(3))
     Array([6.], dtype=float32)
@@ -128,19 +128,19 @@ def divergence(field: Field) -> Field:
 def laplacian(field: Field, *, weights: Sequence[SupportsFloat] | None = None) -> Field:
     """Laplacian of every channel, as a new field.
 
-    Δf_k(x) = Σ_i ∂²f_k/∂x_i²  for f: R^d -> R^c. Units: [field] / [coordinate]². The trace of `jax.hessian`, or one
-    forward pass where the field offers it.
+    Δf_k(x) = Σ_i ∂²f_k/∂x_i²  for f: R^d -> R^c. Units: [field] / [coordinate]². It is the trace of the Hessian, or
+    takes one forward pass if the field has its own derivatives.
 
     Args:
         field: maps one point of shape `(d,)` to values of shape `(c,)`. Batch with `jax.vmap`.
-        weights: numbers a_i of Σ_i a_i ∂²f_k/∂x_i² instead, one for each coordinate: (1, -1, -1) is the operator of the
-            wave equation in time and two dimensions.
+        weights: numbers a_i, one for each coordinate, for Σ_i a_i ∂²f_k/∂x_i² instead of the Laplacian. (1, -1, -1) is
+            the operator of the wave equation in time and two dimensions.
 
     Returns:
         A field with the same shapes.
 
     Raises:
-        InputError: not as many weights as coordinates, or others than numbers.
+        InputError: the numbers of weights and coordinates differ, or a weight is not a plain number.
 
     >>> laplacian(lambda x: jnp.sum(x**2)[None])(jnp.ones(3)).item()
     6.0
@@ -180,7 +180,7 @@ def second_derivatives(field: Field) -> Callable[[Float[Array, "d"]], Float[Arra
 def value_jacobian_laplacian(
     field: Field,
 ) -> Callable[[Float[Array, "d"]], tuple[Float[Array, "c"], Float[Array, "c d"], Float[Array, "c"]]]:
-    """A field, its Jacobian and its Laplacian, from one forward pass where the field offers it."""
+    """A field, its Jacobian and its Laplacian, from one forward pass if the field has its own derivatives."""
 
     def all_three(x: Array) -> tuple[Array, Array, Array]:
         x = _one_point(x, "value_jacobian_laplacian")
@@ -202,7 +202,7 @@ def curl(field: Field) -> Field:
         field: maps one point of shape `(d,)` to a vector of shape `(d,)`, d = 2 or 3.
 
     Raises:
-        InputError: d is neither 2 nor 3, or the field has not d channels.
+        InputError: d is neither 2 nor 3, or the field does not have d channels.
 
     >>> curl(lambda x: jnp.stack([-x[1], x[0]]))(jnp.zeros(2))
     Array([2.], dtype=float32)
@@ -233,15 +233,15 @@ def _hessian(field: Field, x: Array) -> Array:
 
 
 def _is_complex(field: Field, x: Array) -> bool:
-    """Whether values are complex, whose derivatives reverse mode would take for those of their real parts."""
+    """Whether values are complex. Reverse mode would return the derivatives of their real parts alone."""
     return bool(jnp.issubdtype(jax.eval_shape(field, x).dtype, jnp.complexfloating))
 
 
 def _row(weights: Sequence[SupportsFloat]) -> tuple[float, ...]:
     if any(isinstance(weight, Tracer) for weight in weights):
         raise InputError(
-            "laplacian takes weights that are numbers, but one is computed, perhaps from a learned coefficient. "
-            "Weigh second_derivatives(field)(x) with it, which costs the same."
+            "laplacian needs weights that are plain numbers, but one is computed, perhaps from a learned coefficient. "
+            "Multiply second_derivatives(field)(x) by it instead, which costs the same."
         )
     return tuple(map(float, weights))
 
@@ -250,7 +250,7 @@ def _vector_jacobian(field: Field, x: Array, name: str) -> Float[Array, "d d"]:
     j = jacobian(field)(_one_point(x, name))
     if j.shape != (x.size, x.size):
         raise InputError(
-            f"{name} needs a vector field, as many channels as coordinates, "
+            f"{name} needs a vector field, with as many channels as coordinates, "
             f"but this field maps {x.size} coordinates to values of the shape {j.shape[:-1]}."
         )
     return j

@@ -1,6 +1,6 @@
-"""Tiles: points are evaluated in groups so small that intermediate results stay in the cache.
+"""Tiles: points are evaluated in groups that are small enough for intermediate results to stay in the cache.
 
-Memory is that of one tile, however many points there are, and a step on a CPU is faster.
+The memory is that of one tile for any number of points, and a step on a CPU is faster.
 """
 
 import math
@@ -16,13 +16,13 @@ from siren_jax._types import Batch
 
 
 def points_per_tile() -> int:
-    """The size that suits the device: 2,048 on a CPU, 65,536 elsewhere."""
-    # 2,048 x 256 float32 are 2 MiB, about a core's second cache.
+    """Number of points in a tile: 2,048 on a CPU, 65,536 on other devices."""
+    # 2,048 x 256 float32 are 2 MiB, about the L2 cache of a core.
     return 2048 if jax.default_backend() == "cpu" else 65536
 
 
 def map_over_tiles(function: Callable[[Array], Array], points: Array) -> Array:
-    """`function` of each point, a tile at a time."""
+    """Values of a function at each point, computed tile by tile."""
     return jax.lax.map(function, points, batch_size=points_per_tile())
 
 
@@ -31,12 +31,12 @@ def sum_over_tiles(
 ) -> Any:
     """`zero` plus the sum of `value_and_grad(params, tile of the batch, masks)` over tiles of nearly equal size.
 
-    The arrays of a batch need not be of one length: each is cut into the same number of tiles. The mask of arrays of
-    length n is 1/n at each point, so that sums are means. The last tile is filled up with copies of the last point, of
-    mask zero: fewer of them than there are tiles.
+    The arrays of a batch may differ in length: each is divided into the same number of tiles. The mask for arrays of
+    length n is 1/n at each point, so that sums are means. The last tile is padded with copies of the last point, whose
+    mask is 0; there are fewer copies than tiles.
 
-    Numbers of a batch wider than the parameters (and than float32) are rounded to the parameters' precision: without
-    JAX's 64-bit mode there are no others, and one float64 array would take the whole computation into float64.
+    If a batch has a higher precision than the parameters (and than float32), it is rounded to that of the parameters:
+    one float64 array would otherwise promote the whole computation to float64.
     """
     precision = _precision(params)
     batch = jax.tree.map(partial(_no_wider, precision), batch)
@@ -64,7 +64,7 @@ def _precision(params: Any) -> Any:
 
 
 def _no_wider(precision: Any, leaf: Array) -> Array:
-    """Real and complex numbers in at most this real precision, all else as it is."""
+    """An array cast to this real precision if it is real or complex and wider; other arrays are unchanged."""
     if not jnp.issubdtype(leaf.dtype, jnp.inexact) or jnp.finfo(leaf.dtype).bits <= jnp.finfo(precision).bits:
         return leaf
     return leaf.astype(jnp.result_type(precision, jnp.complex64) if jnp.iscomplexobj(leaf) else precision)
