@@ -439,11 +439,11 @@ def test_an_array_of_numpy_is_a_picture(kind, channels, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (np.zeros((2, 3, 4, 5)), "holds an array of the shape"),
-        (np.zeros(7), "holds an array of the shape"),
+        (np.zeros((2, 3, 4, 5)), "contains an array of the shape"),
+        (np.zeros(7), "contains an array of the shape"),
         (np.zeros((800, 2)), "looks like a sound"),
         (np.zeros((4, 5), complex), "values of the type complex128"),
-        (np.array([{}]), "is no array of numbers that can be read"),
+        (np.array([{}]), "is not an array of numbers that can be read"),
     ],
 )
 def test_other_arrays_of_numpy_are_refused(content, message, tmp_path):
@@ -525,14 +525,14 @@ def test_a_picture_without_pixels_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", array("u2"), compression="zlib")
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
         file.pages[0].tags[257].overwrite(0)
-    refused(tmp_path / "a.tif", "is damaged: by its header it has 0 x 37 pixels")
+    refused(tmp_path / "a.tif", "is damaged: according to its header it has 0 x 37 pixels")
 
 
 def test_what_a_header_claims_is_weighed_before_memory_is_taken(tmp_path):
     claims(tmp_path / "a.png", 8000, 8000)
-    refused(tmp_path / "a.png", "bytes can hardly hold")
+    refused(tmp_path / "a.png", "bytes can hardly contain")
     claims(tmp_path / "a.png", 12000, 12000)
-    refused(tmp_path / "a.png", "bytes can hardly hold")
+    refused(tmp_path / "a.png", "bytes can hardly contain")
     (tmp_path / "a.pgm").write_bytes(b"P5 60000 60000 1023\n")
     refused(tmp_path / "a.pgm", "is too large to be decoded")
     tile = {"tile": (16, 16), "compression": "zlib", "photometric": "minisblack"}
@@ -540,7 +540,7 @@ def test_what_a_header_claims_is_weighed_before_memory_is_taken(tmp_path):
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
         for tag in (322, 323):
             file.pages[0].tags[tag].overwrite(32768)
-    refused(tmp_path / "a.tif", "is too large to be decoded|bytes can hardly hold")
+    refused(tmp_path / "a.tif", "is too large to be decoded|bytes can hardly contain")
 
 
 @pytest.mark.parametrize("form", ["png", "jpg", "tif"])
@@ -665,7 +665,7 @@ def test_grey_with_a_profile_stays_one_channel(kind, tmp_path):
 )
 def test_a_broken_profile_is_ignored_with_a_warning(profile, tmp_path):
     PIL.Image.fromarray(array("u1", 3)).save(tmp_path / "a.tif", icc_profile=profile)
-    with pytest.warns(UserWarning, match="the colour profile of .* is ignored, and its colours are taken as sRGB"):
+    with pytest.warns(UserWarning, match="the colour profile of .* is ignored, and its colours are read as sRGB"):
         holds(tmp_path / "a.tif", array("u1", 3), LEVELS["u1"])
 
 

@@ -66,7 +66,7 @@ def test_the_objects_of_a_3mf_are_where_their_transforms_put_them(tmp_path):
 @pytest.mark.parametrize(
     ("resources", "build", "message"),
     [
-        ('<object id="1"><components><component objectid="1"/></components></object>', 1, "or of themselves"),
+        ('<object id="1"><components><component objectid="1"/></components></object>', 1, "or contain themselves"),
         (cube_xml(1, 1), 2, "its object 2 is missing"),
         (cube_xml(1, 1).replace('v2="7"', 'v2="8"'), 1, "vertices that it does not have"),
         (cube_xml(1, 1).replace('x="0.0"', ""), 1, "its XML lacks 'x'"),
@@ -129,7 +129,7 @@ def test_the_meshes_of_a_glb_are_where_their_nodes_put_them(tmp_path):
         ({"meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "mode": 6}]}]}, "fans of triangles"),
         ({"accessors": [{"normalized": True}]}, "quantized"),
         ({"meshes": [{"primitives": [{}]}]}, "its header is broken"),
-        ({"buffers": [], "bufferViews": []}, "buffers do not hold"),
+        ({"buffers": [], "bufferViews": []}, "buffers do not match"),
     ],
 )
 def test_a_glb_that_would_be_read_otherwise_than_meant_is_refused(change, message, tmp_path):

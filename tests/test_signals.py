@@ -390,7 +390,7 @@ def test_sixteen_bit_grey_keeps_its_sixteen_bits(tmp_path):
 
 def test_a_sound_in_place_of_a_picture_is_called_so(tmp_path):
     (tmp_path / "a.png").write_bytes(b"RIFF\x00\x00\x00\x00WAVEfmt ")
-    with pytest.raises(InputError, match="is a sound, by its content or its name; a picture is needed"):
+    with pytest.raises(InputError, match="is a sound, according to its content or its name; a picture is needed"):
         load_image(tmp_path / "a.png")
 
 

@@ -186,7 +186,7 @@ def test_a_sound_that_is_cut_short_is_taken_with_a_warning_unless_its_length_was
     scipy.io.wavfile.write(tmp_path / "a.wav", RATE, wave().astype(np.float32))
     whole = (tmp_path / "a.wav").read_bytes()
     (tmp_path / "a.wav").write_bytes(whole[:-4000])
-    with pytest.warns(UserWarning, match=f"cut short: {len(whole):,} bytes"):
+    with pytest.warns(UserWarning, match=f"declares {len(whole):,} bytes"):
         assert len(load_sound(tmp_path / "a.wav").samples) == RATE // 2 - 1000
     streamed = whole[:4] + b"\xff" * 4 + whole[8:]  # as FFmpeg writes it to a pipe
     (tmp_path / "a.wav").write_bytes(streamed)
@@ -202,7 +202,7 @@ def test_a_truncated_wav_is_refused_by_scipy_too(monkeypatch, tmp_path):
         load_sound(tmp_path / "a.wav")
     scipy.io.wavfile.write(tmp_path / "a.wav", RATE, np.zeros((9, 2), np.int16))
     (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:-2])
-    with pytest.raises(InputError, match="silent"), pytest.warns(UserWarning, match="80 bytes are promised, 78"):
+    with pytest.raises(InputError, match="silent"), pytest.warns(UserWarning, match="declares 80 bytes, but it has 78"):
         load_sound(tmp_path / "a.wav")
 
 
@@ -325,7 +325,7 @@ def test_an_mp3_that_does_not_say_how_long_it_is(monkeypatch, tmp_path):
     encode(tmp_path / "a.mp3", truth, 44100, "libmp3lame", {"write_xing": "0", "id3v2_version": "0"}, **options)
     assert abs(len(load_sound(tmp_path / "a.mp3").samples) - len(truth)) < 3 * 1152  # whole frames, and a delay
     without(monkeypatch, "av")
-    with pytest.warns(UserWarning, match=r"does not say how long it is: .*pip install 'siren-jax\[video\]'"):
+    with pytest.warns(UserWarning, match=r"does not declare its length: .*pip install 'siren-jax\[video\]'"):
         assert len(load_sound(tmp_path / "a.mp3").samples) < 0.9 * len(truth)
 
 

@@ -1,1 +1,1 @@
-"""Files of other programs, decoded to arrays: pictures, sounds, videos and polygons, with nothing lost."""
+"""Lossless decoding of other programs' files to arrays: pictures, sounds, videos and polygons."""

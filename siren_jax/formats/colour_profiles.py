@@ -14,23 +14,24 @@ _STRIP = 2**20  # pixels at a time
 
 
 def in_srgb(decoded: Decoded, profile: bytes | None, path: str, *, ink: bool = False) -> Decoded:
-    """The picture with its colours in sRGB: grey stays one channel, ink (CMYK) becomes RGB, transparency is kept.
+    """The picture with its colours in sRGB. Grey stays one channel, CMYK becomes RGB, and transparency is unchanged.
 
-    A profile within one level of 255 of sRGB changes nothing. A profile that cannot be used is ignored with a warning.
+    A profile that differs from sRGB by at most one level of 255 changes nothing. A profile that cannot be used is
+    ignored with a warning.
 
     Args:
         decoded: the picture in the colours of the profile.
         profile: an ICC profile, if the file has one.
-        path: the file, for the warning.
-        ink: whether the channels are cyan, magenta, yellow and black, where more is darker.
+        path: path of the file, for the warning.
+        ink: whether the channels are cyan, magenta, yellow and black (CMYK), in which larger values are darker.
     """
     result = decoded
     try:
         if profile:
             result = _converted(decoded, profile, ink)
-    except Exception as error:  # whatever LittleCMS finds wrong
+    except Exception as error:  # LittleCMS may raise any error
         warnings.warn(
-            f"the colour profile of {path!r} is ignored, and its colours are taken as sRGB: {error}.", stacklevel=5
+            f"the colour profile of {path!r} is ignored, and its colours are read as sRGB: {error}.", stacklevel=5
         )
     return _without_ink(decoded) if ink and result is decoded else result
 
@@ -68,14 +69,14 @@ def _is_srgb(profile: bytes, space: str, channels: int) -> bool:
 
 
 def _transform(colours: ndarray, profile: bytes, space: str) -> ndarray:
-    """`(h, w, channels)` to `(h, w, 3)` in the same type."""
+    """Colours `(h, w, channels)` converted to sRGB `(h, w, 3)`, in the same type."""
     import imagecodecs
     from PIL import ImageCms
 
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     if space == "gray":
         colours = colours[..., 0]
-    # By default LittleCMS replaces a 16-bit transform by a coarse table, which is off by up to 12 levels of 255.
+    # By default LittleCMS replaces a 16-bit transform by a coarse table, with errors of up to 12 levels of 255.
     exact = imagecodecs.CMS.FLAGS.NOOPTIMIZE if colours.dtype.itemsize > 1 else 0
     return imagecodecs.cms_transform(
         np.ascontiguousarray(colours),
@@ -89,7 +90,7 @@ def _transform(colours: ndarray, profile: bytes, space: str) -> ndarray:
 
 
 def _without_ink(decoded: Decoded) -> Decoded:
-    """RGB from CMYK without a profile: R = (1 - C)(1 - K) and so on."""
+    """RGB from CMYK without a profile: R = (1 - C)(1 - K), and likewise for G and B."""
     assert decoded.levels is not None
     white, pixels = decoded.levels[1], decoded.pixels
     colour = np.rint((white - pixels[..., :3].astype(np.float32)) * ((white - pixels[..., 3:4]) / np.float32(white)))

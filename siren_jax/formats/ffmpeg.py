@@ -21,9 +21,9 @@ def opened(file: IO[bytes], path: str, kind: str) -> Iterator[Any]:
     """PyAV's container of an open file.
 
     Args:
-        file: opened for reading. FFmpeg would take a name with a colon for a protocol.
-        path: the file, for messages.
-        kind: what the file should be: "video" or "sound".
+        file: file opened for reading. FFmpeg would misread a file name with a colon as a protocol.
+        path: path of the file, for messages.
+        kind: expected kind of the file, "video" or "sound".
 
     Raises:
         InputError: FFmpeg cannot open or decode the file.
@@ -32,7 +32,7 @@ def opened(file: IO[bytes], path: str, kind: str) -> Iterator[Any]:
     from av.error import FFmpegError
 
     try:
-        with av.open(file, options={"protocol_whitelist": "file"}) as container:  # follows no playlist
+        with av.open(file, options={"protocol_whitelist": "file"}) as container:  # playlists are not followed
             yield container
     except InputError:
         raise
@@ -42,12 +42,12 @@ def opened(file: IO[bytes], path: str, kind: str) -> Iterator[Any]:
 
 
 class Frames:
-    """The decoded frames of a stream, in the order of their times. Packets that cannot be decoded are left out."""
+    """The decoded frames of a stream, ordered by time. Packets that cannot be decoded are left out."""
 
     def __init__(self, container: Any, stream: Any):
         self._container, self._stream = container, stream
         self.damaged = False
-        """Whether anything has been left out so far."""
+        """Whether a packet has been left out so far."""
 
     def __iter__(self) -> Iterator[Any]:
         from av.error import FFmpegError, InvalidDataError

@@ -1,10 +1,10 @@
-"""Checks of a signal's file before it is read: whether it is readable, and which kind of signal it contains."""
+"""Checks of a signal's file before it is decoded: whether it is readable, and which kind of signal it contains."""
 
 import os
 
 from siren_jax.errors import InputError
 
-# (offset, bytes, kind): bytes by which a kind of file is recognised.
+# (offset, bytes, kind): bytes that identify a kind of file.
 _SIGNATURES = (
     (8, b"AVI ", "video"),
     (0, b"\x1aE\xdf\xa3", "video"),  # Matroska, WebM
@@ -30,7 +30,7 @@ _SIGNATURES = (
     (0, b"OFF\n", "shape"),
     (0, b"OFF\r", "shape"),
 )
-# Pictures among the files that begin as an MP4 does: AVIF, HEIF and raw photographs of a camera.
+# Pictures among the files that begin like an MP4: AVIF, HEIF and raw photographs of a camera.
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _PICTURE_BRANDS = (b"avif", b"avis", b"crx ", *_HEIF_BRANDS)
 _SOUNDS = ".wav .flac .ogg .oga .opus .aif .aiff .mp3 .mp2 .au .caf .w64 .m4a .m4b .aac .ac3 .amr .wma .mka .ape"
@@ -45,11 +45,11 @@ _SUFFIXES: dict[str, str] = {
 
 
 def check_file(path: str, needed: str) -> None:
-    """Raises an InputError unless the path leads to a readable file that is not empty.
+    """Raises an `InputError` unless the path leads to a readable file that is not empty.
 
     Args:
-        path: the file.
-        needed: what it should be: "a picture file".
+        path: path of the file.
+        needed: expected kind of file, for the message, such as "a picture file".
     """
     if not os.path.exists(path):
         raise InputError(f"there is no file {path!r}.")
@@ -58,7 +58,7 @@ def check_file(path: str, needed: str) -> None:
     if not os.path.isfile(path):
         raise InputError(
             f"{path!r} is a pipe or a device, but {needed} is read more than once; write it to a file first, and give "
-            "the name of that."
+            "the name of that file."
         )
     if os.path.getsize(path) == 0:
         raise InputError(f"{path!r} is empty; {needed} is needed.")
@@ -69,8 +69,8 @@ def check_file(path: str, needed: str) -> None:
 def kind_of(path: str | os.PathLike[str]) -> str:
     """The kind of signal in a file: "sound", "video", "shape", or "image" for anything else.
 
-    The first bytes decide or, if they are not known, the name. A GIF of several frames is a video. With the extra
-    `video`, an MP4, WebM or other container with sound alone is a sound.
+    The first bytes decide or, if they are not known, the name. A GIF with several frames is a video. If the extra
+    `video` is installed, an MP4, WebM or other container with only sound is a sound.
 
     Raises:
         InputError: the file is missing, empty or not readable.
@@ -108,13 +108,13 @@ def _is_sound_alone(path: str) -> bool:
         from av.error import FFmpegError
         from av.stream import Disposition
     except ImportError:
-        return False  # reading it as a video will name the extra
+        return False  # the error of reading it as a video names the extra
     try:
         with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": "file"}) as container:
             videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
             return not videos and bool(container.streams.audio)
     except (FFmpegError, OSError, ValueError):
-        return False  # reading it as a video will say what is wrong
+        return False  # the error of reading it as a video gives the reason
 
 
 def _is_animated(path: str) -> bool:
@@ -123,5 +123,5 @@ def _is_animated(path: str) -> bool:
     try:
         with Image.open(path) as file:
             return getattr(file, "is_animated", False)
-    except Exception:  # whatever Pillow's parser trips over; reading it as a picture will tell
+    except Exception:  # Pillow's parser may raise any error; reading it as a picture reports it
         return False

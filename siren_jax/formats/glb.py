@@ -10,7 +10,8 @@ from numpy import ndarray
 
 from siren_jax.formats.polygons import Polygons, joined
 
-UNSEEN = ("KHR_materials", "KHR_texture", "EXT_texture", "KHR_lights", "KHR_animation", "KHR_xmp")  # leave the shape
+# Extensions that do not change the shape.
+UNSEEN = ("KHR_materials", "KHR_texture", "EXT_texture", "KHR_lights", "KHR_animation", "KHR_xmp")
 FAN = 6  # mode of a primitive that is a fan of triangles
 
 
@@ -36,16 +37,16 @@ def read_glb(data: bytes) -> Polygons:
                 parts.append((vertices, faces[:, :: -1 if np.linalg.det(matrix[:3, :3]) < 0 else 1]))
     except MemoryError:
         raise
-    except Exception:  # whatever the parser trips over
-        raise ValueError("its buffers do not hold what its header says") from None
+    except Exception:  # the parser may raise any error
+        raise ValueError("its buffers do not match its header") from None
     return joined(parts)
 
 
 def check_header(data: bytes) -> None:
-    """Refuses files that trimesh would misread: compressed, quantized or instanced meshes, and fans of triangles.
+    """Checks for content that trimesh would misread: compressed, quantized or instanced meshes, and fans of triangles.
 
     Raises:
-        ValueError: the reason.
+        ValueError: the file has such content, or its header is damaged; the message is the reason.
     """
     try:
         magic, version, whole, length = struct.unpack_from("<4sIII", data)
@@ -59,12 +60,12 @@ def check_header(data: bytes) -> None:
     except (struct.error, ValueError, KeyError, IndexError, TypeError, AttributeError):
         raise ValueError("its header is broken") from None
     if magic != b"glTF" or version != 2:
-        raise ValueError("only glTF of version 2 is read")
+        raise ValueError("only version 2 of glTF can be read")
     if whole > len(data):
-        raise ValueError(f"{whole:,} bytes are promised, {len(data):,} are there")
+        raise ValueError(f"its header declares {whole:,} bytes, but it has {len(data):,}")
     if extensions := sorted({name for name in needed if not name.startswith(UNSEEN)}):
         raise ValueError(f"it needs {', '.join(extensions)}; save it without compression and instances")
     if any(one.get("normalized") or "sparse" in one for one in places) or FAN in modes:
         raise ValueError("it has quantized or sparse positions or fans of triangles; save it with plain triangles")
     if header.get("skins"):
-        warnings.warn("the GLB file has a skeleton: its meshes are taken as they are without it.", stacklevel=5)
+        warnings.warn("the GLB file has a skeleton: its meshes are read without it.", stacklevel=5)

@@ -40,15 +40,15 @@ def read_obj(data: bytes) -> Polygons:
     try:
         corners = np.array([corner for face in faces for corner in face], np.int64)
     except (ValueError, OverflowError):
-        raise ValueError("it has faces whose vertices are no whole numbers") from None
+        raise ValueError("it has faces whose vertices are not whole numbers") from None
     if not corners.all():
         raise ValueError("it has faces with a vertex 0, but the first one is 1")
-    # Numbers below zero count back from the vertices so far.
+    # Negative numbers count back from the last vertex before the face.
     return Polygons(places, sizes, np.where(corners < 0, corners + np.repeat(before, sizes), corners - 1))
 
 
 def _lines(data: bytes) -> Iterator[str]:
-    """Lines without comments, tabs and spaces at their ends; a backslash at the end of a line continues it."""
+    """Lines without comments, with spaces instead of tabs; a backslash at the end of a line continues it."""
     begun = ""
     for line in io.TextIOWrapper(io.BytesIO(data), "utf-8", errors="replace"):
         line = begun + line.partition("#")[0].strip().replace("\t", " ")
@@ -61,4 +61,4 @@ def _rows(lines: list[str], what: str) -> np.ndarray:
     try:
         return np.loadtxt(lines, usecols=(0, 1, 2), ndmin=2) if lines else np.zeros((0, 3))
     except ValueError as error:
-        raise ValueError(f"its {what} are not lines of x y z: {str(error).splitlines()[0].rstrip('.')}") from None
+        raise ValueError(f"its lines of {what} are not x y z: {str(error).splitlines()[0].rstrip('.')}") from None

@@ -8,7 +8,7 @@ from siren_jax.formats.polygons import Polygons
 
 
 def read_off(data: bytes) -> Polygons:
-    """Vertices, with normals where the file has them, and faces of an OFF file.
+    """Vertices, their normals if the file has them, and faces of an OFF file.
 
     Raises:
         ValueError: the reason why it cannot be read.
@@ -21,10 +21,10 @@ def read_off(data: bytes) -> Polygons:
     try:
         rows, polygons = map(int, lines[0].split()[:2])
     except (IndexError, ValueError):
-        raise ValueError("it has no line with the numbers of its vertices and faces") from None
+        raise ValueError("it has no line with its numbers of vertices and faces") from None
     faces = [line.split() for line in lines[1 + rows : 1 + rows + polygons]]
     if min(rows, polygons) < 0 or len(lines) < 1 + rows + polygons:
-        raise ValueError(f"it ends before its {rows:,} vertices and {polygons:,} faces do")
+        raise ValueError(f"it ends before the last of its {rows:,} vertices and {polygons:,} faces")
     try:
         columns = range(6 if head[2] else 3)
         numbers = np.loadtxt(lines[1 : 1 + rows], usecols=columns, ndmin=2) if rows else np.zeros((0, len(columns)))
@@ -32,7 +32,7 @@ def read_off(data: bytes) -> Polygons:
         faces = [face[1 : 1 + size] for face, size in zip(faces, sizes.tolist(), strict=True)]
         corners = np.array([corner for face in faces for corner in face], np.int64)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"it has lines that are no vertex or face: {str(error).splitlines()[0].rstrip('.')}") from None
+        raise ValueError(f"a line is not a vertex or face: {str(error).splitlines()[0].rstrip('.')}") from None
     if sizes.min(initial=0) < 0 or len(corners) != sizes.sum():
-        raise ValueError("it has faces with fewer vertices than they name")
+        raise ValueError("it has faces with fewer vertices than they declare")
     return Polygons(numbers[:, :3], sizes, corners, numbers[:, 3:] if head[2] else None)

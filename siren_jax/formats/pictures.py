@@ -1,4 +1,4 @@
-"""Decoding of picture files into the numbers that they contain; `image` turns these into values."""
+"""Decoding of picture files into the numbers that they contain; `signals.image` converts these to values."""
 
 import re
 import warnings
@@ -16,12 +16,12 @@ from siren_jax.formats.file_kind import check_file, is_heif, kind_of
 from siren_jax.formats.plain_pictures import decode_fits, decode_netpbm, decode_npy
 from siren_jax.formats.tiff import decode_tiff, numbers
 
-FINER = 4  # least ratio of a large picture's sides to the wanted ones, before the last step of shrinking
+FINER = 4  # smallest ratio of a large picture's decoded sides to the wanted ones, before it is shrunk
 _STRIP = 2**20  # pixels converted by Pillow at a time
 _ORIENTATION = 0x0112  # EXIF
-_ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF", "FLI")  # further frames of other formats are sizes, layers or previews
+_ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF", "FLI")  # in other formats, further frames are sizes, layers or previews
 
-# (offset, bytes, what the file is, what to do instead).
+# (offset, bytes, kind of file, advice) for files that cannot be read.
 _OTHERS = (
     (0, b"\x76\x2f\x31\x01", "an OpenEXR picture", "convert it to a float TIFF first, for example with oiiotool"),
     (0, b"#?R", "a Radiance picture", "convert it to a float TIFF first, for example with oiiotool"),
@@ -42,9 +42,9 @@ def decode(path: str, shrunk: Callable[[int, int], tuple[int, int]] = lambda h, 
     """The pixels of a picture file.
 
     Args:
-        path: the file.
-        shrunk: from the picture's sides to the wanted sides; raises an InputError if they are too large. The picture
-            keeps its own sides, or at least `FINER` times the wanted ones.
+        path: path of the file.
+        shrunk: function from the picture's sides to the wanted sides, which raises an `InputError` if they are too
+            large. The decoded picture has its full sides, or at least `FINER` times the wanted ones.
 
     Raises:
         InputError: the file is missing, is not a picture, is damaged or is too large.
@@ -64,13 +64,15 @@ def decode(path: str, shrunk: Callable[[int, int], tuple[int, int]] = lambda h, 
         raise
     except UnidentifiedImageError:
         if (kind := kind_of(path)) != "image":
-            raise InputError(f"{path!r} is a {kind}, by its content or its name; a picture is needed.") from None
+            raise InputError(
+                f"{path!r} is a {kind}, according to its content or its name; a picture is needed."
+            ) from None
         raise InputError(
             f"{path!r} is not a picture in a format that Pillow reads, nor a known kind of sound, video or shape."
         ) from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{path!r} is too large to be decoded safely: {error}") from None
-    except Exception as error:  # whatever parsers trip over: IndexError, struct.error
+    except Exception as error:  # parsers may raise any error, such as IndexError or struct.error
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise InputError(f"{path!r} is damaged or cannot be read: {reason}.") from None
 
@@ -96,7 +98,7 @@ def _decode(path: str, start: bytes, check: Check, shrunk: Callable) -> Decoded:
 def _by_pillow(path: str, holes: tuple[str, ...], check: Check, shrunk: Callable) -> Decoded:
     from PIL import Image, ImageOps
 
-    # A stream, because Pillow maps a file that it opens by name into memory, and a turned TIFF then becomes stripes.
+    # Pillow maps a file that it opens by name into memory, which makes stripes of a turned TIFF; so it gets a stream.
     with open(path, "rb") as stream:
         with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
             image = Image.open(stream)
@@ -151,9 +153,9 @@ def _pixels(picture) -> Decoded:
 
 
 def _wide(path: str, file) -> Decoded | None:
-    """The picture with all its bits if it has more than 8 a channel, which Pillow cuts to 8; otherwise None.
+    """The picture with all its bits if it has more than 8 per channel, which Pillow reduces to 8; otherwise None.
 
-    Also a grey PNG of fewer bits with a transparent level, which Pillow mistakes for another level.
+    This includes a grey PNG of fewer than 8 bits with a transparent level, because Pillow reads the level wrongly.
     """
     with open(path, "rb") as stream:
         data = stream.read() if file.format in ("PNG", "JPEG2000", "AVIF") else b""
@@ -161,7 +163,7 @@ def _wide(path: str, file) -> Decoded | None:
         bits, colour = data[24:26]
         if bits == 16 or (bits < 8 and colour == 0 and "transparency" in file.info):
             chunks = _chunks(data)
-            # Other chunks are left out: libpng complains about them on the terminal.
+            # Other chunks are left out, because libpng prints warnings about them on the terminal.
             kept = [chunk for name, chunk in chunks if name in (b"IHDR", b"tRNS", b"IDAT", b"IEND")]
             decoded = _by_imagecodecs("png", b"".join([data[:8], *kept]), file, None)
             significant = [max(chunk[8:-4]) for name, chunk in chunks if name == b"sBIT" and len(chunk) > 12]
@@ -189,16 +191,16 @@ def _by_imagecodecs(codec: str, data: bytes, file, bits: int | None) -> Decoded:
     pixels = getattr(imagecodecs, f"{codec}_decode")(data)
     w, h = file.size
     if pixels.shape[:2] != (h, w):
-        raise ValueError(f"it has {h} x {w} pixels by its header, but holds {pixels.shape}")
+        raise ValueError(f"its header declares {h} x {w} pixels, but its array has the shape {pixels.shape}")
     pixels = pixels.reshape(h, w, -1)
     return Decoded(pixels, levels_of(pixels.dtype, bits), has_alpha=pixels.shape[-1] in (2, 4))
 
 
 def _levels_of_png(decoded: Decoded, bits: int) -> tuple[float, float] | None:
-    """Black and white of a PNG of which only some bits are significant, by its chunk sBIT.
+    """Numbers for black and white of a PNG whose chunk sBIT declares that only some bits are significant.
 
-    By the specification these are the upper bits, and the lower ones are zero or repeat them. But some programs write
-    the 10 or 12 bits of a camera unshifted.
+    According to the specification, these are the upper bits, and the lower ones are zero or repeat them. However, some
+    programs write the 10 or 12 bits of a camera unshifted.
     """
     pixels = decoded.pixels
     as_they_are = bits < 16 and pixels.max() < 2**bits and (pixels % 2 ** (16 - bits)).any()
@@ -212,10 +214,10 @@ def _decode_heif(path: str, check: Check) -> Decoded:
         import pillow_heif
     except ImportError:
         raise InputError(
-            f"{path!r} is a HEIF picture (HEIC), as phones take them; to read it, pip install 'siren-jax[heif]', or "
-            "convert it to JPEG."
+            f"{path!r} is a HEIF picture (HEIC), the format of many phones; to read it, pip install 'siren-jax[heif]', "
+            "or convert it to JPEG."
         ) from None
-    file = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)  # turns it upright
+    file = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)  # the result is upright
     w, h = file.size
     mode, _, wide = file.mode.partition(";")
     check(h, w, len(mode) * (2 if wide else 1))

@@ -12,7 +12,7 @@ _FITS_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
 def decode_netpbm(path: str, check: Check) -> Decoded | None:
-    """The picture in a PGM, PPM or PAM file; None for bitmaps, PGM and PPM with 255 for white, which Pillow reads."""
+    """The picture in a PGM, PPM or PAM file; None for files that Pillow reads: bitmaps, PGM and PPM of white 255."""
     with open(path, "rb") as file:
         form = file.read(2)
         if form == b"P7":
@@ -35,14 +35,14 @@ def decode_netpbm(path: str, check: Check) -> Decoded | None:
         else:
             pixels = np.frombuffer(file.read(count * kind.itemsize), kind)
     if len(pixels) < count:
-        raise ValueError(f"{len(pixels)} of its {count} samples are there")
+        raise ValueError(f"it contains {len(pixels)} of its {count} samples")
     if (most := pixels.max()) > white:
         raise ValueError(f"a sample is {most}, but the header says that white is {white}")
     return Decoded(pixels.reshape(h, w, c).astype(kind.newbyteorder("=")), (0.0, float(white)), has_alpha)
 
 
 def _number(file) -> int:
-    """Reads the next whole number of a Netpbm header, and the one space after it."""
+    """Reads the next integer of a Netpbm header, and the whitespace character after it."""
     digits = b""
     while (byte := file.read(1)).isdigit() or not digits:
         if byte == b"#":
@@ -50,17 +50,17 @@ def _number(file) -> int:
         elif byte.isdigit():
             digits += byte
         elif not byte.isspace():
-            raise ValueError("its header is no list of numbers")
+            raise ValueError("its header is not a list of numbers")
         if len(digits) > 9:
-            raise ValueError("a number of its header is too long")
+            raise ValueError("a number in its header is too long")
     return int(digits)
 
 
 def decode_fits(path: str, check: Check) -> Decoded | None:
-    """The picture in the first part of a FITS file, last row first; None if it is in an extension, for Pillow to read.
+    """The picture in the first part of a FITS file, with the last row first.
 
-    Values are BZERO + BSCALE · number. Integers stay integers if BSCALE is 1 and BZERO is 0 or stands for a type that
-    FITS lacks, such as unsigned 16 bits.
+    The result is None if the picture is in an extension, which Pillow reads. Values are BZERO + BSCALE · number.
+    Integers stay integers if BSCALE is 1 and BZERO is 0 or denotes a type that FITS lacks, such as unsigned 16 bits.
     """
     cards: dict[str, str] = {}
     with open(path, "rb") as file:
@@ -76,7 +76,7 @@ def decode_fits(path: str, check: Check) -> Decoded | None:
         planes = [n for n in sides[2:] if n != 1]
         if len(sides) < 2 or planes:
             raise InputError(
-                f"{path!r} has axes of {' x '.join(map(str, sides))}; a FITS picture of two axes is needed. Save one "
+                f"{path!r} has axes of {' x '.join(map(str, sides))}; a FITS picture with two axes is needed. Save one "
                 "plane of it."
             )
         (w, h), kind = sides[:2], np.dtype(_FITS_TYPES[int(cards["BITPIX"])])
@@ -96,7 +96,7 @@ def decode_fits(path: str, check: Check) -> Decoded | None:
 
 
 def _limits_from_zero(kind: np.dtype) -> dict[float, str]:
-    """BZERO of the types that FITS lacks: unsigned 16 and 32 bits, signed 8 bits."""
+    """BZERO for the types that FITS lacks: unsigned 16 and 32 bits, and signed 8 bits."""
     return {1: {-128.0: "i1"}, 2: {2.0**15: "u2"}, 4: {2.0**31: "u4"}}.get(kind.itemsize, {})
 
 
@@ -105,20 +105,20 @@ def decode_npy(path: str, check: Check) -> Decoded:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        raise InputError(f"{path!r} is no array of numbers that can be read: {error}.") from None
-    return decode_array(array, f"{path!r} holds", check)
+        raise InputError(f"{path!r} is not an array of numbers that can be read: {error}.") from None
+    return decode_array(array, f"{path!r} contains", check)
 
 
 def decode_array(array: ndarray, owner: str, check: Check = lambda h, w, bytes_a_pixel: None) -> Decoded:
     """The pixels of an array `(h, w)` or `(h, w, c)`.
 
     Args:
-        array: of booleans, whole numbers or floats; the type says what black and white are.
-        owner: begins the sentence of an error.
-        check: raises an InputError if the picture is too large.
+        array: booleans, integers or floats; the type decides which numbers are black and white.
+        owner: beginning of the sentence of an error, such as "this is".
+        check: raises an `InputError` if the picture is too large.
 
     Raises:
-        InputError: an array of another shape or type.
+        InputError: the array has another shape or type.
     """
     shape = array.shape
     if array.dtype.kind not in "buif":
@@ -130,7 +130,7 @@ def decode_array(array: ndarray, owner: str, check: Check = lambda h, w, bytes_a
         )
     if array.ndim == 2 and shape[1] <= 4 < shape[0]:
         raise InputError(
-            f"{owner} an array of the shape {shape}, which looks like a sound; a picture so narrow needs the "
+            f"{owner} an array of the shape {shape}, which looks like a sound; a picture this narrow needs the "
             f"shape {(*shape, 1)}."
         )
     check(shape[0], shape[1], array.dtype.itemsize * (shape[2] if array.ndim == 3 else 1))

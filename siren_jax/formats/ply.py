@@ -1,4 +1,4 @@
-"""PLY files: text or binary, elements in any order, lists of any lengths."""
+"""PLY files: text or binary, with elements in any order and lists of any length."""
 
 import re
 import struct
@@ -37,7 +37,7 @@ class Element(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The values of an element, by the names of its properties."""
+    """The values of an element by the names of its properties."""
 
     numbers: dict[str, ndarray]
     lists: dict[str, tuple[Int[ndarray, "n"], ndarray]]
@@ -45,7 +45,7 @@ class Table(NamedTuple):
 
 
 def read_ply(data: bytes) -> Polygons:
-    """Vertices with their normals, and faces, of a PLY file.
+    """Vertices, their normals if the file has them, and faces of a PLY file.
 
     Raises:
         ValueError: the reason why it cannot be read.
@@ -75,7 +75,7 @@ def read_ply(data: bytes) -> Polygons:
     if not sizes.sum() and (named := next((e for e in elements if e.name == "face" and e.rows), None)):
         raise ValueError(f"its {named.rows:,} faces have no list of vertex_indices")
     if np.any(corners != np.floor(corners)):
-        raise ValueError("its faces have fractions for vertices")
+        raise ValueError("its faces have vertex numbers that are not integers")
     return Polygons(_columns(vertex, "xyz"), sizes, corners.astype(np.int64), _normals(vertex))
 
 
@@ -88,7 +88,7 @@ def _columns(table: dict[str, ndarray], names) -> Float[ndarray, "v 3"]:
 
 
 def _parse_header(text: str) -> tuple[str, list[Element]]:
-    """Byte order, empty for text, and the elements, with the types of NumPy."""
+    """Byte order, empty for text, and the elements, with NumPy types."""
     order, elements = None, []
     for line in re.split("\r\n|\n|\r", text)[1:]:
         match line.split():
@@ -106,7 +106,7 @@ def _parse_header(text: str) -> tuple[str, list[Element]]:
                 raise ValueError(f"its header has the line {line[:60]!r}")
     if order is None:
         raise ValueError("its header names no format")
-    for element in elements:  # text is made into numbers of one type
+    for element in elements:  # all numbers of a text become float64
         element.properties[:] = [
             Property(p.name, order + p.kind if order else "<f8", p.counted and (order + p.counted if order else "<f8"))
             for p in element.properties
@@ -115,26 +115,26 @@ def _parse_header(text: str) -> tuple[str, list[Element]]:
 
 
 def _numbers(text: bytes) -> bytes:
-    """The numbers of a text as float64, to be read like a binary file."""
+    """The numbers of a text as float64 bytes, which are then read like a binary file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", DeprecationWarning)
             return np.fromstring(text.decode("latin-1"), np.float64, sep=" ").tobytes()
     except (DeprecationWarning, ValueError):
-        raise ValueError("there is something else than numbers after its header") from None
+        raise ValueError("its text has words that are not numbers after the header") from None
 
 
 def _read_rows(body: bytes, at: int, element: Element) -> tuple[Table, int]:
-    """The rows of an element from a byte on, and the byte where they end."""
+    """The rows of an element that begin at byte `at`, and the byte where they end."""
     properties = element.properties
     least = sum(np.dtype(p.counted or p.kind).itemsize for p in properties)
     if element.rows * least > len(body) - at:
-        raise ValueError(f"it ends before its {element.rows:,} rows of the element {element.name!r} do")
+        raise ValueError(f"it ends before the last of the {element.rows:,} rows of its element {element.name!r}")
     return _alike(body, at, element) or _unlike(body, at, element)
 
 
 def _alike(body: bytes, at: int, element: Element) -> tuple[Table, int] | None:
-    """Rows whose lists are all as long as those of the first row; None if some differ."""
+    """The rows of an element whose lists have the same lengths in every row; None if some differ."""
     fields, position = [], at
     for i, (_, kind, count) in enumerate(element.properties):
         length = 1
@@ -164,8 +164,8 @@ def _alike(body: bytes, at: int, element: Element) -> tuple[Table, int] | None:
 
 
 def _unlike(body: bytes, at: int, element: Element) -> tuple[Table, int]:
-    """Rows whose lists differ in length: they are walked one by one, then each property is cut out at once."""
-    groups: list[list[Property]] = [[]]  # numbers, and the list behind them
+    """The rows of an element whose lists differ in length, found row by row; then each property is read at once."""
+    groups: list[list[Property]] = [[]]  # numbers, and the list after them
     for one in element.properties:
         groups[-1].append(one)
         if one.counted is not None:
@@ -173,10 +173,12 @@ def _unlike(body: bytes, at: int, element: Element) -> tuple[Table, int]:
     try:
         places = np.fromiter(_walk(body, at, element.rows, groups), np.int64)
     except struct.error:
-        raise ValueError(f"it ends before its {element.rows:,} rows of the element {element.name!r} do") from None
+        raise ValueError(
+            f"it ends before the last of the {element.rows:,} rows of its element {element.name!r}"
+        ) from None
     end, places = int(places[-1]), places[:-1].reshape(element.rows, len(groups))
     if end > len(body):
-        raise ValueError(f"it ends before its {element.rows:,} rows of the element {element.name!r} do")
+        raise ValueError(f"it ends before the last of the {element.rows:,} rows of its element {element.name!r}")
     stops = np.append(places.ravel()[1:], end).reshape(places.shape)
     array, numbers, lists = np.frombuffer(body, np.uint8), {}, {}
     for group, start, stop in zip(groups, places.T, stops.T, strict=True):
@@ -196,7 +198,7 @@ def _unlike(body: bytes, at: int, element: Element) -> tuple[Table, int]:
 
 
 def _walk(body: bytes, at: int, rows: int, groups: list[list[Property]]) -> Iterator[int]:
-    """Where each group of each row begins, and where the last row ends."""
+    """The byte at which each group of each row begins, and the byte where the last row ends."""
     steps = []
     for group in groups:
         lead = sum(np.dtype(p.kind).itemsize for p in group if p.counted is None)

@@ -1,4 +1,4 @@
-"""Decoding of sound files into blocks of samples; `sound` turns these into a signal."""
+"""Decoding of sound files into blocks of samples; `signals.sound` converts these to a signal."""
 
 import io
 import mmap
@@ -17,21 +17,21 @@ from siren_jax.errors import InputError
 from siren_jax.formats import ffmpeg
 
 BLOCK = 2**16
-UNKNOWN = 2**31 - 2**16  # bytes: a header that says more was written to a pipe, when the length was unknown
-# Encodings whose samples do not depend on earlier ones, so that libsndfile can begin anywhere.
+UNKNOWN = 2**31 - 2**16  # bytes; a header that declares more was written to a pipe, when the length was unknown
+# Encodings whose samples do not depend on earlier ones, so that libsndfile can start at any sample.
 SEEKABLE = ("PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 TRAILER = 2**14  # bytes of tags that may follow the last frame of an MP3
 MPEG = (b"ID3", *(b"\xff" + bytes([second]) for second in (0xFB, 0xFA, 0xF3, 0xF2, 0xE3, 0xE2)))
 
 
 class SoundFile(NamedTuple):
-    """A sound file that is open."""
+    """An open sound file."""
 
     rate: int
-    """Samples a second."""
+    """Samples per second."""
     blocks: Callable[[int], Iterator[tuple[int, Float[ndarray, "_ c"]]]]
-    """Blocks to the end of the file, each with the index of its first sample. The first block begins at the given
-    sample, or before it where the decoder has to start earlier."""
+    """Function that yields blocks from a given sample to the end of the file, each with the index of its first sample.
+    The first block begins earlier if the decoder has to."""
 
 
 @contextmanager
@@ -39,13 +39,13 @@ def opened(path: str) -> Iterator[SoundFile]:
     """A sound file, read by libsndfile, by FFmpeg or, without the extra `audio`, by SciPy.
 
     Raises:
-        InputError: the file is damaged, no sound, or needs an extra.
+        InputError: the file is damaged or is not a sound, or an extra is required.
     """
     readers = list(_readers(path))
     if not readers:
         raise InputError(
             f"{os.path.basename(path)} needs an extra: pip install 'siren-jax[audio]' for FLAC, OGG, MP3 and all kinds "
-            "of WAV, 'siren-jax[video]' for M4A, MP4 and what else FFmpeg reads. Plain WAV needs none."
+            "of WAV, 'siren-jax[video]' for M4A, MP4 and other formats of FFmpeg. Plain WAV needs none."
         )
     refusals = []
     with ExitStack() as stack:
@@ -61,8 +61,8 @@ def opened(path: str) -> Iterator[SoundFile]:
 
 
 def _readers(path: str) -> Iterator[Callable[[str], AbstractContextManager[SoundFile]]]:
-    """The readers that are installed, the best one for the file first."""
-    if (mpeg := _is_mpeg(path)) and ffmpeg.has_pyav():  # libsndfile guesses the length of an MP3 without one
+    """The installed readers, with the best one for the file first."""
+    if (mpeg := _is_mpeg(path)) and ffmpeg.has_pyav():  # libsndfile guesses the length of an MP3 that has none
         yield _with_ffmpeg
     if has_soundfile():
         yield _with_libsndfile
@@ -87,7 +87,7 @@ def has_soundfile() -> bool:
     """Whether the extra `audio` is installed."""
     try:
         import soundfile  # noqa: F401
-    except (ImportError, OSError):  # OSError: it comes without its library on some systems
+    except (ImportError, OSError):  # OSError: on some systems its library is missing
         return False
     return True
 
@@ -97,7 +97,7 @@ def _with_libsndfile(path: str) -> Iterator[SoundFile]:
     import soundfile
 
     class Forward(soundfile.SoundFile):
-        """A file that is read from one end to the other, without seeking.
+        """A file that is read from beginning to end, without seeking.
 
         soundfile seeks after every block that it reads. libsndfile seeks inexactly in MP3 and Vorbis, and not at all in
         several kinds of ADPCM.
@@ -111,24 +111,25 @@ def _with_libsndfile(path: str) -> Iterator[SoundFile]:
         if start and file.subtype in SEEKABLE:
             index = file.seek(min(start, file.frames))
         elif file.format == "OGG":
-            file.seek(0)  # libsndfile would return the samples that an Opus file begins with to warm up the decoder
+            file.seek(0)  # otherwise libsndfile returns the samples of an Opus file that only prepare the decoder
         while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
             yield index, block
             index += len(block)
         yield index, np.zeros((0, file.channels), np.float32)
         if file.format == "MP3" and (left := os.path.getsize(path) - raw.tell()) > TRAILER:
             warnings.warn(
-                f"{path!r} does not say how long it is: libsndfile reads {index / file.samplerate:g} s and leaves "
+                f"{path!r} does not declare its length: libsndfile reads {index / file.samplerate:g} s and ignores "
                 f"{left:,} bytes; the extra `video` reads all of it: pip install 'siren-jax[video]'.",
                 stacklevel=7,
             )
         elif file.format != "MP3" and index < file.frames:
             warnings.warn(
-                f"{path!r} is cut short: {file.frames:,} samples are promised, {index:,} are there.", stacklevel=7
+                f"{path!r} is truncated: its header declares {file.frames:,} samples, but it has {index:,}.",
+                stacklevel=7,
             )
 
     try:
-        # From a file object if its position matters; by name otherwise, as a format such as SD2 has a second file.
+        # From a file object if its position is needed, else by name, because formats such as SD2 have a second file.
         with open(path, "rb") as raw, _repaired(path) as source, Forward(raw if _is_mpeg(path) else source) as file:
             yield SoundFile(file.samplerate, blocks)
     except (soundfile.LibsndfileError, OSError, ValueError, TypeError) as error:
@@ -147,9 +148,9 @@ def _with_scipy(path: str) -> Iterator[SoundFile]:
 
     try:
         with warnings.catch_warnings(), _repaired(path) as source:
-            warnings.simplefilter("ignore", scipy.io.wavfile.WavFileWarning)  # on chunks that SciPy does not know
+            warnings.simplefilter("ignore", scipy.io.wavfile.WavFileWarning)  # about chunks that SciPy does not know
             rate, samples = scipy.io.wavfile.read(source if source is path else io.BytesIO(source))
-    except Exception as error:  # whatever SciPy's parser trips over: struct.error, UnboundLocalError
+    except Exception as error:  # SciPy's parser may raise any error, such as struct.error or UnboundLocalError
         reason = f": {error}" if isinstance(error, ValueError) else ""
         raise InputError(
             f"{path!r} is not a plain WAV file, or is damaged{reason.rstrip('.')}. Other kinds of WAV need the extra: "
@@ -194,13 +195,13 @@ def _with_ffmpeg(path: str) -> Iterator[SoundFile]:
                     yield index, block
                     index += len(block)
             if frames.damaged:
-                warnings.warn(f"{path!r} is damaged or cut short: {index / rate:g} s could be decoded.", stacklevel=4)
+                warnings.warn(f"{path!r} is damaged or truncated: {index / rate:g} s could be decoded.", stacklevel=4)
 
         yield SoundFile(rate, blocks)
 
 
 class _Map(mmap.mmap):
-    """A file in memory that allows seeking beyond its end, as other files do: libsndfile skips padding there."""
+    """A memory map that allows seeking beyond its end, as files do: libsndfile seeks over padding there."""
 
     def seek(self, pos: int, whence: int = os.SEEK_SET, /) -> None:
         super().seek(min(len(self), pos + (0, self.tell(), len(self))[whence]))
@@ -214,28 +215,30 @@ def _repaired(path: str) -> Iterator[Any]:
         if not repairs:
             yield path
             return
-        with _Map(file.fileno(), 0, access=mmap.ACCESS_COPY) as content:  # the file itself stays as it is
+        with _Map(file.fileno(), 0, access=mmap.ACCESS_COPY) as content:  # the file itself is unchanged
             for offset, value in repairs.items():
                 content[offset : offset + len(value)] = value
             yield content
 
 
 def _repairs(file: IO[bytes], path: str) -> dict[int, bytes]:
-    """Corrections to the header of a WAV file, by offset; warns if the file is cut short or was not closed."""
+    """Corrections to the header of a WAV file by offset; warns if the file is truncated or was not closed."""
     size, start = os.path.getsize(path), file.read(12)
     repairs: dict[int, bytes] = {}
     if start[:4] not in (b"RIFF", b"RF64") or start[8:] != b"WAVE":
         return repairs
     promised = 8 + int.from_bytes(start[4:8], "little")
     if size + 1 < promised < UNKNOWN:  # an odd last chunk may lack its padding
-        warnings.warn(f"{path!r} is cut short: {promised:,} bytes are promised, {size:,} are there.", stacklevel=7)
+        warnings.warn(
+            f"{path!r} is truncated: its header declares {promised:,} bytes, but it has {size:,}.", stacklevel=7
+        )
     align, long = 1, 0
     for name, offset, length in _chunks(file, 12, size):
         body = file.read(16)
         if name == b"fmt " and len(body) == 16:
             kind, channels, align, bits = (int.from_bytes(body[k : k + 2], "little") for k in (0, 2, 12, 14))
             width = 8 * align // max(channels, 1)
-            if kind == 1 and bits <= width <= 32 and -(-bits // 8) * 8 != width:  # as 24 bits in 32
+            if kind == 1 and bits <= width <= 32 and -(-bits // 8) * 8 != width:  # such as 24 bits in 32
                 repairs[offset + 14] = width.to_bytes(2, "little")
         elif name == b"ds64":
             long = int.from_bytes(body[8:16], "little")
@@ -256,7 +259,7 @@ def _repairs(file: IO[bytes], path: str) -> dict[int, bytes]:
 
 
 def _chunks(file: IO[bytes], position: int, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, offset and length of each chunk of a RIFF file, whose position is then this offset."""
+    """Name, offset and length of each chunk of a RIFF file, which is then positioned at this offset."""
     while position + 8 <= size:
         file.seek(position)
         head = file.read(8)
@@ -266,7 +269,7 @@ def _chunks(file: IO[bytes], position: int, size: int) -> Iterator[tuple[bytes, 
 
 
 def _are_chunks(file: IO[bytes], position: int, size: int) -> bool:
-    """Whether chunks fill the file from a position on, so that no samples begin there."""
+    """Whether the file consists of chunks from a position to its end, so that no samples begin there."""
     for name, offset, length in _chunks(file, position, size):
         if not (name.isascii() and name.decode("ascii").isprintable()):
             return False

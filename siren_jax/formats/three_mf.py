@@ -1,4 +1,4 @@
-"""3MF files: the objects of a 3D print, each placed by the file."""
+"""3MF files: the objects of a 3D print at their places."""
 
 import io
 import zipfile
@@ -11,14 +11,14 @@ from numpy import ndarray
 
 from siren_jax.formats.polygons import Polygons, joined
 
-MAX_BYTES = 2**30  # of a file when it is unpacked
+MAX_BYTES = 2**30  # largest size of a file after unpacking
 MAX_VERTICES = 2**26
-MAX_PARTS = 2**12  # objects that are placed, including those that consist of others
-SKIPPED = ("support", "solidsupport", "other")  # types of objects that are no part of the shape
+MAX_PARTS = 2**12  # largest number of placed objects, including objects that consist of others
+SKIPPED = ("support", "solidsupport", "other")  # types of objects that do not belong to the shape
 
 
 class Part(NamedTuple):
-    """A placed object: its points, as row vectors, are multiplied by the first three rows and shifted by the last."""
+    """A placed object. Its points, as row vectors, are multiplied by the first three rows and shifted by the last."""
 
     model: str
     name: str
@@ -26,7 +26,7 @@ class Part(NamedTuple):
 
 
 class Body(NamedTuple):
-    """An object: its triangles, and the other objects that it consists of."""
+    """An object: its triangles, and other objects that are parts of it."""
 
     kind: str
     vertices: Float[ndarray, "v 3"]
@@ -42,7 +42,7 @@ class Model(NamedTuple):
 
 
 def read_3mf(data: bytes) -> Polygons:
-    """Triangles of all objects that are built, in the units of the file, in one coordinate system.
+    """Triangles of all printed objects, in the file's units and in one coordinate system.
 
     Raises:
         ValueError: the reason why it cannot be read.
@@ -50,11 +50,11 @@ def read_3mf(data: bytes) -> Polygons:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-                raise ValueError(f"it has over {MAX_BYTES:,} bytes when it is unpacked")
+                raise ValueError(f"it has over {MAX_BYTES:,} bytes after unpacking")
             names = {name.lower(): name for name in archive.namelist() if name.lower().endswith(".model")}
             models = {name: _read_model(archive.read(names[name]), name) for name in names}
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise ValueError(f"it is no whole archive: {error}") from None
+        raise ValueError(f"it is not a complete archive: {error}") from None
     except ElementTree.ParseError as error:
         raise ValueError(f"its XML is broken: {error}") from None
     except (KeyError, IndexError) as error:
@@ -63,7 +63,7 @@ def read_3mf(data: bytes) -> Polygons:
 
 
 def _placed(models: dict[str, Model], parts: list[Part]) -> list[tuple[ndarray, ndarray]]:
-    """Vertices and triangles of objects and of all objects that they consist of."""
+    """Vertices and triangles of objects and of all their parts."""
     placed, count, left = [], 0, parts[::-1]
     for _ in range(MAX_PARTS):
         if not left or count > MAX_VERTICES:
@@ -81,7 +81,7 @@ def _placed(models: dict[str, Model], parts: list[Part]) -> list[tuple[ndarray, 
         for one in body.parts:
             left.append(one._replace(matrix=one.matrix @ turn + np.pad(shift[None], ((3, 0), (0, 0)))))
     if left:
-        raise ValueError("its objects consist of too many others, or of themselves")
+        raise ValueError("its objects have too many parts, or contain themselves")
     return placed
 
 
@@ -93,7 +93,7 @@ def _read_model(text: bytes, model: str) -> Model:
             vertices = [[float(one.attrib[axis]) for axis in "xyz"] for one in node.iter() if _tag(one) == "vertex"]
             faces = [[int(one.attrib[f"v{i}"]) for i in (1, 2, 3)] for one in node.iter() if _tag(one) == "triangle"]
             if min(map(min, faces), default=0) < 0 or max(map(max, faces), default=-1) >= len(vertices):
-                raise ValueError("its triangles name vertices that it does not have")
+                raise ValueError("its triangles refer to vertices that it does not have")
             parts = [_part(one, model) for one in node.iter() if _tag(one) == "component"]
             arrays = np.array(vertices, float).reshape(-1, 3), np.array(faces, int).reshape(-1, 3)
             bodies[node.attrib["id"]] = Body(node.get("type", "model"), *arrays, parts)
@@ -104,7 +104,7 @@ def _read_model(text: bytes, model: str) -> Model:
 
 
 def _part(node: ElementTree.Element, model: str) -> Part:
-    """The object that a node names, in another file of the archive if the node has a path."""
+    """The object that a node refers to, in another file of the archive if the node has a path."""
     path = next((value for name, value in node.attrib.items() if name.endswith("}path")), None)
     matrix = np.array(node.get("transform", "1 0 0 0 1 0 0 0 1 0 0 0").split(), float)
     if len(matrix) != 12:

@@ -12,23 +12,24 @@ from siren_jax.errors import InputError
 from siren_jax.formats.colour_profiles import in_srgb
 from siren_jax.formats.decoded import Check, Decoded, levels_of, upright
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # otherwise its notes are printed as a last resort
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # otherwise its log messages are printed
 
-# Compressions whose decoders return no more than the size of a strip or tile, which is checked. Others contain pictures
-# with sides of their own; those of 8 bits are left to Pillow's libtiff.
+# Compressions whose decoders return at most the size of a strip or tile, which is checked. Other compressions contain
+# pictures with their own sides; those of 8 bits are read by Pillow's libtiff.
 _OURS = {1, 5, 8, 32946, 32773, 34925, 50000}  # none, LZW, deflate, deflate, PackBits, LZMA, Zstandard
 _PILLOWS = {1, 2, 3, 4, 5, 6, 7, 8, 32946, 32771, 32773, 32809}  # with fax and JPEG
 _WHITE_IS_ZERO, _PALETTE, _INK = 0, 3, 5  # photometric interpretations
-_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # channels by interpretation, without extra ones
-_RAW = {32803, 34892}  # what a sensor saw: one colour a pixel, or linear
+_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # channels by interpretation, without extra channels
+_RAW = {32803, 34892}  # values of a sensor: one colour per pixel, or linear
 _DNG_VERSION, _ICC_PROFILE, _NO_DATA, _EXTRA, _ORIENTATION = 50706, 34675, 42113, 338, 274  # tags
 
 
 def decode_tiff(path: str, check: Check) -> tuple[Decoded | None, tuple[str, ...]]:
-    """The picture in a TIFF file; or None and its numbers for no data, as text, if Pillow reads the picture right.
+    """The picture in a TIFF file; or None and its numbers for no data, as text, if Pillow reads the picture correctly.
 
-    Pillow does if the picture is the first, has up to 8 bits a sample and no channels but its colours and transparency.
-    Of several pages, the first that is not a smaller copy or a mask is taken, with a warning if there are more.
+    Pillow does so if the picture is the first page, has up to 8 bits per sample, and no channels except its colours and
+    transparency. In a file of several pages, the first one that is not a smaller copy or a mask is read, with a warning
+    if there are more.
     """
     import tifffile
 
@@ -43,10 +44,10 @@ def decode_tiff(path: str, check: Check) -> tuple[Decoded | None, tuple[str, ...
         if page.is_tiled:
             check(page.tilelength, page.tilewidth, samples * page.dtype.itemsize)
         if not page.is_contiguous and len(page.dataoffsets) != (parts := math.prod(page.chunked)):
-            raise ValueError(f"it holds {len(page.dataoffsets)} of its {parts} strips or tiles")
+            raise ValueError(f"it contains {len(page.dataoffsets)} of its {parts} strips or tiles")
         array = page.asarray()
         if array.size != h * w * samples:
-            raise ValueError(f"it holds {array.size} of its {h * w * samples} samples")
+            raise ValueError(f"it contains {array.size} of its {h * w * samples} samples")
         if page.axes == "SYX":
             array = np.moveaxis(array, 0, -1)
         pixels = np.ascontiguousarray(array.reshape(h, w, samples), array.dtype.newbyteorder("="))
@@ -65,7 +66,7 @@ def decode_tiff(path: str, check: Check) -> tuple[Decoded | None, tuple[str, ...
 
 
 def numbers(words: tuple[str, ...], dtype: np.dtype) -> tuple[float, ...]:
-    """The numbers for no data, as a picture of this type contains them."""
+    """The numbers for no data, in the type of the picture."""
     try:
         values = [float(word) for word in words]
     except ValueError:
@@ -75,7 +76,7 @@ def numbers(words: tuple[str, ...], dtype: np.dtype) -> tuple[float, ...]:
 
 
 def _main_page(file, path: str):
-    """The first page that is a picture in its own right."""
+    """The first page that is neither a smaller copy of another page nor a mask."""
     pages = file.pages
     first = pages[0]
     inner = list(first.pages or ())[:16] if 330 in first.tags else []
@@ -84,12 +85,12 @@ def _main_page(file, path: str):
     if is_canon or _DNG_VERSION in first.tags or any(page.photometric in _RAW for page in (first, *inner)):
         raise InputError(
             f"{path!r} is the raw photograph of a camera; develop it first, for example with darktable or RawTherapee, "
-            "and take the TIFF or PNG that they export."
+            "and use the TIFF or PNG that they export."
         )
     try:
         count = len(pages)
         others = [pages[k] for k in range(1, min(count, 16))]
-    except Exception:  # whatever is wrong with a page behind the first
+    except Exception:  # a later page is damaged
         count, others = 1, []
     own = [page for page in (first, *others, *inner) if not page.subfiletype & 5]  # neither reduced nor a mask
     page = own[0] if own else max((first, *others, *inner), key=lambda page: page.imagewidth * page.imagelength)
@@ -99,7 +100,7 @@ def _main_page(file, path: str):
 
 
 def _is_plain(page) -> bool:
-    """Whether Pillow reads the page right."""
+    """Whether Pillow reads the page correctly."""
     bits, samples, predicted = page.bitspersample, page.samplesperpixel, page.predictor != 1
     extra = samples - _COLOURS.get(page.photometric, 0)
     transparent = extra == 1 and page.photometric in (1, 2) and page.tags.valueof(_EXTRA, (2,))[0] in (1, 2)
@@ -109,16 +110,18 @@ def _is_plain(page) -> bool:
         and page.photometric in _COLOURS
         and (extra == 0 or transparent)
         and bits in ((1, 2, 4, 8) if samples == 1 else (8,))
-        and page.sampleformat in (1, 4)  # whole numbers from 0 on, or not said
+        and page.sampleformat in (1, 4)  # unsigned integers, or undefined
         and page.planarconfig == 1
         and page.compression in _PILLOWS
-        and not (predicted and page.compression in (1, 32773))  # Pillow takes differences for values
-        and not (bits == 8 and page.photometric == _WHITE_IS_ZERO and page.compression in _OURS)  # no data inverts too
+        and not (predicted and page.compression in (1, 32773))  # Pillow reads differences as values
+        and not (
+            bits == 8 and page.photometric == _WHITE_IS_ZERO and page.compression in _OURS
+        )  # numbers for no data are inverted too
     )
 
 
 def _check_kind(page, path: str) -> None:
-    """Refuses a page that neither Pillow nor tifffile reads."""
+    """Raises an `InputError` for a page that neither Pillow nor tifffile reads."""
     kind, photometric = page.dtype, page.photometric
     name = lambda code: getattr(code, "name", code)
     whole = kind is not None and kind.kind in "bu"
@@ -137,7 +140,7 @@ def _check_kind(page, path: str) -> None:
     )
     if reason:
         raise InputError(
-            f"{path!r} holds {reason}, which cannot be read; save it as grey or RGB, uncompressed or with LZW or "
+            f"{path!r} contains {reason}, which cannot be read; save it as grey or RGB, uncompressed or with LZW or "
             "deflate."
         )
 
@@ -162,7 +165,7 @@ def _with_alpha_last(decoded: Decoded, page) -> Decoded:
 def _divided(
     colours: Shaped[ndarray, "h w c"], alpha: Shaped[ndarray, "h w 1"], white: float
 ) -> Shaped[ndarray, "h w c"]:
-    """Colours divided by the transparency that they were multiplied by; black where they are fully transparent."""
+    """Colours divided by the transparency by which they were multiplied; black where they are fully transparent."""
     values = np.divide(colours * np.float64(white), alpha, out=np.zeros(colours.shape), where=alpha > 0)
     whole = colours.dtype.kind != "f"
     return (np.rint(np.minimum(values, white)) if whole else values).astype(colours.dtype)

@@ -1,4 +1,4 @@
-"""Decoding of video files into frames with times; `video` turns these into a signal."""
+"""Decoding of video files into frames with times; `signals.video` converts these to a signal."""
 
 import math
 import re
@@ -16,34 +16,35 @@ from siren_jax.formats import ffmpeg
 from siren_jax.formats.decoded import MAX_PIXELS
 
 GIF = b"GIF8"
-GIF_MILLISECONDS = 100  # duration of a GIF's frame that has none, as in browsers
+GIF_MILLISECONDS = 100  # duration of a GIF's frame without one, as in browsers
 PQ, HLG = 16, 18  # FFmpeg's numbers for the transfer functions of HDR
-MAX_RATE = Fraction(120)  # for frames of uneven duration; shorter ones are not seen
-UNSPECIFIED = 2  # FFmpeg's number for a matrix between RGB and YUV that a file does not name
-HD = 720  # rows from which television uses another matrix
+MAX_RATE = Fraction(120)  # for frames of uneven duration; nobody sees shorter ones
+UNSPECIFIED = 2  # FFmpeg's number for an unspecified matrix between RGB and YUV
+HD = 720  # number of rows from which television uses another matrix
 
 
 class Shot(NamedTuple):
-    """A frame of a file, and when it is shown, in seconds from the first frame."""
+    """A frame of a file, and the times when it is shown, in seconds from the first frame."""
 
     begin: Fraction
     end: Fraction
     values: Callable[[], UInt8[ndarray, "h w 3"]]
-    """Returns the pixels, upright; must be called before the next shot is read."""
+    """Function that returns the pixels, upright. It must be called before the next shot is read."""
     sides: tuple[int, int]
-    """The height and width to show the frame with; they allow for pixels that are not square."""
+    """Height and width at which the frame is shown, corrected for pixels that are not square."""
 
 
 class VideoFile(NamedTuple):
-    """A video file that is open."""
+    """An open video file."""
 
     rates: tuple[Fraction, ...]
-    """Frames a second by the header, the likelier first: the average, and the one whose period divides all times."""
+    """Frames per second in the header, the more likely first: the average, and the one whose period divides all
+    times."""
     shots: Iterator[Shot]
 
 
 def read_gif(file: IO[bytes], path: str) -> VideoFile:
-    """The frames of a GIF, over white."""
+    """The frames of a GIF, with white under transparent pixels."""
     return VideoFile((), _gif_shots(file, path))
 
 
@@ -53,7 +54,7 @@ def _gif_shots(file: IO[bytes], path: str) -> Iterator[Shot]:
     end, number = Fraction(0), 0
     try:
         with Image.open(file) as picture:
-            while True:  # to the end of the file, or to where it breaks off: `n_frames` would fail there
+            while True:  # to the end of the file, or until it breaks off, where `n_frames` would fail
                 try:
                     picture.seek(number)
                     picture.load()
@@ -62,7 +63,7 @@ def _gif_shots(file: IO[bytes], path: str) -> Iterator[Shot]:
                 except Exception as error:
                     if not number:
                         raise
-                    text = f"{path!r} is damaged or cut short: {number} frames could be decoded ({error})."
+                    text = f"{path!r} is damaged or truncated: {number} frames could be decoded ({error})."
                     warnings.warn(text, stacklevel=4)
                     return
                 begin = end
@@ -70,7 +71,7 @@ def _gif_shots(file: IO[bytes], path: str) -> Iterator[Shot]:
                 number += 1
                 frame = picture.convert("RGBA")
                 yield Shot(begin, end, lambda frame=frame: over_white(np.asarray(frame)), (frame.height, frame.width))
-    except Exception as error:  # whatever Pillow's parser trips over: IndexError, struct.error, DecompressionBombError
+    except Exception as error:  # Pillow's parser may raise any error: IndexError, struct.error, DecompressionBombError
         raise InputError(f"{path!r} is a damaged GIF: {error}") from None
 
 
@@ -78,12 +79,12 @@ def read(container: Any, path: str) -> VideoFile:
     """The frames of an open container; see `ffmpeg.opened`."""
     stream = container.streams.best("video")
     if stream is None:
-        raise InputError(f"{path!r} holds no video, or is cut short.")
+        raise InputError(f"{path!r} contains no video, or is truncated.")
     if stream.codec_context is None:
         raise InputError(f"{path!r} is in a format that this FFmpeg does not decode.")
     if stream.width * stream.height > MAX_PIXELS:
         raise InputError(
-            f"{path!r} has frames of {stream.height} x {stream.width} pixels; up to {MAX_PIXELS:,} are taken."
+            f"{path!r} has frames of {stream.height} x {stream.width} pixels; up to {MAX_PIXELS:,} are accepted."
         )
     stream.thread_type = "AUTO"
     rates = tuple(Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate)
@@ -112,13 +113,13 @@ def _shots(container: Any, stream: Any, path: str, rate: Fraction) -> Iterator[S
         lasting = waiting.duration * Fraction(waiting.time_base)
     yield _shot(begin, begin + lasting, waiting, aspect)
     if frames.damaged or not _is_whole(stream, count, origin, begin + lasting):
-        warnings.warn(f"{path!r} is damaged or cut short: {count} frames could be decoded.", stacklevel=4)
+        warnings.warn(f"{path!r} is damaged or truncated: {count} frames could be decoded.", stacklevel=4)
 
 
 def _is_whole(stream: Any, count: int, origin: Fraction, end: Fraction) -> bool:
-    """Whether about as much was decoded as the file's header promises."""
+    """Whether at least 90 % of the duration, or of the frames, in the file's header was decoded."""
     said = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
-    if said:  # Matroska and WebM: when the last frame ends
+    if said:  # in Matroska and WebM, the end of the last frame
         promised = sum(float(part) * unit for part, unit in zip(said.groups(), (3600, 60, 1), strict=True))
         return origin + end >= 0.9 * promised
     # A header may count frames that an edit list leaves out.
@@ -132,7 +133,7 @@ def _shot(begin: Fraction, end: Fraction, frame: Any, aspect: float) -> Shot:
 
 
 def _display(frame: Any) -> Callable[[ndarray], ndarray]:
-    """A function that turns and mirrors an array of a frame so that it is upright."""
+    """A function that turns and mirrors a frame's array so that it is upright."""
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return lambda values: values
@@ -147,7 +148,7 @@ def _display(frame: Any) -> Callable[[ndarray], ndarray]:
 def _colours(frame: Any) -> UInt8[ndarray, "h w 3"]:
     transparent = any(component.is_alpha for component in frame.format.components)
     if any((c.height, c.width) < (frame.height, frame.width) for c in frame.format.components[1:]):
-        # Colour has fewer samples, which FFmpeg interpolates only in this way: 5 dB on saturated colours.
+        # Colour has fewer samples, which FFmpeg interpolates only with this call: 5 dB more on saturated colours.
         deep = frame.format.components[0].bits > 8
         format = f"yuv{'a' if transparent else ''}444p{'16le' if deep else ''}"
         frame = frame.reformat(format=format, interpolation="BICUBIC")
@@ -155,30 +156,28 @@ def _colours(frame: Any) -> UInt8[ndarray, "h w 3"]:
 
 
 def over_white(values: UInt8[ndarray, "h w 4"]) -> UInt8[ndarray, "h w 3"]:
-    """Colours with transparency, laid over white."""
+    """Colours with transparency, combined with a white background."""
     alpha = values[..., 3:].astype(np.uint16)
     return ((values[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def _warn(frame: Any, stream: Any, path: str) -> None:
-    """Warns of properties of the first frame, and so of all, that are not shown as intended."""
+    """Warns of properties of the first frame, and thus of all frames, that are not shown as intended."""
     if ("alpha_mode", "1") in {(name.lower(), value) for name, value in stream.metadata.items()}:
         warnings.warn(f"{path!r} has transparency, which FFmpeg leaves out in VP8 and VP9.", stacklevel=5)
     if frame.interlaced_frame:
-        warnings.warn(
-            f"{path!r} is interlaced: the two moments that each frame is woven of are not taken apart.", stacklevel=5
-        )
+        warnings.warn(f"{path!r} is interlaced: the two moments in each frame are not separated.", stacklevel=5)
     if frame.color_trc in (PQ, HLG):
         warnings.warn(
-            f"{path!r} is HDR ({'PQ' if frame.color_trc == PQ else 'HLG'}): its values are taken as they are, which "
-            "look pale on other screens.",
+            f"{path!r} is HDR ({'PQ' if frame.color_trc == PQ else 'HLG'}): its values are not converted, and look "
+            "pale on other screens.",
             stacklevel=5,
         )
     coloured = len(frame.format.components) > 2 and not frame.format.is_rgb
     if coloured and frame.colorspace == UNSPECIFIED and frame.height >= HD:
         warnings.warn(
-            f"{path!r} does not say which colours its numbers stand for: BT.601 is assumed, as FFmpeg does; if they "
-            "are BT.709, saturated colours are up to 9 % off.",
+            f"{path!r} does not declare its colour matrix: BT.601 is assumed, as in FFmpeg; if it is BT.709, saturated "
+            "colours are up to 9 % off.",
             stacklevel=5,
         )
 
@@ -188,14 +187,14 @@ def schedule(
 ) -> tuple[Fraction, list[int]]:
     """An even rate for frames, and the number of each frame at that rate.
 
-    Frames that begin within half a period of even times count as even. Others get a rate at which the shortest one is
-    shown, with a warning, and a frame is repeated until the next one begins: number k is the one shown at k/rate.
+    Frames that begin within half a period of even times count as even. Other frames get a rate at which the shortest
+    one is shown, with a warning, and a frame is repeated until the next one begins: number k is shown at k/rate.
 
     Args:
-        begins: when frames are first shown, in seconds, rising.
-        ends: when the next ones are.
-        rates: frames a second by the header; see `VideoFile`.
-        path: the file, for the warning.
+        begins: times when frames are first shown, in seconds, ascending.
+        ends: times when the next frames are first shown.
+        rates: frames per second in the header; see `VideoFile`.
+        path: path of the file, for the warning.
     """
     durations = [end - begin for begin, end in zip(begins, ends, strict=True) if end > begin]
     if not durations:  # no times
@@ -214,15 +213,15 @@ def schedule(
             rate = min(rate, header)
     numbers = [math.ceil(begin * rate - Fraction(1, 10)) for begin in begins]  # a tenth allows for rounded times
     left_out = len(numbers) - len(set(numbers))
-    left = f"; {left_out:,} that last a moment are left out" if left_out else ""
+    left = f"; {left_out:,} too short to be shown are left out" if left_out else ""
     warnings.warn(
         f"{path!r} has frames of uneven duration, {1000 * float(shortest):,.0f} to {1000 * float(longest):,.0f} ms: "
-        f"they become {float(rate):g} frames a second, each repeated for as long as it lasts{left}.",
+        f"they become {float(rate):g} frames per second, each repeated for its duration{left}.",
         stacklevel=4,
     )
     return rate, numbers
 
 
 def nearest(number: Fraction) -> int:
-    """The nearest whole number; a half is rounded up."""
+    """The nearest integer; a half is rounded up."""
     return math.floor(number + Fraction(1, 2))

@@ -67,7 +67,9 @@ def read_geometry(path: str) -> Geometry:
                 "OFF, 3MF and XYZ do not need it."
             ) from None
         except (ValueError, OverflowError) as error:
-            raise InputError(f"{path!r} is damaged, truncated or not a {suffix[1:].upper()} file: {error}.") from None
+            raise InputError(
+                f"{path!r} is damaged, truncated or not in the format {suffix[1:].upper()}: {error}."
+            ) from None
     if crossing:
         warnings.warn(
             f"{crossing:,} of {len(polygons.sizes):,} polygons of {path!r} cross themselves: their triangles overlap.",
