@@ -1,4 +1,4 @@
-"""All experiments, one after the other, each in `out/experiments/NAME`; a failure does not stop the others.
+"""Runs all experiments one after the other, each in `out/experiments/NAME`. A failure does not stop the others.
 
 python -m experiments           # hours
 python -m experiments --quick   # minutes
@@ -20,12 +20,12 @@ OUT = Path("out/experiments")
 
 @dataclass(frozen=True)
 class Config:
-    quick: bool = False  # the settings of a minute or three each
-    smoke: bool = False  # the tiny settings that the tests run
+    quick: bool = False  # use the settings that take one to three minutes each
+    smoke: bool = False  # use the tiny settings of the tests
 
 
 def run_all(commands: Mapping[str, Sequence[str]]) -> bool:
-    """Whether every command succeeded; prints each one's minutes and where its figures are, in `OUT/NAME`."""
+    """Runs the commands; prints the minutes of each and the folder of its figures. True if all succeeded."""
     report, failed = [], []
     for name, command in commands.items():
         print(f"\n== {name}", flush=True)

@@ -1,26 +1,27 @@
 """Spectra of a SIREN's activations and gradients at initialization, layer by layer.
 
-Claim (Sitzmann et al. 2020, Section 3.2 and supplement 1): with the paper's weights the frequencies of the activations
+Claim (Sitzmann et al. 2020, Section 3.2 and supplement 1): with the paper's weights, the frequencies of the activations
 grow slowly with depth, gradients neither vanish nor explode, and a shift of the inputs by 1000 changes nothing.
 
-What theory says, for many units and biases as in the authors' code. Before the sine a layer is normal with the
-covariance R(τ) between points τ apart, so that for weights of variance gain/(n·omega²), 2 for the paper's,
+Theory, for many units and biases as in the authors' code: before the sine, a layer is a normal process with the
+covariance R(τ) between points at the distance τ. For weights of variance gain/(n·omega²), with gain 2 for the paper,
 
     R' = gain·S + omega²/(3n),   S = exp(−R(0))·sinh R,   S = sin(omega·τ)/(2·omega·τ) after the first layer,
 
 and the gradient with respect to a value before the sine has the covariance G = gain·G'·exp(−R(0))·cosh R. Hence the
-slopes of the activations, and the gradient on its way back, grow by √(1 + exp(−2·R(0))) a layer.
+slopes of the activations and the backpropagated gradient grow by √(1 + exp(−2·R(0))) per layer.
 
-What holds: theory and measurement agree in every layer. Ten layers of the paper's width of 2048 widen the spectrum from
-4.5 to 16.5 cycles a coordinate, and the gradient grows by 1.06 a layer on its way back; shifted inputs give the same.
-PyTorch's default weights multiply frequencies and gradients by omega/√6 = 12 a layer: white noise from the third hidden
-layer on, and a gradient of 7e8. Without omega they divide the gradient by √3 a layer, and nothing oscillates.
+Result: theory and measurement agree in every layer. Ten layers of the paper's width of 2048 widen the spectrum from
+4.5 to 16.5 cycles per coordinate, and the gradient grows by 1.06 per layer on its way back; shifted inputs give the
+same. PyTorch's default weights multiply frequencies and gradients by omega/√6 = 12 per layer: white noise from the
+third hidden layer on, and a gradient of 7e8. Without omega, they divide the gradient by √3 per layer, and nothing
+oscillates.
 
-What needs a word: 1.06 a layer is slow, but compounds; 50 layers reach 200 cycles. The biases, which multiply omega,
-leave more than half of the last layer's power in the units' means over [-1, 1], and five sixths at a width of 256. And
-gradients before the sine are more peaked than a normal law, being products with cos z.
+Caveats: a growth of 1.06 per layer is slow but compounds, and 50 layers reach 200 cycles. The biases, which multiply
+omega, leave more than half of the last layer's power in the units' means over [-1, 1], and five sixths at width 256.
+The distribution of gradients before the sine is more peaked than a normal one, because they are products with cos z.
 
-Bandwidths are the frequencies below which 95 % of the power lies, under a Hann window over [-1, 1], means left out.
+A bandwidth is the frequency below which 95 % of the power lies, under a Hann window over [-1, 1], without the means.
 
 Expected, last layer of `paper`: bandwidth 16.5. Six minutes on two CPU cores:  python -m experiments.activation_spectra
 """
@@ -43,9 +44,9 @@ from siren_jax.networks.fast_sine import sine
 from siren_jax.plot import COLORS
 
 TILE = 256  # points evaluated at once: values and gradients of 51 layers of 2048 units stay below a gigabyte
-SHOWN = 6  # layers of a figure
-FAINTEST = -60  # decibels of a figure
-MEAN = 2  # bins of a Hann window's spectrum that a constant fills
+SHOWN = 6  # number of layers in a figure
+FAINTEST = -60  # lowest level in a figure, in decibels
+MEAN = 2  # number of bins that a constant occupies in the spectrum under a Hann window
 
 
 CASES = ("paper", "paper_shifted", "paper_unbiased", "paper_deep", "default", "default_omega_1")
@@ -54,15 +55,15 @@ CASES = ("paper", "paper_shifted", "paper_unbiased", "paper_deep", "default", "d
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     out: Path = Path("out/experiments/activation_spectra")  # folder of the figures and of numbers.json
-    cases: tuple[str, ...] = CASES  # which of them
+    cases: tuple[str, ...] = CASES  # cases to run
     width: int = 2048  # units of every layer, as in the paper
     depth: int = 10  # hidden layers after the first, as in the paper
     deep: int = 50  # hidden layers of the case paper_deep
-    points: int = 2**14  # inputs, equally spaced in [-1, 1); as many as in the paper
-    units: int = 64  # of each layer, whose spectra are averaged
-    shift: float = 1000.0  # added to the inputs of the case paper_shifted
-    omega: float = 30.0  # of every layer
-    seed: int = 0  # of the weights
+    points: int = 2**14  # number of inputs, equally spaced in [-1, 1); as many as in the paper
+    units: int = 64  # units of each layer whose spectra are averaged
+    shift: float = 1000.0  # shift of the inputs in the case paper_shifted
+    omega: float = 30.0  # omega of every layer
+    seed: int = 0  # seed of the weights
 
 
 QUICK = Config(width=1024, deep=30, points=2**12, quick=True)
@@ -70,8 +71,8 @@ SMOKE = Config(cases=("paper", "paper_shifted", "default"), width=256, depth=2, 
 
 
 class Layer(NamedTuple):
-    """Of one layer at all points: the values after the sine and the gradients before it of some units, and all units'
-    mean squared gradient."""
+    """Values of one layer at all points: activations after the sine and gradients before it for some units, and the
+    mean squared gradient of all units."""
 
     activation: ndarray
     gradient: ndarray
@@ -79,7 +80,7 @@ class Layer(NamedTuple):
 
 
 def evaluate(network: SIREN, points: jax.Array, units: int) -> list[Layer]:
-    """Every sine layer's activations, and the gradients of the output from one pass of reverse mode."""
+    """Activations of every sine layer, and gradients of the output from one pass of reverse mode."""
 
     @nnx.jit
     def evaluated(network: SIREN, tile: jax.Array) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
@@ -88,7 +89,7 @@ def evaluate(network: SIREN, points: jax.Array, units: int) -> list[Layer]:
             for layer, shift in zip(network.layers, shifts, strict=True):
                 h = sine(layer.activation(h).before + shift)
                 activations.append(h)
-            return network.output(h).sum(), activations  # a point's output depends on its own values alone
+            return network.output(h).sum(), activations  # the output at a point depends only on its own values
 
         nothing = [jnp.zeros((len(tile), network.width))] * (network.depth + 1)
         gradients, activations = jax.grad(output, has_aux=True)(nothing)
@@ -100,34 +101,34 @@ def evaluate(network: SIREN, points: jax.Array, units: int) -> list[Layer]:
 
 
 def window(n: int) -> ndarray:
-    """Hann's, periodic: a constant fills the bins 0 and 1 and no other. Its mean square is 1."""
+    """Periodic Hann window of mean square 1. In a spectrum, a constant occupies only the bins 0 and 1."""
     return np.sqrt(8 / 3) * np.sin(np.pi * np.arange(n) / n) ** 2
 
 
 def power(amplitudes: ndarray, n: int) -> ndarray:
-    """Mean square in every bin of a real signal's spectrum, from the squared amplitudes; the bins add up to all."""
+    """Mean square in every bin of a real signal's spectrum, from the squared amplitudes; the sum is the total power."""
     folded = np.full(n // 2 + 1, 2.0)
     folded[0] = folded[-1] = 1.0
     return folded * amplitudes / n**2
 
 
 def measured_power(values: ndarray) -> ndarray:
-    """Power spectrum of signals of the shape (points, units), mean of the units."""
+    """Power spectrum of signals of shape `(points, units)`, averaged over the units."""
     n = len(values)
     return power(np.mean(np.abs(np.fft.rfft(window(n)[:, None] * values, axis=0)) ** 2, axis=1), n)
 
 
 def expected_power(covariance: ndarray) -> ndarray:
-    """What `measured_power` gives on average for stationary signals of this covariance at the lags 0, 1, 2 …"""
+    """Expectation of `measured_power` for stationary signals with this covariance at the lags 0, 1, 2 …"""
     n = len(covariance)
     overlap = np.fft.irfft(np.abs(np.fft.rfft(window(n), 2 * n)) ** 2)[:n]
     return power(2 * np.fft.rfft(covariance * overlap, 2 * n).real[::2] - covariance[0] * overlap[0], n)
 
 
 def covariances(lags: ndarray, gain: float, depth: int, width: int, omega: float) -> tuple[list[ndarray], list]:
-    """Those of the activations and of the gradients, first layer first, in the limit of many units."""
+    """Covariances of the activations and of the gradients, first layer first, in the limit of many units."""
     activations = [np.sinc(omega * lags / np.pi) / 2]
-    factors = activations.copy()  # E cos z cos z', the same as E sin z sin z' for the first layer's uniform phases
+    factors = activations.copy()  # E cos z cos z'; equal to E sin z sin z' for the uniform phases of the first layer
     for _ in range(depth):
         r = gain * activations[-1] + omega**2 / (3 * width)
         rising, falling = np.exp(r - r[0]) / 2, np.exp(-r - r[0]) / 2
@@ -140,13 +141,13 @@ def covariances(lags: ndarray, gain: float, depth: int, width: int, omega: float
 
 
 def bandwidth(spectrum: ndarray) -> float:
-    """Cycles a coordinate below which 95 % of the power lies, the mean left out; the bins are half a cycle apart."""
+    """Cycles per coordinate below which 95 % of the power lies, without the mean; the bins are half a cycle apart."""
     below = np.cumsum(spectrum[MEAN:])
     return float(np.searchsorted(below, 0.95 * below[-1]) + MEAN) / 2
 
 
 def describe(activation: ndarray, gradient: ndarray) -> dict[str, float]:
-    """Of a layer's two spectra; `varying` is the share of the activations' power that is not in their means."""
+    """Numbers for a layer's two spectra; `varying` is the share of the activations' power beyond the means."""
     frequency = np.arange(len(activation)) / 2
     return {
         "bandwidth": bandwidth(activation),
@@ -157,7 +158,7 @@ def describe(activation: ndarray, gradient: ndarray) -> dict[str, float]:
 
 
 def draw(name: str, layers: list[Layer], spectra: list[tuple], expected: list[tuple], path: Path) -> None:
-    """A row for some layers: the histogram of the gradients, the spectra of activations and of gradients."""
+    """Draws a row for some layers: the histogram of the gradients, and the spectra of activations and gradients."""
     shown = np.unique(np.linspace(0, len(layers) - 1, SHOWN).round().astype(int))
     figure = Figure(figsize=(11, 1.9 * len(shown) + 1), layout="constrained")
     axes = figure.subplots(len(shown), 3, squeeze=False, sharex="col")
@@ -199,7 +200,7 @@ def draw(name: str, layers: list[Layer], spectra: list[tuple], expected: list[tu
 
 
 def draw_growth(numbers: dict[str, dict[str, list[float]]], path: Path) -> None:
-    """Bandwidth, varying share and gradient of every case, layer by layer."""
+    """Draws bandwidth, varying share and gradient of every case, layer by layer."""
     figure = Figure(figsize=(14, 5), layout="constrained")
     titles = {
         "bandwidth": "95 % bandwidth [cycles / coordinate]",
@@ -227,14 +228,14 @@ def draw_growth(numbers: dict[str, dict[str, list[float]]], path: Path) -> None:
 
 
 def main(config: Config) -> dict[str, dict[str, list[float]]]:
-    """For every case, lists over its sine layers, first layer first."""
+    """Runs all cases; returns lists over the sine layers of each, first layer first."""
     if min(config.width, config.depth, config.deep, config.units) < 1 or config.points < 64 or config.points % 2:
         raise InputError("width, depth, deep and units must be at least 1, points even and at least 64; correct them.")
     if unknown := set(config.cases) - set(CASES):
         raise InputError(f"there are no cases {sorted(unknown)}; choose from {', '.join(CASES)}.")
     make_folder(config)
     default = initializers.pytorch_default()
-    settings = {  # weights (None: the paper's), omega, hidden layers, shift, biases, gain of the theory if there is one
+    settings = {  # weights (None: the paper's), omega, hidden layers, shift, biases, gain (None: no theory)
         "paper": (None, config.omega, config.depth, 0.0, True, 2.0),
         "paper_shifted": (None, config.omega, config.depth, config.shift, True, 2.0),
         "paper_unbiased": (None, config.omega, config.depth, 0.0, False, None),

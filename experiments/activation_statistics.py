@@ -1,21 +1,23 @@
 """Distribution of a SIREN's activations at initialization, layer by layer, for four initializations.
 
-Claim (Sitzmann et al. 2020, Section 3.2 and supplement 1): hidden weights W ~ U(±√(6/n)/omega) make every hidden layer
-N(0, 1) before the sine and arcsine, density 1/(π√(1 − y²)), after it, at any depth and for inputs shifted by 1000.
+Claim (Sitzmann et al. 2020, Section 3.2 and supplement 1): with hidden weights W ~ U(±√(6/n)/omega), every hidden layer
+is N(0, 1) before the sine, and has the arcsine density 1/(π√(1 − y²)) after it, at any depth and for inputs shifted by
+1000.
 
-What holds: hidden layers are normal and settle within two layers, at 50 layers and at a shift of 1000 too. Their std is
-not 1 in general. Var sin z = (1 − exp(−2σ²))/2 for z ~ N(0, σ²), and the biases of the authors' code add theirs, so
-σ² = 1 − exp(−2σ²) + omega²/(3n): 1.008 at the paper's width of 2048, 1.469 at 256, and 0.893 at every width without
-biases. The sine of such a normal is 0.042, 0.004 and 0.065 from arcsine. The first layer, std 20, is not meant to be
-normal.
+Result: hidden layers are normal and settle within two layers, also with 50 layers and with a shift of 1000. Their std
+is not 1 in general. Var sin z = (1 − exp(−2σ²))/2 for z ~ N(0, σ²), and the biases of the authors' code add their own
+variance, so σ² = 1 − exp(−2σ²) + omega²/(3n): the std σ is 1.008 at the paper's width of 2048, 1.469 at 256, and 0.893
+at every width without biases. The distances of sin z from the arcsine law are 0.042, 0.004 and 0.065. The first layer,
+with std 20, is not meant to be normal.
 
-After the sine alone the PyTorch default looks better, 0.003 from arcsine, as its std of 12 wraps around many periods.
-But an error grows by omega/√6 = 12 a layer: after six, float32's rounding has replaced the function. The paper's
-weights let it grow by √(1 + exp(−2σ²)) = 1.06: with each layer's own rounding, 35-fold in 50 layers, to 2e-5. A shift
-of 1000 leaves the statistics alone and costs what rounding the inputs costs, an error of 1e-3.
+After the sine alone, the PyTorch default seems better, 0.003 from arcsine, because its std of 12 wraps around many
+periods. But an error grows by omega/√6 = 12 per layer: after six layers, float32's rounding has replaced the function.
+With the paper's weights it grows by √(1 + exp(−2σ²)) = 1.06: including each layer's own rounding, 35-fold in 50 layers,
+to 2e-5. A shift of 1000 does not change the statistics. It costs the rounding of the inputs, an error of 1e-3.
 
-Distances are Kolmogorov–Smirnov (KS): to N(0, 1), the claim; to the normal of the measured mean and std, the shape
-alone; to the arcsine law. Pooled values share their weights, so this is no significance test, and 0.01 is noise.
+Distances are Kolmogorov–Smirnov (KS) distances: to N(0, 1), for the claim; to the normal distribution of the measured
+mean and std, for the shape alone; and to the arcsine law. Pooled values share their weights, so this is not a
+significance test, and 0.01 is noise.
 
 Expected, last layer of `paper`: std 1.01, KS 0.01, 0.003 and 0.044. About six minutes on two CPU cores.
 """
@@ -46,12 +48,12 @@ class Config(Settings):
     width: int = 2048  # units of every layer, as in the paper
     depth: int = 10  # hidden layers after the first, as in the paper
     deep: int = 50  # hidden layers of the case paper_deep
-    points: int = 2**14  # inputs, drawn from U(-1, 1); as many as in the paper
-    samples: int = 2**17  # values drawn at random from all units and points of a layer
-    shift: float = 1000.0  # added to the inputs of the case paper_shifted
-    omega: float = 30.0  # of every layer
-    seed: int = 0  # of weights, inputs and samples
-    tensorboard: bool = False  # also write the histograms for TensorBoard, with the layer as its step
+    points: int = 2**14  # number of inputs, drawn from U(-1, 1); as many as in the paper
+    samples: int = 2**17  # number of values drawn at random from all units and points of a layer
+    shift: float = 1000.0  # shift of the inputs in the case paper_shifted
+    omega: float = 30.0  # omega of every layer
+    seed: int = 0  # seed of weights, inputs and samples
+    tensorboard: bool = False  # also write the histograms for TensorBoard, with the layer as the step
 
 
 QUICK = Config(width=512, deep=20, points=2**12, quick=True)
@@ -59,15 +61,15 @@ SMOKE = Config(width=256, depth=2, deep=4, points=2**10, samples=2**15, smoke=Tr
 
 
 def settled_std(width: int, omega: float, *, use_bias: bool) -> float:
-    """The fixed point of σ² = 1 − exp(−2σ²) + omega²/(3n), the last term with biases only."""
+    """The fixed point σ of σ² = 1 − exp(−2σ²) + omega²/(3n); the last term is for biases only."""
     variance = 1.0
-    for _ in range(100):  # near the fixed point the map contracts by 0.41 or less
+    for _ in range(100):  # near the fixed point, the map contracts by 0.41 or less
         variance = 1 - np.exp(-2 * variance) + use_bias * omega**2 / (3 * width)
     return float(np.sqrt(variance))
 
 
 def sample_layers(network: SIREN, points: jax.Array, config: Config) -> list[np.ndarray]:
-    """For every sine layer, values before (row 0) and after the sine (row 1), drawn from all units and points."""
+    """Values of every sine layer before (row 0) and after the sine (row 1), drawn from all units and points."""
     tiles = jnp.array_split(points, -(-len(points) // TILE))
     keys = jax.random.split(jax.random.key(config.seed + 1), len(tiles))
 
@@ -81,7 +83,7 @@ def sample_layers(network: SIREN, points: jax.Array, config: Config) -> list[np.
 
 
 def float32_error(network: SIREN, points: jax.Array, shift: float) -> list[float]:
-    """Root mean square difference of float32 and float64 after each sine, the rounding of the input included."""
+    """Root mean square difference of float32 and float64 after each sine, including the rounding of the input."""
     single = [np.asarray(a.after) for a in network.activations(points + jnp.float32(shift))[:-1]]
     with jax.enable_x64():
         double = [np.asarray(a.after) for a in network.activations(jnp.asarray(points, jnp.float64) + shift)[:-1]]
@@ -89,7 +91,7 @@ def float32_error(network: SIREN, points: jax.Array, shift: float) -> list[float
 
 
 def describe(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
-    """Mean and std before the sine, and the KS distances from the laws that the paper names."""
+    """Mean and std before the sine, and the KS distances from the distributions in the paper."""
     mean, std = before.mean(dtype=float).item(), before.std(dtype=float).item()
     laws = {
         "ks_standard_normal": (before, stats.norm()),
@@ -101,7 +103,7 @@ def describe(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
 
 
 def draw(name: str, layers: list[np.ndarray], rows: list[dict[str, float]], path: Path) -> None:
-    """A row of two histograms a layer, before and after the sine; eleven layers at most."""
+    """Draws two histograms for each layer, before and after the sine; at most eleven layers."""
     shown = np.unique(np.linspace(0, len(layers) - 1, 11).round().astype(int))
     figure, axes = plt.subplots(len(shown), 2, figsize=(9, 1.5 * len(shown) + 1), layout="constrained", squeeze=False)
     for (left, right), i in zip(axes, shown, strict=True):
@@ -110,7 +112,7 @@ def draw(name: str, layers: list[np.ndarray], rows: list[dict[str, float]], path
         for axis, values, edge, tallest in ((left, before, limit, np.inf), (right, after, 1.0, 4.0)):
             kind = {"histtype": "stepfilled", "color": "#56B4E9", "label": "measured"}
             height = axis.hist(values, 100, range=(-edge, edge), density=True, **kind)[0].max()
-            # N(0, 1) is shown in full where it is as wide as the data, and is a spike elsewhere.
+            # N(0, 1) is shown in full if it is as wide as the data; otherwise it is a spike.
             axis.set(xlim=(-edge, edge), ylim=(0, min(1.15 * max(height, 0.4 * (edge < 10)), tallest)))
         x, y = np.linspace(-limit, limit, 401), np.linspace(-0.999, 0.999, 401)
         left.plot(x, stats.norm.pdf(x), color="#D55E00", label="the paper's law: N(0, 1), arcsine")
@@ -144,7 +146,7 @@ def tensorboard_writer(folder: Path):
 
 
 def main(config: Config) -> dict[str, dict[str, list[float]]]:
-    """For every case, lists over its sine layers, first layer first."""
+    """Runs all cases; returns lists over the sine layers of each, first layer first."""
     if min(config.width, config.depth, config.deep, config.points, config.samples) < 1:
         raise InputError("width, depth, deep, points and samples must be at least 1; give positive numbers.")
     make_folder(config)

@@ -1,12 +1,12 @@
-"""A SIREN holds a sound if its first omega suits the clip; with the omega of pictures, and with ReLU, it does not.
+"""A SIREN represents a sound if its first omega suits the clip; with the omega of pictures, or with ReLU, it does not.
 
 Claim (Sitzmann et al. 2020, supplement, audio): one SIREN of 256 x 3 represents seven seconds of music at 44.1 kHz,
-with a first omega of 3,000; ReLU networks do not get beyond noise. Here the first omega follows from the clip's own
-spectrum and length (`choose_omega`).
+with a first omega of 3,000; ReLU networks produce only noise. Here the first omega follows from the clip's spectrum and
+length (`choose_omega`).
 
-The clip is synthesised: four plucked strings and a voice, seven seconds (`--wav` takes a file instead). Expected SNR
-after 3,000 steps: 16 dB with omega 27,000, 0.3 dB with omega 30, 0.3 dB with ReLU. What is left is hiss, and the bursts
-of noise that the strings begin with. Seven seconds of a cello come to 33 dB in the same time.
+The clip is synthesised: seven seconds of four plucked strings and a voice (`--wav` uses a file instead). Expected SNR
+after 3,000 steps: 16 dB with omega 27,000, 0.3 dB with omega 30, 0.3 dB with ReLU. The remaining error is hiss, and the
+bursts of noise at the beginning of each string. Seven seconds of a cello reach 33 dB in the same time.
 
 Six minutes on two CPU cores:  python -m experiments.audio_fit
 """
@@ -26,18 +26,18 @@ from siren_jax.metrics import snr
 from siren_jax.plot import sound_comparison
 from siren_jax.signals import Sound
 
-ENDS = 0.02  # seconds at either end whose error is told apart: a jump there would click
+ENDS = 0.02  # seconds at either end whose error is reported separately: a jump there would be audible as a click
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
-    wav: Path | None = None  # a sound file; else the clip is synthesised
-    seconds: float = 7.0  # of the synthesised clip
+    wav: Path | None = None  # a sound file; by default the clip is synthesised
+    seconds: float = 7.0  # length of the synthesised clip
     width: int = 256  # units of a hidden layer
-    steps: int = 3000  # for each network
-    batch_size: int = 2048  # samples of a step
-    seed: int = 0  # of weights and batches
-    out: Path = Path("out/experiments/audio_fit")  # where figures and numbers go
+    steps: int = 3000  # steps for each network
+    batch_size: int = 2048  # samples per step
+    seed: int = 0  # seed of weights and batches
+    out: Path = Path("out/experiments/audio_fit")  # folder of the figures and of numbers.json
 
 
 QUICK = Config(seconds=2.0, width=128, steps=1500, quick=True)
@@ -45,9 +45,9 @@ SMOKE = Config(seconds=0.05, width=32, steps=400, batch_size=1024, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
-    """Fits all three; writes a figure of each and `numbers.json`; the numbers of every fit."""
+    """Fits all three networks; writes a figure of each and `numbers.json`; returns the numbers of every fit."""
     if config.width < 1 or round(config.seconds * RATE) < 2:
-        raise InputError("width must be at least 1, and seconds enough for 2 samples; correct the settings.")
+        raise InputError("width must be at least 1, and seconds long enough for 2 samples; correct the settings.")
     sound = synthesised(config.seconds) if config.wav is None else load_sound(config.wav)
     make_folder(config)
     dataset = SampleDataset(sound.samples, value_range=(-sound.peak, sound.peak))
@@ -80,7 +80,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
 
 
 def synthesised(seconds: float) -> Sound:
-    """Strings, and a voice from the middle on; half of full scale."""
+    """A clip of strings, with a voice from the middle on, at half of full scale."""
     time = np.arange(round(max(seconds, 2) * RATE)) / RATE
     strings, spoken = (sound[: round(seconds * RATE)] for sound in (pluck(time), voice(time) * (time > seconds / 2)))
     samples = strings / np.abs(strings).max() + 0.7 * spoken / max(np.abs(spoken).max(), 1e-9)
@@ -88,7 +88,7 @@ def synthesised(seconds: float) -> Sound:
 
 
 def judge(samples: np.ndarray, sound: Sound) -> dict[str, float]:
-    """SNR and mean square error as the paper has it, relative to the peak; and how loud the error is at the ends."""
+    """SNR, the paper's mean square error relative to the peak, and the level of the error at the ends."""
     error = (samples - sound.samples) / sound.peak
     ends = round(ENDS * sound.rate)
     mse = float(np.mean(error**2))

@@ -1,4 +1,4 @@
-"""Networks that a SIREN is compared with: the layers of a `ReLUMLP` with other activations, or with derivatives."""
+"""Baselines for a SIREN: networks with the layers of a `ReLUMLP`, other activations and their own derivatives."""
 
 from abc import abstractmethod
 
@@ -14,12 +14,12 @@ KINDS = ("siren", "tanh", "relu")
 
 
 class _MLP(ReLUMLP):
-    """Knows its derivatives as a SIREN does, from one pass, so that a step on an equation costs as much."""
+    """A network that computes its derivatives in one pass, so that a step on an equation costs as much as a SIREN's."""
 
     @staticmethod
     @abstractmethod
     def activation(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The function and its first two derivatives."""
+        """The activation function and its first two derivatives."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
         *hidden, output = self.layers
@@ -30,7 +30,7 @@ class _MLP(ReLUMLP):
     def derivatives(
         self, x: jax.Array, weights: tuple[tuple[float, ...], ...] = ()
     ) -> tuple[jax.Array, jax.Array, list[jax.Array]]:
-        """As `SIREN.derivatives`, at one point `(d,)`."""
+        """Value, Jacobian and weighted Laplacians at one point `(d,)`; see `SIREN.derivatives`."""
         *hidden, output = self.layers
         slopes, curvatures = jnp.eye(len(x)), [jnp.zeros(len(x))] * len(weights)
         for layer in hidden:
@@ -60,7 +60,7 @@ class FastReLUMLP(_MLP):
 
 
 def network(kind: str, *features: int, width: int, depth: int, first_omega: float, seed: int) -> nnx.Module:
-    """One of the kinds, of the same size."""
+    """A network of a given kind; all kinds have the same size."""
     sizes = {"width": width, "depth": depth, "rngs": nnx.Rngs(seed)}
     if kind == "siren":
         return SIREN(*features, first_omega=first_omega, **sizes)
@@ -68,7 +68,7 @@ def network(kind: str, *features: int, width: int, depth: int, first_omega: floa
 
 
 def optimizer(kind: str, network: nnx.Module, learning_rate: float) -> optax.GradientTransformation:
-    """What suits the kind on an equation."""
+    """The optimizer for an equation that suits the kind of network."""
     if kind == "siren":
         return TUNED["values"]._replace(learning_rate=learning_rate).optimizer(network)
     return optax.adam(1e-3, b2=0.99)

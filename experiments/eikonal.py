@@ -1,8 +1,8 @@
-"""A SIREN solves the eikonal equation: the distance from two disks, from its slope and its values on their rims.
+"""A SIREN solves the eikonal equation: the distance from two disks, given its slope and its values on their rims.
 
-Claim (Sitzmann et al. 2020, Section 4.2 and supplement): signed distances are solutions of |∇u| = 1 that a SIREN can be
-fitted to. Here the shape is two disks, so that the distance is known in closed form, with a ridge between them where it
-is not smooth.
+Claim (Sitzmann et al. 2020, Section 4.2 and supplement): a SIREN can be fitted to signed distances, the solutions of
+|∇u| = 1. Here the shape is two disks. Their distance is known in closed form, and is not smooth on a ridge between
+them.
 
 python -m experiments.eikonal
 """
@@ -25,7 +25,7 @@ SMOKE = Config(share=0.0001, width=16, networks=("siren",), smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, dict[str, float]]]:
-    """Fits all networks; writes a figure and `numbers.json`; errors in percent."""
+    """Fits all networks; writes a figure and `numbers.json`; returns errors in percent."""
     return solving.compare({"eikonal": eikonal()}, config)
 
 

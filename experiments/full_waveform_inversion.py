@@ -1,18 +1,18 @@
 """A SIREN finds the slowness inside a square from waves recorded around it: full-waveform inversion.
 
-Claim (Sitzmann et al. 2020, Section 4.3 and supplement): the slowness, a further output of the network that holds the
-wave fields, is recovered from 30 receivers and 5 sources. It is learned where the receivers enclose it, |x| and |y|
-below 0.4; outside the waves travel at a speed of 1 and are absorbed.
+Claim (Sitzmann et al. 2020, Section 4.3 and supplement): the slowness, a further output of the network of the wave
+fields, is recovered from 30 receivers and 5 sources. It is learned inside the square of the receivers, |x| and |y|
+below 0.4; outside, the waves travel at a speed of 1 and are absorbed.
 
-Networks of tanh and ReLU, of the same size, are fitted beside it.
+Networks of the same size with tanh and ReLU are fitted for comparison.
 
-Here the network holds the scattered fields: what is left of the Helmholtz equation's solution without the waves of the
-sources in an even medium, which are known in closed form. So nothing is as sharp as a source.
+Here the network represents the scattered fields: the solution of the Helmholtz equation minus the waves of the sources
+in a homogeneous medium, which are known in closed form. The network therefore has no sharp sources to represent.
 
-The records are those of our own sparse solve around a disc, which the fit does not see. `--records` takes a file of the
-authors' instead, MATLAB 5 with `rec_val` (receivers, sources), `receivers` and `source`. Its waves are the complex
-conjugates of ours, up to one factor that is learned too. By our sparse solve, its disc lies in the middle, with a
-radius of 0.11 and a squared slowness of 0.4.
+The records come from our own sparse solve around a disc, which the fit does not see. `--records` reads a file of the
+authors instead, MATLAB 5 with `rec_val` (receivers, sources), `receivers` and `source`. Its waves are the complex
+conjugates of ours, up to one factor that is learned too. According to our sparse solve, its disc lies in the middle,
+with a radius of 0.11 and a squared slowness of 0.4.
 
 python -m experiments.full_waveform_inversion
 """
@@ -39,32 +39,32 @@ from siren_jax.equations import Box, ComplexField, Problem, WithCoefficients, eq
 from siren_jax.equations.catalogue import absorbing_layer
 
 WAVENUMBER = 20.0
-VARIANCE = 1e-4  # of the sources
+VARIANCE = 1e-4  # variance of the Gaussian sources
 INNER = 0.4  # half the side of the square where the slowness is unknown
-SIZE = 0.1  # of the scattered fields, which the network's outputs are in units of
-CELLS = 81  # of the figure and the judgement along each side
+SIZE = 0.1  # typical size of the scattered fields; the unit of the network's outputs
+CELLS = 81  # cells along each side for the figure and the errors
 WHOLE, INSIDE = Box((-1, -1), (1, 1)), Box((-INNER, -INNER), (INNER, INNER))
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     out: Path = Path("out/experiments/full_waveform_inversion")  # folder of the figure and of numbers.json
-    records: Path | None = None  # a file of recorded fields; by default those of a disc, by our own solver
-    centre: tuple[float, float] = (0.08, -0.06)  # of that disc, y and x
-    radius: float = 0.12  # of the disc
-    squared_slowness: float = 0.5  # within the disc; 1 outside
-    networks: tuple[str, ...] = baselines.KINDS  # of the same size
+    records: Path | None = None  # a file of recorded fields; by default they are simulated around a disc
+    centre: tuple[float, float] = (0.08, -0.06)  # centre of the simulated disc, y and x
+    radius: float = 0.12  # radius of the simulated disc
+    squared_slowness: float = 0.5  # squared slowness inside the disc; it is 1 outside
+    networks: tuple[str, ...] = baselines.KINDS  # kinds of networks, all of the same size
     width: int = 80  # units of a hidden layer
     depth: int = 2  # hidden layers after the first
-    pool: int = 65_536  # points where the waves of the sources are computed
-    points: int = 2048  # of them in a step
-    steps: int = 400  # of Adam
-    refined: int = 1500  # steps of L-BFGS after those
-    batches: int = 4  # of a step, whose points L-BFGS works on
-    weight: float = 10.0  # of the records
+    pool: int = 65_536  # number of points where the waves of the sources are computed
+    points: int = 2048  # points of the pool in a step
+    steps: int = 400  # steps of Adam
+    refined: int = 1500  # steps of L-BFGS after Adam
+    batches: int = 4  # number of batches whose points L-BFGS uses
+    weight: float = 10.0  # weight of the records
     smooth: float = 3e-4  # weight of the slowness's total variation
     grid: int = 257  # points of the sparse solve along each side
-    seed: int = 0  # of weights and points
+    seed: int = 0  # seed of weights and points
 
 
 QUICK = Config(networks=("siren",), steps=200, refined=400, points=1024, quick=True)
@@ -78,7 +78,7 @@ class Records(NamedTuple):
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
-    """Inverts the records; writes a figure and `numbers.json`; where the disc was found and how slow it is."""
+    """Inverts the records; writes a figure and `numbers.json`; returns position and slowness of the disc found."""
     if min(config.width, config.steps, config.refined, config.points, config.pool, config.grid - 32) < 1:
         raise InputError("width, steps, refined, points and pool are at least 1 and grid at least 33; correct them.")
     truth = None if config.records else partial(disc, centre=config.centre, radius=config.radius)
@@ -101,12 +101,12 @@ def main(config: Config) -> dict[str, dict[str, float]]:
 
 
 def disc(points: Float[ndarray, "*n 2"], *, centre: tuple[float, float], radius: float) -> Float[ndarray, "*n"]:
-    """One inside and zero outside, within a hundredth."""
+    """1 inside the disc and 0 outside, with a smooth edge of width 0.01."""
     return 1 / (1 + np.exp((np.linalg.norm(points - np.array(centre), axis=-1) - radius) / 0.01))
 
 
 def simulate(config: Config) -> Records:
-    """Sources below, receivers on the three other sides, and the fields around a disc by a sparse solve."""
+    """Records of sources below and receivers on three sides, with the fields around a disc from a sparse solve."""
     along = np.linspace(-0.35, 0.35, 10)
     far = np.full(10, INNER)
     sides = (far, along), (along, -far), (along, far)
@@ -123,25 +123,27 @@ def simulate(config: Config) -> Records:
 
 
 def read(path: Path) -> Records:
-    """A file of the authors'."""
+    """Records from a file of the authors."""
     try:
         content = scipy.io.loadmat(path)
         records = Records(content["source"], content["receivers"], content["rec_val"].conj())
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} holds no records: {error}. A MATLAB 5 file with rec_val is needed.") from error
+        raise InputError(f"{path} contains no records: {error}. A MATLAB 5 file with rec_val is needed.") from error
     if records.fields.shape != (len(records.receivers), len(records.sources)):
-        raise InputError(f"{path} has {records.fields.shape} records of {len(records.receivers)} receivers.")
+        raise InputError(
+            f"{path} has records of the shape {records.fields.shape} for {len(records.receivers)} receivers."
+        )
     return records
 
 
 def incoming(points: Float[ndarray, "n 2"], sources: Float[ndarray, "s 2"]) -> Complex128[ndarray, "n s"]:
-    """Waves of the sources in an even medium."""
+    """Waves of the sources in a homogeneous medium."""
     each = [references.free_space(points, wavenumber=WAVENUMBER, variance=VARIANCE, source=tuple(s)) for s in sources]
     return np.stack(each, axis=1)
 
 
 def invert(records: Records, kind: str, config: Config) -> tuple[WithCoefficients, float]:
-    """A network of the scattered fields, real and imaginary parts, and of the squared slowness less 1; and seconds."""
+    """A network of the scattered fields, real and imaginary parts, and the squared slowness minus 1; and seconds."""
     count = len(records.sources)
     split = lambda fields: np.concatenate([fields.real, fields.imag], axis=1).astype(np.float32)
     joined = lambda channels: channels[:count] + 1j * channels[count : 2 * count]
@@ -189,7 +191,7 @@ def invert(records: Records, kind: str, config: Config) -> tuple[WithCoefficient
 def judge(
     found: Float[ndarray, "h w"], points: Float[ndarray, "h w 2"], config: Config, truth: Any
 ) -> dict[str, float]:
-    """Centre of what is beyond half of the extreme, the slowness in its middle, and how far both are off."""
+    """Centre of the region beyond half of the extreme value, the slowness in its middle, and the errors of both."""
     excess = found - 1
     extreme = excess.flat[np.argmax(np.abs(excess))]
     inside = excess / extreme > 0.5
@@ -208,7 +210,7 @@ def judge(
 
 def draw(panels: dict[str, Float[ndarray, "h w"]], records: Records, path: Path) -> None:
     figure, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 4), layout="constrained", squeeze=False)
-    reach = float(np.abs(next(iter(panels.values())) - 1).max())  # of the truth, if it is known
+    reach = float(np.abs(next(iter(panels.values())) - 1).max())  # from the truth, if it is known
     style = {"cmap": "RdBu_r", "vmin": 1 - reach, "vmax": 1 + reach}
     for axis, (name, values) in zip(axes[0], panels.items(), strict=True):
         axis.imshow(values, extent=(-INNER, INNER, -INNER, INNER), origin="lower", **style)

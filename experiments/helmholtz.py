@@ -1,10 +1,11 @@
-"""A SIREN solves the Helmholtz equation around one source, two, and one behind a lens; tanh and ReLU do not.
+"""A SIREN solves the Helmholtz equation with one source, two sources, and a source behind a lens; tanh and ReLU do not.
 
 Claim (Sitzmann et al. 2020, Section 4.3 and supplement): with a perfectly matched layer around the square, a SIREN
 matches a principled solver, at k = 20; networks of tanh and ReLU "fail entirely to converge".
 
-tanh and ReLU are fitted to the one source. The references: Hankel's function for the even medium, a sparse
-finite-difference solve with the same layer for the lens. Errors are over the square without the layer.
+Networks with tanh and ReLU are fitted to the case of one source. The references are Hankel's function for the
+homogeneous medium, and a sparse finite-difference solve with the same layer for the lens. Errors are over the square
+without the layer.
 
 python -m experiments.helmholtz
 """
@@ -21,8 +22,8 @@ from siren_jax.equations.catalogue import CASES
 @dataclasses.dataclass(frozen=True)
 class Config(solving.Config):
     out: Path = Path("out/experiments/helmholtz")  # folder of the figures and of numbers.json
-    cases: tuple[str, ...] = ("helmholtz", "helmholtz-pair", "helmholtz-lens")  # of the catalogue
-    wavenumber: float = 20.0  # k, in radians for each unit of the square from -1 to 1
+    cases: tuple[str, ...] = ("helmholtz", "helmholtz-pair", "helmholtz-lens")  # cases of the catalogue
+    wavenumber: float = 20.0  # k, in radians per unit of length; the square reaches from -1 to 1
 
 
 QUICK = Config(
@@ -37,9 +38,9 @@ SMOKE = Config(share=0.0001, width=16, networks=("siren",), cases=("helmholtz-le
 
 
 def main(config: Config) -> dict[str, dict[str, dict[str, float]]]:
-    """Fits the networks; writes a figure of each case and `numbers.json`; errors in percent."""
+    """Fits the networks; writes a figure of each case and `numbers.json`; returns errors in percent."""
     if unknown := set(config.cases) - set(Config.cases):
-        raise InputError(f"cases are {', '.join(Config.cases)}, but got {', '.join(unknown)}; correct the settings.")
+        raise InputError(f"cases must be among {', '.join(Config.cases)}, but got {', '.join(unknown)}.")
     return solving.compare({name: CASES[name](wavenumber=config.wavenumber) for name in config.cases}, config)
 
 

@@ -1,13 +1,14 @@
-"""Derivatives of a SIREN to the fifth order, composed by `jax.grad`, against closed forms.
+"""Derivatives of a SIREN up to the fifth order, composed with `jax.grad`, compared with closed forms.
 
-Claim (Sitzmann et al. 2020, Section 3.1): a derivative of a SIREN is a composition of phase-shifted sines, a SIREN
-again, so derivatives of every order behave well. What `create_graph=True` does in PyTorch is plain composition here:
+Claim (Sitzmann et al. 2020, Section 3.1): a derivative of a SIREN is a composition of phase-shifted sines and therefore
+a SIREN, so derivatives of every order behave well. In JAX, plain composition replaces PyTorch's `create_graph=True`:
 
     second = jax.grad(jax.grad(f))
     fifth = jax.grad(jax.grad(jax.grad(second)))
 
-The exact values are NumPy in float64: `np.polynomial` for a polynomial; for a network of one sine layer the closed form
-f⁽ᵏ⁾(x) = Σ_i a_i (omega·w_i)^k sin(omega·(w_i x + b_i) + kπ/2); for a deeper one the Taylor series of its layers.
+The exact values are computed by NumPy in float64: for a polynomial with `np.polynomial`; for a network of one sine
+layer with the closed form f⁽ᵏ⁾(x) = Σ_i a_i (omega·w_i)^k sin(omega·(w_i x + b_i) + kπ/2); for a deeper network with
+the Taylor series of its layers.
 
 Expected: the largest error, relative to the largest |f⁽ᵏ⁾|, is below 5e-6 in float32 and 5e-15 in float64 at every
 order, although |f⁽⁵⁾| reaches 1e8. One minute on two CPU cores.
@@ -38,10 +39,10 @@ POLYNOMIAL = np.polynomial.Polynomial([0.5, -1.0, -2.0, 1.0, 0.5, 1.0])
 class Config(Settings):
     out: Path = Path("out/experiments/higher_derivatives")  # folder of the figures and of numbers.json
     width: int = 256  # units of every sine layer
-    depth: int = 3  # sine layers after the first, of the deep network
-    omega: float = 30.0  # of every layer
-    points: int = 1001  # equally spaced in [-1, 1], ends included
-    seed: int = 0  # of the weights
+    depth: int = 3  # sine layers after the first in the deep network
+    omega: float = 30.0  # omega of every layer
+    points: int = 1001  # number of points, equally spaced in [-1, 1], including the ends
+    seed: int = 0  # seed of the weights
 
 
 QUICK = Config(width=128, points=201, quick=True)
@@ -49,18 +50,18 @@ SMOKE = Config(width=16, depth=1, points=51, smoke=True)
 
 
 def composed(f: Callable, order: int) -> Callable:
-    """The derivative of f: R -> R of that order."""
+    """The derivative of a given order of f: R -> R."""
     return f if order == 0 else jax.grad(composed(f, order - 1))
 
 
 def weights(linear: nnx.Linear) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias in NumPy and float64."""
+    """Kernel and bias as NumPy arrays in float64."""
     assert linear.bias is not None
     return np.asarray(linear.kernel[...], float), np.asarray(linear.bias[...], float)
 
 
 def one_sine_layer(network: SIREN, x: np.ndarray) -> np.ndarray:
-    """All orders of a network of depth 0 at the points x, in closed form, of the shape (orders, points)."""
+    """Derivatives of all orders of a network of depth 0 at the points x, in closed form, `(orders, points)`."""
     (w, b), (a, c) = weights(network.layers[0].linear), weights(network.output)
     omega = network.layers[0].omega
     phase = omega * (x[:, None] * w + b)
@@ -68,9 +69,11 @@ def one_sine_layer(network: SIREN, x: np.ndarray) -> np.ndarray:
 
 
 def taylor_series(network: SIREN, x: np.ndarray) -> np.ndarray:
-    """All orders of a network of any depth, k! times the k-th coefficient of its Taylor series, layer by layer.
+    """Derivatives of all orders of a network of any depth: k! times the k-th coefficient of its Taylor series.
 
-    For z(t) = Σ z_k t^k, the equations s' = c·z' and c' = -s·z' of s = sin z and c = cos z give
+    The series is propagated from layer to layer.
+
+    For z(t) = Σ z_k t^k, s = sin z and c = cos z, the equations s' = c·z' and c' = -s·z' give
     k·s_k = Σ_j j·z_j·c_{k-j} and k·c_k = -Σ_j j·z_j·s_{k-j}, j = 1 … k.
     """
     h = np.zeros((len(ORDERS), len(x), 1))
@@ -92,7 +95,7 @@ def taylor_series(network: SIREN, x: np.ndarray) -> np.ndarray:
 
 
 def draw(name: str, x: np.ndarray, exact: np.ndarray, measured: dict[str, np.ndarray], path: Path) -> None:
-    """A row per order: the composed derivative over the exact one, and the error of both dtypes."""
+    """Draws a row for each order: the composed derivative over the exact one, and the errors of both dtypes."""
     figure, axes = plt.subplots(len(ORDERS), 2, figsize=(11, 13), layout="constrained", sharex=True)
     for k, (left, right) in enumerate(axes):
         left.plot(x, exact[k], color="#56B4E9", linewidth=3, label="exact, NumPy in float64")

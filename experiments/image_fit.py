@@ -2,11 +2,11 @@
 
 Claim (Sitzmann et al. 2020, Sections 3.1 and 4.1, Figs. 1 and 3): trained on values, gradients or Laplacians alone, a
 SIREN recovers the picture and all its derivatives. A ReLU network is piecewise linear: its Laplacian is exactly zero
-wherever it exists, so the relative error of a Laplacian fit stays at 1 however long it trains.
+wherever it exists, so the relative error of a Laplacian fit stays at 1 for any training time.
 
 Expected on the 256 x 256 camera, SIREN / ReLU: values 37.8 / 19.4 dB, gradient 32.6 / 18.5 dB, Laplacian 30.9 / 17.5
-dB (the mean aligned for the last two). Both networks are trained on the derivative at points and on its integral form
-(`siren_jax.signals.integrals`); the integral form is why ReLU recovers anything at all from a Laplacian.
+dB (with aligned means for the last two). Both networks are trained on the derivative at points and on its integral form
+(`siren_jax.signals.integrals`). Without the integral form, ReLU would recover nothing from a Laplacian.
 
 Thirteen minutes on two CPU cores:  python -m experiments.image_fit
 """
@@ -34,11 +34,11 @@ from siren_jax.signals import shrink
 class Config(Settings):
     size: int = 256  # pixels along each side of the picture
     width: int = 256  # units of a hidden layer
-    steps: tuple[int, int, int] = (600, 400, 200)  # for values, gradient, Laplacian
-    learning_rates: tuple[float, float, float] = (1e-3, 3e-4, 3e-4)  # of Adam, likewise
-    batch_size: int = 4096  # pixels of a step
-    seed: int = 0  # of weights and batches
-    out: Path = Path("out/experiments/image_fit")  # where figure and numbers go
+    steps: tuple[int, int, int] = (600, 400, 200)  # steps for values, gradient and Laplacian
+    learning_rates: tuple[float, float, float] = (1e-3, 3e-4, 3e-4)  # rates of Adam for values, gradient and Laplacian
+    batch_size: int = 4096  # pixels per step
+    seed: int = 0  # seed of weights and batches
+    out: Path = Path("out/experiments/image_fit")  # folder of the figure and of numbers.json
 
 
 QUICK = Config(size=128, width=128, steps=(600, 400, 200), batch_size=2048, quick=True)
@@ -46,7 +46,7 @@ SMOKE = Config(size=32, width=32, steps=(200, 100, 60), learning_rates=(1e-3, 1e
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
-    """Fits all six; writes `image_fit.png` and `numbers.json`; the numbers of every fit."""
+    """Fits two networks to three targets; writes `image_fit.png` and `numbers.json`; returns all numbers."""
     if config.width < 1:
         raise InputError("width must be at least 1; correct the settings.")
     make_folder(config)
@@ -78,7 +78,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
 
 
 def _judge(result, dataset: PixelDataset, quantity: str):
-    """The fields of a fitted network, and its figures of merit; the mean is aligned, which derivatives leave open."""
+    """The fields of a fitted network and its quality. The mean, which derivatives do not determine, is aligned."""
     field = NeuralField(result.network, dataset.frame, dataset.value_range)
     fields: dict[str, np.ndarray] = {name: field.render(of=name) for name in QUANTITIES}
     values = np.asarray(field.network(jnp.asarray(dataset.coordinates)))

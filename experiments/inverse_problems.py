@@ -1,12 +1,13 @@
-"""Incomplete and poor pictures: what a SIREN makes of missing, noisy and too few pixels, and where it loses.
+"""Inpainting, denoising and super-resolution with a SIREN, compared with classical methods.
 
 Claim (Sitzmann et al. 2020, supplement): a SIREN with a prior on its derivatives, at fresh random points in every
 step, fills in a picture from 10 % of its pixels; a picture fitted through the footprints of its pixels can be sampled
-more finely. Besides, early stopping denoises: a SIREN learns broad tones before noise, and pixels that were held out
-tell when to stop.
+on a finer grid. In addition, early stopping denoises: a SIREN learns broad tones before noise, and held-out pixels show
+when to stop.
 
-Beside every result stands what well-kept libraries do in seconds: biharmonic inpainting and total-variation denoising
-of scikit-image, bicubic interpolation of Pillow. PSNR and SSIM are of the whole picture.
+Every result is compared with those of established libraries, which take seconds: biharmonic inpainting and
+total-variation denoising of scikit-image, and bicubic interpolation of Pillow. PSNR and SSIM are over the whole
+picture.
 
 python -m experiments.inverse_problems
 """
@@ -42,34 +43,34 @@ from siren_jax.signals.integrals import footprints
 class Config(Settings):
     out: Path = Path("out/experiments/inverse_problems")  # folder of the figures and of numbers.json
     size: int = 256  # pixels along each side of the picture
-    keep: float = 0.1  # of the pixels, for inpainting
-    noise: float = 0.1  # standard deviation, of values from 0 to 1, for denoising
-    held_out: float = 0.05  # of the noisy pixels, which tell when to stop
-    factor: int = 4  # of super-resolution, along each side
+    keep: float = 0.1  # share of the pixels that are kept, for inpainting
+    noise: float = 0.1  # standard deviation of the noise for values from 0 to 1, for denoising
+    held_out: float = 0.05  # share of the noisy pixels that are held out for early stopping
+    factor: int = 4  # factor of super-resolution along each side
     width: int = 256  # units of a hidden layer
-    steps: int = 1500  # of a fit
-    batch_size: int = 1024  # pixels of a step
-    seed: int = 0  # of weights, batches, pixels kept and noise
+    steps: int = 1500  # steps of a fit
+    batch_size: int = 1024  # pixels per step
+    seed: int = 0  # seed of weights, batches, kept pixels and noise
 
 
 QUICK = Config(size=128, width=128, steps=600, quick=True)
 SMOKE = Config(size=32, width=32, steps=60, batch_size=256, smoke=True)
-PRIORS = {"no prior": 0.0, "total_variation": 1e-3, "hessian": 1e-5}  # and their weights
+PRIORS = {"no prior": 0.0, "total_variation": 1e-3, "hessian": 1e-5}  # weights of the priors
 
 
 class Case(NamedTuple):
-    """What is given of a picture, and what each method makes of it, values from 0 to 1."""
+    """The given picture of a problem, and the result of each method; values are from 0 to 1."""
 
     given: ndarray
     results: dict[str, ndarray]
 
 
 def main(config: Config) -> dict[str, dict[str, dict[str, float]]]:
-    """Solves the three problems; writes a figure of each and `numbers.json`; PSNR and SSIM of every method."""
+    """Solves the three problems; writes a figure of each and `numbers.json`; returns PSNR and SSIM of every method."""
     if min(config.width, config.steps, config.factor, config.size // 16) < 1:
         raise InputError("width, steps and factor must be at least 1 and size at least 16; correct the settings.")
     if not (0 < config.keep < 1 and 0 < config.held_out < 1 and config.noise >= 0):
-        raise InputError("keep and held_out lie between 0 and 1, and noise is not negative; correct the settings.")
+        raise InputError("keep and held_out must be between 0 and 1, and noise at least 0; correct the settings.")
     make_folder(config)
     image = shrink(skimage.data.camera()[..., None] / np.float32(255), size=config.size)
     numbers = {}
@@ -95,7 +96,7 @@ def ssim(picture: Float[ndarray, "h w"], truth: Float[ndarray, "h w"]) -> float:
 
 
 def inpainting(config: Config, image: Float[ndarray, "h w 1"]) -> Case:
-    """From some of the pixels, without a prior and with each."""
+    """Inpainting from some of the pixels, without a prior and with each prior."""
     known = np.random.default_rng(config.seed).uniform(size=image.shape[:2]) < config.keep
     picture = IncompletePicture(image, known, value_range=(0.0, 1.0))
     omega = choose_omega(picture.filled(), picture.frame).omega * np.sqrt(config.keep)
@@ -112,7 +113,7 @@ def inpainting(config: Config, image: Float[ndarray, "h w 1"]) -> Case:
 
 
 def denoising(config: Config, image: Float[ndarray, "h w 1"]) -> Case:
-    """Noisy pixels, of which some are held out; the network that is best on those, and the last one."""
+    """Denoising: the network that is best on held-out noisy pixels, and the last one."""
     random = np.random.default_rng(config.seed)
     noisy = image + config.noise * random.normal(size=image.shape)
     picture = IncompletePicture(noisy, random.uniform(size=image.shape[:2]) > config.held_out, value_range=(0.0, 1.0))
@@ -125,7 +126,7 @@ def denoising(config: Config, image: Float[ndarray, "h w 1"]) -> Case:
 
 
 def super_resolution(config: Config, image: Float[ndarray, "h w 1"]) -> Case:
-    """From fewer pixels, each a mean over its footprint: fitted as points, and as means."""
+    """Super-resolution from pixels that are means over their footprints, fitted as points and as means."""
     h, w = image.shape[:2]
     large = Image.fromarray(image[..., 0])
     small = large.resize((w // config.factor, h // config.factor), Image.Resampling.BILINEAR)
@@ -147,7 +148,7 @@ def super_resolution(config: Config, image: Float[ndarray, "h w 1"]) -> Case:
 def learn(
     config: Config, objective, sample, omega: float, frame: Frame, *, finer=None, weights=None, watch=None
 ) -> Float[ndarray, "h w 1"]:
-    """A network fitted by the recipe, as a picture of values from 0 to 1."""
+    """The picture of a network that is fitted with the recipe; values are from 0 to 1."""
     recipe = TUNED_INPAINTING
     network = SIREN(
         2, 1, width=config.width, first_omega=omega, weight_scale=recipe.weight_scale, rngs=nnx.Rngs(config.seed)
@@ -166,7 +167,7 @@ def learn(
 
 
 class Best:
-    """The picture by the network that is best on held-out pixels, as a fit goes on; for `watch`."""
+    """A function for `watch` that stores the picture of the network with the lowest error on held-out pixels."""
 
     def __init__(self, picture: IncompletePicture):
         self._picture, self._least = picture, np.inf
@@ -185,12 +186,12 @@ def _draw_footprints(draw: Partial, each: Array, key: Array, step: Array) -> dic
 
 
 def draw(case: Case, image: ndarray, numbers: dict[str, dict[str, float]], path: Path) -> None:
-    """What was given, each method's picture, and the truth."""
+    """Draws the given picture, the picture of each method, and the truth."""
     panels = {"given": case.given, **case.results, "ground truth": image}
     figure = Figure(figsize=(2.9 * len(panels), 3.7), layout="constrained")
     for axis, (name, picture) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         axis.imshow(picture[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axis.set_facecolor(COLORS[1])  # seen where nothing is known
+        axis.set_facecolor(COLORS[1])  # visible where no pixel is known
         quality = f"\n{numbers[name]['psnr']:.1f} dB, SSIM {numbers[name]['ssim']:.2f}" if name in numbers else "\n"
         axis.set(xticks=[], yticks=[], title=name + quality)
     figure.savefig(path, dpi=100)

@@ -1,17 +1,18 @@
-"""Outside its training range a SIREN goes on like noise that neither grows nor fades; ReLU grows, tanh turns constant.
+"""Outside its training range, a SIREN resembles noise that neither grows nor fades; ReLU grows, tanh becomes constant.
 
-Claim, of the networks of Sitzmann et al. 2020: periodic activations do not make a SIREN periodic. The frequencies of
-its first layer have no common period, so that it is an almost periodic function: far from its training range it neither
-grows nor fades, and does not repeat what it learned. A ReLU network ends in straight lines, a tanh network at rest.
+Claim about the networks of Sitzmann et al. 2020: periodic activations do not make a SIREN periodic. The frequencies of
+its first layer have no common period, so it is an almost periodic function: far from its training range, it neither
+grows nor fades, and does not repeat what it has learned. A ReLU network becomes linear, a tanh network constant.
 
-What holds: from the first window of width 2 outside to the fourth, std and bandwidth of a SIREN stay the same. What
-does not: they are not those of the signal, but a third of its std and half its bandwidth. What follows outside is no
-continuation. An explanation, not tested: the fit makes the units add up on [-1, 1]; elsewhere their phases are random.
+Result: std and bandwidth of a SIREN are the same from the first window of width 2 outside to the fourth. However, they
+are not those of the signal: the std is a third of the signal's, and the bandwidth half of it. The function outside does
+not continue the signal. A possible explanation, which is not tested: the fit aligns the phases of the units on [-1, 1];
+elsewhere the phases are random.
 
-Five networks of each kind learn one row of the camera picture, 512 pixels. Expected for SIREN / ReLU / tanh: inside 54
-/ 22 / 22 dB; std of 0.55 inside and, in the fourth window outside, 0.17 / 0.17 / 0.006, where the root mean square is
-0.24 / 2.9 / 0.27. The stretch outside that is most like the row has, in a SIREN, a correlation of 0.61 with it (mean of
-five); a repeat has 1.
+Five networks of each kind learn one row of the camera picture, 512 pixels. Expected for SIREN / ReLU / tanh: 54 / 22 /
+22 dB inside; std of 0.55 inside and, in the fourth window outside, 0.17 / 0.17 / 0.006, where the root mean square is
+0.24 / 2.9 / 0.27. In a SIREN, the stretch outside that is most similar to the row has a correlation of 0.61 with it
+(mean of five); a repetition would have 1.
 
 Four minutes on two CPU cores:  python -m experiments.outside_the_range
 """
@@ -43,10 +44,10 @@ class Config(Settings):
     out: Path = Path("out/experiments/outside_the_range")  # folder of the figures and of numbers.json
     width: int = 256  # units of a hidden layer
     depth: int = 3  # hidden layers after the first
-    omega: float = 30.0  # of every layer
-    steps: int = 1000  # for each network
-    windows: int = 4  # of width 2 on either side of the training range [-1, 1]
-    seeds: int = 5  # networks of each kind, of which the numbers are the mean
+    omega: float = 30.0  # omega of every layer
+    steps: int = 1000  # steps for each network
+    windows: int = 4  # number of windows of width 2 on either side of the training range [-1, 1]
+    seeds: int = 5  # number of networks of each kind; the numbers are their means
 
 
 QUICK = Config(width=128, steps=500, seeds=2, quick=True)
@@ -54,7 +55,10 @@ SMOKE = Config(width=64, depth=1, steps=400, windows=2, seeds=1, smoke=True)
 
 
 def describe(values: ndarray, samples: int) -> dict[str, list[float]]:
-    """Std, size and bandwidth of the windows at each distance, mean of both sides; the training range comes first."""
+    """Std, root mean square and bandwidth of the windows at each distance, averaged over both sides.
+
+    The training range comes first.
+    """
     parts = values.reshape(-1, samples)
     middle = len(parts) // 2
     rows = {
@@ -66,7 +70,7 @@ def describe(values: ndarray, samples: int) -> dict[str, list[float]]:
 
 
 def likeness(values: ndarray, samples: int) -> float:
-    """Greatest correlation of the training range with any stretch of its length outside; 1 where it is repeated."""
+    """Largest correlation of the training range with any stretch of its length outside; 1 for a repetition."""
     before, after = (len(values) - samples) // 2, (len(values) + samples) // 2
     inside = values[before:after] - values[before:after].mean()
     greatest = 0.0
@@ -78,7 +82,7 @@ def likeness(values: ndarray, samples: int) -> float:
 
 
 def draw(x: ndarray, values: dict[str, list[ndarray]], samples: int, numbers: dict, path: Path) -> None:
-    """A row for each kind: one network's values, spectra inside and outside, and the size at every distance."""
+    """Draws a row for each kind: one network's values, spectra inside and outside, and the size at every distance."""
     figure = Figure(figsize=(14, 8), layout="constrained")
     rows = figure.subplots(len(values), 3, width_ratios=(2.2, 1, 1), sharex="col")
     for row, (name, runs) in zip(rows, values.items(), strict=True):
@@ -110,7 +114,7 @@ def draw(x: ndarray, values: dict[str, list[ndarray]], samples: int, numbers: di
 
 
 def main(config: Config) -> dict[str, dict]:
-    """Of every kind of network, means over the seeds; lists run over the distances, training range first."""
+    """Fits all networks; returns means over the seeds, as lists over the distances, with the training range first."""
     if min(config.width, config.steps, config.windows, config.seeds) < 1:
         raise InputError("width, steps, windows and seeds must be at least 1; correct the settings.")
     make_folder(config)

@@ -1,12 +1,12 @@
-"""A SIREN blends two pictures without a seam: it is fitted to the differences between neighbours that they should have.
+"""A SIREN blends two pictures without a seam: it is fitted to the wanted differences between neighbouring pixels.
 
 Claim (Sitzmann et al. 2020, Section 4.1): a SIREN supervised on the mean of two pictures' gradients is a seamless
-composite of both. What that determines is, up to a constant, the mean of the two pictures ("mean" below). The useful
-forms of Poisson editing have a mask with the background's values around it, and a choice of gradients: the foreground's
-("paste") or of each pair the greater ("max").
+composite of both. This mean determines, up to a constant, the mean of the two pictures ("mean" below). The useful forms
+of Poisson editing have a mask with the background's values around it, and a choice of gradients: those of the
+foreground ("paste"), or the larger of each pair ("max").
 
-The truth is a sparse direct solve by SciPy, which the fit does not see. The seam is the mean size of the differences
-across the mask's outline, beyond the wanted ones: 0.02 for "paste", where a plain cut has 0.27.
+The truth is a sparse direct solve by SciPy, which the fit does not see. The seam is the mean absolute error of the
+differences across the mask's outline: 0.02 for "paste", compared with 0.27 for a plain cut.
 
 With 256 pixels along the longer side: paste 39.7, max 39.8, mean 46.9 dB. With --quick, 128: 35.8, 38.6, 41.4 dB.
 
@@ -38,9 +38,9 @@ class Config(Settings):
     modes: tuple[Mode, ...] = ("paste", "max", "mean")  # of the differences that are wanted
     size: int = 256  # pixels along the longer side of the pictures
     width: int = 256  # units of a hidden layer
-    steps: int = 3000  # for each composite
-    batch_size: int = 2048  # pixels of a step
-    seed: int = 0  # of weights and batches
+    steps: int = 3000  # steps for each composite
+    batch_size: int = 2048  # pixels per step
+    seed: int = 0  # seed of the batches
 
 
 QUICK = Config(size=128, width=128, steps=800, quick=True)
@@ -48,12 +48,12 @@ SMOKE = Config(size=32, width=32, steps=150, batch_size=512, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
-    """Fits the composites; writes a figure of each and `numbers.json`; the numbers of every one."""
+    """Fits the composites; writes a figure of each and `numbers.json`; returns the numbers of every composite."""
     if min(config.size // 16, config.width, config.steps) < 1:
         raise InputError("width and steps must be at least 1 and size at least 16; correct the settings.")
     shown = examples(config.size)
     if unknown := set(config.modes) - set(shown):
-        raise InputError(f"{', '.join(shown)} are the modes, not {', '.join(sorted(unknown))}.")
+        raise InputError(f"modes must be among {', '.join(shown)}, but got {', '.join(sorted(unknown))}.")
     make_folder(config)
     numbers, recipe = {}, TUNED["values"]
     for mode in config.modes:
@@ -111,7 +111,7 @@ def examples(size: int) -> dict[str, tuple[ndarray, ndarray, Bool[ndarray, "h w"
 
 
 def seam(error: Float[ndarray, "h w c"], free: Bool[ndarray, "h w"]) -> float:
-    """Mean size of the error's differences between neighbours of which one is free and one is not."""
+    """Mean absolute difference of the error between neighbours, of which one is free and the other is not."""
     across = [np.abs(np.diff(error, axis=axis))[np.diff(free, axis=axis)] for axis in (0, 1)]
     return float(np.concatenate(across).mean())
 

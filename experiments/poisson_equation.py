@@ -1,7 +1,7 @@
-"""A SIREN solves Poisson's equation; a ReLU network, which has no Laplacian, meets the rim alone.
+"""A SIREN solves Poisson's equation; a ReLU network, which has no Laplacian, only fits the boundary values.
 
-Claim (Sitzmann et al. 2020, Section 4.1): a SIREN that is supervised on its Laplacian finds the function. Here the
-Laplacian is a source inside a square and the values on its rim are given; the solution is known in closed form.
+Claim (Sitzmann et al. 2020, Section 4.1): a SIREN that is supervised on its Laplacian recovers the function. Here the
+Laplacian inside a square and the values on its boundary are given; the solution is known in closed form.
 
 python -m experiments.poisson_equation
 """
@@ -24,7 +24,7 @@ SMOKE = Config(share=0.002, width=16, networks=("siren",), smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, dict[str, float]]]:
-    """Fits all networks; writes a figure and `numbers.json`; errors in percent."""
+    """Fits all networks; writes a figure and `numbers.json`; returns errors in percent."""
     return solving.compare({"poisson": poisson()}, config)
 
 

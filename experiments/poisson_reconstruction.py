@@ -1,16 +1,17 @@
-"""A SIREN finds a picture from its gradient or its Laplacian: the solution of a Poisson equation.
+"""A SIREN recovers a picture from its gradient or its Laplacian: the solution of a Poisson equation.
 
 Claim (Sitzmann et al. 2020, Section 4.1): supervised on derivatives alone, a SIREN recovers the picture. Here the
 derivatives are in true units, so the contrast is right without a factor, and colour is fitted like grey.
 
-The truth is a sparse direct solve of the same equation on pixels, by SciPy: for the gradient, Sobel's over 8 pixels,
-the picture whose differences between neighbours are nearest to the mean of both their gradients; for the Laplacian the
-picture itself. A network is also compared with the picture, and so is the solve: its PSNR is what Sobel's smoothing
-leaves. Means are aligned; the contrast is the slope of the network's values over the truth's.
+The truth is a sparse direct solve of the same equation on pixels by SciPy. For the gradient, which is Sobel's over 8
+pixels, it is the picture whose differences between neighbours are nearest to the means of their gradients; for the
+Laplacian, it is the picture itself. The network and the solve are also compared with the picture: the PSNR of the solve
+shows the loss from Sobel's smoothing. Means are aligned; the contrast is the slope of the network's values over the
+truth.
 
-Expected on the 256 x 256 camera, against the solve: gradient 46.9 dB and contrast 1.002, Laplacian 35.2 dB and 0.988;
-against the picture the gradient's fit has 32.9 dB and its solve 31.7. On the astronaut, in colour: 43.4 dB and 1.002,
-32.4 dB and 0.980; against the picture 31.5 and 30.3.
+Expected on the 256 x 256 camera, compared with the solve: gradient 46.9 dB and contrast 1.002, Laplacian 35.2 dB and
+0.988. Compared with the picture, the fit to the gradient has 32.9 dB and its solve 31.7 dB. On the astronaut, in
+colour: 43.4 dB and 1.002, 32.4 dB and 0.980; compared with the picture, 31.5 dB and 30.3 dB.
 
 Half an hour on two CPU cores:  python -m experiments.poisson_reconstruction
 """
@@ -37,12 +38,12 @@ from siren_jax.signals.poisson import divergence_of, solve_poisson
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     out: Path = Path("out/experiments/poisson_reconstruction")  # folder of the figures and of numbers.json
-    pictures: tuple[str, ...] = ("camera", "astronaut")  # in grey, in colour
+    pictures: tuple[str, ...] = ("camera", "astronaut")  # camera is grey, astronaut in colour
     size: int = 256  # pixels along each side of the pictures
     width: int = 256  # units of a hidden layer
-    steps: tuple[int, int] = (1000, 500)  # from the gradient, from the Laplacian
-    batch_size: int = 4096  # pixels of a step
-    seed: int = 0  # of weights and batches
+    steps: tuple[int, int] = (1000, 500)  # steps from the gradient and from the Laplacian
+    batch_size: int = 4096  # pixels per step
+    seed: int = 0  # seed of weights and batches
 
 
 QUICK = Config(size=128, width=128, steps=(500, 250), batch_size=2048, quick=True)
@@ -51,7 +52,7 @@ PICTURES = {"camera": skimage.data.camera, "astronaut": skimage.data.astronaut}
 
 
 def solve(dataset: PixelDataset, target: str) -> Float[ndarray, "h w c"]:
-    """The picture in [-1, 1], of mean zero, that the target determines on pixels."""
+    """The picture of mean zero, for values in [-1, 1], that the target determines on pixels."""
     spacing = dataset.frame.spacing
     if target == "laplacian":
         return solve_poisson(dataset.grid("laplacian").astype(np.float64) * spacing**2)
@@ -60,11 +61,11 @@ def solve(dataset: PixelDataset, target: str) -> Float[ndarray, "h w c"]:
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
-    """Fits the pictures to both targets; writes a figure and `numbers.json`; the numbers of every fit."""
+    """Fits the pictures to both targets; writes a figure and `numbers.json`; returns the numbers of every fit."""
     if min(config.width, *config.steps) < 1:
         raise InputError("width and steps must be at least 1; correct the settings.")
     if unknown := set(config.pictures) - set(PICTURES):
-        raise InputError(f"{', '.join(PICTURES)} are the pictures, not {', '.join(sorted(unknown))}.")
+        raise InputError(f"pictures must be among {', '.join(PICTURES)}, but got {', '.join(sorted(unknown))}.")
     make_folder(config)
     rows, numbers = {}, {}
     for picture in config.pictures:
@@ -101,7 +102,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
 
 
 def draw(rows: dict[str, list[ndarray]], numbers: dict[str, dict[str, float]], path: Path) -> None:
-    """For each fit the picture, the direct solve, the network, and how far the last two are apart."""
+    """Draws for each fit the picture, the direct solve, the network, and the difference of the last two."""
     figure = Figure(figsize=(11.5, 2.7 * len(rows) + 0.5), layout="constrained")
     axes = figure.subplots(len(rows), 4, squeeze=False)
     for row, (name, (picture, solved, found)) in zip(axes, rows.items(), strict=True):

@@ -1,12 +1,12 @@
-"""A SIREN becomes the signed distance to a surface of which it sees points with normals; a ReLU network stays blunt.
+"""A SIREN learns the signed distance to a surface from points with normals; a ReLU network loses the detail.
 
-Claim (Sitzmann et al. 2020, Section 4.2): from oriented points alone the loss of Eq. 6 gives a sine network whose zero
-level is the surface. Here 20,000 points of a torus and a knot (`--solids` takes a sphere and a box too), whose true
-distance is known everywhere. Figures in percent of the diagonal of the shape's box; see `siren_jax.signals.Reference`
-for the Chamfer distance.
+Claim (Sitzmann et al. 2020, Section 4.2): with the loss of Eq. 6, oriented points alone give a sine network whose zero
+level set is the surface. Here 20,000 points of a torus and a knot are given (`--solids` also accepts a sphere and a
+box), whose true distance is known everywhere. Numbers are in percent of the diagonal of the shape's box; see
+`siren_jax.shapes.Reference` for the Chamfer distance.
 
-Chamfer distances of SIREN and ReLU: torus 0.0048 and 0.10 %, knot 0.0056 and 0.77 %; intersection over union of the
-knot 0.999 and 0.77; after 100 s of steps each on two CPU cores. With --quick: 0.015 and 0.21 %, 0.017 and 1.2 %.
+Chamfer distances of SIREN and ReLU after 100 s of steps each on two CPU cores: torus 0.0048 and 0.10 %, knot 0.0056 and
+0.77 %; intersection over union of the knot 0.999 and 0.77. With --quick: 0.015 and 0.21 %, 0.017 and 1.2 %.
 
 python -m experiments.shape_fit
 """
@@ -31,16 +31,16 @@ from siren_jax.shapes.level_set import extract
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
-    solids: tuple[str, ...] = ("torus", "knot")  # of sphere, box, torus, knot
-    points: int = 20_000  # of the surface, with normals
-    weights: str = "tuned"  # of the terms: tuned, or paper
+    solids: tuple[str, ...] = ("torus", "knot")  # any of sphere, box, torus, knot
+    points: int = 20_000  # number of points of the surface, with normals
+    weights: str = "tuned"  # weights of the terms: tuned or paper
     width: int = 256  # units of a hidden layer
-    omega: float = 30.0  # of the SIREN's first layer
-    steps: int = 1000  # for each network
-    batch_size: int = 1024  # points on the surface, and as many off it
-    resolution: int = 256  # of the meshes
-    compared: int = 50_000  # points of each surface
-    seed: int = 0  # of points, weights and batches
+    omega: float = 30.0  # omega of the SIREN's first layer
+    steps: int = 1000  # steps for each network
+    batch_size: int = 1024  # points on the surface per step, with as many off it
+    resolution: int = 256  # cells of the meshes along each axis
+    compared: int = 50_000  # points of each surface for the Chamfer distance
+    seed: int = 0  # seed of points, weights and batches
     out: Path = Path("out/experiments/shape_fit")  # folder of the figures and of numbers.json
 
 
@@ -59,11 +59,11 @@ SMOKE = Config(
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
-    """Fits both networks to each solid; writes a figure for each and `numbers.json`; the numbers of every fit."""
+    """Fits both networks to each solid; writes a figure for each and `numbers.json`; returns all numbers."""
     if config.width < 1:
         raise InputError("width must be at least 1; correct the settings.")
     if unknown := set(config.solids) - set(SOLIDS):
-        raise InputError(f"{', '.join(SOLIDS)} are the solids, not {', '.join(sorted(unknown))}.")
+        raise InputError(f"solids must be among {', '.join(SOLIDS)}, but got {', '.join(sorted(unknown))}.")
     make_folder(config)
     numbers = {}
     for name in config.solids:
@@ -106,7 +106,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
 
 
 def judge(field: NeuralField, mesh: Mesh, solid: Solid, reference: Reference) -> dict[str, float]:
-    """How near a field is to the true signed distance, its surface to the true one, its slope to 1."""
+    """Errors of a field compared with the true signed distance, of its surface, and of its slope, which should be 1."""
     assert field.placement is not None
     found = reference.agreement(mesh)
     cells = field.frame.coordinates(np.moveaxis(np.indices(field.frame.shape), 0, -1)).reshape(-1, 3)
@@ -131,7 +131,7 @@ def judge(field: NeuralField, mesh: Mesh, solid: Solid, reference: Reference) ->
 
 
 def diagonal(reference: Reference) -> float:
-    """Of the box around the truth's points."""
+    """Diagonal of the box around the points of the truth."""
     return float(np.linalg.norm(np.ptp(reference.points, axis=0)))
 
 

@@ -1,4 +1,4 @@
-"""Solids by formulas: signed distances, negative inside, and points of their surfaces."""
+"""Solids with signed distances in closed form, negative inside, and points on their surfaces."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,7 +16,7 @@ KNOT_RADIUS = 0.15
 
 
 class Solid(NamedTuple):
-    """A body within the cube [-1, 1]³."""
+    """A solid in the cube [-1, 1]³."""
 
     distance: Callable[[ndarray], ndarray]
     """Signed distance of points `(n, 3)`."""
@@ -38,7 +38,7 @@ def torus(points: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
 
 
 def knot(points: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
-    """A tube around a trefoil. The nearest point of the curve: of 2,048, then by two steps of Newton."""
+    """Signed distance of a tube around a trefoil. The nearest of 2,048 points is improved by two Newton steps."""
     start = np.linspace(0, 2 * np.pi, 2048, endpoint=False)
     at = start[scipy.spatial.KDTree(_trefoil(start)[0]).query(points)[1]]
     for _ in range(2):
@@ -58,7 +58,7 @@ SOLIDS = {
 
 
 def sample(solid: Solid, count: int, *, seed: int = 0) -> Surface:
-    """Points spread evenly over the surface, with its normals: of a mesh, then two steps onto the surface."""
+    """Points spread evenly over the surface, with normals: points of a mesh, moved to the surface in two steps."""
     points, _ = extract(solid.distance, resolution=64).sample(count, seed=seed)
     for _ in range(2):
         points = points - solid.distance(points)[:, None] * normal(solid, points)
@@ -66,13 +66,13 @@ def sample(solid: Solid, count: int, *, seed: int = 0) -> Surface:
 
 
 def normal(solid: Solid, points: Float[ndarray, "n 3"], step: float = 1e-6) -> Float[ndarray, "n 3"]:
-    """Direction in which the distance grows, by central differences."""
+    """Unit vector along the gradient of the distance, by central differences."""
     ahead = [solid.distance(points + step * axis) - solid.distance(points - step * axis) for axis in np.eye(3)]
     return unit(np.stack(ahead, axis=1))
 
 
 def _trefoil(t: Float[ndarray, "n"]) -> tuple[ndarray, ndarray, ndarray]:
-    """Place, first and second derivative of the curve (sin t + 2 sin 2t, cos t - 2 cos 2t, -1.5 sin 3t)·0.24."""
+    """Position, first and second derivative of the curve (sin t + 2 sin 2t, cos t - 2 cos 2t, -1.5 sin 3t)·0.24."""
     place = [np.sin(t) + 2 * np.sin(2 * t), np.cos(t) - 2 * np.cos(2 * t), -1.5 * np.sin(3 * t)]
     speed = [np.cos(t) + 4 * np.cos(2 * t), -np.sin(t) + 4 * np.sin(2 * t), -4.5 * np.cos(3 * t)]
     turn = [-np.sin(t) - 8 * np.sin(2 * t), -np.cos(t) + 8 * np.cos(2 * t), 13.5 * np.sin(3 * t)]

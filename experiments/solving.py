@@ -1,4 +1,4 @@
-"""What the experiments on differential equations share: networks of one size on one problem, against a reference."""
+"""Common parts of the experiments on differential equations: networks of one size, compared with a reference."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,19 +18,19 @@ from siren_jax.plot import solution
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     out: Path = Path("out/experiments/solving")  # folder of the figures and of numbers.json
-    networks: tuple[str, ...] = baselines.KINDS  # those of the first case; the others are of the first alone
-    width: int | None = None  # units of a hidden layer; by default those of the equation
-    share: float = 1.0  # of the steps that the equation has, for a shorter run
-    seed: int = 0  # of weights and points
+    networks: tuple[str, ...] = baselines.KINDS  # networks for the first case; other cases use the first network only
+    width: int | None = None  # units of a hidden layer; the default is that of the equation
+    share: float = 1.0  # share of the equation's number of steps; lower it for a shorter run
+    seed: int = 0  # seed of weights and points
 
 
 def compare(cases: Mapping[str, Case], config: Config) -> dict[str, dict[str, dict[str, float]]]:
-    """Fits all networks to the first case, the first network to the others; errors in percent.
+    """Fits all networks to the first case, and the first network to the others; returns errors in percent.
 
     Writes a figure of each case and `numbers.json`.
     """
     if not 0 < config.share <= 1 or (config.width is not None and config.width < 1):
-        raise InputError("share lies between 0 and 1, and width is at least 1; correct the settings.")
+        raise InputError("share must be above 0 and at most 1, and width at least 1; correct the settings.")
     if not set(config.networks) <= set(baselines.KINDS) or not config.networks:
         raise InputError(f"networks are {', '.join(baselines.KINDS)}, but got {', '.join(config.networks) or 'none'}.")
     make_folder(config)
@@ -52,7 +52,7 @@ def compare(cases: Mapping[str, Case], config: Config) -> dict[str, dict[str, di
 
 
 def solve(case: Case, name: str, config: Config) -> Fit:
-    """A network of a kind fitted to a case: Adam on fresh points, then L-BFGS on fixed ones."""
+    """The fit of a network of a given kind to a case: Adam on fresh points, then L-BFGS on fixed ones."""
     plain = baselines.network(
         name,
         len(case.domain.low),

@@ -1,4 +1,4 @@
-"""Sounds made by formulas, at 44.1 kHz; functions of the time in seconds."""
+"""Synthesised sounds at 44.1 kHz, as functions of the time in seconds."""
 
 import numpy as np
 import scipy.signal
@@ -8,7 +8,7 @@ RATE = 44100
 
 
 def pluck(time: ndarray) -> ndarray:
-    """Four plucked strings, one after the other: noise in a delay line that averages neighbours."""
+    """Four plucked strings, one after the other: noise in a delay line that averages neighbouring samples."""
     sound = np.zeros_like(time)
     noise = np.random.default_rng(0)
     for number, pitch in enumerate((220, 330, 262, 392)):
@@ -32,12 +32,12 @@ def voice(time: ndarray) -> ndarray:
 
 
 def chirp(time: ndarray) -> ndarray:
-    """From 100 Hz to 3 kHz, swelling and fading."""
+    """A tone that rises from 100 Hz to 3 kHz, with a smooth beginning and end."""
     return scipy.signal.chirp(time, 100, time[-1], 3000) * np.hanning(len(time))
 
 
 def bells(time: ndarray) -> ndarray:
-    """Inharmonic partials that die away at their own rates."""
+    """Inharmonic partials that decay at their own rates."""
     sound = np.zeros_like(time)
     for start, pitch in ((0.0, 440), (0.6, 587), (1.2, 370)):
         after = np.maximum(time - start, 0)
@@ -47,7 +47,7 @@ def bells(time: ndarray) -> ndarray:
 
 
 def drums(time: ndarray) -> ndarray:
-    """Thuds that fall in pitch, and bursts of noise between them."""
+    """Drum beats of falling pitch, with bursts of noise between them."""
     sound, noise = np.zeros_like(time), np.random.default_rng(1).normal(size=len(time))
     for start in np.arange(0, 2, 0.5):
         after, later = np.maximum(time - start, 0), np.maximum(time - start - 0.25, 0)
@@ -57,7 +57,7 @@ def drums(time: ndarray) -> ndarray:
 
 
 def flute(time: ndarray) -> ndarray:
-    """A melody of few harmonics with vibrato, and breath."""
+    """A melody of a few harmonics with vibrato, and breath noise."""
     pitch = np.array([523, 587, 659, 784])[np.minimum((2 * time).astype(int), 3)]
     phase = 2 * np.pi * np.cumsum(pitch * (1 + 0.006 * np.sin(2 * np.pi * 5 * time))) / RATE
     band = scipy.signal.butter(2, (800, 4000), "band", fs=RATE)
@@ -67,7 +67,7 @@ def flute(time: ndarray) -> ndarray:
 
 
 def organ(time: ndarray) -> ndarray:
-    """Two chords of many harmonics."""
+    """Two chords with many harmonics."""
     chords = ((131, 165, 196, 262), (110, 147, 175, 220))
     pipes = [
         sum(np.sin(2 * np.pi * k * pitch * time + k * pitch) / k**1.5 for k in (1, 2, 3, 4, 6, 8) for pitch in chord)

