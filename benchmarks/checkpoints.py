@@ -1,6 +1,7 @@
-"""What checkpoints cost: the same fit without, and with one every so many seconds.
+"""Cost of checkpoints: the same fit without checkpoints, and with one every few seconds.
 
-In seconds of the processor, of all threads: the cost is far below what a busy machine does to the clock.
+The cost is in processor seconds of all threads, because it is far below the variation of the wall-clock time on a busy
+machine.
 
 `python -m benchmarks.checkpoints`: 6 minutes on two cores.
 """
@@ -22,10 +23,10 @@ from siren_jax import Checkpoints, fit, supervise
 @dataclass(frozen=True)
 class Config:
     size: int = 256
-    """Pixels of a side."""
+    """Pixels along each side."""
     steps: int = 1200
     every: tuple[float, ...] = (30.0, 5.0, 1.0)
-    """Seconds."""
+    """Seconds between two checkpoints."""
     rounds: int = 3
 
 
@@ -45,7 +46,7 @@ def main(config: Config) -> list[dict]:
 
 
 def fitted(config: Config, every: float | None) -> float:
-    """Seconds of the processor for a fit with its compilation and its checkpoints, the last one included."""
+    """Processor seconds for a fit, including compilation and all checkpoints."""
     data = dataset(config.size)
     with tempfile.TemporaryDirectory() as folder:
         keeping = nullcontext() if every is None else Checkpoints(folder, every=every)

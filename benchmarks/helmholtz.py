@@ -1,7 +1,8 @@
 """Time of a training step on the Helmholtz equation with its absorbing layer: ours, autodiff, PyTorch.
 
-All take the same Adam steps on the same points from the same weights, 256 x 3, and their losses are compared before
-anything is timed. "autodiff" is ours with derivatives by `jax.jacfwd` and `jax.hessian` instead of one forward pass.
+All take the same Adam steps on the same points from the same weights of a 256 x 3 network, and their losses are
+compared before anything is timed. "autodiff" is our step with derivatives by JAX's automatic differentiation instead of
+one forward pass.
 
 `python -m benchmarks.helmholtz`: 3 minutes on two cores.
 """
@@ -32,9 +33,9 @@ RATE, WAVENUMBER, VARIANCE = 1e-4, 20.0, 1e-4
 @dataclass(frozen=True)
 class Config:
     points: tuple[int, ...] = (1024, 4096, 16384)
-    """Of a step."""
+    """Points per step."""
     rounds: int = 7
-    """Of every peer."""
+    """Rounds of every peer."""
 
 
 def main(config: Config) -> list[dict]:
@@ -58,7 +59,7 @@ def network() -> SIREN:
 def ours(points: ndarray, *, autodiff: bool = False) -> Callable[[], float]:
     """The step of `siren_jax.fit`."""
     term = helmholtz(wavenumber=WAVENUMBER).problem.terms[0]
-    hidden = (lambda u: lambda x: u(x)) if autodiff else (lambda u: u)  # a function does not know its derivatives
+    hidden = (lambda u: lambda x: u(x)) if autodiff else (lambda u: u)  # a plain function has no derivatives of its own
     problem = Problem([known(lambda u, x: term.residual(hidden(u), x, None), points, power=1)])
     graphdef, params, rest = nnx.split(network(), nnx.Param, ...)
     optimizer = optax.adam(RATE)
@@ -77,7 +78,7 @@ def ours(points: ndarray, *, autodiff: bool = False) -> Callable[[], float]:
 
 
 def torch_eager(points: ndarray) -> Callable[[], float]:
-    """Gradients of gradients, channel by channel, as the authors' code takes them."""
+    """The step in PyTorch with gradients of gradients, channel by channel, as in the authors' code."""
     import torch
 
     from benchmarks.torch_siren import Siren, device, gradient

@@ -1,4 +1,4 @@
-"""How the benchmarks measure and publish: peers interleaved, medians, one JSON file each."""
+"""Measuring and publishing of benchmarks: interleaved peers, medians, one JSON file each."""
 
 import dataclasses
 import json
@@ -20,12 +20,12 @@ PICTURES = Path(__file__).parent.parent / "docs" / "images"
 
 
 def interleaved(candidates: Mapping[str, Callable[[], object]], *, rounds: int, warm: bool = False) -> dict[str, float]:
-    """Median seconds of a call of each candidate. They take turns, so that a busy machine slows all of them alike.
+    """Median seconds per call of each candidate. Candidates take turns, so that a busy machine slows all of them alike.
 
     Args:
-        candidates: calls that wait for their result.
-        rounds: of every candidate.
-        warm: whether all have been called before; otherwise each is called once first, which compiles it.
+        candidates: functions that wait for their result.
+        rounds: number of timed calls of every candidate.
+        warm: whether all candidates have been called before; otherwise each is called once first to compile it.
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for call in () if warm else candidates.values():
@@ -39,7 +39,7 @@ def interleaved(candidates: Mapping[str, Callable[[], object]], *, rounds: int, 
 
 
 def matrix_product() -> tuple[Callable[[], object], float]:
-    """A call that multiplies eight tiles of 256 numbers a row by 256 x 256 in float32, several times, and its FLOPs."""
+    """A function for several float32 products of eight tiles with 256 columns and a 256 x 256 matrix, and its FLOPs."""
     rows, times = 8 * points_per_tile(), 8
     a, b = jnp.ones((rows, 256)), jnp.full((256, 256), 0.01)
     product = jax.jit(lambda a, b: jnp.matmul(a, b, precision="highest"))
@@ -53,7 +53,7 @@ def matrix_product() -> tuple[Callable[[], object], float]:
 
 
 def machine() -> dict[str, object]:
-    """What a figure was measured on."""
+    """Description of the machine and the versions that a result was measured with."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
     device = {} if jax.default_backend() == "cpu" else {"device": jax.devices()[0].device_kind}
@@ -62,7 +62,7 @@ def machine() -> dict[str, object]:
 
 
 def of_device(name: str) -> str:
-    """The name of what was measured, with that of the device unless it is the CPU."""
+    """The name of a result, followed by the device unless it is the CPU."""
     return name if jax.default_backend() == "cpu" else f"{name}_{jax.default_backend()}"
 
 
@@ -75,7 +75,7 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 def publish(name: str, rows: Sequence[Mapping[str, object]], config: Any, **more: object) -> None:
-    """Prints the table and writes `results/NAME.json`, on a GPU `NAME_gpu.json`, with the settings that made it."""
+    """Prints the table and writes it with its settings to `results/NAME.json`, or on a GPU to `NAME_gpu.json`."""
     print(table(rows))
     RESULTS.mkdir(exist_ok=True)
     content = {"machine": machine(), "settings": dataclasses.asdict(config), **more, "rows": list(rows)}

@@ -1,7 +1,7 @@
-"""Does `choose_omega` choose well? Every signal is fitted with a grid of first omegas and with the chosen one.
+"""Quality of `choose_omega`: every signal is fitted with a grid of first omegas and with the chosen one.
 
-All fits are the tuned recipe's with the same number of steps, and are judged where no network was trained: half way
-between pixels or samples. The aim: never more than 1 dB below the best of the grid.
+All fits use the tuned recipe with the same number of steps, and are judged where no network was trained: half way
+between pixels or samples. The chosen omega should never be more than 1 dB below the best one of the grid.
 
 `python -m benchmarks.omega`: an hour and a half on two cores; `--wav FILE` adds sounds.
 """
@@ -36,18 +36,18 @@ BATCH_SIZE = 4096
 class Config:
     pictures: tuple[str, ...] = NAMES
     sizes: tuple[int, ...] = (128, 256, 500)
-    """Pixels of the longer side."""
+    """Pixels along the longer side."""
     picture_omegas: tuple[float, ...] = (10, 14, 20, 28, 40)
-    """For 128 pixels; for others in proportion."""
+    """Omegas of the grid for 128 pixels; for other sizes they are scaled in proportion."""
     sounds: tuple[str, ...] = tuple(SYNTHESISED)
     wav: tuple[str, ...] = ()
-    """Sound files besides."""
+    """Further sound files."""
     sound_omegas: tuple[float, ...] = (850, 1200, 1700, 2400, 3400, 4800)
     passes: float = 25.0
-    """How often a fit sees every pixel or sample."""
+    """Number of times that a fit sees every pixel or sample."""
     grid_from: str | None = None
-    """Results of an earlier run with the same passes and recipe, whose fits of the grids are not run again: they do not
-    depend on how omega is chosen."""
+    """Path of the results of an earlier run with the same passes and recipe. Its fits of the grids are used instead of
+    new ones, because they do not depend on the choice of omega."""
 
 
 class Signal(NamedTuple):

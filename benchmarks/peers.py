@@ -1,8 +1,8 @@
-"""One training step, four times: ours, plain JAX, PyTorch eager and `torch.compile`.
+"""One training step in four implementations: ours, plain JAX, PyTorch eager and `torch.compile`.
 
-All take the same full-batch Adam step (1e-4, the paper's) on the same picture from the same weights; a function of no
-arguments takes one step, or `count` of them at a time, and returns the loss before the first. `python -m
-benchmarks.peers PEER TARGET SIZE` takes two steps and prints the process's peak memory in MiB (on Linux).
+All take the same full-batch Adam step (at the paper's rate of 1e-4) on the same picture from the same weights. A
+function without arguments takes `count` steps and returns the loss before the first one. `python -m benchmarks.peers
+PEER TARGET SIZE` takes two steps and prints the process's peak memory in MiB (on Linux).
 """
 
 import importlib.util
@@ -63,7 +63,7 @@ def ours(data: PixelDataset, target: str, net: SIREN | None = None, *, count: in
 
 
 def plain_jax(data: PixelDataset, target: str, *, count: int = 1) -> Step:
-    """`jax.grad` and `jax.hessian` under `vmap`, `jnp.sin`, no tiles."""
+    """The step in plain JAX: `jax.grad` and `jax.hessian` under `vmap`, `jnp.sin`, and no tiles."""
     net = network()
     omegas = [layer.omega for layer in net.layers]
     linears = [*(layer.linear for layer in net.layers), net.output]
@@ -114,7 +114,7 @@ def plain_jax(data: PixelDataset, target: str, *, count: int = 1) -> Step:
 
 
 def torch_eager(data: PixelDataset, target: str, *, count: int = 1, compiled: bool = False) -> Step:
-    """The tutorial's loop."""
+    """The step of the tutorial's loop in PyTorch."""
     import torch
 
     from benchmarks.torch_siren import Siren, device, terms
@@ -141,7 +141,7 @@ def torch_eager(data: PixelDataset, target: str, *, count: int = 1, compiled: bo
 
 
 def torch_compile(data: PixelDataset, target: str, *, count: int = 1) -> Step:
-    """The tutorial's loop with a compiled network; PyTorch cannot compile its double backward."""
+    """The step of the tutorial's loop with a compiled network. PyTorch cannot compile its double backward."""
     return torch_eager(data, target, count=count, compiled=True)
 
 
@@ -153,6 +153,6 @@ if __name__ == "__main__":
     peer, target, size = sys.argv[1:]
     step = PEERS[peer](dataset(int(size)), target)
     step(), step()
-    # Not getrusage: a child begins with the peak of its parent.
+    # Not getrusage: a child process starts with the peak of its parent.
     status = Path("/proc/self/status").read_text()
     print(next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmHWM")))

@@ -1,8 +1,8 @@
-"""Photographs with a truth between their pixels.
+"""Photographs with known values between their pixels.
 
-A picture of twice the resolution is smoothed with the binomial filter (1, 3, 3, 1)/8. Every second of its samples is
-the picture that a network is trained on; those half a pixel away along both axes are kept from it, and differences
-between neighbours give its gradient.
+A picture of twice the resolution is smoothed with the binomial filter (1, 3, 3, 1)/8. A network is trained on every
+second sample along each axis. The samples half a pixel away along both axes are held out, and differences between
+neighbours give the gradient.
 """
 
 from dataclasses import dataclass
@@ -37,15 +37,15 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Picture:
-    """A photograph, and what lies between its pixels; values in [0, 1]."""
+    """A photograph, and the truth between its pixels; values are in [0, 1]."""
 
     name: str
     pixels: ndarray
-    """`(h, w, c)`: what a network sees."""
+    """`(h, w, c)`: the pixels for the network."""
     between: ndarray
-    """`(h - 1, w - 1, c)`: half a pixel down and to the right."""
+    """`(h - 1, w - 1, c)`: values half a pixel down and to the right."""
     gradient: ndarray
-    """`(h - 2, w - 2, c, 2)`: at the inner pixels, in value per coordinate."""
+    """`(h - 2, w - 2, c, 2)`: gradient at the inner pixels, in value per coordinate."""
 
     @property
     def dataset(self) -> PixelDataset:
@@ -53,16 +53,16 @@ class Picture:
 
 
 def load_picture(name: str, size: int) -> Picture:
-    """A photograph of scikit-image whose longer side has `size` pixels; grey if it was.
+    """A photograph of scikit-image whose longer side has `size` pixels, in its own number of channels.
 
     Raises:
-        ValueError: the photograph has not twice as many, and the truth would be interpolated.
+        ValueError: the photograph has fewer than twice as many pixels, so that the truth would be interpolated.
     """
     fine = skimage.util.img_as_float(getattr(skimage.data, name)())
     fine = fine[..., None] if fine.ndim == 2 else fine
     h, w = fine.shape[:2]
     if max(h, w) < 2 * size:
-        raise ValueError(f"{name} has {max(h, w)} pixels; a size up to {max(h, w) // 2} is known between them.")
+        raise ValueError(f"{name} has {max(h, w)} pixels; the size can be up to {max(h, w) // 2}.")
     shape = tuple(2 * round(n * size / max(h, w)) for n in (h, w))
     if shape != (h, w):
         fine = skimage.transform.resize(fine, (*shape, fine.shape[2]), anti_aliasing=True)
@@ -70,7 +70,7 @@ def load_picture(name: str, size: int) -> Picture:
 
 
 def hold_out(name: str, fine: ndarray) -> Picture:
-    """The picture `(2h, 2w, c)` at half the resolution, and what lies between."""
+    """A picture `(2h, 2w, c)` at half the resolution, and the truth between its pixels."""
     for axis in (0, 1):
         # An even filter: sample j of the result lies between j - 1 and j.
         fine = scipy.ndimage.correlate1d(fine, np.array([1, 3, 3, 1]) / 8, axis, mode="reflect")
@@ -87,7 +87,7 @@ def judge(field: NeuralField, picture: Picture, *, up_to_a_constant: bool = Fals
     Args:
         field: a fit of the picture.
         picture: the truth.
-        up_to_a_constant: whether the mean of every channel is taken from the truth, as for a fit of the gradient.
+        up_to_a_constant: whether the mean of every channel is taken from the truth, for a fit of the gradient.
     """
     h, w = picture.pixels.shape[:2]
     middle = field.render((h - 1, w - 1), region=((0.5, h - 0.5), (0.5, w - 0.5)))

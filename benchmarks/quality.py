@@ -1,10 +1,11 @@
-"""Seconds until a SIREN has a given PSNR: the tuned recipe against the tutorial's in PyTorch.
+"""Seconds until a SIREN reaches a given PSNR: our tuned recipe compared with the tutorial's recipe in PyTorch.
 
-Ours is fitted with several budgets, because the schedule ends with the budget; a PSNR counts from the moment that any
-of these fits first reaches it on all pixels. The tutorial's recipe (Adam 1e-4, the whole picture at every step) gives
-the same PSNR at the same step in PyTorch and in ours, which is checked on the first steps: its PSNR is therefore
-computed with our steps, and its seconds are the steps times the median of PyTorch steps timed before each of our fits.
-Compilation, 2 to 5 s for ours, is not counted; neither is the time that the PSNR itself takes.
+Our recipe is fitted with several budgets, because its schedule ends with the budget. A PSNR counts as reached when the
+first of these fits reaches it on all pixels. The tutorial's recipe (Adam at 1e-4, the whole picture at every step)
+gives the same PSNR at the same step in PyTorch and in our implementation, which is checked on the first steps. Its PSNR
+is therefore computed with our steps, and its seconds are the number of steps times the median time of PyTorch steps,
+which are timed before each of our fits. Compilation, 2 to 5 s for ours, and the computation of the PSNR are not
+counted.
 
 `python -m benchmarks.quality`: 13 minutes on two cores.
 """
@@ -29,13 +30,13 @@ LEVELS = (30, 35, 40, 45, 50)
 @dataclass(frozen=True)
 class Config:
     picture: str = "camera"
-    """A grey one."""
+    """Name of a grey picture."""
     size: int = 256
     budgets: tuple[float, ...] = (5, 10, 20, 40)
-    """Seconds of ours."""
+    """Seconds of each fit with our recipe."""
     tutorial_steps: int = 700
     torch_rounds: int = 5
-    """Steps of PyTorch that are timed before each fit."""
+    """Number of PyTorch steps that are timed before each fit."""
 
 
 def main(config: Config) -> list[dict]:
@@ -67,7 +68,7 @@ def main(config: Config) -> list[dict]:
 
 
 def tutorial_curve(data: PixelDataset, steps: int) -> list[tuple[float, float]]:
-    """(step, PSNR) of the tutorial's recipe: the loss of a step is the mean square over all pixels before it."""
+    """(step, PSNR) of the tutorial's recipe: the loss of a step is the mean squared error over all pixels before it."""
     step = ours(data, "values")
     return [(number, 10 * np.log10(4 / step())) for number in range(steps)]
 

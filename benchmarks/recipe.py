@@ -1,8 +1,8 @@
-"""Which recipe? Pictures of several sizes are fitted with the tuned recipe and its neighbours, for several budgets.
+"""Comparison of recipes: pictures of several sizes are fitted with the tuned recipe and its neighbours.
 
-A recipe may not buy PSNR on the pixels with rubbish between them, so every fit reports the PSNR half a pixel away and
-the relative error of the gradient as well; see `pictures.py`. All see every pixel equally often. "paper" is the
-exception, on values: the authors' recipe, until it has the PSNR on the pixels that "tuned" ended with.
+A high PSNR on the pixels may come with artefacts between them, so every fit also reports the PSNR half a pixel away and
+the relative error of the gradient; see `pictures.py`. All fits see every pixel equally often. The exception is "paper",
+for values: the authors' recipe runs until it reaches the final PSNR of "tuned" on the pixels.
 
 `python -m benchmarks.recipe`: an hour on two cores; two or three with `--target gradient` or `--target laplacian`.
 """
@@ -27,13 +27,13 @@ class Config:
     target: Literal["values", "gradient", "laplacian"] = "values"
     pictures: tuple[str, ...] = ("camera", "coffee", "brick", "cell")
     budgets: tuple[tuple[int, float], ...] = ((128, 12.0), (128, 50.0), (256, 12.0))
-    """Pixels of the longer side, and how often a fit sees each."""
+    """Pixels along the longer side, and the number of times that a fit sees each pixel."""
     neighbours: tuple[str, ...] = ()
-    """All, if none are named."""
+    """Names of the neighbours to run; by default all."""
     paper_size: int = 128
-    """The largest picture that the paper's recipe is run on."""
+    """Largest side of a picture for the paper's recipe."""
     paper_steps: int = 2000
-    """The most of the paper's recipe."""
+    """Largest number of steps for the paper's recipe."""
     seed: int = 0
 
 
@@ -69,7 +69,7 @@ def main(config: Config) -> list[dict]:
 
 
 def compared(picture: Picture, passes: float, config: Config) -> Iterator[tuple[str, dict[str, float]]]:
-    """The tuned recipe, its neighbours and the paper's, by name, each with what it comes to."""
+    """Names and results of the tuned recipe, its neighbours and the paper's recipe."""
     tuned, pixels = TUNED[config.target], len(picture.dataset)
     result = fitted(picture, tuned, config, passes * pixels)
     yield "tuned", result
@@ -90,7 +90,7 @@ def fitted(
     omega_factor: float = 1.0,
     until: float = math.inf,
 ) -> dict[str, float]:
-    """Quality of a fit that ends when it has drawn so many points, or has so many dB on the pixels."""
+    """Quality of a fit that ends after drawing `points` points, or at `until` dB on the pixels."""
     data, quantities = picture.dataset, TARGETS[config.target]
     omega = omega_factor * (recipe.first_omega or choose_omega(data.grid("value"), data.frame).omega)
     batch = min(recipe.batch_size or len(data), len(data))

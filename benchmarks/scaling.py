@@ -1,6 +1,6 @@
-"""How a training step's time and memory grow with the number of pixels, the width and the depth.
+"""Growth of a training step's time and memory with the number of pixels, the width and the depth.
 
-Time a pixel should not depend on the number of pixels, and memory only by the picture's own arrays.
+The time per pixel should not depend on the number of pixels, and memory should grow only by the picture's own arrays.
 
 `python -m benchmarks.scaling`: 25 minutes on two cores.
 """
@@ -21,11 +21,11 @@ from benchmarks.step import peak_memory
 @dataclass(frozen=True)
 class Config:
     sizes: tuple[int, ...] = (128, 256, 512, 1024)
-    """Pixels of a side, at width 256 and depth 3."""
+    """Pixels along each side, at width 256 and depth 3."""
     widths: tuple[int, ...] = (32, 64, 128, 256, 512)
-    """At 128² pixels and depth 3."""
+    """Widths, at 128² pixels and depth 3."""
     depths: tuple[int, ...] = (1, 2, 3, 5, 8)
-    """At 128² pixels and width 256."""
+    """Depths, at 128² pixels and width 256."""
     targets: tuple[Literal["values", "gradient", "laplacian"], ...] = ("values", "gradient", "laplacian")
     rounds: int = 3
 
@@ -33,7 +33,7 @@ class Config:
 def main(config: Config) -> list[dict]:
     rows = []
     for target in config.targets:
-        # Eight steps of a picture for one of a picture with eight times the pixels, or nearly.
+        # Small pictures take up to eight steps per call, so that all calls take a similar time.
         repeats = {size: min(8, (max(config.sizes) // size) ** 2) for size in config.sizes}
         calls = {str(size): repeated(ours(dataset(size), target), repeats[size]) for size in config.sizes}
         seconds = interleaved(calls, rounds=config.rounds)

@@ -1,4 +1,4 @@
-"""Time of a sine: ours against `jnp.sin`, `jnp.exp` and PyTorch, and the largest error of each.
+"""Time of our sine compared with `jnp.sin`, `jnp.exp` and PyTorch, and the largest errors of the sines.
 
 `python -m benchmarks.sine`: 20 seconds.
 """
@@ -18,7 +18,7 @@ from siren_jax.networks.fast_sine import cosine, sine, sine_and_cosine
 @dataclass(frozen=True)
 class Config:
     elements: int = 2**19
-    """Of an array: 2 MiB, a tile's activations."""
+    """Number of elements of an array; the default is 2 MiB, the activations of a tile."""
     rounds: int = 21
 
 

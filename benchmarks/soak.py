@@ -1,6 +1,6 @@
-"""A long fit of the command: what its process holds in memory, minute by minute, until the fit ends.
+"""Memory of the process of a long fit with the command, minute by minute, until the fit ends.
 
-With a checkpoint every 5 s and a preview every so many steps, so that these have their chance to leak.
+The fit writes a checkpoint every 5 s and frequent previews, so that leaks in these would be visible too.
 
 `python -m benchmarks.soak`: an hour on one core.
 """
@@ -22,15 +22,15 @@ from benchmarks.measure import publish
 @dataclass(frozen=True)
 class Config:
     seconds: float = 3600.0
-    """Of fitting."""
+    """Seconds of fitting."""
     every: float = 60.0
-    """Seconds between two looks at the memory."""
+    """Seconds between two measurements of the memory."""
     size: int = 256
-    """Pixels of a side."""
+    """Pixels along each side."""
     width: int = 256
-    """Units of a layer."""
+    """Units of a hidden layer."""
     preview_every: int = 5000
-    """Steps."""
+    """Steps between two previews."""
 
 
 def main(config: Config) -> list[dict]:
@@ -52,13 +52,13 @@ def main(config: Config) -> list[dict]:
         while process.poll() is None:
             time.sleep(config.every)
             held = memory(process.pid)
-            if held and not list(out.glob("*.siren")):  # from then on the results are drawn and written
+            if held and not list(out.glob("*.siren")):  # after that, results are drawn and written
                 previews = len(list(out.glob("preview/*.png")))
                 rows.append({"s": round(time.monotonic() - began), **held, "previews": previews})
         if process.returncode:
             sys.exit(f"the fit ended with the exit code {process.returncode}.")
         steps = json.loads((out / "metrics.json").read_text())["steps"]
-    steady = rows[1:]  # until then it compiles, and draws its first figure
+    steady = rows[1:]  # during the first interval it compiles and draws its first figure
     hours, own = np.array([(row["s"] / 3600, row["own MiB"]) for row in steady]).T
     figures = {
         "steps": steps,
@@ -71,7 +71,7 @@ def main(config: Config) -> list[dict]:
 
 
 def memory(process: int) -> dict[str, float]:
-    """MiB that a process holds, of its own and of files that the system may drop; nothing once it has ended."""
+    """MiB in a process's memory: its own, and pages of files that the system may drop; empty once it has ended."""
     names = {"RssAnon:": "own MiB", "RssFile:": "of files MiB"}
     try:
         lines = [line.split() for line in Path(f"/proc/{process}/status").read_text().splitlines()]

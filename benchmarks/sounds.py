@@ -1,7 +1,7 @@
-"""Sounds with a truth between their samples: two seconds of those of `experiments.sounds`, or of a WAV file.
+"""Sounds with known values between their samples: two seconds of a sound of `experiments.sounds`, or of a WAV file.
 
-As with the pictures, a sound is smoothed with (1, 3, 3, 1)/8; a network sees every second sample, and those between are
-kept from it.
+A sound is smoothed with the filter (1, 3, 3, 1)/8, like the pictures. A network sees every second sample, and the
+samples between them are held out.
 """
 
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ from siren_jax.fields import Frame
 class Sound:
     name: str
     samples: ndarray
-    """`(n, 1)`: what a network sees; the loudest is 1."""
+    """`(n, 1)`: the samples for the network; the largest absolute value of all samples is 1."""
     between: ndarray
-    """`(n - 1, 1)`: half a sample later."""
+    """`(n - 1, 1)`: held-out values half a sample later."""
 
     @property
     def frame(self) -> Frame:
         return Frame((len(self.samples),))
 
     def sampler(self, batch_size: int) -> Partial:
-        """A pure function `sample(key, step)`: a sample from each of as many strata."""
+        """A pure function `sample(key, step)` that draws one sample from each of `batch_size` strata."""
         points = self.frame.coordinates(np.arange(len(self.samples))[:, None])
         return Partial(_draw, jnp.asarray(points), jnp.asarray(self.samples, jnp.float32), jnp.arange(batch_size))
 
@@ -43,7 +43,7 @@ def synthesise(name: str) -> Sound:
 
 
 def read(path: str, *, seconds: float = 2.0) -> Sound:
-    """The beginning of a WAV file, its first channel."""
+    """The beginning of the first channel of a WAV file."""
     rate, samples = scipy.io.wavfile.read(path)
     samples = samples.reshape(len(samples), -1)[: int(seconds * rate), 0]
     return _held_out(Path(path).stem, samples.astype(np.float64))

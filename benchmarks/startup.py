@@ -1,6 +1,7 @@
 """Seconds from the shell to the first step: imports, then `siren-jax fit` with an empty and with a filled cache.
 
-Each is a process of its own, and they take turns. The first step is over when the command reports its first progress.
+Each command runs in its own process, and the commands take turns. The first step ends when the command reports its
+first progress.
 
 `python -m benchmarks.startup`: 12 minutes.
 """
@@ -27,7 +28,7 @@ COMMAND = str(Path(sys.executable).with_name("siren-jax"))
 class Config:
     rounds: int = 5
     size: int = 256
-    """Pixels of the picture's side."""
+    """Pixels along each side of the picture."""
     targets: tuple[str, ...] = ("values", "gradient", "laplacian")
 
 
@@ -61,12 +62,12 @@ def main(config: Config) -> list[dict]:
 
 
 def record(seconds: dict[str, list[float]], name: str, time_taken: float, *, warm_up: bool) -> None:
-    if not warm_up:  # files come from the disk, and the filled cache is being filled
+    if not warm_up:  # the warm-up reads files from the disk and fills the cache
         seconds.setdefault(name, []).append(time_taken)
 
 
 def run(command: list[str], environment, until: str | None = None) -> float:
-    """Seconds until the process ends, or until a line of its standard error begins with a word."""
+    """Seconds until the process ends, or until a line of its standard error begins with the word `until`."""
     began = time.perf_counter()
     with subprocess.Popen(
         command, env=dict(environment), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -75,10 +76,10 @@ def run(command: list[str], environment, until: str | None = None) -> float:
         for line in process.stderr:
             if until is not None and line.startswith(until):
                 taken = time.perf_counter() - began
-                process.stderr.read()  # the rest of the command must not block, nor run beside the next one
+                process.stderr.read()  # the rest of the command must neither block nor run during the next one
                 return taken
     if process.returncode or until is not None:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode} before its time was taken")
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode} before its time was measured")
     return time.perf_counter() - began
 
 

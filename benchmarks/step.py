@@ -1,8 +1,8 @@
 """Time and memory of a training step: ours, plain JAX, PyTorch as in the authors' tutorial, and `torch.compile`.
 
-Peers take turns; a row has the median of several rounds. All start from the same weights, and their losses are compared
-before anything is timed. The share is that of the arithmetic (multiplications and additions of the matrix products that
-the step needs) at the rate of a matrix product measured in the same rounds. Peak memory is of a process of its own.
+Peers take turns, and a row has the median of several rounds. All start from the same weights, and their losses are
+compared before anything is timed. "share %" is the time of the step's matrix products, at the rate of a matrix product
+that is measured in the same rounds, divided by the time of our step. Peak memory is measured in a separate process.
 
 `python -m benchmarks.step`: 45 minutes on two cores; `--sizes 128 --rounds 5 --no-memory`: 5 minutes.
 """
@@ -20,29 +20,30 @@ import tyro
 from benchmarks.measure import PICTURES, RESULTS, interleaved, matrix_product, of_device, publish
 from benchmarks.peers import PEERS, TARGETS, dataset, network
 
-# The largest picture of a peer: beyond, it needs over 16 GiB or a minute a step.
+# The largest picture of a peer: a larger one needs over 16 GiB or a minute per step.
 LARGEST = {
     "plain JAX": {"values": 512, "gradient": 256, "laplacian": 128, "mixed": 128},
     "PyTorch": {"values": 512, "gradient": 256, "laplacian": 256, "mixed": 256},
     "torch.compile": {"values": 512},
 }
 STREAMS = {"values": 1, "gradient": 2, "laplacian": 4, "mixed": 4}
-"""Matrix products of a layer's forward pass: reverse mode for the gradient, [h; J; ℓ] for the Laplacian."""
+"""Matrix products in a layer's forward pass: reverse mode for the gradient, [h; J; ℓ] for the Laplacian."""
 
 
 @dataclass(frozen=True)
 class Config:
     sizes: tuple[int, ...] = (64, 128, 256, 512, 1024)
-    """Pixels of a side."""
+    """Pixels along each side."""
     targets: tuple[str, ...] = tuple(TARGETS)
     rounds: int = 7
-    """Of every peer; three from 256 pixels on."""
+    """Rounds of every peer; at most three from 256 pixels on."""
     count: int = 1
-    """Steps between two looks at the loss; `fit` takes those of half a second. On a GPU a call costs some 2 ms."""
+    """Steps per call, between two readings of the loss; `fit` takes those of half a second. On a GPU, a call costs
+    about 2 ms."""
     memory: bool = True
-    """Measure the peak memory too."""
+    """Whether to measure the peak memory."""
     update: bool = False
-    """Keep the rows of the run before, if that had the same `count`, that this one does not measure anew."""
+    """Whether to keep the rows of the previous run that this run does not measure, if its `count` was the same."""
 
 
 def main(config: Config) -> list[dict]:
@@ -65,7 +66,7 @@ def main(config: Config) -> list[dict]:
             row["GFLOP/s of a product"] = round(rate / 1e9)
             row["s of the products"] = arithmetic(target, size) / rate
             row["share %"] = round(100 * row["s of the products"] / seconds["ours"])
-            if config.memory and not on_gpu:  # whose own memory this does not see
+            if config.memory and not on_gpu:  # the memory of a GPU is not measured
                 row |= {f"{peer} MiB": peak_memory(peer, target, size) for peer in peers}
             rows.append(row)
             print(row, flush=True)
@@ -81,14 +82,14 @@ def main(config: Config) -> list[dict]:
 
 
 def check_equality(steps: dict) -> None:
-    """Two losses of all peers agree: the same weights, the same loss, the same update."""
+    """Checks that two losses of all peers agree: the same weights, the same loss, the same update."""
     losses = {peer: [step() for _ in range(2)] for peer, step in steps.items()}
     for peer, values in losses.items():
         np.testing.assert_allclose(values, losses["ours"], rtol=1e-3, err_msg=f"{peer} computes something else")
 
 
 def arithmetic(target: str, size: int) -> float:
-    """FLOPs of a step: a layer's product and the two of its backward pass, for every stream."""
+    """FLOPs of a step: one product per layer forwards and two backwards, for every stream."""
     net = network()
     return 3 * 2 * net.depth * net.width**2 * STREAMS[target] * size**2
 

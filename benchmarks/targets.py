@@ -1,8 +1,8 @@
-"""How soon does a fit reach a target, against the best fixed budget? And is it as good between the pixels then?
+"""Steps until a fit reaches a target, compared with the best fixed budget, and its quality between the pixels then.
 
-The best fixed budget is the smallest number of steps whose fit, with its rate decayed along the cosine, ends at the
-target. It is interpolated between fits with some budgets, linearly over the logarithm of the steps. A fit with a target
-is one run: where it would have ended for each of several targets is where it first reached them.
+The best fixed budget is the smallest number of steps whose fit, with cosine decay of its rate, ends at the target. It
+is interpolated between fits with several budgets, linearly over the logarithm of the steps. One run gives the result
+for several targets: a fit with a target ends where it first reaches it.
 
 `python -m benchmarks.targets`: half an hour on two idle cores; less with `--reuse`, which takes the fixed budgets from
 the recorded results.
@@ -46,21 +46,21 @@ LEVELS = {
 @dataclass(frozen=True)
 class Config:
     pictures: tuple[str, ...] = ("camera", "camera:256", "astronaut", "coffee", "chelsea", "moon", "brick", "gravel")
-    """Of scikit-image; with a number that is the pixels of the longer side."""
+    """Pictures of scikit-image; a number after the name is the pixels along the longer side."""
     size: int = 128
-    """Pixels of the longer side where a picture has no number."""
+    """Pixels along the longer side of pictures without a number."""
     others: tuple[str, ...] = ("voice", "torus", "poisson", "burgers")
     """Sounds of one second, shapes, equations."""
     budgets: tuple[int, ...] = (50, 100, 200, 400)
-    """Steps of the fits without a target; one with a target has twice the last at most."""
+    """Steps of the fits without a target; a fit with a target takes at most twice the last of them."""
     reuse: bool = False
-    """Take the fixed budgets from the recorded results."""
+    """Whether to take the fixed budgets from the recorded results."""
     width: int = 256
-    """Of the networks of pictures, sounds and shapes."""
+    """Width of the networks for pictures, sounds and shapes."""
 
 
 class Trial(NamedTuple):
-    """A subject with its recipe, and how good a network is where it was not fitted (None: nothing is known there)."""
+    """A subject with its recipe, and a function for the quality between the samples (None: it is unknown)."""
 
     subject: Subject
     recipe: Recipe
@@ -85,7 +85,7 @@ def main(config: Config) -> list[dict]:
 def compared(
     name: str, levels, ends, reached: dict[float, tuple[int, float | None]], less: bool
 ) -> list[dict[str, object]]:
-    """A row for each target; without what none of the fits has reached."""
+    """A row for each target, with None for values that no fit has reached."""
     rows = []
     for level in levels:
         best, between = needed(ends, level, less)
@@ -93,12 +93,12 @@ def compared(
         row = {"subject": name, "target": level, "best budget": best, "with a target": steps}
         row["steps / best"] = steps / best if steps and best else None
         row |= {"between, best budget": between, "between, with a target": own}
-        rows.append({key: None if value != value else value for key, value in row.items()})  # NaN: not known
+        rows.append({key: None if value != value else value for key, value in row.items()})  # NaN: unknown
     return rows
 
 
 def fixed(trial: Trial, levels: tuple[float, ...], config: Config) -> list[tuple[int, float, float | None]]:
-    """Steps, quality and quality between the samples, of fits with a budget, until one has reached every target."""
+    """Steps, quality, and quality between the samples of fits with a budget, until one has reached every target."""
     ends = []
     for steps in config.budgets:
         network = fitted(trial, trial.recipe, steps).network
@@ -110,13 +110,13 @@ def fixed(trial: Trial, levels: tuple[float, ...], config: Config) -> list[tuple
 
 
 def with_target(trial: Trial, levels: tuple[float, ...], steps: int) -> dict[float, tuple[int, float | None]]:
-    """The step at which a fit with a target would end, and its quality between the samples, for every level reached."""
+    """The step at which a fit with a target ends, and its quality between the samples, for every level reached."""
     reached: dict[float, tuple[int, float | None]] = {}
 
     def until(progress: Progress) -> bool:
         network, subject = progress.network(), trial.subject
         reaches = lambda measured, level: subject.measure.reaches(measured(network), level)
-        for level in levels[len(reached) :]:  # as the command does: all samples, once some of them are good enough
+        for level in levels[len(reached) :]:  # like the command: all samples, once some are good enough
             if not (reaches(subject.estimate, level) and reaches(subject.quality, level)):
                 break
             reached[level] = progress.step, trial.between(network)
@@ -146,7 +146,7 @@ def fitted(trial: Trial, recipe: Recipe, steps: int, **options):
 
 
 def needed(ends: list[tuple[int, float, float | None]], level: float, less: bool) -> tuple[float | None, float | None]:
-    """Steps of the smallest budget that reaches a target, and the quality between the samples there; or none."""
+    """Steps of the smallest budget that reaches a target, and its quality between the samples; or None for both."""
     sign = -1 if less else 1
     steps, quality, between = np.array(ends, float).T
     for i in np.flatnonzero(sign * quality >= sign * level)[:1]:
@@ -159,7 +159,7 @@ def needed(ends: list[tuple[int, float, float | None]], level: float, less: bool
 
 
 def trial_of(name: str, config: Config) -> Trial:
-    """The subject of a name, as the command has it."""
+    """The subject with a given name, as in the command."""
     sizes = config.width, 3
     if name in SYNTHESISED:
         sound = Sound(SYNTHESISED[name](np.arange(RATE) / RATE)[:, None].astype(np.float32), RATE)

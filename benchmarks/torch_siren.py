@@ -1,7 +1,7 @@
-"""The same network and losses in PyTorch, in the form that the authors' tutorial gives them.
+"""The network and losses of the other benchmarks in PyTorch, in the form of the authors' tutorial.
 
-Derivatives with respect to the coordinates come from an autograd graph that is kept for the parameters' gradient; the
-whole picture is one batch.
+Derivatives with respect to the coordinates come from an autograd graph that is kept for the gradient with respect to
+the parameters. The whole picture is one batch.
 """
 
 import jax
@@ -13,7 +13,7 @@ from siren_jax import SIREN
 
 
 def device() -> str:
-    """Where JAX's own steps run; an error is PyTorch's where it was built without."""
+    """The device of JAX's steps. If PyTorch was built without CUDA, it raises an error on a GPU."""
     return "cpu" if jax.default_backend() == "cpu" else "cuda"
 
 
@@ -29,7 +29,7 @@ class SineLayer(nn.Module):
 
 class Siren(nn.Module):
     def __init__(self, network: SIREN):
-        """With the weights of a network of ours."""
+        """Copies the weights of one of our networks."""
         super().__init__()
         layers = [SineLayer(*layer.linear.kernel[...].shape, layer.omega) for layer in network.layers]
         output = nn.Linear(network.width, network.out_features)
@@ -52,7 +52,7 @@ def laplacian(y: Tensor, x: Tensor) -> Tensor:
 
 
 def terms(model: nn.Module, batch: dict[str, Tensor], target: str) -> dict[str, Tensor]:
-    """The mean squared errors of one channel, as `siren_jax.supervise` has them without integrals."""
+    """The mean squared errors of one channel, as in `siren_jax.supervise` without integral forms."""
     y, x = model(batch["coordinates"])
     errors = {}
     if target in ("values", "mixed"):
