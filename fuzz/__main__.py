@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of one target: `python -m fuzz siren --seconds 60`. Needs atheris (the extra `fuzz`).
 
-It ends with an error at the first input that crashes, hangs for half a minute or takes over a gigabyte, and keeps that
+It ends with an error at the first input that crashes, takes half a minute or takes over a gigabyte, and saves this
 input and the corpus in out/fuzz/TARGET.
 """
 
@@ -22,16 +22,16 @@ with atheris.instrument_imports(include=["siren_jax", "trimesh", "PIL", "safeten
 @dataclass(frozen=True)
 class Config:
     target: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="|".join(TARGETS))]
-    """What is fuzzed."""
+    """Name of the target."""
     seconds: int = 60
-    """How long."""
+    """Duration in seconds."""
     seed: int = 1
-    """Of the changes; 0 for another each time."""
+    """Seed of the mutations; 0 for another one in each run."""
 
 
 def main(config: Config) -> None:
     if config.target not in TARGETS:
-        sys.exit(f"{config.target!r} is no target; there are {', '.join(TARGETS)}.")
+        sys.exit(f"{config.target!r} is not a target; the targets are {', '.join(TARGETS)}.")
     target, folder = TARGETS[config.target], Path("out/fuzz") / config.target
     (folder / "corpus").mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(target.seeds()):
@@ -45,7 +45,7 @@ def main(config: Config) -> None:
     options = {
         "max_total_time": config.seconds,
         "seed": config.seed,
-        "timeout": 30,  # the largest picture takes 1 s, on a busy machine ten times as long
+        "timeout": 30,  # the largest picture takes 1 s, or 10 s on a busy machine
         "rss_limit_mb": 1024,
         "max_len": 4096,
         "artifact_prefix": f"{folder}/",

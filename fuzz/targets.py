@@ -1,6 +1,6 @@
-"""What is fuzzed: readers of files from strangers, and the command's arguments. Each may raise `InputError` alone.
+"""Targets of the fuzzer: readers of untrusted files, and the command's arguments. Each may only raise `InputError`.
 
-A seed is a small valid file; the fuzzer changes it.
+A seed is a small valid file, which the fuzzer changes.
 """
 
 import io
@@ -25,7 +25,7 @@ from siren_jax.shapes.placement import Placement
 
 @dataclass(frozen=True)
 class Target:
-    """Code that meets bytes from outside."""
+    """Code that reads untrusted bytes."""
 
     run: Callable[[bytes], object]
     seeds: Callable[[], Iterator[bytes]]
@@ -43,7 +43,7 @@ def _file(data: bytes, suffix: str) -> Path:
 
 
 def _with_suffix(read: Callable[[Path], object], suffixes: tuple[str, ...]) -> Callable[[bytes], object]:
-    """A reader that goes by names as well: the first byte chooses one."""
+    """A reader that also depends on the suffix of the file's name, which the first byte selects."""
     return lambda data: read(_file(data[1:], suffixes[data[0] % len(suffixes)])) if data else None
 
 
@@ -81,7 +81,7 @@ def _pictures() -> Iterator[bytes]:
 
 
 def _wide_pictures() -> Iterator[bytes]:
-    """Of 16 bits, of several pages and channels, and of formats that are read without Pillow."""
+    """Pictures of 16 bits, with several pages and channels, and in formats that are read without Pillow."""
     import imagecodecs
     import tifffile
 
@@ -159,13 +159,13 @@ def _command(data: bytes) -> None:
 
     try:
         words = shlex.split(data.decode())
-    except ValueError:  # no text, or a quote that is not closed
+    except ValueError:  # the bytes are not text, or a quote is not closed
         return
     silent = io.StringIO()
     with _without_fits(), chdir(_folder()), redirect_stdout(silent), redirect_stderr(silent):
         try:
             code = cli.main(words)
-        except SystemExit as stop:  # an argument that is not known, or --help
+        except SystemExit as stop:  # an unknown argument, or --help
             code = stop.code
     if code not in (0, 2):
         raise AssertionError(f"exit code {code} of {words}")
