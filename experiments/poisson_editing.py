@@ -35,7 +35,7 @@ from siren_jax.signals import Composite, choose_omega, shrink
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     out: Path = Path("out/experiments/poisson_editing")  # folder of the figures and of numbers.json
-    modes: tuple[Mode, ...] = ("paste", "max", "mean")  # of the differences that are wanted
+    modes: tuple[Mode, ...] = ("paste", "max", "mean")  # choices of the wanted differences
     size: int = 256  # pixels along the longer side of the pictures
     width: int = 256  # units of a hidden layer
     steps: int = 3000  # steps for each composite

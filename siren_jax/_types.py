@@ -1,9 +1,4 @@
-<<<<<<< HEAD
-"""The one idea of the library, in types: a field maps one point to its values. And words that arguments and options
-share."""
-=======
-"""Types of the library's central idea: a field maps one point to its values."""
->>>>>>> 11c70d4 (Root modules: docstrings, comments and messages in plain English)
+"""Types of the library's central idea, a field that maps one point to its values, and the words of arguments."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable

@@ -2,6 +2,8 @@
 the library's own business, and tested."""
 
 import types
+from functools import reduce
+from operator import or_
 from typing import Any, Literal, Union, get_args, get_origin
 
 from beartype import beartype
@@ -17,5 +19,5 @@ def _wider(hint: Any) -> Any:
     if get_origin(hint) is Literal:
         return type(get_args(hint)[0])
     if get_origin(hint) in (Union, types.UnionType):
-        return Union[tuple(map(_wider, get_args(hint)))]
+        return reduce(or_, map(_wider, get_args(hint)))
     return hint
