@@ -58,16 +58,21 @@ def main(config: Config) -> list[dict]:
         if process.returncode:
             sys.exit(f"the fit ended with the exit code {process.returncode}.")
         steps = json.loads((out / "metrics.json").read_text())["steps"]
-    steady = rows[1:]  # during the first interval it compiles and draws its first figure
-    hours, own = np.array([(row["s"] / 3600, row["own MiB"]) for row in steady]).T
-    figures = {
-        "steps": steps,
-        "MiB an hour after the first minute": float(np.polyfit(hours, own, 1)[0]),
-        "MiB between lowest and highest": float(np.ptp(own)),
-    }
+    figures = {"steps": steps, **summary(rows)}
     print(figures)
     publish("soak", rows, config, **figures)
     return rows
+
+
+def summary(rows: list[dict]) -> dict[str, float]:
+    """Medians of the first and the last ten looks after the first preview, for which Matplotlib is imported."""
+    first = next((number for number, row in enumerate(rows) if row["previews"]), 0)
+    own = [row["own MiB"] for row in rows[first:]]
+    return {
+        "minutes after the first preview": (rows[-1]["s"] - rows[first]["s"]) / 60,
+        "MiB at first": float(np.median(own[:10])),
+        "MiB at last": float(np.median(own[-10:])),
+    }
 
 
 def memory(process: int) -> dict[str, float]:

@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import tempfile
+from importlib.metadata import version
 
 # Programs that were compiled once in a run are taken from here by all of its processes, those of the command too.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -11,6 +12,12 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+# Programs are compiled in a third of the time if they need not be fast. Newer compilers have no such options; set
+# XLA_FLAGS, also to nothing, for programs as users have them.
+if int(version("jaxlib").split(".")[1]) < 11:
+    quick = ("backend_optimization_level=0", "cpu_use_fusion_emitters=false", "llvm_disable_expensive_passes=true")
+    os.environ.setdefault("XLA_FLAGS", " ".join(f"--xla_{option}" for option in quick))
 
 import jax
 import jax.numpy as jnp

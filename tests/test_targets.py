@@ -12,12 +12,13 @@ from flax import nnx
 from PIL import Image
 
 from siren_jax import fit, supervise
-from siren_jax.cli import main, training
+from siren_jax.cli import main
 from siren_jax.fitting import progress
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.progress import next_look
 from siren_jax.fitting.recipes import PAPER, TUNED, constant, cosine_decay, inverse_root, until_a_target
 from siren_jax.fitting.step import averaged
+from siren_jax.subjects import procedure
 
 KEY = jax.random.key(0)
 WIDTH = 64
@@ -179,7 +180,7 @@ def test_a_target_chooses_schedule_and_limit_unless_the_user_does(photo, tmp_pat
     short = lambda *args, **options: (
         taken.append([options[name] for name in names]) or fit(*args, **options | {"steps": 2})
     )
-    monkeypatch.setattr(training, "fit", short)
+    monkeypatch.setattr(procedure, "fit", short)
     target = ["--target-psnr", "90"]
     for arguments in ([], target, [*target, "--schedule", "cosine", "--steps", "7"]):
         assert main(["fit", str(photo), *SMALL, *arguments, "--out", str(tmp_path / str(len(taken)))]) == 0

@@ -10,7 +10,7 @@ import tyro
 from siren_jax._versions import __version__
 from siren_jax.cli.blend import Blend
 from siren_jax.cli.cache import keep_compiled_programs
-from siren_jax.cli.console import Lasting
+from siren_jax.cli.console import Lasting, as_options
 from siren_jax.cli.convert import Convert
 from siren_jax.cli.fit import Fit
 from siren_jax.cli.info import Info
@@ -44,16 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args=arguments,
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )
+    tell = lambda message: print(f"siren-jax: {as_options(message, command)}", file=sys.stderr)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
             warnings.filterwarnings("ignore", "Glyph .* missing")  # for a letter of a name Matplotlib shows a box
-            warnings.showwarning = lambda message, *_, **__: print(f"siren-jax: {message}", file=sys.stderr)
+            warnings.showwarning = lambda message, *_, **__: tell(str(message))
             code = command.run()
             sys.stdout.flush()
             return code
     except InputError as error:
-        print(f"siren-jax: {error}", file=sys.stderr)
+        tell(str(error))
         return 2
     except KeyboardInterrupt:
         print("siren-jax: interrupted.", file=sys.stderr)

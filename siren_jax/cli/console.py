@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from siren_jax.errors import InputError
 from siren_jax.subjects.subject import PSNR, Measure
 
 PLAIN_SECONDS = 5.0
+ARGUMENT = re.compile(r"""(?<![^\s(])([a-z_]+)=(True|\([^()]*\)|"[^"]*"|-?[\w.+-]*\w)?""")  # not within a path
 
 
 class Reporter:
@@ -59,6 +61,26 @@ class Reporter:
 def status(doing: str) -> AbstractContextManager[Any]:
     """A context that shows on a terminal what is being done."""
     return Console(stderr=True).status(doing) if sys.stderr.isatty() else nullcontext()
+
+
+def as_options(text: str, command: Any) -> str:
+    """A message of the library with its arguments as options of the command.
+
+    `values=(0, 9)` becomes `--values 0 9`, `no_data=-1` becomes `--no-data=-1` and `overwrite=True` `--overwrite`.
+    """
+    groups = (command, *(getattr(command, name, None) for name in ("training", "output")))
+    names = {name for group in groups if group is not None for name in vars(group)}
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found[1], found[2] or ""
+        if name not in names:
+            return found[0]
+        value = {"": "", "True": ""}.get(value, f"={value}")
+        if value.startswith(("=(", '="')):
+            value = " " + value[2:-1].replace(",", "")
+        return f"--{name.replace('_', '-')}{value}"
+
+    return ARGUMENT.sub(option, text)
 
 
 def printable(value: Any) -> str:

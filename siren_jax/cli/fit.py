@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from siren_jax._types import RecipeName, Target
+from siren_jax.cli.console import as_options
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.options import Output, Training, check_positive, check_values
 from siren_jax.cli.training import train
@@ -95,7 +96,7 @@ class Fit:
         options = {option: own[option] if option in own else getattr(self, option) for option in self._options(kind)}
         subject = kind.open(path, **options)
         for note in subject.notes:
-            print(note, file=sys.stderr)
+            print(as_options(note, self), file=sys.stderr)
         record = {"target": self.target, "recipe": self.recipe}
         target = self._target(kind.measure.name)
         return train(self, {"file": path}, subject, name, recipe, record, width=kind.width, target=target)

@@ -10,6 +10,7 @@ import tyro
 from jaxtyping import Bool
 from numpy import ndarray
 
+from siren_jax.cli.console import as_options
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.options import Output, Training, check_positive, check_values, number
 from siren_jax.cli.training import train
@@ -64,7 +65,7 @@ class Inpaint:
         no_data = () if self.no_data is None else (self.no_data,)
         image = read_image(self.file, size=self.size, value_range=self.values, no_data=no_data)
         for note in image.notes:
-            print(note, file=sys.stderr)
+            print(as_options(note, self), file=sys.stderr)
         known = self._known(image, kept)
         picture = IncompletePicture(image.values, known, value_range=image.value_range)
         name = os.path.splitext(os.path.basename(self.file))[0]

@@ -27,7 +27,7 @@ RANDOM = 0.25  # share of neighbours with opposite normals, above which signs ar
 ACROSS = 0.7  # median cosine to the estimated normals, above which those of the file are kept; ½ if they are random
 INWARDS = (
     "{} inwards, as in a room seen from inside: the shape is the space around it. If that is wrong, turn them with "
-    "--flip-normals."
+    "flip_normals=True."
 )
 THIN = 1e-14  # smallest area of a triangle divided by its longest edge squared; rounding errors are smaller
 
@@ -193,8 +193,8 @@ def _outwards(path: str, mesh: Mesh) -> Mesh:
         if turned:
             some = "" if turned == len(mesh.faces) else f"of {turned:,} of {len(mesh.faces):,} triangles "
             warnings.warn(
-                f"the normals {some}of {path!r} point inwards: they are turned. --flip-normals turns all of them, as "
-                "for a room seen from inside.",
+                f"the normals {some}of {path!r} point inwards: they are turned. flip_normals=True turns all of them, "
+                "as for a room seen from inside.",
                 stacklevel=4,
             )
         return mesh

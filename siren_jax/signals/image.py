@@ -183,7 +183,7 @@ def _check_size(known: Float[ndarray, "n c"]) -> None:
         number = _text(least if -least > greatest else greatest)
         raise InputError(
             f"the picture's values reach from {_text(least)} to {_text(greatest)}, beyond {LARGEST:g}. If {number} "
-            f"stands for no value, leave it out: --no-data={number}."
+            f"stands for no value, leave it out: no_data={number}."
         )
 
 
@@ -198,14 +198,14 @@ def _notes(
         least, greatest = float(known.min()), float(known.max())
         reach = "" if (least, greatest) == interval else f" (they reach from {_text(least)} to {_text(greatest)})"
         notes.append(
-            f"values from {_text(low)} to {_text(high)} are taken as black to white{reach}; --values LOW HIGH takes "
-            "others."
+            f"values from {_text(low)} to {_text(high)} are taken as black to white{reach}; values=(low, high) "
+            "takes others."
         )
     dark = (share := (used[1] - used[0]) / (high - low)) < DARK and used[0] < used[1]
     if dark and not given:
         notes.append(
             f"the values lie from {_text(used[0])} to {_text(used[1])}, {100 * share:.2g} % of the range from "
-            f"{_text(low)} to {_text(high)}; --values {_text(used[0])} {_text(used[1])} takes them as black and white."
+            f"{_text(low)} to {_text(high)}; values=({_text(used[0])}, {_text(used[1])}) takes them as black and white."
         )
     usual = given or interval in ((0.0, 1.0), (-1.0, 1.0))
     for lone in lone_ends(known) if dark or not from_file else ():
@@ -213,7 +213,7 @@ def _notes(
             number, (least, greatest) = _text(lone.value), lone.others
             notes.append(
                 f"the number {number} ({lone.times:,} of {known.size:,} values) is far from all others, which lie from "
-                f"{_text(least)} to {_text(greatest)}. If it stands for no value, leave it out: --no-data={number}."
+                f"{_text(least)} to {_text(greatest)}. If it stands for no value, leave it out: no_data={number}."
             )
     return tuple(notes)
 

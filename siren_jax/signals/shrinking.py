@@ -35,7 +35,7 @@ def shrunk_sides(h: int, w: int, *, downsample: int = 1, size: int | None = None
     if h * w > MAX_PIXELS:
         raise InputError(
             f"an image of {h} x {w} pixels is too large to fit; up to {MAX_PIXELS:,} pixels are taken. "
-            "Make it smaller by size or downsample, such as --size 2048."
+            "Make it smaller by size= or downsample=, such as size=2048."
         )
     return h, w
 

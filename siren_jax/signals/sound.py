@@ -188,6 +188,6 @@ def _gathered(blocks: Iterable[Float[ndarray, "_ c"]], path: str) -> Float[ndarr
         if length > MAX_LENGTH or length * block.shape[1] > MAX_SAMPLES:
             raise InputError(
                 f"{path!r} is too long: over {MAX_LENGTH:,} samples in each of {block.shape[1]} channels, or "
-                f"{MAX_SAMPLES:,} in all; take a part with --between, or fewer samples a second with --downsample."
+                f"{MAX_SAMPLES:,} in all; take a part with between=, or fewer samples a second with downsample=."
             )
     return np.concatenate(gathered)

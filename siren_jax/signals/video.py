@@ -227,5 +227,5 @@ def _without_colour(frame: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "h w c"]:
 def _too_large(path: str, count: int, sides: tuple[int, int]) -> str:
     return (
         f"{path!r} is too large: over {count} frames of {sides[0]} x {sides[1]} pixels, where up to {MAX_BYTES:,} "
-        "values are taken; make them smaller with --size or --downsample, or take a part with --between."
+        "values are taken; make them smaller with size= or downsample=, or take a part with between=."
     )

@@ -56,8 +56,8 @@ def timeline(field: NeuralField, between: tuple[float, float] | None, rate: floa
     length = field.frame.shape[0] / own
     start, stop = between or (0.0, length)
     if not 0 <= start < stop <= length + 0.5 / own:
-        raise InputError(f"--between takes a start before a stop within 0 to {length:g} s, but is {start:g} {stop:g}.")
+        raise InputError(f"between= takes a start before a stop within 0 to {length:g} s, but is {start:g} {stop:g}.")
     rate = own if rate is None else rate
     if not 0 < rate <= MAX_RATE:
-        raise InputError(f"--rate takes a positive number up to {MAX_RATE:,.0f}, but is {rate:g}.")
+        raise InputError(f"rate= takes a positive number up to {MAX_RATE:,.0f}, but is {rate:g}.")
     return Timeline(max(1, round((stop - start) * rate)), start * own, own, rate)

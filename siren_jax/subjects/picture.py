@@ -184,7 +184,7 @@ def warn_of_nothing(values: ndarray, truth: ndarray) -> None:
     if variance > 0 and error >= NOTHING * variance:
         warnings.warn(
             f"the network has learned next to nothing of the picture: its squared error is {error / variance:.2g} "
-            "times that of one even tone. More --steps, another --learning-rate or another --first-omega may help.",
+            "times that of one even tone. More steps, another learning rate or another first omega may help.",
             stacklevel=2,
         )
 
@@ -236,7 +236,7 @@ def open_picture(
         count = int(np.count_nonzero(~image.known))
         raise InputError(
             f"{name} has {count:,} pixels without a value, beside which its derivatives are not known: fit "
-            "--target values, or fill them in first with siren-jax inpaint."
+            'target="values", or fill them in first with siren-jax inpaint.'
         )
     dataset = (PixelDataset if complete else IncompletePicture)(image.values, value_range=image.value_range)
     mixed = dict(zip(TARGETS["mixed"], weights, strict=True)) if target == "mixed" else {}

@@ -35,10 +35,10 @@ def sides_of(own: Sequence[int | float], shape: tuple[int, int] | None, scale: f
         InputError: both a shape and a scale, or one that is too small or too large.
     """
     if shape is not None and scale is not None:
-        raise InputError("--shape and --scale exclude each other; give one.")
+        raise InputError("shape= and scale= exclude each other; give one.")
     if shape is not None:
         if min(shape) < 1 or max(shape) > MAX_SIDE:
-            raise InputError(f"--shape takes two numbers from 1 to {MAX_SIDE}, but is {shape[0]} {shape[1]}.")
+            raise InputError(f"shape= takes two numbers from 1 to {MAX_SIDE}, but is {shape[0]} {shape[1]}.")
         return shape
     h, w = scaled(own, scale)
     return h, w
@@ -52,9 +52,9 @@ def scaled(own: Sequence[int | float], scale: float | None) -> list[int]:
     """
     scale = 1.0 if scale is None else scale
     if not 0 < scale < np.inf:
-        raise InputError(f"--scale takes a positive number, but is {scale:g}.")
+        raise InputError(f"scale= takes a positive number, but is {scale:g}.")
     if not all(0 < side * scale < MAX_SIDE for side in own):
-        raise InputError(f"--region and --scale ask for {' x '.join(f'{side * scale:g}' for side in own)} samples.")
+        raise InputError(f"region= and scale= ask for {' x '.join(f'{side * scale:g}' for side in own)} samples.")
     return [max(1, round(side * scale)) for side in own]
 
 

@@ -61,7 +61,7 @@ class Scan:
 
     def choose_omega(self) -> OmegaChoice:
         raise InputError(
-            "--first-omega auto is of signals with samples on a grid; give a number for a shape, or leave it out."
+            "an omega is chosen only for samples on a grid; for a shape give first_omega= as a number, or leave it out."
         )
 
     def sampler(self, batch_size: int) -> Partial:
@@ -185,7 +185,7 @@ def render_shape(
     resolution = RESOLUTION if resolution is None else resolution
     check_resolution(resolution)
     if view is not None and (suffix != ".png" or not np.isfinite(view).all()):
-        raise InputError("--view takes two angles in degrees, for a .png.")
+        raise InputError("view= takes two angles in degrees, for a .png.")
     if suffix == ".npy":
         cube = (resolution,) * 3
         write_array(field, path, cube, None, overwrite=overwrite)

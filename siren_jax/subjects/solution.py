@@ -45,7 +45,8 @@ class Solution:
 
     def choose_omega(self) -> OmegaChoice:
         raise InputError(
-            "--first-omega auto is of signals that are known; give a number for an equation, or leave it out."
+            "an omega is chosen only for a signal that is known; for an equation give first_omega= as a number, or "
+            "leave it out."
         )
 
     def sampler(self, batch_size: int) -> Partial:
@@ -105,18 +106,18 @@ def render_solution(
             "siren_jax.load(file).render() has its values."
         )
     if axes == 1 and shape is not None:
-        raise InputError("--shape is of two sides, but this solution has one coordinate; give --scale.")
+        raise InputError("shape= is of two sides, but this solution has one coordinate; give scale=.")
     own, region = frame.shape, None
     if at is not None:
         if axes != 3:
-            raise InputError("--at takes a moment of a solution in time and the plane; this solution is none.")
+            raise InputError("at= takes a moment of a solution in time and the plane; this solution is none.")
         if not frame.low[0] <= at <= frame.high[0]:
-            raise InputError(f"--at takes a time from {frame.low[0]:g} to {frame.high[0]:g}, but is {at:g}.")
+            raise InputError(f"at= takes a time from {frame.low[0]:g} to {frame.high[0]:g}, but is {at:g}.")
         own = moment_of(frame, at).shape
         first = (at - frame.low[0]) / (frame.high[0] - frame.low[0]) * frame.shape[0] - 0.5
         region = ((first, first + 1), *((0.0, float(n)) for n in frame.shape[1:]))
     elif axes == 3 and figure:
-        raise InputError("a PNG holds one moment of a solution in time: tell which with --at.")
+        raise InputError("a PNG holds one moment of a solution in time: tell which with at=.")
     sides = scaled(own, scale) if axes == 1 else sides_of(own[-2:], shape, scale)
     full = (*own[:-2], *sides)
     if figure:

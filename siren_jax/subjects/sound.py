@@ -138,7 +138,7 @@ def excerpt(field: NeuralField, between: tuple[float, float] | None, rate: float
         InputError: a part that is not within the sound, a rate that is not whole or out of range, or too many samples.
     """
     if rate is not None and not float(rate).is_integer():
-        raise InputError(f"--rate of a sound takes a whole number, but is {rate:g}.")
+        raise InputError(f"rate= of a sound takes a whole number, but is {rate:g}.")
     wanted = timeline(field, between, rate)
     own, rate = round(wanted.own), round(wanted.rate)
     finest = wanted if rate >= own else timeline(field, between, None)

@@ -154,9 +154,9 @@ def render_video(
     """
     suffix = os.path.splitext(path)[1].lower()
     if suffix == ".png" and at is None:
-        raise InputError("a PNG holds one frame of a video: tell which with --at, in seconds.")
+        raise InputError("a PNG holds one frame of a video: tell which with at=, in seconds.")
     if at is not None and suffix not in (".png", ".npy"):
-        raise InputError(f"--at takes one frame, written as .png or .npy, but --out is {path!r}.")
+        raise InputError(f"at= takes one frame, written as .png or .npy, but the file is {path!r}.")
     area = area_of(field, region)
     sides = sides_of([stop - start for start, stop in area], shape, scale)
     moments = _moments(field, between, rate, at)
@@ -184,11 +184,11 @@ def _moments(field: NeuralField, between: tuple[float, float] | None, rate: floa
             raise InputError(f"{moments.count:,} frames are too many; up to {MAX_FRAMES:,} are written.")
         return moments
     if between is not None or rate is not None:
-        raise InputError("--at takes one frame; leave out --between and --rate.")
+        raise InputError("at= takes one frame; leave out between= and rate=.")
     whole = timeline(field, None, None)
     last = (whole.count - 1) / whole.own
     if not 0 <= at <= last + 0.5 / whole.own:
-        raise InputError(f"--at takes a time from 0 to {last:g} s, that of the last frame, but is {at:g}.")
+        raise InputError(f"at= takes a time from 0 to {last:g} s, that of the last frame, but is {at:g}.")
     return replace(whole, count=1, first=at * whole.own)
 
 
