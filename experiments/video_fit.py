@@ -106,7 +106,7 @@ class Curve:
         self.points: list[tuple[float, float]] = []
 
     def __call__(self, progress: Progress) -> None:
-        if self.points and progress.seconds < 1.1 * self.points[-1][0] and progress.spent < 1:
+        if self.points and progress.seconds < 1.1 * self.points[-1][0] and progress.share < 1:
             return
         values = np.asarray(_evaluate(progress.network(), self._batch["coordinates"]))
         self.points.append((progress.seconds, psnr(values, np.asarray(self._batch["value"]))))

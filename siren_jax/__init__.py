@@ -48,12 +48,15 @@ if TYPE_CHECKING:
     from siren_jax import equations as equations
     from siren_jax import plot as plot
     from siren_jax import references as references
+    from siren_jax.subjects.one_call import FittedSignal as FittedSignal
+    from siren_jax.subjects.one_call import Signal as Signal
     from siren_jax.subjects.one_call import open as open
 
 __all__ = [  # without `open`: a star import must not hide Python's own
     "SIREN",
     "Checkpoints",
     "Fit",
+    "FittedSignal",
     "Frame",
     "InputError",
     "NeuralField",
@@ -61,6 +64,7 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "Progress",
     "ReLUMLP",
     "SampleDataset",
+    "Signal",
     "SineLayer",
     "Surface",
     "SurfaceDataset",
@@ -92,17 +96,19 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "with_prior",
 ]
 
+LAZY, ONE_CALL = ("equations", "plot", "references"), ("FittedSignal", "Signal", "open")
+
 warn_of_wrong_numbers(_jaxlib)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), "equations", "open", "plot", "references"])
+    return sorted([*globals(), *LAZY, *ONE_CALL])
 
 
 def __getattr__(name: str) -> Any:
-    """Packages that take long to import, and `open`, imported at their first use."""
-    if name in ("equations", "plot", "references"):
+    """Packages that take long to import, and what `open` needs, imported at their first use."""
+    if name in LAZY:
         return import_module(f"siren_jax.{name}")
-    if name == "open":
-        return import_module("siren_jax.subjects.one_call").open
+    if name in ONE_CALL:
+        return getattr(import_module("siren_jax.subjects.one_call"), name)
     raise AttributeError(f"module 'siren_jax' has no attribute {name!r}")

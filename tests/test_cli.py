@@ -23,7 +23,7 @@ from PIL import Image
 
 from siren_jax import SIREN, Frame, InputError, NeuralField, PixelDataset, load, load_image
 from siren_jax.cli import main
-from siren_jax.cli.console import Lasting
+from siren_jax.cli.console import Lasting, as_options
 from siren_jax.cli.memory import group_limits
 from siren_jax.cli.options import Training
 from siren_jax.cli.session import Session
@@ -299,7 +299,8 @@ def test_the_smallest_pictures_are_fitted(size, target, tmp_path):
         (["--omega", "-1"], "--omega takes a positive number"),
         (["--weight-scale", "0"], "--weight-scale takes a positive number"),
         (["--target", "gradient", "--integral-weight", "-1"], "not negative"),
-        (["--weights", "0", "0", "0"], "not all zero"),
+        (["--target", "mixed", "--weights", "0", "0", "0"], "not all zero"),
+        (["--weights", "1", "0", "0"], "--weights is of --target mixed; leave it out with others"),
         (["--target", "mixed", "--weights", "1", "-1", "0"], "not negative"),
     ],
 )
@@ -309,6 +310,23 @@ def test_settings_that_cannot_be_meant_are_refused(options, message, photo, tmp_
     assert message in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("shape= and scale= exclude each other.", "--shape and --scale exclude each other."),
+        ("values=(0, 2.5) takes others", "--values 0 2.5 takes others"),
+        ("leave it out: no_data=-9999.", "leave it out: --no-data=-9999."),
+        ('fit target="values", or', "fit --target values, or"),
+        ("allow overwrite=True.", "allow --overwrite."),
+        ("a size of 3, x=4 and 'out/size=5/a.png'", "a size of 3, x=4 and 'out/size=5/a.png'"),
+    ],
+)
+def test_arguments_in_messages_become_options(said, shown):
+    names = ("shape", "scale", "size", "values", "no_data", "target")
+    command = SimpleNamespace(**dict.fromkeys(names), output=SimpleNamespace(overwrite=False))
+    assert as_options(said, command) == shown
 
 
 @pytest.mark.parametrize("options", [["--target", "curl"], ["--steps", "ten"], ["--surprise"]])

@@ -297,7 +297,7 @@ def test_watch_ends_a_fit_and_is_told_what_happened():
     fitted = fit(line(), VALUE, fixed, key=KEY, steps=100, optimizer=SGD, watch=watch)
     assert (fitted.stopped_by, fitted.steps) == ("watch", 5)
     for start, told in zip([0, 1, 3], seen, strict=True):
-        assert told.spent == told.step / 100
+        assert told.share == told.step / 100
         for name in ("loss", "value"):
             assert np.isclose(told.terms[name], fitted.history[name][start : told.step].mean())  # float32
 

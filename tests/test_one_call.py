@@ -15,6 +15,7 @@ from siren_jax import InputError, load
 from siren_jax.cli import main
 from siren_jax.fitting import recipes
 from siren_jax.subjects.kinds import KINDS, SIGNALS, kind_of_source
+from siren_jax.subjects.one_call import Options
 
 NOISE = np.random.default_rng(0).integers(0, 256, (14, 11), np.uint8)
 TINY = {"steps": 12, "width": 8, "depth": 1}
@@ -46,12 +47,26 @@ def test_a_call_gives_the_bits_of_the_command(target, photo, tmp_path):
     assert fitted.quality() == pytest.approx(kept.record["psnr"], abs=1e-9)
     metrics = fitted.write(tmp_path / "b")
     assert same(load(tmp_path / "b" / "noise.siren"), kept)
-    assert metrics["psnr"] == kept.record["psnr"]
-    assert json.loads((tmp_path / "b" / "metrics.json").read_text())["psnr"] == metrics["psnr"]
+    of_command, of_call = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in "ab")
+    timed = {"seconds", "compile_seconds", "seconds_per_step", "peak_rss_mb", "files", "record"}
+    assert {name: of_call[name] for name in of_command if name not in timed} == {
+        name: value for name, value in of_command.items() if name not in timed
+    }
+    assert metrics["psnr"] == of_call["psnr"] == kept.record["psnr"]
     assert (tmp_path / "b" / "reconstruction.png").read_bytes() == (tmp_path / "a" / "reconstruction.png").read_bytes()
-    assert (tmp_path / "b" / "comparison.png").exists()
+    assert {path.name for path in (tmp_path / "a").iterdir()} - {"checkpoints"} == {
+        path.name for path in (tmp_path / "b").iterdir()
+    }
     with pytest.raises(InputError, match="exists; choose another directory, or allow overwrite"):
         fitted.write(tmp_path / "b")
+
+
+def test_a_signal_says_what_it_is_and_how_it_was_read():
+    heights = siren_jax.open(NOISE + 300.0, name="heights")
+    assert heights.notes == ("values from 300 to 555 are taken as black to white; values=(low, high) takes others.",)
+    assert repr(heights).splitlines() == ["Signal('heights', a picture, 154 points)", *heights.notes]
+    fitted = heights.fit(**TINY)
+    assert repr(fitted) == f"FittedSignal('heights', PSNR {fitted.quality():.1f} dB after 12 steps)"
 
 
 def test_an_array_is_what_a_file_of_it_is(photo):
@@ -97,6 +112,7 @@ def test_a_video_of_an_array_keeps_its_rate():
         (np.zeros((2, 3, 4, 2), np.uint8), {"rate": 8}, r"\(t, h, w, 3\) of bytes with at least 2 frames"),
         (np.zeros((2, 3, 4), np.uint8), {"rate": float("inf")}, "frames a second, but has inf"),
         (NOISE, {"kind": "shape"}, "a shape is opened from a file"),
+        (NOISE, {"weights": (1.0, 0.0, 0.0)}, 'weights= is of target="mixed"'),
         (NOISE, {"target": "mixed", "weights": (-1.0, 1.0, 0.0)}, "weights are three numbers, finite, not negative"),
         (NOISE, {"target": "gradient", "integral_weight": -1.0}, "not negative"),
         (NOISE, {"target": ["values"]}, "target is one of"),
@@ -112,6 +128,11 @@ def test_a_video_of_an_array_keeps_its_rate():
 def test_what_cannot_be_meant_is_refused(source, options, message):
     with pytest.raises(InputError, match=message):
         siren_jax.open(source, **options)
+
+
+def test_options_are_those_of_all_kinds():
+    own = {"recipe"}  # an argument of `open`
+    assert set(Options.__annotations__) == set.union(*(kind.open_options for kind in SIGNALS.values())) - own
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from siren_jax.errors import InputError
 from siren_jax.fitting.recipes import PAPER, TUNED
 from siren_jax.shapes.loading import SAMPLES
 from siren_jax.subjects.kinds import SIGNALS, SignalKind, kind_of_source
+from siren_jax.subjects.picture import MIXED
 
 # Options of some kinds of signals; "integral_weight" is of targets, "recipe", "seed" and "rate" are no such options.
 OPENING = set.union(*(kind.open_options for kind in SIGNALS.values())) - {"integral_weight", "recipe", "seed", "rate"}
@@ -36,7 +37,10 @@ class Fit:
     or XYZ, a mesh or a point cloud."""
     target: Target = "values"
     """What the network is fitted to, of a picture. `mixed` is all three, weighted by --weights."""
-    weights: Annotated[tuple[float, float, float], tyro.conf.arg(metavar="VALUE GRADIENT LAPLACIAN")] = (1.0, 0.1, 0.01)
+    weights: Annotated[
+        tuple[float, float, float] | None,
+        optional("VALUE GRADIENT LAPLACIAN", " ".join(f"{weight:g}" for weight in MIXED)),
+    ] = None
     """Weights of the three terms of `--target mixed`. Errors of gradient and Laplacian are relative to their mean
     square in the picture."""
     integral_weight: Annotated[
@@ -129,8 +133,10 @@ class Fit:
         if self.downsample < 1:
             raise InputError(f"--downsample takes a whole number from 1 on, but is {self.downsample}.")
         check_values(self.values, self.no_data)
-        weights = (*self.weights, self.integral_weight or 0.0)
-        if not all(0 <= w < math.inf for w in weights) or not any(self.weights):
+        if self.weights is not None and self.target != "mixed":
+            raise InputError("--weights is of --target mixed; leave it out with others.")
+        weights = (*(self.weights or MIXED), self.integral_weight or 0.0)
+        if not all(0 <= w < math.inf for w in weights) or not any(weights[:3]):
             raise InputError(
                 f"weights are finite, not negative and not all zero, but are {' '.join(map(str, weights))}."
             )

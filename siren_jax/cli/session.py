@@ -138,10 +138,10 @@ class Session:
         network = progress.network()
         fresh = self._estimate(network, progress.step)
         estimate = self._curve[-1][1]
-        foreseen = progress.spent > FORESEEN and self._target is None
-        left = progress.seconds * (1 / progress.spent - 1) if foreseen else None
+        foreseen = progress.share > FORESEEN and self._target is None
+        left = progress.seconds * (1 / progress.share - 1) if foreseen else None
         self.reporter.update(
-            progress.spent, progress.step, progress.terms["loss"], estimate, 1 / progress.seconds_per_step, left
+            progress.share, progress.step, progress.terms["loss"], estimate, 1 / progress.seconds_per_step, left
         )
         if self._tensorboard is not None and fresh:
             self._tensorboard.scalars({**progress.terms, self._subject.measure.name: estimate}, progress.step)

@@ -186,8 +186,8 @@ class _Descent:
         assert self._failed is not None
         (span, row), step = self._failed, self._log.steps
         program, given, params = self._program, self._given, self._state.params
-        spent = span.share + (step - span.since) * span.rate
-        batch = batch_of(given.sample, given.key, jnp.int32(step), jnp.float32(spent))
+        share = span.share + (step - span.since) * span.rate
+        batch = batch_of(given.sample, given.key, jnp.int32(step), jnp.float32(share))
         gradient_of = jax.jit(program.gradient_of, static_argnums=0)
         gradients = (gradient_of(term, params, given, batch) for term in program.terms)
         return describe_nonfinite(step, [term.name for term in program.terms], row, gradients)

@@ -29,7 +29,7 @@ class Progress(NamedTuple):
     """Number of steps taken so far."""
     seconds: float
     """Time spent on the steps, without compilation."""
-    spent: float
+    share: float
     """Spent share of the budget, 0 to 1."""
     seconds_per_step: float
     """Time of a step in the last chunk."""

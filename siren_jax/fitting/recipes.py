@@ -26,21 +26,21 @@ TARGETS = {
 """Quantities that are supervised in a fit to each target; see `supervise`."""
 
 
-def cosine_decay(progress: Array) -> Array:
-    """Factor on the learning rate: (1 + cos πp)/2, from 1 at the start of the budget to 0 at its end.
+def cosine_decay(share: Array) -> Array:
+    """Factor on the learning rate: (1 + cos πs)/2, from 1 at the start of the budget to 0 at its end.
 
     >>> cosine_decay(jnp.float32(0.0)).item(), round(cosine_decay(jnp.float32(1.0)).item(), 6)
     (1.0, 0.0)
     """
-    return 0.5 * (1 + jnp.cos(jnp.pi * progress))
+    return 0.5 * (1 + jnp.cos(jnp.pi * share))
 
 
-def constant(progress: Array) -> Array:
+def constant(share: Array) -> Array:
     """Factor on the learning rate: 1 at every step."""
-    return jnp.ones_like(progress)
+    return jnp.ones_like(share)
 
 
-def inverse_root(progress: Array, step: Array) -> Array:
+def inverse_root(share: Array, step: Array) -> Array:
     """Factor on the learning rate: min(1, √(25/(k + 1))) at step k = 0, 1, …, whatever the budget.
 
     With the average of the weights (`fit(average=True)`), the network at any step is about as good as after a cosine
@@ -49,7 +49,7 @@ def inverse_root(progress: Array, step: Array) -> Array:
     >>> inverse_root(jnp.float32(0.3), jnp.int32([24, 99])).tolist()
     [1.0, 0.5]
     """
-    del progress
+    del share
     return jnp.minimum(1.0, jnp.sqrt(FLAT / (step + 1)))
 
 

@@ -66,6 +66,14 @@ class Signal:
     record: dict[str, Any] = field(default_factory=dict)
     """What the `.siren` file says of how the signal was opened."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on how the signal was read, such as which of its numbers are taken as black and white."""
+        return self.subject.notes
+
+    def __repr__(self) -> str:
+        return "\n".join([f"Signal({self.name!r}, {self.kind.noun}, {self.subject.points:,} points)", *self.notes])
+
     def fit(
         self,
         *,
@@ -148,6 +156,10 @@ class FittedSignal:
     fit: Fit
     record: dict[str, Any]
     """How it was made, for the `.siren` file."""
+
+    def __repr__(self) -> str:
+        measure = self.signal.subject.measure
+        return f"FittedSignal({self.signal.name!r}, {measure.tell(self.quality())} after {self.fit.steps:,} steps)"
 
     @property
     def field(self) -> NeuralField:

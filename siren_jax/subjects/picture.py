@@ -26,6 +26,7 @@ from siren_jax.subjects.subject import PSNR, Sampled
 BYTES_OF_INTEGRAL = (
     830  # of a pixel and channel, measured as in `subject`: the Fourier transform of the mirrored Laplacian
 )
+MIXED = (1.0, 0.1, 0.01)  # weights of value, gradient and Laplacian
 SHOWN = 512  # pixels of a side in a figure, whose panels have some 360; of more, every second or third is shown
 DARK = 0.25  # share of the range in use below which a PSNR over the whole range is too favourable
 NOTHING = 0.9  # squared error, in units of the picture's variance, from which a network has learned nothing
@@ -193,7 +194,7 @@ def open_picture(
     source: str | ndarray,
     *,
     target: Target = "values",
-    weights: tuple[float, float, float] = (1.0, 0.1, 0.01),
+    weights: tuple[float, float, float] | None = None,
     integral_weight: float = 1.0,
     keep_alpha: bool = False,
     downsample: int = 1,
@@ -206,7 +207,7 @@ def open_picture(
     Args:
         source: path of a file, or an array, whose type and values say what black and white are; see `read_image`.
         target: what the network is fitted to: "values", "gradient", "laplacian" or "mixed".
-        weights: of value, gradient and Laplacian in "mixed".
+        weights: of value, gradient and Laplacian in "mixed"; by default `MIXED`.
         integral_weight: of the integral form of a gradient or Laplacian; zero leaves this form out.
         keep_alpha: keep transparency as a channel instead of laying the picture over white.
         downsample: divide both sides by this whole number, with anti-aliasing.
@@ -217,6 +218,9 @@ def open_picture(
     Raises:
         InputError: as for `read_image`; derivatives of a picture with pixels without a value.
     """
+    if weights is not None and target != "mixed":
+        raise InputError('weights= is of target="mixed"; leave it out with others.')
+    weights = MIXED if weights is None else weights
     if len(weights) != 3 or not all(0 <= w < math.inf for w in (*weights, integral_weight)) or not any(weights):
         raise InputError(
             f"weights are three numbers, finite, not negative and not all zero, but are {weights}, and the integral "
