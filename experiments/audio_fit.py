@@ -41,7 +41,7 @@ class Config(Settings):
 
 
 QUICK = Config(seconds=2.0, width=128, steps=1500, quick=True)
-SMOKE = Config(seconds=0.05, width=32, steps=400, batch_size=1024, smoke=True)
+SMOKE = Config(seconds=0.05, width=32, steps=20, batch_size=1024, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:

@@ -42,7 +42,7 @@ class Config(Settings):
 
 
 QUICK = Config(size=128, width=128, steps=(600, 400, 200), batch_size=2048, quick=True)
-SMOKE = Config(size=32, width=32, steps=(200, 100, 60), learning_rates=(1e-3, 1e-3, 1e-3), batch_size=512, smoke=True)
+SMOKE = Config(size=32, width=32, steps=(5, 5, 5), batch_size=512, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:

@@ -54,7 +54,7 @@ class Config(Settings):
 
 
 QUICK = Config(size=128, width=128, steps=600, quick=True)
-SMOKE = Config(size=32, width=32, steps=60, batch_size=256, smoke=True)
+SMOKE = Config(size=32, width=32, steps=10, batch_size=256, smoke=True)
 PRIORS = {"no prior": 0.0, "total_variation": 1e-3, "hessian": 1e-5}  # weights of the priors
 
 

@@ -51,7 +51,7 @@ class Config(Settings):
 
 
 QUICK = Config(width=128, steps=500, seeds=2, quick=True)
-SMOKE = Config(width=64, depth=1, steps=400, windows=2, seeds=1, smoke=True)
+SMOKE = Config(width=64, depth=1, steps=20, windows=2, seeds=1, smoke=True)
 
 
 def describe(values: ndarray, samples: int) -> dict[str, list[float]]:

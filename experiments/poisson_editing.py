@@ -44,7 +44,7 @@ class Config(Settings):
 
 
 QUICK = Config(size=128, width=128, steps=800, quick=True)
-SMOKE = Config(size=32, width=32, steps=150, batch_size=512, smoke=True)
+SMOKE = Config(size=32, width=32, steps=5, batch_size=512, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:

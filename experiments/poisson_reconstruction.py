@@ -47,7 +47,7 @@ class Config(Settings):
 
 
 QUICK = Config(size=128, width=128, steps=(500, 250), batch_size=2048, quick=True)
-SMOKE = Config(size=24, width=32, steps=(150, 100), batch_size=256, smoke=True)
+SMOKE = Config(size=24, width=32, steps=(5, 5), batch_size=256, smoke=True)
 PICTURES = {"camera": skimage.data.camera, "astronaut": skimage.data.astronaut}
 
 

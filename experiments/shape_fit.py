@@ -48,12 +48,12 @@ QUICK = Config(points=5000, width=128, steps=500, resolution=128, compared=20_00
 SMOKE = Config(
     solids=("torus",),
     points=1000,
-    width=64,
+    width=32,
     omega=6.0,
-    steps=300,
+    steps=20,
     batch_size=256,
-    resolution=48,
-    compared=2000,
+    resolution=32,
+    compared=1000,
     smoke=True,
 )
 

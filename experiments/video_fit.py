@@ -45,7 +45,7 @@ class Config(Settings):
 
 
 QUICK = Config(downsample=4, between=(0.0, 2.0), width=128, steps=1000, relu_steps=1000, quick=True)
-SMOKE = Config(downsample=16, between=(0.0, 0.4), width=32, steps=300, relu_steps=300, batch_size=512, smoke=True)
+SMOKE = Config(downsample=16, between=(0.0, 0.4), width=32, steps=10, relu_steps=10, batch_size=512, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:

@@ -48,7 +48,6 @@ OTHERS = {
     "_versions": "",
     "errors": "",
 }
-PRIVATE = {"cli": {"_types"}}  # what a room does without although it lies below
 HEAVY = {
     "PIL",
     "imagecodecs",
@@ -111,7 +110,7 @@ def violations(package: Path) -> list[str]:
                 other = dotted.split(".")[0] or "__init__"
                 if other == room:
                     arrows.setdefault(name, set()).add(dotted)
-                elif FLOOR.get(other, 0) <= FLOOR[room] or other in PRIVATE.get(room, ()):
+                elif FLOOR.get(other, 0) <= FLOOR[room]:
                     wrong.append(f"{name or package.name} imports {dotted or package.name}")
             elif target.startswith("__future__.annotations"):
                 wrong.append(f"{name} blinds the type checker with __future__.annotations")

@@ -150,7 +150,7 @@ def test_the_recipe_of_the_paper_begins_with_its_settings():
         (["--size", "64"], "--size does not apply to a shape"),
         (["--weights", "1", "1", "1"], "--weights does not apply to a shape"),
         (["--target-psnr", "30"], "--target-psnr does not apply to a shape"),
-        (["--first-omega", "auto"], "--first-omega auto"),
+        (["--first-omega", "auto"], "for a shape give --first-omega as a number"),
         (["--batch-size", "999999"], "batch_size must be 1 to 250000, the points"),
         (["--samples", "0"], "--samples takes a positive number"),
         (["--target-chamfer", "0"], "--target-chamfer takes a positive number"),

@@ -91,6 +91,7 @@ def test_a_second_phase_that_cannot_be_kept_is_taken_all_the_same(poisson, tmp_p
     assert (out / "poisson.siren").read_bytes() == (poisson / "out" / "poisson.siren").read_bytes()
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_a_solution_is_rendered_as_an_array_and_as_a_figure(poisson, monkeypatch, capsys):
     monkeypatch.chdir(poisson)
     assert main(["render", "out/poisson.siren", "--shape", "6", "9", "--out", "u.npy"]) == 0
@@ -124,6 +125,7 @@ def test_a_moment_of_a_solution_in_time_is_rendered(wave, monkeypatch, capsys):
     assert "a time from 0 to 0.4, but is 0.5" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_a_solution_on_an_interval_is_rendered_as_a_curve(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     line = solution(SIREN(1, 2, width=4, depth=0, rngs=nnx.Rngs(0)), Interval(0, 1))
@@ -160,7 +162,7 @@ def test_a_target_ends_the_fit(tmp_path):
         (["laplace"], "'laplace' is no equation with a name; there are poisson, "),
         (["poisson", "--batch-size", "64"], "--batch-size does not apply to an equation"),
         (["poisson", "--target-psnr", "40"], "--target-psnr does not apply to an equation"),
-        (["poisson", "--first-omega", "auto"], "of signals that are known; give a number"),
+        (["poisson", "--first-omega", "auto"], "for an equation give --first-omega as a number"),
         (["poisson", "--refine", "-1"], "--refine takes a number of steps, 0 for none"),
         (["poisson", "--target-error", "-1"], "--target-error takes a positive number"),
     ],

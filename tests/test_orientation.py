@@ -104,7 +104,7 @@ def test_a_room_seen_from_inside_is_kept_said_and_can_be_turned(truth, tmp_path)
     path = saved(tmp_path / "a.ply", truth.points, -truth.normals)
     surface, said = told(path)
     assert "point inwards, as in a room seen from inside: the shape is the space around it" in said
-    assert "turn them with --flip-normals" in said
+    assert "turn them with flip_normals=True" in said
     assert cosines(surface, truth).max() < -1 + 1e-6
     assert cosines(told(path, flip_normals=True)[0], truth).min() > 1 - 1e-6
 
@@ -114,7 +114,7 @@ def test_a_closed_mesh_that_faces_inwards_is_turned_said_and_can_be_turned_back(
     path = written(tmp_path / "a.ply", ball._replace(faces=ball.faces[:, ::-1]))
     assert told(path)[0].mesh.volume == pytest.approx(ball.volume)
     room, said = told(path, flip_normals=True)
-    assert "point inwards: they are turned. --flip-normals turns all of them, as for a room" in said
+    assert "point inwards: they are turned. flip_normals=True turns all of them, as for a room" in said
     assert room.mesh.volume == pytest.approx(-ball.volume)
     assert np.sum(room.normals * room.points, axis=1).max() < 0
     # A field that is negative outside has the overlap 1 with this room.

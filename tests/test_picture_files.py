@@ -558,7 +558,7 @@ def test_a_picture_beyond_the_limit_is_taken_if_it_is_shrunk_below(form, tmp_pat
         sys.modules["siren_jax.signals.image"],
     ):
         monkeypatch.setattr(module, "MAX_PIXELS", 100_000)
-    with pytest.raises(InputError, match=r"600 x 840 pixels is too large to fit.*such as --size"):
+    with pytest.raises(InputError, match=r"600 x 840 pixels is too large to fit.*such as size="):
         load_image(path)
     for options in ({"size": 42}, {"downsample": 20}):
         image = load_image(path, **options)

@@ -203,7 +203,7 @@ def test_a_pixel_of_several_channels_lacks_a_value_by_what_the_file_is():
     [
         (lambda: interpret(measured(np.full((3, 4), np.nan))), "no pixel of the picture has a value"),
         (lambda: interpret(measured(np.full((3, 4), 7.0)), no_data=(7.0,)), "no pixel of the picture has a value"),
-        (lambda: interpret(measured(with_pixel(METRES, -3.4028235e38))), "beyond 1e.18.*--no-data=-3.402823e.38"),
+        (lambda: interpret(measured(with_pixel(METRES, -3.4028235e38))), "beyond 1e.18.*no_data=-3.402823e.38"),
         (lambda: interpret(measured(METRES), value_range=(2.0, 2.0)), "low < high"),
         (lambda: PixelDataset(with_pixel(METRES, np.nan)), "1 of the 600 values are NaN.*IncompletePicture"),
         (lambda: IncompletePicture(np.full((3, 4), np.nan)), "no pixel is known"),
@@ -217,15 +217,15 @@ def test_what_has_no_meaning_is_refused(make, message):
 @pytest.mark.parametrize(
     ("decoded", "said"),
     [
-        (measured(METRES), "are taken as black to white; --values LOW HIGH takes others"),
+        (measured(METRES), "are taken as black to white; values=.low, high. takes others"),
         (measured(with_pixel(PHOTO, 1.8)), r"from 0 to 1 are taken as .* \(they reach from .* to 1.8\)"),
-        (measured(np.where(HOLE, -9999, METRES)), r"number -9999 \(63 of 600 values\) is far .*--no-data=-9999\."),
+        (measured(np.where(HOLE, -9999, METRES)), r"number -9999 \(63 of 600 values\) is far .*no_data=-9999\."),
         (measured(np.where(HOLE, 0, METRES)), r"number 0 \(63 of 600 values\) is far from all others"),
-        (measured(with_pixel(PHOTO, -9999)), "--no-data=-9999"),
-        (measured(1e-3 * PHOTO), "of the range from 0 to 1; --values"),
+        (measured(with_pixel(PHOTO, -9999)), "no_data=-9999"),
+        (measured(1e-3 * PHOTO), "of the range from 0 to 1; values="),
         (
             Decoded(np.arange(1024, dtype=np.uint16)[None, :, None], (0.0, 65535.0)),
-            r"1 to 1022, 1.6 % of .*--values 1 1022",
+            r"1 to 1022, 1.6 % of .*values=.1, 1022.",
         ),
     ],
 )

@@ -23,7 +23,7 @@ from siren_jax.shapes.level_set import extract
 from siren_jax.signals import encode_video
 
 TINY = ["--width", "16", "--depth", "1", "--steps", "60"]
-STEPS = 2500
+STEPS = 600
 FEW = ["--width", "32", "--steps", str(STEPS), "--checkpoint-every", "0.1"]
 MANY = 40000
 LONG = ["--width", "32", "--steps", str(MANY), "--checkpoint-every", "0.1"]
@@ -189,6 +189,7 @@ def test_signals_of_every_kind_survive(kind, photo, tmp_path):
     assert results(tmp_path / "run") == undisturbed(words, tmp_path)
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_sigterm_keeps_what_was_learned(photo, uninterrupted, tmp_path):
     process = start("fit", photo, *FEW, "--out", tmp_path / "run", code=WAITING)
     wait_for_checkpoint(process, tmp_path / "run")
@@ -245,7 +246,7 @@ def test_a_fit_that_has_not_ended_is_not_lost_by_another(photo, tmp_path, capsys
     assert main(["fit", str(photo), *TINY, "--out", str(run), "--overwrite"]) == 0
 
 
-@pytest.mark.usefixtures("heeded_signals")
+@pytest.mark.usefixtures("heeded_signals", "drawn_figures")
 def test_a_hangup_of_the_terminal_keeps_what_was_learned(photo, uninterrupted, tmp_path):
     ours, theirs = os.openpty()
     claim = "import os, fcntl, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
@@ -302,7 +303,7 @@ def test_a_second_fit_in_the_same_directory_is_refused_and_disturbs_nothing(phot
     assert len(list((tmp_path / "run" / "preview").iterdir())) > 1
 
 
-@pytest.mark.parametrize("name", ["-dash.png", "two words, 日本 ω.png", "a\nb [x]*$_{y}.png"])
+@pytest.mark.parametrize("name", ["-dash.png", "two words, 日本 ω\n[x]*$_{y}.png"])
 def test_names_of_every_kind_are_fitted_and_resumed(name, photo, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copy(photo, tmp_path / name)

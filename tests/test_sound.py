@@ -449,7 +449,7 @@ def test_what_is_short_enough_after_downsampling_is_taken(reader, monkeypatch, t
     scipy.io.wavfile.write(tmp_path / "a.wav", RATE, wave().astype(np.float32))
     sound = load_sound(tmp_path / "a.wav", downsample=8)
     assert np.array_equal(sound.samples, resample(Sound(wave().astype(np.float32), RATE), 1000).samples)
-    with pytest.raises(InputError, match="fewer samples a second with --downsample"):
+    with pytest.raises(InputError, match="fewer samples a second with downsample="):
         load_sound(tmp_path / "a.wav", downsample=2)
 
 
