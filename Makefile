@@ -13,11 +13,15 @@ READY := $(VENV)/ready
 demo: $(READY)
 	$(BIN)/siren-jax fit --size 256 --steps 1600 --out out/demo --overwrite
 
-test: lint
+test: $(READY)
+	$(MAKE) --no-print-directory -j 2 lint suite
+
+suite: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile
 
+# With programs as the compiler makes them for users: these tests take many steps.
 test-slow: $(READY)
-	$(BIN)/pytest -m slow
+	XLA_FLAGS= $(BIN)/pytest -m slow
 
 # The suite on Python 3.12 with the newest versions of all packages, which `pip install` brings.
 test-newest:
@@ -82,4 +86,4 @@ $(READY): pyproject.toml $(LOCK)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: demo test test-slow test-newest test-newest-quick test-lowest lint experiments pictures lock .venv-lock/requirements clean
+.PHONY: demo test suite test-slow test-newest test-newest-quick test-lowest lint experiments pictures lock .venv-lock/requirements clean

@@ -163,7 +163,6 @@ def test_the_contributor_is_told_of_every_room():
         ("networks.siren", "from siren_jax.fitting.descent import fit", "networks.siren imports fitting.descent"),
         ("networks.siren", "from siren_jax.formats import ply", "networks.siren imports formats.ply"),
         ("fields.tiles", "from siren_jax.fields.operators import f", "fields.operators imports fields.tiles imports"),
-        ("cli", "from siren_jax._types import Field", "cli imports _types"),
         ("fields.operators", "from flax import nnx", "fields.operators imports flax"),
         ("formats.ply", "import PIL.Image", "formats.ply imports PIL outside a function"),
         ("fields.tiles", "from jax._src import core", "fields.tiles imports jax._src.core, which is private"),
