@@ -34,6 +34,7 @@ class Config(Settings):
     wav: Path | None = None  # a sound file; by default the clip is synthesised
     seconds: float = 7.0  # length of the synthesised clip
     width: int = 256  # units of a hidden layer
+    depth: int = 3  # hidden layers after the first
     steps: int = 3000  # steps for each network
     batch_size: int = 2048  # samples per step
     seed: int = 0  # seed of weights and batches
@@ -41,7 +42,7 @@ class Config(Settings):
 
 
 QUICK = Config(seconds=2.0, width=128, steps=1500, quick=True)
-SMOKE = Config(seconds=0.05, width=32, steps=20, batch_size=1024, smoke=True)
+SMOKE = Config(seconds=0.05, width=32, depth=1, steps=20, batch_size=1024, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
@@ -52,7 +53,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
     make_folder(config)
     dataset = SampleDataset(sound.samples, value_range=(-sound.peak, sound.peak))
     omega = choose_omega(dataset.grid(), dataset.frame).omega
-    size = {"width": config.width, "rngs": nnx.Rngs(config.seed)}
+    size = {"width": config.width, "depth": config.depth, "rngs": nnx.Rngs(config.seed)}
     recipe, channels, numbers = TUNED["values"], dataset.channels, {}
     for name, network in {
         "siren": SIREN(1, channels, first_omega=omega, weight_scale=recipe.weight_scale, **size),

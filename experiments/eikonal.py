@@ -21,7 +21,7 @@ class Config(solving.Config):
 
 
 QUICK = Config(share=0.6, networks=("siren", "tanh"), quick=True)
-SMOKE = Config(share=0.0001, width=16, networks=("siren",), smoke=True)
+SMOKE = Config(share=0.0001, width=16, depth=1, networks=("siren",), smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, dict[str, float]]]:

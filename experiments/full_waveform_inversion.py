@@ -68,7 +68,7 @@ class Config(Settings):
 
 
 QUICK = Config(networks=("siren",), steps=200, refined=400, points=1024, quick=True)
-SMOKE = Config(networks=("siren",), width=16, pool=256, points=64, steps=3, refined=2, grid=65, smoke=True)
+SMOKE = Config(networks=("siren",), width=16, depth=1, pool=256, points=64, steps=3, refined=2, grid=65, smoke=True)
 
 
 class Records(NamedTuple):

@@ -34,7 +34,7 @@ QUICK = Config(
     width=48,
     quick=True,
 )
-SMOKE = Config(share=0.0001, width=16, networks=("siren",), cases=("helmholtz-lens",), smoke=True)
+SMOKE = Config(share=0.0001, width=16, depth=1, networks=("siren",), cases=("helmholtz-lens",), smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, dict[str, float]]]:

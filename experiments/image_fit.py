@@ -34,6 +34,7 @@ from siren_jax.signals import shrink
 class Config(Settings):
     size: int = 256  # pixels along each side of the picture
     width: int = 256  # units of a hidden layer
+    depth: int = 3  # hidden layers after the first
     steps: tuple[int, int, int] = (600, 400, 200)  # steps for values, gradient and Laplacian
     learning_rates: tuple[float, float, float] = (1e-3, 3e-4, 3e-4)  # rates of Adam for values, gradient and Laplacian
     batch_size: int = 4096  # pixels per step
@@ -42,7 +43,7 @@ class Config(Settings):
 
 
 QUICK = Config(size=128, width=128, steps=(600, 400, 200), batch_size=2048, quick=True)
-SMOKE = Config(size=32, width=32, steps=(5, 5, 5), batch_size=512, smoke=True)
+SMOKE = Config(size=32, width=32, depth=1, steps=(5, 5, 5), batch_size=512, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
@@ -58,7 +59,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
         for make in (SIREN, ReLUMLP):
             name = f"{make.__name__}, {target}"
             result = fit(
-                make(2, 1, width=config.width, rngs=nnx.Rngs(config.seed)),
+                make(2, 1, width=config.width, depth=config.depth, rngs=nnx.Rngs(config.seed)),
                 supervise(*TARGETS[target], mean_square=dataset.mean_square),
                 dataset.sampler(min(config.batch_size, len(dataset)), quantities=TARGETS[target]),
                 key=jax.random.key(config.seed),

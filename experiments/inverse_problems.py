@@ -48,13 +48,14 @@ class Config(Settings):
     held_out: float = 0.05  # share of the noisy pixels that are held out for early stopping
     factor: int = 4  # factor of super-resolution along each side
     width: int = 256  # units of a hidden layer
+    depth: int = 3  # hidden layers after the first
     steps: int = 1500  # steps of a fit
     batch_size: int = 1024  # pixels per step
     seed: int = 0  # seed of weights, batches, kept pixels and noise
 
 
 QUICK = Config(size=128, width=128, steps=600, quick=True)
-SMOKE = Config(size=32, width=32, steps=10, batch_size=256, smoke=True)
+SMOKE = Config(size=32, width=32, depth=1, steps=10, batch_size=256, smoke=True)
 PRIORS = {"no prior": 0.0, "total_variation": 1e-3, "hessian": 1e-5}  # weights of the priors
 
 
@@ -151,7 +152,13 @@ def learn(
     """The picture of a network that is fitted with the recipe; values are from 0 to 1."""
     recipe = TUNED_INPAINTING
     network = SIREN(
-        2, 1, width=config.width, first_omega=omega, weight_scale=recipe.weight_scale, rngs=nnx.Rngs(config.seed)
+        2,
+        1,
+        width=config.width,
+        depth=config.depth,
+        first_omega=omega,
+        weight_scale=recipe.weight_scale,
+        rngs=nnx.Rngs(config.seed),
     )
     result = fit(
         network,

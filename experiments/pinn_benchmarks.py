@@ -26,7 +26,7 @@ class Config(solving.Config):
 
 
 QUICK = Config(share=0.1, networks=("siren",), quick=True)
-SMOKE = Config(share=0.0001, width=16, networks=("siren",), cases=("kovasznay",), smoke=True)
+SMOKE = Config(share=0.0001, width=16, depth=1, networks=("siren",), cases=("kovasznay",), smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, dict[str, float]]]:

@@ -38,13 +38,14 @@ class Config(Settings):
     modes: tuple[Mode, ...] = ("paste", "max", "mean")  # choices of the wanted differences
     size: int = 256  # pixels along the longer side of the pictures
     width: int = 256  # units of a hidden layer
+    depth: int = 3  # hidden layers after the first
     steps: int = 3000  # steps for each composite
     batch_size: int = 2048  # pixels per step
     seed: int = 0  # seed of the batches
 
 
 QUICK = Config(size=128, width=128, steps=800, quick=True)
-SMOKE = Config(size=32, width=32, steps=5, batch_size=512, smoke=True)
+SMOKE = Config(modes=("paste",), size=32, width=32, depth=1, steps=5, batch_size=512, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
@@ -60,7 +61,15 @@ def main(config: Config) -> dict[str, dict[str, float]]:
         front, back, free = shown[mode]
         composite = Composite(front, back, free, mode=mode, value_range=(0.0, 1.0))
         omega = choose_omega((front + back) / 2, composite.frame).omega
-        network = SIREN(2, 3, width=config.width, first_omega=omega, weight_scale=recipe.weight_scale, rngs=nnx.Rngs(0))
+        network = SIREN(
+            2,
+            3,
+            width=config.width,
+            depth=config.depth,
+            first_omega=omega,
+            weight_scale=recipe.weight_scale,
+            rngs=nnx.Rngs(0),
+        )
         result = fit(
             network,
             supervise("value"),

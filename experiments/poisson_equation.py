@@ -20,7 +20,7 @@ class Config(solving.Config):
 
 
 QUICK = Config(share=0.3, width=64, quick=True)
-SMOKE = Config(share=0.002, width=16, networks=("siren",), smoke=True)
+SMOKE = Config(share=0.002, width=16, depth=1, networks=("siren",), smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, dict[str, float]]]:

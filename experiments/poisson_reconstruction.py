@@ -41,13 +41,14 @@ class Config(Settings):
     pictures: tuple[str, ...] = ("camera", "astronaut")  # camera is grey, astronaut in colour
     size: int = 256  # pixels along each side of the pictures
     width: int = 256  # units of a hidden layer
+    depth: int = 3  # hidden layers after the first
     steps: tuple[int, int] = (1000, 500)  # steps from the gradient and from the Laplacian
     batch_size: int = 4096  # pixels per step
     seed: int = 0  # seed of weights and batches
 
 
 QUICK = Config(size=128, width=128, steps=(500, 250), batch_size=2048, quick=True)
-SMOKE = Config(size=24, width=32, steps=(5, 5), batch_size=256, smoke=True)
+SMOKE = Config(pictures=("camera",), size=24, width=32, depth=1, steps=(5, 5), batch_size=256, smoke=True)
 PICTURES = {"camera": skimage.data.camera, "astronaut": skimage.data.astronaut}
 
 
@@ -73,7 +74,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
         dataset = PixelDataset(shrink(image.astype(np.float32), size=config.size), value_range=(0.0, 1.0))
         for target, steps in zip(("gradient", "laplacian"), config.steps, strict=True):
             recipe, quantities = TUNED[target], TARGETS[target]
-            network = SIREN(2, dataset.channels, width=config.width, rngs=nnx.Rngs(config.seed))
+            network = SIREN(2, dataset.channels, width=config.width, depth=config.depth, rngs=nnx.Rngs(config.seed))
             result = fit(
                 network,
                 supervise(*quantities, mean_square=dataset.mean_square),

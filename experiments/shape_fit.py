@@ -35,6 +35,7 @@ class Config(Settings):
     points: int = 20_000  # number of points of the surface, with normals
     weights: str = "tuned"  # weights of the terms: tuned or paper
     width: int = 256  # units of a hidden layer
+    depth: int = 3  # hidden layers after the first
     omega: float = 30.0  # omega of the SIREN's first layer
     steps: int = 1000  # steps for each network
     batch_size: int = 1024  # points on the surface per step, with as many off it
@@ -49,6 +50,7 @@ SMOKE = Config(
     solids=("torus",),
     points=1000,
     width=32,
+    depth=1,
     omega=6.0,
     steps=20,
     batch_size=256,
@@ -70,7 +72,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
         solid = SOLIDS[name]
         dataset = SurfaceDataset(sample(solid, config.points, seed=config.seed))
         truth = extract(solid.distance, resolution=config.resolution)
-        size = {"width": config.width, "rngs": nnx.Rngs(config.seed)}
+        size = {"width": config.width, "depth": config.depth, "rngs": nnx.Rngs(config.seed)}
         for model, network in {
             "siren": SIREN(3, 1, first_omega=config.omega, weight_scale=TUNED_SHAPE.weight_scale, **size),
             "relu": ReLUMLP(3, 1, **size),

@@ -20,6 +20,7 @@ class Config(Settings):
     out: Path = Path("out/experiments/solving")  # folder of the figures and of numbers.json
     networks: tuple[str, ...] = baselines.KINDS  # networks for the first case; other cases use the first network only
     width: int | None = None  # units of a hidden layer; the default is that of the equation
+    depth: int | None = None  # hidden layers after the first; the default is that of the equation
     share: float = 1.0  # share of the equation's number of steps; lower it for a shorter run
     seed: int = 0  # seed of weights and points
 
@@ -58,7 +59,7 @@ def solve(case: Case, name: str, config: Config) -> Fit:
         len(case.domain.low),
         len(case.channels),
         width=config.width or case.width,
-        depth=case.depth,
+        depth=case.depth if config.depth is None else config.depth,
         first_omega=case.first_omega,
         seed=config.seed,
     )

@@ -37,6 +37,7 @@ class Config(Settings):
     downsample: int = 2  # factor by which both sides are divided
     between: tuple[float, float] | None = None  # start and stop in seconds; by default the whole video
     width: int = 512  # units of a hidden layer; the paper has 1,024
+    depth: int = 3  # hidden layers after the first
     steps: int = 8500  # steps of the SIREN
     relu_steps: int = 2000  # steps of the ReLU network, which no longer improves after them
     batch_size: int = 4096  # pixels per step
@@ -45,7 +46,9 @@ class Config(Settings):
 
 
 QUICK = Config(downsample=4, between=(0.0, 2.0), width=128, steps=1000, relu_steps=1000, quick=True)
-SMOKE = Config(downsample=16, between=(0.0, 0.4), width=32, steps=10, relu_steps=10, batch_size=512, smoke=True)
+SMOKE = Config(
+    downsample=16, between=(0.0, 0.4), width=32, depth=1, steps=10, relu_steps=10, batch_size=512, smoke=True
+)
 
 
 def main(config: Config) -> dict[str, dict[str, float]]:
@@ -55,7 +58,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
     video = load_video(config.file or bikes(), downsample=config.downsample, between=config.between)
     make_folder(config)
     dataset = SampleDataset(video.frames)
-    size = {"width": config.width, "rngs": nnx.Rngs(config.seed)}
+    size = {"width": config.width, "depth": config.depth, "rngs": nnx.Rngs(config.seed)}
     recipe, c = TUNED_VIDEO, dataset.channels
     numbers, curves = {}, {}
     for name, network in {

@@ -25,7 +25,7 @@ class Config(solving.Config):
 
 
 QUICK = Config(share=0.3, width=64, networks=("siren", "tanh"), growing=False, quick=True)
-SMOKE = Config(share=0.0001, width=16, networks=("siren",), growing=False, smoke=True)
+SMOKE = Config(share=0.0001, width=16, depth=1, networks=("siren",), growing=False, smoke=True)
 
 
 def main(config: Config) -> dict[str, dict[str, dict[str, float]]]:
