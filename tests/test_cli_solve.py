@@ -52,6 +52,7 @@ def test_a_solution_is_near_the_reference_and_everything_is_written(poisson):
     )
 
 
+@pytest.mark.usefixtures("heeded_signals")
 def test_both_phases_are_continued_where_they_were_interrupted(poisson, tmp_path, monkeypatch, capsys):
     watch, out = Session.watch, str(tmp_path / "out")
     arguments = ["solve", "poisson", "--width", "24", "--depth", "1", "--steps", "300", "--refine", "60"]

@@ -63,7 +63,10 @@ def test_a_call_gives_the_bits_of_the_command(target, photo, tmp_path):
 
 def test_a_signal_says_what_it_is_and_how_it_was_read():
     heights = siren_jax.open(NOISE + 300.0, name="heights")
-    assert heights.notes == ("values from 300 to 555 are taken as black to white; values=(low, high) takes others.",)
+    low, high = 300 + int(NOISE.min()), 300 + int(NOISE.max())
+    assert heights.notes == (
+        f"values from {low} to {high} are taken as black to white; values=(low, high) takes others.",
+    )
     assert repr(heights).splitlines() == ["Signal('heights', a picture, 154 points)", *heights.notes]
     fitted = heights.fit(**TINY)
     assert repr(fitted) == f"FittedSignal('heights', PSNR {fitted.quality():.1f} dB after 12 steps)"

@@ -92,6 +92,8 @@ class Fit:
         name, kind = os.path.splitext(os.path.basename(path))[0], kind_of_source(path)
         self.training.sizes(kind.width)
         self._refuse_others(kind)
+        if self.weights is not None and self.target != "mixed":
+            raise InputError("--weights is of --target mixed; leave it out with others.")
         recipe = kind.recipe(self.recipe, self.target)
         if self.integral_weight is not None:
             recipe = recipe._replace(integral_weight=self.integral_weight)
@@ -133,8 +135,6 @@ class Fit:
         if self.downsample < 1:
             raise InputError(f"--downsample takes a whole number from 1 on, but is {self.downsample}.")
         check_values(self.values, self.no_data)
-        if self.weights is not None and self.target != "mixed":
-            raise InputError("--weights is of --target mixed; leave it out with others.")
         weights = (*(self.weights or MIXED), self.integral_weight or 0.0)
         if not all(0 <= w < math.inf for w in weights) or not any(weights[:3]):
             raise InputError(
