@@ -90,7 +90,7 @@ def tiff(pixels, bits, byteorder="<", photometric=None, planes=False):
     channels = np.moveaxis(pixels.reshape(*pixels.shape[:2], -1), -1, 0)
     h, w, c = *pixels.shape[:2], len(channels)
     rows = channels if planes else [np.moveaxis(channels, 0, -1).reshape(h, -1)]
-    strips = [np.packbits(plane[..., None] >> np.arange(bits)[::-1] & 1, axis=None).tobytes() for plane in ()]
+    strips = []
     for plane in rows:
         each = (plane[..., None] >> np.arange(bits)[::-1] & 1).astype(np.uint8).reshape(h, -1)
         strips.append(np.packbits(each, axis=1).tobytes())

@@ -12,15 +12,14 @@ from flax import nnx
 from siren_jax.cli.defaults import by_kind, by_recipe
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.errors import InputError
-from siren_jax.files.siren_file import LIMITS, MAX_OMEGA, Network
+from siren_jax.files.siren_file import MAX_OMEGA, Network
 from siren_jax.fitting.recipes import Recipe, constant, cosine_decay, inverse_root
 from siren_jax.networks.relu import ReLUMLP
-from siren_jax.subjects.procedure import make_network
+from siren_jax.subjects.procedure import check_sizes, make_network
 from siren_jax.subjects.subject import Subject
 
 SCHEDULES = {"cosine": cosine_decay, "inverse-root": inverse_root, "constant": constant}
 DEPTH = 3
-MAX_WEIGHTS = 2**28  # 1 GiB of float32, of which a fit keeps ten, see `memory`
 
 
 @dataclass(frozen=True)
@@ -98,11 +97,7 @@ class Training:
         """Width and depth, those given where they were left out; refuses networks that cannot be."""
         width = width if self.width is None else self.width
         depth = depth if self.depth is None else self.depth
-        for name, value, least in (("width", width, 1), ("depth", depth, 0)):
-            if not least <= value <= LIMITS[name]:
-                raise InputError(f"--{name} takes a whole number from {least} to {LIMITS[name]}, but is {value}.")
-        if depth * width**2 > MAX_WEIGHTS:
-            raise InputError(f"--width {width} and --depth {depth} make over {MAX_WEIGHTS:,} weights; take less.")
+        check_sizes(width, depth)
         return width, depth
 
     def recipe(self, base: Recipe) -> Recipe:

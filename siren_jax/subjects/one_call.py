@@ -158,8 +158,7 @@ class FittedSignal:
     """How it was made, for the `.siren` file."""
 
     def __repr__(self) -> str:
-        measure = self.signal.subject.measure
-        return f"FittedSignal({self.signal.name!r}, {measure.tell(self.quality())} after {self.fit.steps:,} steps)"
+        return f"FittedSignal({self.signal.name!r}, {self.signal.kind.noun}, {self.fit.steps:,} steps)"
 
     @property
     def field(self) -> NeuralField:

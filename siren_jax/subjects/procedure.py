@@ -12,7 +12,7 @@ from jax import Array
 from siren_jax.errors import InputError
 from siren_jax.files.atomic import write_atomically
 from siren_jax.files.header import as_json
-from siren_jax.files.siren_file import LIMITS, Network
+from siren_jax.files.siren_file import LIMITS, MAX_WEIGHTS, Network
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.descent import Sample, fit
 from siren_jax.fitting.progress import Progress
@@ -31,7 +31,9 @@ def check_sizes(width: int, depth: int) -> None:
     """Refuses networks that a `.siren` file cannot hold."""
     for name, value, least in (("width", width, 1), ("depth", depth, 0)):
         if not least <= value <= LIMITS[name]:
-            raise InputError(f"{name} is a whole number from {least} to {LIMITS[name]}, but is {value}.")
+            raise InputError(f"{name}= takes a whole number from {least} to {LIMITS[name]}, but is {value}.")
+    if depth * width**2 > MAX_WEIGHTS:
+        raise InputError(f"width={width} and depth={depth} make over {MAX_WEIGHTS:,} weights; take less.")
 
 
 def make_network(
