@@ -6,6 +6,7 @@ import signal
 import threading
 import tracemalloc
 import weakref
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -16,9 +17,10 @@ import pytest
 from by_hand import Number, level
 from flax import nnx
 
-from siren_jax import SIREN, fit, supervise
+from siren_jax import SIREN, PixelDataset, fit, supervise
 from siren_jax.fitting import host_loop, progress
-from siren_jax.fitting.recipes import constant, cosine_decay
+from siren_jax.fitting.recipes import TUNED, constant, cosine_decay
+from siren_jax.fitting.step import Steps
 
 KEY = jax.random.key(0)
 SGD = optax.sgd(0.1)
@@ -56,6 +58,12 @@ def identical(one, other):
         and all(np.array_equal(one.history[name], other.history[name]) for name in names)
         and all(np.array_equal(a, b) for a, b in zip(parameters(one.network), parameters(other.network), strict=True))
     )
+
+
+@dataclass
+class Unhashable:
+    def __call__(self, share):
+        return share
 
 
 class Clock:
@@ -258,6 +266,25 @@ def test_the_objective_is_traced_and_compiled_equally_often_for_any_number_of_st
     few, many = counts(1), counts(50)
     assert few == many
     assert few[1] == 1
+
+
+def test_a_second_fit_of_the_same_kind_traces_no_step_and_has_the_bits_of_a_first(monkeypatch):
+    traces, step = [], Steps.__call__
+    monkeypatch.setattr(Steps, "__call__", lambda *arguments: traces.append(1) or step(*arguments))
+    pictures = np.random.default_rng(0).random((2, 8, 8, 1))
+
+    def fits(objective):
+        for picture in pictures:
+            network = SIREN(2, 1, width=16, depth=1, rngs=nnx.Rngs(0))
+            optimizer = TUNED["values"].optimizer(network)
+            sampler = PixelDataset(picture).sampler(16)
+            yield fit(network, objective(), sampler, key=KEY, steps=3, optimizer=optimizer)
+
+    kept = list(fits(lambda: supervise("value")))
+    assert len(traces) == 1
+    new = list(fits(lambda: partial(supervise("value"))))  # no Partial of JAX: its arrays are constants of a program
+    assert len(traces) == 3
+    assert all(map(identical, kept, new))
 
 
 # When it stops
@@ -503,6 +530,8 @@ def test_a_fit_runs_outside_the_main_thread():
             {"steps": 1, "weights": {"velue": 1.0}},
             r"weights for \['velue'\], but the objective has the terms \['value'\]",
         ),
+        ({"steps": 1, "schedule": Unhashable()}, "but schedule is of the type Unhashable, which has none"),
+        ({"steps": 1, "weights": {"value": Unhashable()}}, r"but weights\['value'\] is of the type Unhashable"),
     ],
     ids=str,
 )

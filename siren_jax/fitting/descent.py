@@ -3,6 +3,7 @@
 `fit` prints nothing and writes no files except the requested checkpoints.
 """
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -62,7 +63,8 @@ def fit(
         sample: `(key, step) -> batch`, also traced into the step. The leading axis of every array is the points, n of
             them. Arrays may differ in n if the objective's terms do. If the sampler has a third argument named `share`,
             it receives the spent share of the budget, 0 to 1. `objective` and `sample` may be a
-            `jax.tree_util.Partial`, whose arrays are arguments of the compiled program instead of constants.
+            `jax.tree_util.Partial`, whose arrays are arguments of the compiled program instead of constants. If both
+            are, as those of this package, the next fit with the same functions, optimizer and shapes compiles nothing.
         key: source of every batch; step k draws with `jax.random.fold_in(key, k)`.
         steps: number of steps after which the fit ends.
         seconds: time after which the fit ends, without compilation. At least one of `steps` and `seconds` is required.
@@ -96,10 +98,10 @@ def fit(
         `Fit`, also after Ctrl-C (a second one raises) and after a non-finite loss, then with the last good network.
 
     Raises:
-        InputError: the optimizer needs more arguments or has its own copy of the parameters, or weights have 16 bits;
-            the budget is missing or not positive; a weight is for no term; a term lacks a value at each point, or has
-            the name "loss" or "seconds"; a checkpoint has a network, optimizer or terms of other shapes, another key or
-            other data, or is from a later step.
+        InputError: a function is an object without a hash; the optimizer needs more arguments or has its own copy of
+            the parameters, or weights have 16 bits; the budget is missing or not positive; a weight is for no term; a
+            term lacks a value at each point, or has the name "loss" or "seconds"; a checkpoint has a network, optimizer
+            or terms of other shapes, another key or other data, or is from a later step.
     """
     budget = Budget(steps, seconds)
     if tile is not None and tile < 1:
@@ -108,8 +110,12 @@ def fit(
         raise InputError(f"balance_every must be at least one step, but got balance_every={balance_every}.")
     if optimizer is None:
         optimizer = TUNED["values"].optimizer(network)
-    objective, sample = (f if isinstance(f, Partial) else Partial(f) for f in (objective, sample))
     weights = {} if weights is None else weights
+    schedules = {name: weight for name, weight in weights.items() if callable(weight)}
+    _check_hashable({"objective": objective, "sample": sample, "optimizer": optimizer, "schedule": schedule})
+    _check_hashable({f"weights[{name!r}]": function for name, function in schedules.items()})
+    kept = isinstance(objective, Partial) and isinstance(sample, Partial)
+    objective, sample = (f if isinstance(f, Partial) else Partial(f) for f in (objective, sample))
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)
     points = points_of_terms(
         lambda params, batch: objective(nnx.merge(graphdef, params, rest), batch),
@@ -117,7 +123,6 @@ def fit(
         lambda: batch_of(sample, key, jnp.int32(0), jnp.float32(0)),
     )
     check_weights(weights, points)
-    schedules = {name: weight for name, weight in weights.items() if callable(weight)}
     constants = jnp.array([1.0 if name in schedules else weights.get(name, 1.0) for name in points], jnp.float32)
     state = initial_state(params, optimizer, len(points), average=average)  # copies: the caller's network is unchanged
     log = Log(("loss", *points))
@@ -134,7 +139,7 @@ def fit(
         skip,
     )
     began = time.perf_counter()
-    descent = _Descent(program, Given(rest, objective, sample, key, constants), state, log, budget)
+    descent = _Descent(program, Given(rest, objective, sample, key, constants), state, log, budget, kept)
     compile_seconds = time.perf_counter() - began
     with interrupts() as interrupted:
         stopped_by = run(descent, log, budget, interrupted, keeper, until=until, look=look, watch=watch)
@@ -159,11 +164,12 @@ def fit(
 class _Descent:
     """The `Method` that takes compiled steps of an optimizer."""
 
-    def __init__(self, program: Steps, given: Given, state: State, log: Log, budget: Budget):
+    def __init__(self, program: Steps, given: Given, state: State, log: Log, budget: Budget, kept: bool):
         self._program, self._given, self._state, self._log, self._budget = program, given, state, log, budget
         self._failed: tuple[Span, ndarray] | None = None
         span = _span(0, 1, (0.0, 0, 0.0))
-        self._take = jax.jit(program, donate_argnums=0).lower(state, given, span).compile()
+        jitted = _kept(program) if kept else jax.jit(program, donate_argnums=0)
+        self._take = jitted.lower(state, given, span).compile()
 
     def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
         span = _span(self._log.steps, steps, self._budget.clock(self._log))
@@ -191,6 +197,28 @@ class _Descent:
         gradient_of = jax.jit(program.gradient_of, static_argnums=0)
         gradients = (gradient_of(term, params, given, batch) for term in program.terms)
         return describe_nonfinite(step, [term.name for term in program.terms], row, gradients)
+
+
+@functools.lru_cache(maxsize=8)
+def _kept(program: Steps) -> Any:
+    """The jitted steps, whose compiled program the next fit with the same functions and shapes uses again."""
+    return jax.jit(program, donate_argnums=0)
+
+
+def _check_hashable(functions: Mapping[str, Any]) -> None:
+    """Checks that JAX can recognise the functions of a compiled program.
+
+    Raises:
+        InputError: a function is an object without a hash.
+    """
+    for name, function in functions.items():
+        try:
+            hash(function.func if isinstance(function, Partial) else function)
+        except TypeError as error:
+            raise InputError(
+                f"JAX recognises functions by their hash, but {name} is of the type {type(function).__name__}, which "
+                "has none; a function has one, and so has a dataclass with frozen=True."
+            ) from error
 
 
 def _span(start: int, length: int, clock: tuple[float, int, float]) -> Span:

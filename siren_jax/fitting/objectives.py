@@ -1,5 +1,6 @@
 """Objectives: `(field, batch) -> {term: value at each point}`. The fit averages the terms and weights them."""
 
+import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -51,19 +52,7 @@ def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) 
         raise InputError(f"supervise takes one or more of {known}, but got {quantities or 'none'}.")
     mean_square = mean_square or {}
     scale = {q: 1 / float(mean_square[q]) for q in quantities if mean_square.get(q, 0) > 0}
-    pointwise = tuple(q for q in quantities if q in QUANTITIES)
-
-    def objective(scale: Mapping[str, Array | float], field: Field, batch: Batch) -> dict[str, Array]:
-        errors = {}
-        if pointwise:
-            predictions = jax.vmap(_several(field, pointwise))(batch["coordinates"])
-            errors = {q: _squared_error(predictions[q], batch[q]) for q in pointwise}
-        for q in (q for q in quantities if q in INTEGRALS):
-            combined = _mean if q == "footprint" else _difference
-            errors[q] = _squared_error(combined(field, batch[q]["points"]), batch[q]["target"])
-        return {q: scale.get(q, 1.0) * errors[q] for q in quantities}
-
-    return Partial(objective, scale)  # the scale is an argument: one compiled program fits all pictures
+    return Partial(_squared_errors(quantities), scale)  # the scale is an argument: one program fits all pictures
 
 
 def with_prior(objective: Objective, prior: str) -> Objective:
@@ -88,14 +77,7 @@ def with_prior(objective: Objective, prior: str) -> Objective:
     """
     if prior not in PRIORS:
         raise InputError(f"prior must be one of {', '.join(PRIORS)}, but got {prior!r}.")
-    derivative = jacobian if prior == "total_variation" else hessian
-
-    def both(objective: Objective, field: Field, batch: Batch) -> dict[str, Array]:
-        derivatives = jax.vmap(derivative(field))(batch["anywhere"])
-        square = jnp.sum(derivatives**2, axis=range(1, derivatives.ndim))
-        return {**objective(field, batch), "prior": jnp.sqrt(square + TINY)}
-
-    return Partial(both, objective if isinstance(objective, Partial) else Partial(objective))
+    return Partial(_both(prior), objective if isinstance(objective, Partial) else Partial(objective))
 
 
 def signed_distance(field: Field, batch: Batch) -> dict[str, Array]:
@@ -133,6 +115,37 @@ def signed_distance(field: Field, batch: Batch) -> dict[str, Array]:
         "eikonal": (uneven[0] + uneven[1]) / 2,
         "far": jnp.abs(off - batch["distance"]),
     }
+
+
+@functools.cache  # the same function for the same quantities, so that `fit` finds its compiled steps again
+def _squared_errors(quantities: tuple[str, ...]) -> Callable[..., dict[str, Array]]:
+    """The objective of `supervise`, as a function of the scale, the field and the batch."""
+    pointwise = tuple(q for q in quantities if q in QUANTITIES)
+
+    def objective(scale: Mapping[str, Array | float], field: Field, batch: Batch) -> dict[str, Array]:
+        errors = {}
+        if pointwise:
+            predictions = jax.vmap(_several(field, pointwise))(batch["coordinates"])
+            errors = {q: _squared_error(predictions[q], batch[q]) for q in pointwise}
+        for q in (q for q in quantities if q in INTEGRALS):
+            combined = _mean if q == "footprint" else _difference
+            errors[q] = _squared_error(combined(field, batch[q]["points"]), batch[q]["target"])
+        return {q: scale.get(q, 1.0) * errors[q] for q in quantities}
+
+    return objective
+
+
+@functools.cache
+def _both(prior: str) -> Callable[..., dict[str, Array]]:
+    """The objective of `with_prior`, as a function of the other objective, the field and the batch."""
+    derivative = jacobian if prior == "total_variation" else hessian
+
+    def objective(other: Objective, field: Field, batch: Batch) -> dict[str, Array]:
+        derivatives = jax.vmap(derivative(field))(batch["anywhere"])
+        square = jnp.sum(derivatives**2, axis=range(1, derivatives.ndim))
+        return {**other(field, batch), "prior": jnp.sqrt(square + TINY)}
+
+    return objective
 
 
 def _several(field: Field, quantities: tuple[str, ...]) -> Callable[[Array], dict[str, Array]]:

@@ -3,6 +3,7 @@
 `docs/performance.md` describes `TUNED`, and `docs/tried.md` compares it with its neighbours (`benchmarks/recipe.py`).
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -110,14 +111,10 @@ class Recipe(NamedTuple):
             network: the network to optimise; without one, the rate is that of a narrow network without sines.
         """
         rate, first_omega = self.rate(network), getattr(network, "first_omega", None)
-        adam = optax.adam(rate, b2=self.b2)
-        if self.clip is not None:
-            adam = optax.chain(optax.clip_by_global_norm(self.clip), adam)
         first = getattr(network, "first_layer", None)
         if self.phase_limit is None or first_omega is None or first is None:
-            return adam
-        factor = float(min(1.0, self.phase_limit / (rate * first_omega)))
-        return optax.chain(adam, optax.stateless(lambda updates, params: _scaled(updates, first, factor)))
+            return _adam(rate, self.b2, self.clip)
+        return _adam(rate, self.b2, self.clip, first, float(min(1.0, self.phase_limit / (rate * first_omega))))
 
 
 PAPER = Recipe(
@@ -187,6 +184,19 @@ SHAPE_WEIGHTS = {
     "tuned": {"on": 3e3, "off": 1e2, "normal": 1e2, "eikonal": 5e1, "far": 5e2},
 }
 """Weights of the terms of `objectives.signed_distance` for each recipe. Sitzmann et al. 2020, supplement."""
+
+
+@functools.lru_cache  # the same object for the same numbers, so that `fit` finds its compiled steps again
+def _adam(
+    rate: float, b2: float, clip: float | None, first: tuple[str | int, ...] = (), factor: float = 1.0
+) -> optax.GradientTransformation:
+    """Adam after clipping, with the updates of the part `first` multiplied by a factor."""
+    parts: list[optax.GradientTransformation] = [optax.adam(rate, b2=b2)]
+    if clip is not None:
+        parts.insert(0, optax.clip_by_global_norm(clip))
+    if first:
+        parts.append(optax.stateless(lambda updates, params: _scaled(updates, first, factor)))
+    return optax.chain(*parts)
 
 
 def until_a_target(recipe: Recipe) -> Recipe:
