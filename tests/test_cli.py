@@ -30,7 +30,8 @@ from siren_jax.cli.session import Session
 from siren_jax.subjects.kinds import SIGNALS
 from siren_jax.subjects.picture import Picture
 
-TINY = ["--width", "16", "--depth", "1", "--steps", "12"]
+DRAWN = ["--width", "16", "--depth", "1", "--steps", "12"]
+TINY = [*DRAWN, "--no-figures"]
 FILES = ["comparison.png", "curve.png", "metrics.json", "reconstruction.png"]
 
 
@@ -78,7 +79,7 @@ def stray(directory: Path) -> list[str]:
 )
 def test_fit_writes_everything_and_says_so_in_its_last_line(target, model, photo, tmp_path, capsys):
     out = tmp_path / "a"
-    assert main(["fit", str(photo), "--target", target, "--model", model, *TINY, "--out", str(out), "--json"]) == 0
+    assert main(["fit", str(photo), "--target", target, "--model", model, *DRAWN, "--out", str(out), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert sorted(os.listdir(out)) == sorted(["checkpoints", *FILES, "my photo.siren"])
     assert sorted(summary["files"]) == sorted(str(out / name) for name in [*FILES, "my photo.siren"])
@@ -97,7 +98,7 @@ def test_the_psnr_that_is_printed_is_that_of_the_network_that_is_written(fitted,
 
 
 def test_the_reconstruction_is_upright_and_in_the_right_colours(photo, tmp_path):
-    arguments = ["--width", "64", "--depth", "1", "--steps", "300", "--out", str(tmp_path / "a")]
+    arguments = ["--width", "64", "--depth", "1", "--steps", "300", "--no-figures", "--out", str(tmp_path / "a")]
     assert main(["fit", str(photo), *arguments]) == 0
     made = pixels(tmp_path / "a" / "reconstruction.png")
     truth = pixels(photo)
@@ -113,7 +114,7 @@ def test_the_same_seed_gives_the_same_file(photo, tmp_path):
 
 
 def test_a_target_psnr_ends_the_fit_once_all_pixels_reach_it(photo, tmp_path, capsys):
-    arguments = ["--width", "32", "--depth", "1", "--steps", "5000", "--target-psnr", "22"]
+    arguments = ["--width", "32", "--depth", "1", "--steps", "5000", "--target-psnr", "22", "--no-figures"]
     assert main(["fit", str(photo), *arguments, "--out", str(tmp_path / "a"), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert summary["stopped_by"] == "watch"
@@ -148,7 +149,7 @@ def test_a_fit_that_diverges_says_where_and_keeps_a_finite_network(photo, tmp_pa
 
 def test_previews_and_tensorboard_are_written_during_the_fit(photo, tmp_path):
     pytest.importorskip("tensorboardX", reason="the extra tensorboard is not installed")
-    arguments = [*TINY, "--preview-every", "5", "--tensorboard", "--out", str(tmp_path / "a")]
+    arguments = [*DRAWN, "--preview-every", "5", "--tensorboard", "--out", str(tmp_path / "a")]
     assert main(["fit", str(photo), *arguments]) == 0
     assert list((tmp_path / "a" / "preview").glob("step_*.png"))
     assert list((tmp_path / "a" / "tensorboard").glob("events*"))
@@ -158,7 +159,7 @@ def test_previews_of_an_earlier_fit_are_refused_before_the_fit_and_cleared_on_re
     left = tmp_path / "a" / "preview" / "step_0000001.png"
     left.parent.mkdir(parents=True)
     left.touch()
-    arguments = ["fit", str(photo), *TINY, "--preview-every", "5", "--out", str(tmp_path / "a")]
+    arguments = ["fit", str(photo), *DRAWN, "--preview-every", "5", "--out", str(tmp_path / "a")]
     assert main(arguments) == 2
     assert "already holds preview" in capsys.readouterr().err
     assert main([*arguments, "--overwrite"]) == 0

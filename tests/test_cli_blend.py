@@ -11,7 +11,7 @@ from siren_jax import load
 from siren_jax.cli import main
 
 H, W = 20, 28
-QUICK = ["--width", "16", "--depth", "1", "--steps", "12"]
+QUICK = ["--width", "16", "--depth", "1", "--steps", "12", "--no-figures"]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from siren_jax.cli.inpaint import Gaps
 from siren_jax.signals import IncompletePicture
 
 H, W = 24, 32
-QUICK = ["--width", "16", "--depth", "1", "--steps", "12"]
+QUICK = ["--width", "16", "--depth", "1", "--steps", "12", "--no-figures"]
 
 
 @pytest.fixture

@@ -17,15 +17,15 @@ from siren_jax.cli.session import Session
 from siren_jax.equations import Interval, distil, solution
 from siren_jax.fitting import progress
 
-QUICK = ["--width", "8", "--depth", "0", "--steps", "5"]
+SOLVED = ["--width", "24", "--depth", "1", "--steps", "60", "--refine", "60"]
+QUICK = ["--width", "8", "--depth", "0", "--steps", "5", "--no-figures"]
 
 
 @pytest.fixture(scope="module")
 def poisson(tmp_path_factory):
     """A folder with a solved equation."""
     folder = tmp_path_factory.mktemp("solved")
-    arguments = ["--width", "24", "--depth", "1", "--steps", "300", "--refine", "60", "--out", str(folder / "out")]
-    assert main(["solve", "poisson", *arguments]) == 0
+    assert main(["solve", "poisson", *SOLVED, "--out", str(folder / "out")]) == 0
     return folder
 
 
@@ -41,7 +41,7 @@ def test_a_solution_is_near_the_reference_and_everything_is_written(poisson):
     files = ["comparison.png", "curve.png", "metrics.json", "poisson.siren", "solution.npy"]
     assert sorted(os.listdir(out)) == ["checkpoints", *files]
     summary = json.loads((out / "metrics.json").read_text())
-    assert summary["steps"] == 360  # of both phases
+    assert summary["steps"] == 120  # of both phases
     assert summary["error"] < 5  # percent; a field of zeros has 100
     found = np.load(out / "solution.npy")
     cell = (2 * np.arange(200) + 1) / 200 - 1
@@ -55,22 +55,22 @@ def test_a_solution_is_near_the_reference_and_everything_is_written(poisson):
 @pytest.mark.usefixtures("heeded_signals")
 def test_both_phases_are_continued_where_they_were_interrupted(poisson, tmp_path, monkeypatch, capsys):
     watch, out = Session.watch, str(tmp_path / "out")
-    arguments = ["solve", "poisson", "--width", "24", "--depth", "1", "--steps", "300", "--refine", "60"]
+    arguments = ["solve", "poisson", *SOLVED, "--no-figures"]
 
     def interrupted_at(last, session, progress):
         watch(session, progress)
         if progress.step >= last:
             signal.raise_signal(signal.SIGINT)
 
-    for where, last in (("--out", 100), ("--resume", 330)):  # of Adam's 300 steps, of L-BFGS's 60 after them
+    for where, last in (("--out", 30), ("--resume", 90)):  # of Adam's 60 steps, of L-BFGS's 60 after them
         monkeypatch.setattr(Session, "watch", lambda self, p, last=last: interrupted_at(last, self, p))
         monkeypatch.setattr(progress.Budget, "longest", 20)
         assert main([*arguments, where, out]) == 130
     monkeypatch.setattr(Session, "watch", watch)
     assert main([*arguments, "--resume", out]) == 0
     found = [int(step) for step in re.findall(r"continuing at step (\d+)", capsys.readouterr().err)]
-    assert 100 <= found[0] < 300 == found[1]
-    assert 330 <= found[2] < 360
+    assert 30 <= found[0] < 60 == found[1]
+    assert 90 <= found[2] < 120
     for name in ("poisson.siren", "solution.npy"):
         assert (tmp_path / "out" / name).read_bytes() == (poisson / "out" / name).read_bytes()
 
@@ -82,11 +82,10 @@ def test_a_second_phase_that_cannot_be_kept_is_taken_all_the_same(poisson, tmp_p
     def linked(self, folders, resume):
         make(self, folders, resume)
         (out / "checkpoints" / "second").mkdir()
-        (out / "checkpoints" / "second" / "300").symlink_to(tmp_path / "elsewhere")
+        (out / "checkpoints" / "second" / "60").symlink_to(tmp_path / "elsewhere")
 
     monkeypatch.setattr(Session, "_make", linked)
-    arguments = ["--width", "24", "--depth", "1", "--steps", "300", "--refine", "60", "--out", str(out)]
-    assert main(["solve", "poisson", *arguments]) == 0
+    assert main(["solve", "poisson", *SOLVED, "--no-figures", "--out", str(out)]) == 0
     assert "the second phase is not kept: " in capsys.readouterr().err
     assert not (tmp_path / "elsewhere").exists()
     assert (out / "poisson.siren").read_bytes() == (poisson / "out" / "poisson.siren").read_bytes()
@@ -143,7 +142,7 @@ def test_a_solution_on_an_interval_is_rendered_as_a_curve(tmp_path, monkeypatch,
 def test_a_condition_by_construction_leaves_a_plain_network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("siren_jax.cli.solve.distil", partial(distil, steps=200, refined=20))  # which suffices for this
-    arguments = ["--width", "16", "--depth", "1", "--steps", "150", "--refine", "0"]
+    arguments = ["--width", "16", "--depth", "1", "--steps", "150", "--refine", "0", "--no-figures"]
     assert main(["solve", "allen-cahn", *arguments]) == 0
     field = load("out/allen-cahn/allen-cahn.siren")
     x = np.linspace(0, 1, 21, dtype=np.float32)

@@ -13,7 +13,8 @@ from siren_jax.metrics import snr
 from siren_jax.signals import Sound, resample
 
 RATE = 8000
-TINY = ["--width", "16", "--depth", "1", "--steps", "12"]
+DRAWN = ["--width", "16", "--depth", "1", "--steps", "12"]
+TINY = [*DRAWN, "--no-figures"]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def refused(arguments, capsys) -> str:
 
 def test_a_sound_is_fitted_and_everything_is_written(recording, tmp_path, capsys):
     out = tmp_path / "a"
-    assert main(["fit", str(recording), *TINY, "--out", str(out), "--json"]) == 0
+    assert main(["fit", str(recording), *DRAWN, "--out", str(out), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     files = ["comparison.png", "curve.png", "metrics.json", "my chord.siren", "reconstruction.wav"]
     assert sorted(os.listdir(out)) == ["checkpoints", *files]
@@ -175,6 +176,6 @@ def test_what_cannot_be_rendered_is_refused(arguments, message, fitted, tmp_path
 
 
 def test_the_recipe_of_the_paper_begins_with_its_omega_for_sounds(recording, tmp_path):
-    arguments = ["--width", "8", "--depth", "1", "--steps", "2", "--recipe", "paper", "--out", str(tmp_path / "a")]
+    arguments = ["--width", "8", "--depth", "1", "--steps", "2", "--no-figures", "--recipe", "paper", "--out", str(tmp_path / "a")]
     assert main(["fit", str(recording), *arguments]) == 0
     assert load(tmp_path / "a" / "my chord.siren").network.first_omega == 3000

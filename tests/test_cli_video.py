@@ -147,7 +147,7 @@ def test_a_target_psnr_ends_the_fit(clip, tmp_path, capsys):
 
 
 def test_a_network_for_a_video_has_the_papers_width(clip, tmp_path):
-    assert main(["fit", str(clip), "--steps", "1", "--batch-size", "2", "--out", str(tmp_path / "a")]) == 0
+    assert main(["fit", str(clip), "--steps", "1", "--no-figures", "--batch-size", "2", "--out", str(tmp_path / "a")]) == 0
     network = load(tmp_path / "a" / "my clip.siren").network
     assert (network.width, network.first_omega) == (1024, 60)
 
@@ -157,7 +157,7 @@ def test_a_clip_of_uneven_frames_is_fitted_at_their_times(tmp_path, capsys):
     frames = [Image.new("L", (8, 6), grey) for grey in (0, 80, 160, 255, 40, 120)]
     durations = [100, 100, 100, 1000, 100, 100]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=durations)
-    arguments = ["--width", "8", "--depth", "1", "--steps", "2", "--out", str(tmp_path / "out")]
+    arguments = ["--width", "8", "--depth", "1", "--steps", "2", "--no-figures", "--out", str(tmp_path / "out")]
     assert main(["fit", str(tmp_path / "a.gif"), *arguments]) == 0
     assert "uneven duration, 100 to 1,000 ms" in capsys.readouterr().err
     field = load(tmp_path / "out" / "a.siren")

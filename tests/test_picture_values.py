@@ -17,7 +17,7 @@ from siren_jax.signals.ranges import lone_ends
 from siren_jax.subjects.cells import render_cells
 from siren_jax.subjects.picture import Picture, warn_of_nothing
 
-TINY = ["--width", "8", "--depth", "1", "--steps", "5", "--first-omega", "5"]
+TINY = ["--width", "8", "--depth", "1", "--steps", "5", "--first-omega", "5", "--no-figures"]
 PHOTO = np.random.default_rng(0).uniform(0.02, 0.9, (20, 30))
 ROWS, COLUMNS = np.mgrid[:20, :30]
 METRES = (1200 + 300 * np.sin(ROWS / 5) + 200 * np.cos(COLUMNS / 4)).astype(np.float32)

@@ -22,9 +22,10 @@ from siren_jax.shapes import encode_mesh
 from siren_jax.shapes.level_set import extract
 from siren_jax.signals import encode_video
 
-TINY = ["--width", "16", "--depth", "1", "--steps", "60"]
+DRAWN = ["--width", "16", "--depth", "1", "--steps", "60"]
+TINY = [*DRAWN, "--no-figures"]
 STEPS = 600
-FEW = ["--width", "32", "--steps", str(STEPS), "--checkpoint-every", "0.1"]
+FEW = ["--width", "32", "--steps", str(STEPS), "--checkpoint-every", "0.1", "--no-figures"]
 MANY = 40000
 LONG = ["--width", "32", "--steps", str(MANY), "--checkpoint-every", "0.1"]
 # The command, which waits for a signal as soon as it has a checkpoint: no race with the clock.
@@ -63,7 +64,7 @@ def results(directory: Path) -> dict[str, bytes]:
     """The files that the steps decide of those that are written: the network, and what is made with it."""
     timed = ("curve.png", "metrics.json")
     found = {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file() and path.name not in timed}
-    assert len(found) > 2
+    assert len(found) > 1
     return found
 
 
@@ -189,7 +190,6 @@ def test_signals_of_every_kind_survive(kind, photo, tmp_path):
     assert results(tmp_path / "run") == undisturbed(words, tmp_path)
 
 
-@pytest.mark.usefixtures("drawn_figures")
 def test_sigterm_keeps_what_was_learned(photo, uninterrupted, tmp_path):
     process = start("fit", photo, *FEW, "--out", tmp_path / "run", code=WAITING)
     wait_for_checkpoint(process, tmp_path / "run")
@@ -204,7 +204,7 @@ def test_sigterm_keeps_what_was_learned(photo, uninterrupted, tmp_path):
 def test_steps_can_be_raised_and_all_else_stays(photo, tmp_path, capsys):
     run = str(tmp_path / "run")
     assert main(["fit", str(photo), *TINY, "--out", run]) == 0
-    assert main(["fit", str(photo), *TINY[:-1], "70", "--resume", run, "--json"]) == 0
+    assert main(["fit", str(photo), *TINY, "--steps", "70", "--resume", run, "--json"]) == 0
     captured = capsys.readouterr()
     assert "continuing at step 60" in captured.err
     assert '"steps": 70' in captured.out
@@ -246,7 +246,7 @@ def test_a_fit_that_has_not_ended_is_not_lost_by_another(photo, tmp_path, capsys
     assert main(["fit", str(photo), *TINY, "--out", str(run), "--overwrite"]) == 0
 
 
-@pytest.mark.usefixtures("heeded_signals", "drawn_figures")
+@pytest.mark.usefixtures("heeded_signals")
 def test_a_hangup_of_the_terminal_keeps_what_was_learned(photo, uninterrupted, tmp_path):
     ours, theirs = os.openpty()
     claim = "import os, fcntl, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
@@ -257,7 +257,7 @@ def test_a_hangup_of_the_terminal_keeps_what_was_learned(photo, uninterrupted, t
     wait_for_checkpoint(process, tmp_path / "run")
     os.close(ours)  # as when a connection is cut: SIGHUP, and every write to the terminal is an error
     assert process.wait() == 129
-    assert len(results(tmp_path / "run")) == 3
+    assert len(results(tmp_path / "run")) == 2
     assert main(["fit", str(photo), *FEW, "--resume", str(tmp_path / "run")]) == 0
     assert results(tmp_path / "run") == uninterrupted
 
@@ -266,7 +266,7 @@ def test_a_pipe_that_closes_ends_no_fit(photo, tmp_path):
     process = start("fit", photo, *TINY, "--out", tmp_path / "run")
     process.stderr.close()
     assert process.wait() == 0
-    assert len(results(tmp_path / "run")) == 3
+    assert len(results(tmp_path / "run")) == 2
 
 
 def test_results_outlive_their_directory(photo, tmp_path, monkeypatch, capsys):
@@ -277,13 +277,13 @@ def test_results_outlive_their_directory(photo, tmp_path, monkeypatch, capsys):
         return watch(self, progress)
 
     monkeypatch.setattr(Session, "watch", gone)
-    assert main(["fit", str(photo), *TINY, "--preview-every", "1", "--out", str(tmp_path / "run")]) == 0
+    assert main(["fit", str(photo), *DRAWN, "--preview-every", "1", "--out", str(tmp_path / "run")]) == 0
     assert len(results(tmp_path / "run")) == 3
     assert "a preview could not be written" in capsys.readouterr().err
 
 
 def test_a_second_fit_in_the_same_directory_is_refused_and_disturbs_nothing(photo, tmp_path, monkeypatch, capsys):
-    arguments = ["fit", str(photo), *TINY, "--preview-every", "1"]
+    arguments = ["fit", str(photo), *DRAWN, "--preview-every", "1"]
     watch, codes = Session.watch, []
 
     def meanwhile(self, progress):
@@ -309,7 +309,7 @@ def test_names_of_every_kind_are_fitted_and_resumed(name, photo, tmp_path, monke
     shutil.copy(photo, tmp_path / name)
     for where in ("--out=", "--resume="):
         out = where + os.path.splitext(name)[0]
-        assert main(["fit", *TINY, "--preview-every", "30", out, "--", name]) == 0
+        assert main(["fit", *DRAWN, "--preview-every", "30", out, "--", name]) == 0
     assert sorted(os.listdir(tmp_path)) == sorted([name, name[:-4]])
     assert f"{name[:-4]}.siren" in os.listdir(tmp_path / name[:-4])
     assert "continuing at step 60" in capsys.readouterr().err
@@ -331,7 +331,7 @@ def test_nothing_is_written_through_a_link(folder, photo, tmp_path, capsys):
     (tmp_path / "run" / folder).parent.mkdir(parents=True)
     (tmp_path / "run" / folder).symlink_to(tmp_path / "elsewhere")
     arguments = ["--preview-every", "10", "--out", str(tmp_path / "run"), "--overwrite"]
-    assert main(["fit", str(photo), *TINY, *arguments]) == 2
+    assert main(["fit", str(photo), *DRAWN, *arguments]) == 2
     assert "is a link, which is not followed" in capsys.readouterr().err
     assert os.listdir(tmp_path / "elsewhere") == ["precious"]
 
@@ -343,6 +343,6 @@ def test_results_that_are_links_are_replaced_and_not_followed(photo, tmp_path):
     names = ["gradient.siren", "reconstruction.png", "comparison.png", "curve.png", "metrics.json"]
     for name in names:
         (run / name).symlink_to(precious)
-    assert main(["fit", str(photo), *TINY, "--out", str(run), "--overwrite"]) == 0
+    assert main(["fit", str(photo), *DRAWN, "--out", str(run), "--overwrite"]) == 0
     assert precious.read_text() == "kept"
     assert not any((run / name).is_symlink() for name in names)

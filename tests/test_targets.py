@@ -156,7 +156,7 @@ def test_a_target_ends_the_fit_with_the_same_bytes_whatever_the_clock(photo, tmp
     files = []
     for name, seconds in (("a", 0.5), ("b", 1e-9)):
         monkeypatch.setattr(progress, "CHUNK_SECONDS", seconds)
-        options = ["--target-psnr", "22", "--steps", "300", "--out", str(tmp_path / name)]
+        options = ["--target-psnr", "22", "--steps", "300", "--no-figures", "--out", str(tmp_path / name)]
         assert main(["fit", str(photo), *SMALL, *options]) == 0
         files.append((tmp_path / name / "a.siren").read_bytes())
         metrics = json.loads((tmp_path / name / "metrics.json").read_text())
@@ -167,7 +167,7 @@ def test_a_target_ends_the_fit_with_the_same_bytes_whatever_the_clock(photo, tmp
 
 
 def test_a_target_out_of_reach_is_given_up_in_a_sentence(photo, tmp_path, capsys):
-    options = ["--steps", "40", "--target-psnr", "90", "--out", str(tmp_path / "a")]
+    options = ["--steps", "40", "--target-psnr", "90", "--no-figures", "--out", str(tmp_path / "a")]
     assert main(["fit", str(photo), *SMALL, *options]) == 0
     errors = capsys.readouterr().err
     assert "the target, PSNR 90.0 dB, is not reached after 40 steps; give more --steps, or a larger --width" in errors

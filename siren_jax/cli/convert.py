@@ -6,7 +6,6 @@ import warnings
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
@@ -17,7 +16,7 @@ from siren_jax.cli.console import printable
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.errors import InputError
 from siren_jax.fields import Frame
-from siren_jax.fields.tiles import map_over_tiles
+from siren_jax.fields.tiles import evaluate
 from siren_jax.files import pytorch
 from siren_jax.files.header import AXES, MAX_SAMPLES, valid_rate
 from siren_jax.networks import changes
@@ -184,8 +183,5 @@ def _agreement(one: NeuralField, other: NeuralField) -> str:
     else:
         indices = np.random.default_rng(0).integers(shape, size=(COMPARED, len(shape)))
     points = jnp.asarray(one.frame.coordinates(indices))
-    a, b = (np.asarray(_values(field.network, points)) for field in (one, other))
+    a, b = (np.asarray(evaluate(field.network, points)) for field in (one, other))
     return "no difference" if np.array_equal(a, b) else f"PSNR {metrics.psnr(a, b):.2f} dB"
-
-
-_values = jax.jit(map_over_tiles)

@@ -153,6 +153,9 @@ class Output:
     checkpoint_every: float = 30.0
     """Seconds between checkpoints, from which --resume continues. They are less frequent where writing them would take
     over a hundredth of the time."""
+    no_figures: bool = False
+    """Write the signal, the network and the metrics alone, without comparison.png and curve.png: a second less for each
+    fit."""
     preview_every: Annotated[int | None, optional("N", "never")] = None
     """Write the figure every N steps during the fit."""
     tensorboard: bool = False
@@ -163,6 +166,8 @@ class Output:
     def check(self) -> None:
         """Refuses settings that cannot be meant."""
         check_positive(self, ("preview_every", "checkpoint_every"))
+        if self.preview_every is not None and self.no_figures:
+            raise InputError("--preview-every writes figures; leave out --no-figures, or --preview-every.")
         if self.resume == "":
             raise InputError("--resume takes the directory of a fit, but is empty.")
         if self.resume is not None and (self.out is not None or self.overwrite):

@@ -40,6 +40,7 @@ class Session:
         name: stem of the `.siren` file.
         subject: the signal.
         target: the quality over all samples from which `reached` returns true.
+        figures: whether to draw figures at the end of the fit.
         preview_every: steps between figures during the fit.
         tensorboard: whether to log for TensorBoard.
         overwrite: replace what an earlier fit left in the directory.
@@ -60,6 +61,7 @@ class Session:
         subject: Subject,
         *,
         target: float | None,
+        figures: bool,
         preview_every: int | None,
         tensorboard: bool,
         overwrite: bool,
@@ -68,8 +70,8 @@ class Session:
         checkpoint_every: float,
     ):
         self._directory, self._name, self._overwrite = directory, name, overwrite or resume
-        self._subject, self._target, self._preview_every = subject, target, preview_every
-        self._names = names_of_files(subject, name)
+        self._subject, self._target, self._figures, self._preview_every = subject, target, figures, preview_every
+        self._names = names_of_files(subject, name, figures=figures)
         if tensorboard:
             TensorBoard.check()
         folders = (PREVIEWS,) * bool(preview_every) + ("tensorboard",) * tensorboard
@@ -193,10 +195,12 @@ class Session:
             self._path,
             heading=self._heading,
             curve=curve,
+            figures=self._figures,
             overwrite=self._overwrite,
         )
         if self._tensorboard is not None:
-            self._tensorboard.figure("comparison", result.comparison, result.step)
+            if result.comparison is not None:
+                self._tensorboard.figure("comparison", result.comparison, result.step)
             self._tensorboard.weights(result.network, result.step)
             self._tensorboard.close()
         path = self._path(METRICS)

@@ -99,6 +99,7 @@ def train(
         name,
         subject,
         target=target,
+        figures=not output.no_figures,
         preview_every=output.preview_every,
         tensorboard=output.tensorboard,
         overwrite=output.overwrite,

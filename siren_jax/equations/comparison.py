@@ -3,7 +3,6 @@
 from functools import cached_property
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
@@ -12,7 +11,7 @@ from siren_jax._types import Field
 from siren_jax.equations.as_field import grid_over, moment_of
 from siren_jax.equations.catalogue import Case
 from siren_jax.fields.coordinates import Grid
-from siren_jax.fields.tiles import map_over_tiles
+from siren_jax.fields.tiles import evaluate
 
 SKETCHED = 4096  # points for a quick estimate of the error
 LATE = 0.75  # share of the time span at which a solution in the plane is shown
@@ -81,7 +80,4 @@ def _relative(found: ndarray, truth: ndarray) -> float:
 
 
 def _evaluated(field: Field, points: ndarray) -> ndarray:
-    return np.asarray(_evaluate(field, points), np.float64)
-
-
-_evaluate = jax.jit(lambda field, points: map_over_tiles(field, points))
+    return np.asarray(evaluate(field, points), np.float64)

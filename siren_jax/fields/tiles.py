@@ -26,6 +26,12 @@ def map_over_tiles(function: Callable[[Array], Array], points: Array) -> Array:
     return jax.lax.map(function, points, batch_size=points_per_tile())
 
 
+@jax.jit
+def evaluate(field: Any, points: Array) -> Array:
+    """Values of a field, a network or another pytree, at each point: one compiled program for all fields of a kind."""
+    return map_over_tiles(field, points)
+
+
 def sum_over_tiles(
     value_and_grad: Callable[[Any, Batch, Mapping[int, Array]], Any], zero: Any, params: Any, batch: Batch, tile: int
 ) -> Any:

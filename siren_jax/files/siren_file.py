@@ -5,6 +5,7 @@ header against limits and against the types and shapes that the file declares. W
 is the specification.
 """
 
+import functools
 import json
 import math
 import os
@@ -96,8 +97,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
             raise InputError(f"{path!r} is not a .siren file: its header has {length:,} bytes of {MAX_HEADER:,}.")
         with safe_open(path, framework="numpy") as file:
             header = _checked_header(path, (file.metadata() or {}).get("siren"))
-            graphdef, state = nnx.split(nnx.eval_shape(lambda: _build(header["network"])))
-            shapes = {".".join(map(str, name)): tuple(leaf.shape) for name, leaf in nnx.to_flat_state(state)}
+            graphdef, structure, shapes = _structure(json.dumps(header["network"]))
             wanted = _stored(shapes, header["precision"])
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             found = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
@@ -108,13 +108,15 @@ def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
                     f"but the file has {found.get(name, 'none')}."
                 )
             _check_count(repr(path), shapes.values())
-            arrays = {name: jnp.asarray(file.get_tensor(name), jnp.float32) for name in wanted}
+            arrays = {name: file.get_tensor(name).astype(np.float32) for name in wanted}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path!r} is not a .siren file, or is truncated: {error}.") from None
     weights = {name: arrays[name] * arrays.get(f"{name}.scale", 1) for name in shapes}
-    if bad := [name for name, array in weights.items() if not bool(jnp.all(jnp.isfinite(array)))]:
+    if bad := [name for name, array in weights.items() if not np.isfinite(array).all()]:
         raise InputError(f"{path!r} is damaged: {bad[0]} contains values that are not finite.")
-    return nnx.merge(graphdef, jax.tree.unflatten(jax.tree.structure(state), list(weights.values()))), header
+    return nnx.merge(
+        graphdef, jax.tree.unflatten(structure, [jnp.asarray(array) for array in weights.values()])
+    ), header
 
 
 def _architecture(network: Network) -> dict[str, Any]:
@@ -131,6 +133,14 @@ def _build(architecture: Mapping[str, Any]) -> Network:
     arguments = {name: value for name, value in architecture.items() if name != "type"}
     make = {"siren": SIREN, "relu": ReLUMLP}[architecture["type"]]
     return make(arguments.pop("in_features"), arguments.pop("out_features"), **arguments, rngs=nnx.Rngs(0))
+
+
+@functools.lru_cache(maxsize=64)  # thousands of files may have networks of one size
+def _structure(architecture: str) -> tuple[nnx.GraphDef, Any, dict[str, tuple[int, ...]]]:
+    """The graph, the tree and the shapes of the arrays of a network, from the header's JSON."""
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: _build(json.loads(architecture))))
+    shapes = {".".join(map(str, name)): tuple(leaf.shape) for name, leaf in nnx.to_flat_state(state)}
+    return graphdef, jax.tree.structure(state), shapes
 
 
 def _arrays(network: Network) -> dict[str, np.ndarray]:

@@ -178,20 +178,23 @@ class FittedSignal:
         """Truth and fit side by side, a Matplotlib figure."""
         return self.signal.subject.figure(kept_network(self.signal.subject, self.fit)[0], self._heading)
 
-    def write(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> dict[str, Any]:
+    def write(
+        self, directory: str | os.PathLike[str], *, figures: bool = True, overwrite: bool = False
+    ) -> dict[str, Any]:
         """Writes `NAME.siren`, the reconstruction, `comparison.png`, `curve.png` and `metrics.json`.
 
         Returns the metrics: the quality first, then how the fit went.
 
         Args:
             directory: made if it is not there.
+            figures: whether to write the figures, `comparison.png` and `curve.png`.
             overwrite: replace files that exist.
 
         Raises:
             InputError: a file exists or cannot be written.
         """
         signal, path = self.signal, lambda name: str(Path(directory) / name)
-        names = names_of_files(signal.subject, signal.name)
+        names = names_of_files(signal.subject, signal.name, figures=figures)
         if there := [name for name in names if os.path.lexists(path(name)) and not overwrite]:
             raise InputError(f"{path(there[0])!r} exists; choose another directory, or allow overwrite=True.")
         try:
@@ -199,7 +202,14 @@ class FittedSignal:
         except OSError as error:
             raise InputError(f"the directory {os.fspath(directory)!r} cannot be made: {error.strerror}.") from None
         result = write_result(
-            signal.subject, self.fit, signal.name, self.record, path, heading=self._heading, overwrite=overwrite
+            signal.subject,
+            self.fit,
+            signal.name,
+            self.record,
+            path,
+            heading=self._heading,
+            figures=figures,
+            overwrite=overwrite,
         )
         return write_metrics(path(METRICS), result.metrics, self.record, overwrite=overwrite)
 

@@ -132,9 +132,9 @@ def fit_subject(
     )
 
 
-def names_of_files(subject: Subject, name: str) -> tuple[str, ...]:
+def names_of_files(subject: Subject, name: str, *, figures: bool = True) -> tuple[str, ...]:
     """Names of the files that `write_result` and `write_metrics` write, the `.siren` file last."""
-    return (COMPARISON, CURVE, *subject.files, METRICS, f"{name}.siren")
+    return (*((COMPARISON, CURVE) if figures else ()), *subject.files, METRICS, f"{name}.siren")
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,8 @@ class Result:
     """The step after which it was the network of the fit."""
     metrics: dict[str, Any]
     """The quality first, then how the fit went."""
-    comparison: Any
-    """Truth and prediction side by side, a Matplotlib figure."""
+    comparison: Any | None
+    """Truth and prediction side by side, a Matplotlib figure; None without figures."""
 
 
 def write_result(
@@ -160,6 +160,7 @@ def write_result(
     *,
     heading: str,
     curve: Sequence[tuple[int, float]] = (),
+    figures: bool = True,
     overwrite: bool,
 ) -> Result:
     """Writes the network, the signal and the figures.
@@ -172,29 +173,24 @@ def write_result(
         path: adds the directory to a file name.
         heading: title of the figures, as Matplotlib reads it.
         curve: pairs of a step and the quality there, measured during the fit.
+        figures: draw the figures.
         overwrite: replace files that exist.
     """
-    from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
-
     network, step = kept_network(subject, fitted)
     made = {**record, "steps": step}
     siren_file = path(f"{name}.siren")
     subject.field(network, made).save(siren_file, overwrite=overwrite)  # before anything else that may fail
     quality = subject.write(network, path, overwrite=overwrite)
     subject.field(network, {**made, **quality}).save(siren_file, overwrite=True)
-    measure, note = subject.measure, f" ({subject.note})" if subject.note else ""
-    title = f"{heading}: {measure.tell(quality[measure.name])}{note} after {step:,} steps"
-    comparison = subject.figure(network, title)
-    write_figure(path(COMPARISON), comparison, overwrite=overwrite)
-    known = [(at, value) for at, value in curve if at < step]
-    learning_curve = plot.learning_curve(
-        fitted.history,
-        [*known, (step, quality[measure.name])],
-        title=title,
-        label=f"{measure.label} ({measure.unit}){note}",
-        logarithmic=measure.less_is_better,
-    )
-    write_figure(path(CURVE), learning_curve, overwrite=overwrite)
+    comparison = None
+    if figures:
+        found = quality[subject.measure.name]
+        title = f"{heading}: {subject.measure.tell(found)}{_note(subject)} after {step:,} steps"
+        comparison = subject.figure(network, title)
+        write_figure(path(COMPARISON), comparison, overwrite=overwrite)
+        known = [(at, value) for at, value in curve if at < step]
+        learning_curve = _learning_curve(subject, fitted, [*known, (step, found)], title)
+        write_figure(path(CURVE), learning_curve, overwrite=overwrite)
     metrics = {
         **quality,
         "loss": float(fitted.history["loss"][-1]) if fitted.steps else math.nan,
@@ -208,6 +204,18 @@ def write_result(
         "stopped_by": fitted.stopped_by,
     }
     return Result(network, step, metrics, comparison)
+
+
+def _learning_curve(subject: Subject, fitted: Fit, curve: Sequence[tuple[int, float]], title: str) -> Any:
+    from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
+
+    measure = subject.measure
+    label = f"{measure.label} ({measure.unit}){_note(subject)}"
+    return plot.learning_curve(fitted.history, curve, title=title, label=label, logarithmic=measure.less_is_better)
+
+
+def _note(subject: Subject) -> str:
+    return f" ({subject.note})" if subject.note else ""
 
 
 def write_figure(path: str, figure: Any, *, overwrite: bool) -> None:
