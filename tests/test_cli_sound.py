@@ -176,6 +176,6 @@ def test_what_cannot_be_rendered_is_refused(arguments, message, fitted, tmp_path
 
 
 def test_the_recipe_of_the_paper_begins_with_its_omega_for_sounds(recording, tmp_path):
-    arguments = ["--width", "8", "--depth", "1", "--steps", "2", "--no-figures", "--recipe", "paper", "--out", str(tmp_path / "a")]
+    arguments = [*TINY, "--recipe", "paper", "--out", str(tmp_path / "a")]
     assert main(["fit", str(recording), *arguments]) == 0
     assert load(tmp_path / "a" / "my chord.siren").network.first_omega == 3000

@@ -147,7 +147,8 @@ def test_a_target_psnr_ends_the_fit(clip, tmp_path, capsys):
 
 
 def test_a_network_for_a_video_has_the_papers_width(clip, tmp_path):
-    assert main(["fit", str(clip), "--steps", "1", "--no-figures", "--batch-size", "2", "--out", str(tmp_path / "a")]) == 0
+    arguments = ["--steps", "1", "--no-figures", "--batch-size", "2", "--out", str(tmp_path / "a")]
+    assert main(["fit", str(clip), *arguments]) == 0
     network = load(tmp_path / "a" / "my clip.siren").network
     assert (network.width, network.first_omega) == (1024, 60)
 
