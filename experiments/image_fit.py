@@ -28,6 +28,7 @@ from siren_jax.fitting.recipes import TARGETS
 from siren_jax.metrics import aligned, contrast, psnr
 from siren_jax.plot import panels
 from siren_jax.signals import shrink
+from siren_jax.signals.ranges import restored
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,7 @@ def _judge(result, dataset: PixelDataset, quantity: str):
     values = np.asarray(field.network(jnp.asarray(dataset.coordinates)))
     if quantity != "value":
         values = aligned(values, dataset.value, dataset.coordinates, degree=0)
-        low, high = dataset.value_range
-        fields["value"] = low + (values.reshape(fields["value"].shape) + 1) * (high - low) / 2
+        fields["value"] = restored(values.reshape(fields["value"].shape), dataset.value_range)
     numbers = {
         "psnr": psnr(values, dataset.value),
         "contrast": contrast(values, dataset.value),

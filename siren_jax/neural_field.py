@@ -23,6 +23,7 @@ from siren_jax.files import header, siren_file
 from siren_jax.shapes.level_set import extract
 from siren_jax.shapes.mesh import Mesh
 from siren_jax.shapes.placement import Placement
+from siren_jax.signals.ranges import restored
 
 BLOCK = 65536  # points that are rendered at once
 if TYPE_CHECKING:
@@ -71,8 +72,7 @@ class NeuralField:
 
     def __call__(self, points: Float[Array | ndarray, "... d"]) -> Float[Array, "... c"]:
         """Values at points, in the units of the signal; they are not clipped."""
-        low, high = self.value_range
-        return low + (self.network(jnp.asarray(points)) + 1) * ((high - low) / 2)
+        return restored(self.network(jnp.asarray(points)), self.value_range)
 
     def gradient(self, points: Float[Array | ndarray, "... d"]) -> Float[Array, "... c d"]:
         """Gradient of every channel at points, in value per coordinate."""

@@ -14,7 +14,7 @@ from numpy import ndarray
 from siren_jax.errors import InputError
 from siren_jax.shapes.mesh import Mesh, unit
 from siren_jax.shapes.placement import Placement, place
-from siren_jax.signals.samples import draw_strata
+from siren_jax.signals.samples import draw_strata, strata
 
 AROUND = 2**16  # number of points in the cube from which batches draw
 COARSE = 20_000  # points of the surface for measuring distances; a search among more points would take a minute
@@ -87,10 +87,8 @@ class SurfaceDataset:
         batch_size = len(self) if batch_size is None else batch_size
         if not 1 <= batch_size <= len(self):
             raise InputError(f"batch_size must be 1 to {len(self)}, the points of the surface, but is {batch_size}.")
-        edges = jnp.asarray(np.arange(batch_size + 1) * len(self) // batch_size, jnp.int32)
-        off, distance = self._around
-        arrays = map(jnp.asarray, (self.coordinates, self.normals, off, distance))
-        return Partial(_draw, *arrays, edges)
+        arrays = self.coordinates, self.normals, *self._around, strata(len(self), batch_size)
+        return Partial(_draw, *map(jnp.asarray, arrays))
 
     @cached_property
     def _around(self) -> tuple[Float[ndarray, "m 3"], Float[ndarray, "m"]]:

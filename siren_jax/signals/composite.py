@@ -15,8 +15,8 @@ from siren_jax.errors import InputError
 from siren_jax.fields.coordinates import Frame
 from siren_jax.signals.poisson import differences, divergence_of, solve_poisson
 from siren_jax.signals.random_walks import walks
-from siren_jax.signals.ranges import value_range_of
-from siren_jax.signals.samples import draw_strata, numbered_coordinates
+from siren_jax.signals.ranges import normalized, restored, value_range_of
+from siren_jax.signals.samples import draw_strata, numbered_coordinates, strata
 
 MODES = ("mean", "max", "paste")
 
@@ -82,18 +82,16 @@ class Composite:
             )
         self.foreground, self.background = foreground, background
         self.value_range = value_range or value_range_of(background)
-        low, high = self.value_range
         self.frame = Frame(background.shape[:2])
         self._front, self._back = (
-            (np.asarray(p, np.float64) - low) * (2 / (high - low)) - 1 for p in (foreground, background)
+            normalized(np.asarray(p, np.float64), self.value_range) for p in (foreground, background)
         )
         self._mode = mode
 
     def solution(self) -> Float[ndarray, "h w c"]:
         """The composite in the background's units, by a sparse direct solve; see `solve_poisson`."""
-        low, high = self.value_range
         scaled = self._guide + solve_poisson(self._rest, self.free, self._back - self._guide)
-        return (scaled + 1) * ((high - low) / 2) + low
+        return restored(scaled, self.value_range)
 
     def sampler(self, batch_size: int) -> Partial:
         """A pure function `sample(key, step)` that draws `coordinates` and `value`, for `supervise("value")`.
@@ -109,9 +107,9 @@ class Composite:
         if len(pixels) == 2:
             walked = round(batch_size * float(np.clip(self.free.mean(), 0.25, 0.75)))
             counts = [walked, batch_size - walked]
-        strata = [np.arange(k + 1) * len(p) // k for p, k in zip(pixels, counts, strict=True)]
+        edges = [strata(len(p), k) for p, k in zip(pixels, counts, strict=True)]
         pictures = [p.reshape(self.free.size, -1).astype(np.float32) for p in (self._guide, self._back)]
-        arrays = pixels, [s.astype(np.int32) for s in strata], pictures, np.array(self.free.shape)
+        arrays = pixels, edges, pictures, np.array(self.free.shape)
         walk = walks(self._rest, self.free, self._back - self._guide)
         return Partial(_draw, walk, *jax.tree.map(jnp.asarray, arrays))
 
@@ -139,7 +137,7 @@ def _length(vectors: Float[ndarray, "h w c"]) -> Float[ndarray, "h w 1"]:
 def _draw(
     walk: Partial,
     pixels: list[Array],
-    strata: list[Array],
+    edges: list[Array],
     pictures: list[Array],
     shape: Array,
     key: Array,
@@ -147,7 +145,7 @@ def _draw(
 ) -> dict[str, Array]:
     del step  # every step draws alike; the key differs
     for_walks, *for_pixels = jax.random.split(key, 1 + len(pixels))
-    free, *known = [p[draw_strata(s, k)] for p, s, k in zip(pixels, strata, for_pixels, strict=True)]
+    free, *known = [p[draw_strata(e, k)] for p, e, k in zip(pixels, edges, for_pixels, strict=True)]
     guide, back = pictures
     found = guide[free] + walk(for_walks, jnp.stack([free // shape[1], free % shape[1]], axis=-1))
     return {

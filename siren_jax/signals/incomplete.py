@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from siren_jax.errors import InputError
 from siren_jax.signals.pixels import PixelDataset
-from siren_jax.signals.samples import draw_strata, numbered_coordinates
+from siren_jax.signals.samples import draw_strata, numbered_coordinates, strata
 
 
 class IncompletePicture(PixelDataset):
@@ -62,9 +62,8 @@ class IncompletePicture(PixelDataset):
         n = len(pixels) if batch_size is None else batch_size
         if n < 1:
             raise InputError(f"a batch has at least one point, but {batch_size} were asked for.")
-        strata = (np.arange(n + 1) * len(pixels) // n).astype(np.int32)
-        arrays = pixels, strata, self.value[pixels], np.array(self.shape), np.array(self.frame.extent, np.float32)
-        return Partial(_draw, *map(jnp.asarray, arrays))
+        known = pixels, strata(len(pixels), n), self.value[pixels]
+        return Partial(_draw, *map(jnp.asarray, (*known, self.shape, np.float32(self.frame.extent))))
 
     def filled(self) -> Float[ndarray, "h w c"]:
         """The picture with the values of the nearest known pixel at every unknown one."""
@@ -75,10 +74,10 @@ class IncompletePicture(PixelDataset):
 
 
 def _draw(
-    pixels: Array, strata: Array, values: Array, shape: Array, extent: Array, key: Array, step: Array | int
+    pixels: Array, edges: Array, values: Array, shape: Array, extent: Array, key: Array, step: Array | int
 ) -> dict[str, Array]:
     del step  # every step draws alike; the key differs
     for_pixels, for_points = jax.random.split(key)
-    number = draw_strata(strata, for_pixels)
+    number = draw_strata(edges, for_pixels)
     anywhere = jax.random.uniform(for_points, (len(number), 2), jnp.float32, minval=-1) * extent
     return {"coordinates": numbered_coordinates(pixels[number], shape), "value": values[number], "anywhere": anywhere}

@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from siren_jax.errors import InputError
 from siren_jax.signals.integrals import segments, stencils
+from siren_jax.signals.ranges import restored
 from siren_jax.signals.samples import SampleDataset, draw_strata
 
 
@@ -95,7 +96,7 @@ class PixelDataset(SampleDataset):
         Raises:
             InputError: the batch is larger than the image, or not positive.
         """
-        strata = self._strata(batch_size)
+        edges = self._strata(batch_size)
         integrals = {}
         if "gradient_integral" in quantities:
             integrals["gradient_integral"] = segments(self.grid("gradient"), self.frame)
@@ -103,7 +104,7 @@ class PixelDataset(SampleDataset):
             integrals["laplacian_integral"] = stencils(self.grid("laplacian"), self.frame)
         pointwise = {"coordinates", *quantities} - set(integrals)
         data = {name: jnp.asarray(getattr(self, name)) for name in sorted(pointwise)}
-        return Partial(_draw, data, strata, integrals)
+        return Partial(_draw, data, edges, integrals)
 
     def grids(self) -> dict[str, ndarray]:
         """Value, gradient and Laplacian as grids, in the image's own values.
@@ -111,9 +112,8 @@ class PixelDataset(SampleDataset):
         Their shapes are `(h, w, c)`, `(h, w, c, 2)` and `(h, w, c)`.
         """
         low, high = self.value_range
-        half = (high - low) / 2
-        derivatives = {name: half * self.grid(name) for name in ("gradient", "laplacian")}
-        return {"value": (self.grid("value") + 1) * half + low, **derivatives}
+        derivatives = {name: (high - low) / 2 * self.grid(name) for name in ("gradient", "laplacian")}
+        return {"value": restored(self.grid("value"), self.value_range), **derivatives}
 
     def _flat(self, grid: ndarray) -> Float[ndarray, "n ..."]:
         return grid.reshape(-1, *grid.shape[2:]).astype(np.float32)

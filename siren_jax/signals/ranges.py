@@ -1,6 +1,6 @@
 """The value range of a signal, an interval that becomes [-1, 1], and how much of it the values use."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
@@ -10,6 +10,22 @@ BULK = 0.01  # share of the values, at either end, that a usual interval may lea
 USED = 0.001  # share of the values, at either end, that do not count as used: a camera's stuck pixels
 COUNTED = 2**20  # rows from which the used range is found
 NARROWEST = 1e-6  # half of the narrowest interval, in units of the greatest number: float32 still has 17 steps in it
+
+
+def normalized(values: Any, value_range: tuple[float, float]) -> Any:
+    """Values of an array from their own range to [-1, 1]."""
+    low, high = value_range
+    return (values - low) * (2 / (high - low)) - 1
+
+
+def restored(values: Any, value_range: tuple[float, float]) -> Any:
+    """Values of an array from [-1, 1] to their own range.
+
+    >>> restored(np.array([-1.0, 0.0, 1.0]), (0.0, 255.0)).tolist()
+    [0.0, 127.5, 255.0]
+    """
+    low, high = value_range
+    return (values + 1) * ((high - low) / 2) + low
 
 
 def value_range_of(signal: Shaped[ndarray, "..."]) -> tuple[float, float]:

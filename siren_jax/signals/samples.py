@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from siren_jax.errors import InputError
 from siren_jax.fields.coordinates import Frame, generate_coordinates
-from siren_jax.signals.ranges import value_range_of
+from siren_jax.signals.ranges import normalized, value_range_of
 
 
 class SampleDataset:
@@ -138,12 +138,10 @@ class SampleDataset:
         return jnp.asarray(self.signal.reshape(-1, self.channels) if self._compact else self.value)
 
     def _scaled(self) -> Float[ndarray, "*shape c"]:
-        low, high = self.value_range
-        return (self.signal.astype(np.float64) - low) * (2 / (high - low)) - 1
+        return normalized(self.signal.astype(np.float64), self.value_range)
 
     def _strata(self, batch_size: int | None) -> Int[Array, "edges"]:
-        batch_size = self._checked(batch_size)
-        return jnp.asarray(np.arange(batch_size + 1) * len(self) // batch_size, jnp.int32)
+        return jnp.asarray(strata(len(self), self._checked(batch_size)))
 
     def _checked(self, batch_size: int | None) -> int:
         if batch_size is None:
@@ -153,6 +151,11 @@ class SampleDataset:
                 f"a batch has 1 to {len(self)} points, the signal's samples, but {batch_size} were asked for."
             )
         return batch_size
+
+
+def strata(length: int, count: int) -> Int[ndarray, "edges"]:
+    """Edges of `count` strata of 0, …, length - 1, which are equally long to one number."""
+    return (np.arange(count + 1) * length // count).astype(np.int32)
 
 
 def draw_strata(edges: Int[Array, "edges"], key: Array) -> Int[Array, "n"]:

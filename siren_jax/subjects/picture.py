@@ -18,6 +18,7 @@ from siren_jax.fitting.objectives import supervise
 from siren_jax.fitting.recipes import TARGETS
 from siren_jax.neural_field import NeuralField
 from siren_jax.signals import IncompletePicture, OmegaChoice, PixelDataset, choose_omega, read_image, used_range
+from siren_jax.signals.ranges import restored
 from siren_jax.subjects.cells import render_cells
 from siren_jax.subjects.estimate import ESTIMATED, Estimate
 from siren_jax.subjects.rendering import area_of, check_room, dimensions, sides_of, write_array
@@ -168,8 +169,7 @@ class Picture(Sampled):
 
     def _grid(self, values: ndarray, shape: tuple[int, ...]) -> ndarray:
         """Values at the pixels of a grid, from [-1, 1] to the picture's own range."""
-        low, high = self.dataset.value_range
-        return (values.reshape(*shape, -1) + 1) * ((high - low) / 2) + low
+        return restored(values.reshape(*shape, -1), self.dataset.value_range)
 
 
 def share_in_use(values: ndarray, value_range: tuple[float, float]) -> float:
