@@ -135,7 +135,7 @@ def test_control_c_keeps_what_was_learned(photo, tmp_path, monkeypatch, capsys):
     arguments = ["--width", "16", "--depth", "1", "--steps", "100000", "--out", str(tmp_path / "a"), "--json"]
     assert main(["fit", str(photo), *arguments]) == 130
     captured = capsys.readouterr()
-    assert "interrupted; what was learned was written" in captured.err
+    assert "interrupted; the results so far were written" in captured.err
     assert 0 < json.loads(captured.out.splitlines()[-1])["steps"] < 100000
     assert np.isfinite(load(tmp_path / "a" / "my photo.siren").render()).all()
 
@@ -161,7 +161,7 @@ def test_previews_of_an_earlier_fit_are_refused_before_the_fit_and_cleared_on_re
     left.touch()
     arguments = ["fit", str(photo), *DRAWN, "--preview-every", "5", "--out", str(tmp_path / "a")]
     assert main(arguments) == 2
-    assert "already holds preview" in capsys.readouterr().err
+    assert "already contains preview" in capsys.readouterr().err
     assert main([*arguments, "--overwrite"]) == 0
     assert not left.exists()
 
@@ -232,7 +232,7 @@ def test_only_a_reader_that_has_gone_is_passed_over(number, tmp_path, monkeypatc
 
         monkeypatch.setattr(stream, "_stream", SimpleNamespace(write=fails, fileno=file.fileno))
         if number == errno.ENOSPC:
-            with pytest.raises(InputError, match="what is printed cannot be written: full"):
+            with pytest.raises(InputError, match="standard output cannot be written: full"):
                 stream.write("a")
         else:
             assert stream.write("a") == 1
@@ -283,7 +283,7 @@ def test_the_smallest_pictures_are_fitted(size, target, tmp_path):
         (["--seed", "-1"], "--seed takes a whole number"),
         (["--seed", str(2**70)], "--seed takes a whole number"),
         (["--size", "3000000"], "too large"),
-        (["--width", "65536"], "take less"),
+        (["--width", "65536"], "make one smaller"),
         (["--width", "0"], "--width takes a whole number"),
         (["--width", "1000000000"], "--width takes a whole number"),
         (["--depth", "-1"], "--depth takes a whole number"),
@@ -295,13 +295,13 @@ def test_the_smallest_pictures_are_fitted(size, target, tmp_path):
         (["--first-omega", "high"], "or 'auto'"),
         (["--first-omega", "2e9"], "or 'auto'"),
         (["--omega", "2e9"], "--omega takes a number below"),
-        (["--integral-weight", "1"], "leave it out with others"),
-        (["--model", "relu", "--first-omega", "30"], "leave them out with --model relu"),
+        (["--integral-weight", "1"], "applies to --target gradient and laplacian only"),
+        (["--model", "relu", "--first-omega", "30"], "apply to sine networks only; leave them out"),
         (["--omega", "-1"], "--omega takes a positive number"),
         (["--weight-scale", "0"], "--weight-scale takes a positive number"),
         (["--target", "gradient", "--integral-weight", "-1"], "not negative"),
         (["--target", "mixed", "--weights", "0", "0", "0"], "not all zero"),
-        (["--weights", "1", "0", "0"], "--weights is of --target mixed; leave it out with others"),
+        (["--weights", "1", "0", "0"], "--weights applies to --target mixed only"),
         (["--target", "mixed", "--weights", "1", "-1", "0"], "not negative"),
     ],
 )
@@ -358,7 +358,7 @@ def test_an_earlier_fit_is_replaced_only_when_asked(fitted, photo, tmp_path, cap
     shutil.copytree(fitted.parent, tmp_path / "a")
     again = ["fit", str(photo), *TINY, "--seed", "9", "--out", str(tmp_path / "a")]
     assert main(again) == 2
-    assert "already holds" in capsys.readouterr().err
+    assert "already contains" in capsys.readouterr().err
     assert (tmp_path / "a" / fitted.name).read_bytes() == fitted.read_bytes()
     assert main([*again, "--overwrite"]) == 0
     assert (tmp_path / "a" / fitted.name).read_bytes() != fitted.read_bytes()
@@ -458,12 +458,12 @@ def test_a_rendered_picture_has_the_values_of_the_function(fitted, tmp_path):
         (["--out", "a.png", "--scale", "0"], "--scale takes a positive number"),
         (["--out", "a.png", "--scale", "2", "--shape", "3", "3"], "exclude each other"),
         (["--out", "a.png", "--shape", "0", "3"], "--shape takes two numbers from 1"),
-        (["--out", "a.png", "--region", "5", "0", "5", "9"], "ask for 0 x 9 samples"),
-        (["--out", "a.png", "--region", "0", "0", "nan", "5"], "ask for nan x 5 samples"),
-        (["--out", "a.png", "--region", "0", "0", "inf", "5"], "ask for inf x 5 samples"),
+        (["--out", "a.png", "--region", "5", "0", "5", "9"], "give 0 x 9 samples"),
+        (["--out", "a.png", "--region", "0", "0", "nan", "5"], "give nan x 5 samples"),
+        (["--out", "a.png", "--region", "0", "0", "inf", "5"], "give inf x 5 samples"),
         (["--out", "a.npy", "--scale", "1e308"], "samples"),
         (["--out", "a.npy", "--shape", "16000000", "16000000"], "are free"),
-        (["--out", "a.png", "--scale", "100000"], "too many to be held in memory"),
+        (["--out", "a.png", "--scale", "100000"], "too many to render in memory"),
     ],
 )
 def test_renderings_that_cannot_be_made_are_refused(options, message, fitted, tmp_path, monkeypatch, capsys):

@@ -76,8 +76,8 @@ def test_masks_that_do_not_fit_are_refused(wave, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--mask or by --keep"),
-        (["--mask", "hole.png", "--keep", "5"], "--mask or by --keep"),
+        ([], "--mask or --keep"),
+        (["--mask", "hole.png", "--keep", "5"], "--mask and --keep exclude each other"),
         (["--keep", "0"], "percentage"),
         (["--keep", "100%"], "percentage"),
         (["--keep", "some"], "percentage"),

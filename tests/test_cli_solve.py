@@ -86,7 +86,7 @@ def test_a_second_phase_that_cannot_be_kept_is_taken_all_the_same(poisson, tmp_p
 
     monkeypatch.setattr(Session, "_make", linked)
     assert main(["solve", "poisson", *SOLVED, "--no-figures", "--out", str(out)]) == 0
-    assert "the second phase is not kept: " in capsys.readouterr().err
+    assert "the second phase is fitted without checkpoints: " in capsys.readouterr().err
     assert not (tmp_path / "elsewhere").exists()
     assert (out / "poisson.siren").read_bytes() == (poisson / "out" / "poisson.siren").read_bytes()
 
@@ -101,7 +101,7 @@ def test_a_solution_is_rendered_as_an_array_and_as_a_figure(poisson, monkeypatch
     with Image.open("u.png") as picture:
         assert min(picture.size) > 300
     assert main(["render", "out/poisson.siren", "--out", "v.png", "--at", "0"]) == 2
-    assert "takes a moment of a solution in time" in capsys.readouterr().err
+    assert "applies to a solution in time" in capsys.readouterr().err
 
 
 def test_info_tells_the_domain(poisson, capsys):
@@ -120,7 +120,7 @@ def test_a_moment_of_a_solution_in_time_is_rendered(wave, monkeypatch, capsys):
     assert main(["render", "out/wave.siren", "--at", "0.1", "--out", "whole.npy"]) == 0
     assert np.load("whole.npy").shape == (1, 200, 200, 1)  # as fine as a solution in the plane
     assert main(["render", "out/wave.siren", "--out", "u.png"]) == 2
-    assert "tell which with --at" in capsys.readouterr().err
+    assert "give the time with --at" in capsys.readouterr().err
     assert main(["render", "out/wave.siren", "--at", "0.5", "--out", "u.png"]) == 2
     assert "a time from 0 to 0.4, but is 0.5" in capsys.readouterr().err
 
@@ -159,7 +159,7 @@ def test_a_target_ends_the_fit(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["laplace"], "'laplace' is no equation with a name; there are poisson, "),
+        (["laplace"], "'laplace' is not an equation of the catalogue; choose one of poisson, "),
         (["poisson", "--batch-size", "64"], "--batch-size does not apply to an equation"),
         (["poisson", "--target-psnr", "40"], "--target-psnr does not apply to an equation"),
         (["poisson", "--first-omega", "auto"], "for an equation give --first-omega as a number"),

@@ -176,7 +176,7 @@ def test_options_of_other_kinds_are_refused_for_a_video(option, value, clip, tmp
     ("arguments", "message"),
     [
         (["--out", "a.wav"], "written as .mp4, .gif, .png, .npy"),
-        (["--out", "a.png"], "tell which with --at"),
+        (["--out", "a.png"], "give its time with --at"),
         (["--out", "a.mp4", "--at", "1"], "--at takes one frame"),
         (["--out", "a.png", "--at", "3"], "a time from 0 to 1.75 s, that of the last frame"),
         (["--out", "a.png", "--at", "1", "--rate", "3"], "leave out --between and --rate"),
@@ -187,7 +187,7 @@ def test_options_of_other_kinds_are_refused_for_a_video(option, value, clip, tmp
         (["--out", "a.mp4", "--rate", "1e308"], "--rate takes a positive number"),
         (["--out", "a.gif", "--rate", "60"], ".gif has 0.01 to 50 frames a second"),
         (["--out", "a.gif", "--shape", "9999", "9999", "--rate", "50"], "too large for a GIF"),
-        (["--out", "a.mp4", "--shape", "99999", "99999"], "too many to be held in memory"),
+        (["--out", "a.mp4", "--shape", "99999", "99999"], "too many to render in memory"),
     ],
 )
 def test_what_cannot_be_rendered_is_refused(arguments, message, fitted, tmp_path, monkeypatch, capsys):

@@ -199,13 +199,13 @@ def test_residuals_of_two_axes_are_refused():
     [
         (lambda u, x: None, "residual of 'equation' is NoneType; it should be an array"),
         (lambda u, x: {"a": u(x)}, "is dict; it should be an array"),
-        (lambda u, x: u(x)[1:], r"is float32\(0,\) at a point, which is nothing to make small"),
+        (lambda u, x: u(x)[1:], r"is float32\(0,\) at a point, which cannot be minimised"),
         (lambda u, x: u(x) > 0, r"is bool\(1,\) at a point"),
-        (lambda u, x: u(x)[1], r"'equation' asks for entry 1, from zero on, of an axis of 1 .* too few channels"),
-        (lambda u, x: jacobian(u)(x)[:, 2], r"asks for entry 2, from zero on, of an axis of 2 .*\(1, 2\)"),
-        (lambda u, x: u(x)[-2], "asks for entry -1"),
-        (lambda u, x: u(x)[np.array([0, 1])], "asks for entry 1, from zero on, of an axis of 1 "),
-        (lambda u, x: jax.jit(lambda values: values[0] + values[2])(u(x)), "asks for entry 2, .* too few channels"),
+        (lambda u, x: u(x)[1], r"'equation' reads entry 1, counted from zero, of an axis of 1 .* too few channels"),
+        (lambda u, x: jacobian(u)(x)[:, 2], r"reads entry 2, counted from zero, of an axis of 2 .*\(1, 2\)"),
+        (lambda u, x: u(x)[-2], "reads entry -1"),
+        (lambda u, x: u(x)[np.array([0, 1])], "reads entry 1, counted from zero, of an axis of 1 "),
+        (lambda u, x: jax.jit(lambda values: values[0] + values[2])(u(x)), "reads entry 2, .* too few channels"),
         (lambda u, x: laplacian(u), "is function; it should be an array"),
         (lambda u, x: u(x) if x[0] > 0 else -u(x), "residual of 'equation' decides with if, .* jnp.where"),
         (lambda u, x: u["speed"] * u(x), "this network has no coefficients such as 'speed'"),
@@ -254,7 +254,7 @@ def test_coefficients_leave_the_recipe_as_it_is_for_the_network():
 
     for ours, expected in zip(*map(jax.tree.leaves, (step(beside)["network"], step(plain))), strict=True):
         assert np.array_equal(ours, expected)
-    with pytest.raises(InputError, match="no coefficient 'spede', but speed"):
+    with pytest.raises(InputError, match="no coefficient 'spede'; the coefficients are: speed"):
         beside["spede"]
 
 
@@ -336,7 +336,7 @@ def test_conditions_of_an_ansatz_hold_before_a_fit_and_after(key):
     kept = distil(fitted, fitted.network, TIMED, key=key, steps=300, refined=100).network
     assert isinstance(kept, SIREN)
     assert np.linalg.norm(kept(points) - fitted(points)) < 0.02 * np.linalg.norm(exact)
-    with pytest.raises(InputError, match="keep a SIREN that `distil` has fitted"):
+    with pytest.raises(InputError, match="save a SIREN that `distil` has fitted"):
         solution(fitted, TIMED)
 
 
@@ -415,8 +415,8 @@ def test_known_points_are_drawn_with_their_values(key):
         (lambda: known(lambda u, x: u(x), [0.1, 0.5, 0.9], domain=LINE), r"got an array of the shape \(3,\)"),
         (lambda: known(lambda u, x: u(x), [[0.1]], domain=SQUARE), "rows of 2 coordinates"),
         (lambda: known(lambda u, x: u(x), [[0.1]], drawn=0), "at least one point in a step, but got drawn=0"),
-        (lambda: dirichlet(0.0, LINE, weight=-1.0), "'dirichlet' takes a weight from zero on"),
-        (lambda: dirichlet(0.0, LINE, weight=math.nan), "a weight from zero on"),
+        (lambda: dirichlet(0.0, LINE, weight=-1.0), "'dirichlet' takes a weight of at least zero"),
+        (lambda: dirichlet(0.0, LINE, weight=math.nan), "a weight of at least zero"),
         (lambda: Term("mine", WAVE, lambda key, step: (), 3, 1.0), "'mine' takes power=1 .* got 3"),
         (lambda: Problem([dirichlet(0.0, LINE)]).fixed(jax.random.key(0), 0), "batches=0"),
     ],

@@ -114,7 +114,7 @@ def test_a_video_of_an_array_keeps_its_rate():
         (np.zeros((2, 3, 4, 2), np.uint8), {"rate": 8}, r"\(t, h, w, 3\) of bytes with at least 2 frames"),
         (np.zeros((2, 3, 4), np.uint8), {"rate": float("inf")}, "frames a second, but has inf"),
         (NOISE, {"kind": "shape"}, "a shape is opened from a file"),
-        (NOISE, {"weights": (1.0, 0.0, 0.0)}, 'weights= is of target="mixed"'),
+        (NOISE, {"weights": (1.0, 0.0, 0.0)}, 'weights= applies to target="mixed" only'),
         (NOISE, {"target": "mixed", "weights": (-1.0, 1.0, 0.0)}, "weights are three numbers, finite, not negative"),
         (NOISE, {"target": "gradient", "integral_weight": -1.0}, "not negative"),
         (NOISE, {"target": ["values"]}, "target is one of"),
@@ -144,7 +144,7 @@ def test_options_are_those_of_all_kinds():
         ({"omega": -3.0}, "omega is a positive number"),
         ({"width": 0}, "width= takes a whole number from 1"),
         ({"depth": 257}, "depth= takes a whole number from 0 to 256, but is 257"),
-        ({"width": 65536}, "width=65536 and depth=1 make over 268,435,456 weights; take less"),
+        ({"width": 65536}, "width=65536 and depth=1 make over 268,435,456 weights; make one smaller"),
         ({"batch_size": 0}, "batch_size is a number of points, at least 1"),
     ],
 )

@@ -339,7 +339,7 @@ def test_a_field_in_metres_with_a_hole_is_fitted_rendered_and_described_in_metre
     assert main(["info", str(out / "dem.siren")]) == 0
     assert f"{low:.7g} to {high:.7g}" in capsys.readouterr().out
     assert main(["fit", str(path), "--no-data", "-9999", "--target", "laplacian", "--out", str(tmp_path / "b")]) == 2
-    assert "beside which its derivatives are not known" in capsys.readouterr().err
+    assert "next to which its derivatives are unknown" in capsys.readouterr().err
 
 
 def test_inpainting_fills_what_a_file_lacks_without_a_mask(tmp_path, capsys):
@@ -410,6 +410,6 @@ def test_rendering_a_fit_of_derivatives_says_what_they_leave_open(record, open_,
     NeuralField(network(), Frame((4, 5)), record=record).save(tmp_path / "a.siren")
     render = ["render", str(tmp_path / "a.siren"), "--overwrite", "--out", str(tmp_path / "a.npy")]
     assert main(render) == 0
-    assert f"fitted to a {record['target']}, which leaves open {open_}" in capsys.readouterr().err
+    assert f"fitted to a {record['target']}, which does not determine {open_}" in capsys.readouterr().err
     assert main([*render, "--of", "gradient"]) == 0
     assert capsys.readouterr().err == ""

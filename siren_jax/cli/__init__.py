@@ -28,10 +28,10 @@ ABOUT = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code.
 
-    0: done; 1: the fit stopped at a value that is not finite; 2: the input or an argument cannot be used; 129: the
-    terminal was closed; 130: Ctrl-C; 143: SIGTERM. What was learned is written, except after 2, after a second signal,
-    or if a signal arrives before the first step, between two phases or while results are being written; `--resume`
-    makes up for such a signal.
+    0: success; 1: the fit stopped at a non-finite value; 2: the input or an argument cannot be used; 129: the terminal
+    was closed; 130: Ctrl-C; 143: SIGTERM. The results so far are written, except with 2, after a second signal, or if a
+    signal arrives before the first step, between two phases or while results are being written. In the cases of a
+    signal, `--resume` continues the fit.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if list(arguments) == ["--version"]:
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # for a letter of a name Matplotlib shows a box
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # Matplotlib draws a box instead
             warnings.showwarning = lambda message, *_, **__: tell(str(message))
             code = command.run()
             sys.stdout.flush()
@@ -66,10 +66,10 @@ def run() -> None:
     keep_compiled_programs()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a console of Windows may lack a sign such as √
+            stream.reconfigure(errors="replace")  # a Windows console may lack characters such as √
     sys.stdout, sys.stderr = Lasting(sys.stdout), Lasting(sys.stderr)
     try:
         code = main()
     finally:
-        sys.stdout.flush()  # not at exit, where a closed pipe, as in `| head`, causes a traceback
+        sys.stdout.flush()  # at exit, a closed pipe, as in `| head`, would cause a traceback
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""`siren-jax blend`: two pictures become one, without a seam."""
+"""`siren-jax blend`: combines two pictures into one, without a seam."""
 
 import os
 from dataclasses import dataclass, field
@@ -18,24 +18,25 @@ from siren_jax.fitting.recipes import TUNED
 from siren_jax.signals import Composite, load_mask, read_image
 from siren_jax.subjects.composite import Composition
 
-MAX_PIXELS = 2**20  # the direct solve of so many takes 20 s and a gigabyte
+MAX_PIXELS = 2**20  # the direct solve of this many takes 20 s and 1 GB
 
 
 @dataclass(frozen=True)
 @documented
 class Blend:
-    """Put a picture into another one without a seam, or mix two: fit a network to the differences that neighbouring
-    pixels should have (Poisson image editing)."""
+    """Insert a picture into another one without a seam, or mix the two: fit a network to the desired differences
+    between neighbouring pixels (Poisson image editing)."""
 
     foreground: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="A")]
-    """Foreground: the picture to insert. Without --mask, the background stays where this picture is transparent."""
+    """Foreground: the picture to insert. Without --mask, the background is unchanged where this picture is
+    transparent."""
     background: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="B")]
     """Background: the picture to insert into, of the same size."""
     mask: Annotated[str | None, optional("M", "the transparency of A, or everything")] = None
-    """Picture of the same size: white where the background may change, black where it stays."""
+    """Mask: a picture of the same size, white where the background may change and black where it stays unchanged."""
     mode: Annotated[Mode | None, optional("{mean,max,paste}", "paste, or max without mask")] = None
-    """Differences between neighbouring pixels within the mask: those of A (`paste`), the greater ones of A and B
-    (`max`), so that B shows through where A is flat, or their mean (`mean`)."""
+    """Differences between neighbouring pixels within the mask: those of A (`paste`), the larger of those of A and
+    B (`max`), so that B shows through where A is flat, or their mean (`mean`)."""
     size: Annotated[int | None, optional("N", "the files' own")] = None
     """Resize all pictures before the fit so that the longer side has N pixels, with a filter against aliasing."""
     training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
@@ -72,17 +73,17 @@ class Blend:
         if front.shape[:2] != back.shape[:2]:
             raise InputError(
                 f"{self.foreground!r} has {front.shape[0]} x {front.shape[1]} pixels and {self.background!r} has "
-                f"{back.shape[0]} x {back.shape[1]}; bring both to one size, with A where it shall be in B."
+                f"{back.shape[0]} x {back.shape[1]}; give A the size of B, with its content where it should be in B."
             )
         if back.shape[0] * back.shape[1] > MAX_PIXELS:
             raise InputError(
-                f"{back.shape[0]} x {back.shape[1]} pixels are too many to blend; up to {MAX_PIXELS:,} are taken. "
+                f"{back.shape[0]} x {back.shape[1]} pixels are too many to blend; the limit is {MAX_PIXELS:,}. "
                 "Resize them with --size."
             )
         return front, back
 
     def _free(self, front: Float[ndarray, "h w c"]) -> ndarray | None:
-        """Where the background may change; None for everywhere."""
+        """Mask of the pixels where the background may change; None for all pixels."""
         if self.mask is not None:
             free = load_mask(self.mask, size=self.size)
             if free.shape != front.shape[:2]:

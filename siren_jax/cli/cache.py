@@ -1,4 +1,4 @@
-"""The cache of compiled programs, kept between runs: the same fit again compiles nothing."""
+"""Cache of compiled programs on disk: repeating a fit in another process compiles nothing."""
 
 import os
 import sys
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import jax
 
-MAX_BYTES = 2**28  # the least recently used programs go first; one takes about 1 MB
+MAX_BYTES = 2**28  # the least recently used programs are deleted; a program takes about 1 MB
 
 
 def keep_compiled_programs() -> None:
     """Makes JAX keep compiled programs in the user's cache directory.
 
-    A directory set with JAX_COMPILATION_CACHE_DIR is used as it is. If the user's cannot be written, nothing is kept.
-    JAX_ENABLE_COMPILATION_CACHE=false turns the cache off.
+    A directory set with JAX_COMPILATION_CACHE_DIR is used instead, and its size limit is not changed. If the user's
+    directory cannot be written, nothing is cached. JAX_ENABLE_COMPILATION_CACHE=false turns the cache off.
     """
     if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
         try:
@@ -30,7 +30,7 @@ def keep_compiled_programs() -> None:
 
 
 def _cache_directory() -> Path:
-    """The directory for caches on this system."""
+    """Directory of the cache on this system."""
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "siren-jax"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "siren-jax"

@@ -22,7 +22,7 @@ ARGUMENT = re.compile(r"""(?<![^\s(])([a-z_]+)=(True|\([^()]*\)|"[^"]*"|-?[\w.+-
 
 
 class Reporter:
-    """A context in which `update` shows how far a fit has come, on standard error."""
+    """A context manager whose `update` shows the progress of a fit on standard error."""
 
     def __init__(self, measure: Measure = PSNR):
         self._measure = measure
@@ -47,7 +47,7 @@ class Reporter:
     def update(
         self, done: float, step: int, loss: float, quality: float, steps_per_second: float, seconds_left: float | None
     ) -> None:
-        """Shows the share of the budget that is spent, and the state of the fit."""
+        """Shows the spent share of the budget and the state of the fit."""
         state = f"step {step:,}  loss {loss:.3g}  {self._measure.tell(quality)}"
         left = "" if seconds_left is None else f"  {_duration(seconds_left)} left"
         line = f"{state}  {steps_per_second:.3g} steps/s{left}"
@@ -59,12 +59,12 @@ class Reporter:
 
 
 def status(doing: str) -> AbstractContextManager[Any]:
-    """A context that shows on a terminal what is being done."""
+    """A context manager that shows the current activity on a terminal."""
     return Console(stderr=True).status(doing) if sys.stderr.isatty() else nullcontext()
 
 
 def as_options(text: str, command: Any) -> str:
-    """A message of the library with its arguments as options of the command.
+    """A message of the library, with Python arguments rewritten as options of the command.
 
     `values=(0, 9)` becomes `--values 0 9`, `no_data=-1` becomes `--no-data=-1` and `overwrite=True` `--overwrite`.
     """
@@ -84,7 +84,7 @@ def as_options(text: str, command: Any) -> str:
 
 
 def printable(value: Any) -> str:
-    """The value as text without control or unprintable characters: names and records may come from anywhere."""
+    """The value as text without control or unprintable characters: names and records are untrusted."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
 
 
@@ -109,10 +109,10 @@ class Lasting:
             act()
         except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())  # discards what is left in the buffer, too
+            os.dup2(nowhere, self._stream.fileno())  # also discards the rest of the buffer
             os.close(nowhere)
-            if error.errno not in (errno.EPIPE, errno.EIO):  # a full disk, which must be reported
-                raise InputError(f"what is printed cannot be written: {error.strerror}.") from None
+            if error.errno not in (errno.EPIPE, errno.EIO):  # such as a full disk
+                raise InputError(f"standard output cannot be written: {error.strerror}.") from None
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""`siren-jax convert`: from PyTorch to a `.siren` file and back, or to another precision."""
+"""`siren-jax convert`: converts PyTorch state dicts to `.siren` files and back, or to another precision."""
 
 import math
 import os
@@ -25,7 +25,7 @@ from siren_jax.neural_field import NeuralField, load
 from siren_jax.shapes import Placement
 from siren_jax.subjects.kinds import SIGNALS
 
-COMPARED = 65536  # points of the grid at which the cost of a precision is measured
+COMPARED = 65536  # grid points at which a lower precision is measured
 PLACES = {"ends": "2i/(n - 1) - 1", "edges": "2i/n - 1", "centres": "(2i + 1 - n)/max n", "rows": "2i/(rows - 1) - 1"}
 
 # Options that apply to some conversions only.
@@ -37,51 +37,52 @@ EITHER = {"omega", "first_omega", "grid", "extent"}
 @dataclass(frozen=True)
 @documented
 class Convert:
-    """Make a .siren file of a PyTorch state dict, the other way round, or of a .siren file at another precision.
+    """Convert a PyTorch state dict to a .siren file, or a .siren file to a state dict or to another precision.
 
-    A state dict does not contain its omegas. The command assumes 30, and for siren-pytorch 1 after the first layer."""
+    A state dict does not contain its omegas. The command assumes 30; for siren-pytorch, 30 in the first layer and 1
+    after it."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """A .siren file, or a state dict as .safetensors, .pth or .pt."""
     target: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TARGET")]
-    """The file to write, of the same kinds."""
+    """File to write: a .siren file, or a state dict as .safetensors, .pth or .pt."""
     precision: Annotated[Precision | None, optional("float32|float16|bfloat16|int8", "float32")] = None
-    """Precision of the weights in a .siren file. The command prints the loss of quality of a lower one."""
+    """Precision of the weights in a .siren file. The command prints the PSNR against SOURCE."""
     layout: Annotated[Layout | None, optional("paper|pip|tutorial|coin", "paper")] = None
-    """Names of the layers in a state dict to write: those of the paper's SingleBVPNet (paper), siren-pytorch's SirenNet
-    (pip), ImageSiren and the Siren of the paper's notebook (tutorial), or COIN's Siren (coin). The command recognises
-    the layout of a state dict that it reads."""
+    """Names of the layers in the written state dict: those of the paper's SingleBVPNet (paper), siren-pytorch's
+    SirenNet (pip), ImageSiren and the Siren of the paper's notebook (tutorial), or COIN's Siren (coin). When reading,
+    the command recognises the layout."""
     omega: Annotated[float | None, optional("W", "30; 1 for siren-pytorch")] = None
     """Omega of the PyTorch layers after the first one."""
     first_omega: Annotated[float | None, optional("W", "30")] = None
     """Omega of the first PyTorch layer."""
     bias_outside: bool = False
-    """Convert the biases of PyTorch code that computes sin(omega·Wx + b) instead of sin(omega·(Wx + b)). The state dict
-    does not say which."""
+    """Convert the biases of PyTorch code that computes sin(omega·Wx + b) instead of sin(omega·(Wx + b)). A state dict
+    does not contain the form."""
     outermost: Annotated[
         Literal["linear", "sine", "sigmoid", "tanh"] | None, optional("linear|sine|sigmoid|tanh", "linear")
     ] = None
-    """Function that follows the last layer of a state dict to read."""
+    """Function after the last layer of the state dict to read."""
     kind: Annotated[
         SignalName | None,
         optional("image|sound|video|shape", "sound for 1 coordinate, image for 2"),
     ] = None
-    """Kind of the signal in a state dict to read."""
+    """Kind of the signal in the state dict to read."""
     shape: Annotated[tuple[int, ...] | None, optional("N ...", "256 256 for an image")] = None
-    """Samples of the signal in a state dict along each axis: height and width of an image, length of a sound, frames,
-    height and width of a video."""
+    """Number of samples along each axis of the signal in the state dict to read: height and width of an image, length
+    of a sound, or frames, height and width of a video."""
     rate: Annotated[float | None, optional("HZ", "none")] = None
-    """Samples a second of a sound, frames a second of a video."""
+    """Samples per second of a sound, or frames per second of a video. Required for both."""
     grid: Annotated[Literal["ends", "edges", "centres", "rows"] | None, optional("ends|edges|centres|rows", "ends")] = (
         None
     )
     """Positions of the samples in PyTorch's coordinates: linspace(-1, 1, n) along every axis, as in most code (ends);
     2i/n - 1, as in the tutorial with ImageSiren (edges); as in this library (centres); 2i/(rows - 1) - 1 for rows and
-    columns, as in COIN (rows). The command adapts the first layer."""
+    columns, as in COIN (rows). The command adapts the first layer to them."""
     extent: Annotated[float | None, optional("E", "1")] = None
-    """Largest coordinate in PyTorch; 100 for sounds of the paper's code."""
+    """Largest coordinate in the PyTorch code; 100 for sounds in the paper's code."""
     values: Annotated[tuple[float, float] | None, optional("LOW HIGH", "-1 1, or 0 1 with a sigmoid")] = None
-    """Values of the PyTorch network for black and white. The command adapts the last layer."""
+    """Values of the PyTorch network that mean black and white. The command adapts the last layer to them."""
     overwrite: bool = False
     """Replace the file if it exists."""
 
@@ -89,7 +90,7 @@ class Convert:
         source, target = (path.lower().endswith(".siren") for path in (self.source, self.target))
         if not source and not target:
             raise InputError(
-                f"one of SOURCE and TARGET is a .siren file, but they are {self.source!r}, {self.target!r}."
+                f"one of SOURCE and TARGET must be a .siren file, but they are {self.source!r} and {self.target!r}."
             )
         unused = (READING if source else set()) | (WRITING if target else {"precision"})
         unused |= EITHER if source and target else set()
@@ -98,7 +99,7 @@ class Convert:
                 raise InputError(f"--{name.replace('_', '-')} does not apply to this conversion; leave it out.")
 
         field = load(self.source) if source else self._read()
-        before = os.path.getsize(self.source)  # which may be the target as well
+        before = os.path.getsize(self.source)  # before writing: the target may be the same file
         if target:
             field.save(self.target, precision=self.precision or "float32", overwrite=self.overwrite)
             print(f"against {printable(self.source)}: {_agreement(load(self.target), field)} at points of its grid")
@@ -122,7 +123,7 @@ class Convert:
         kind = self.kind or {1: "sound", 2: "image"}.get(d)
         if kind is None or AXES[kind] != d or (kind == "shape" and c != 1):
             raise InputError(
-                f"{self.source!r} has {d} coordinates and {c} channels; tell with --kind whether it is a sound (1 "
+                f"{self.source!r} has {d} coordinates and {c} channels; give its kind with --kind: a sound (1 "
                 "coordinate), an image (2), a video (3) or a shape (3, and 1 channel)."
             )
         shape = self.shape or SIGNALS[kind].usual_shape
@@ -131,8 +132,8 @@ class Convert:
             raise InputError(f"--shape takes the samples of a {kind} along each of {d} axes, but {given}.")
         if not valid_rate(kind, self.rate):
             raise InputError(
-                "--rate is needed of a sound, a whole number of samples a second, and of a video, frames a second, and "
-                f"of nothing else, but it is {self.rate} and this is of the kind {kind!r}."
+                "--rate is required for a sound (a whole number of samples per second) and a video (frames per second) "
+                f"and for no other kind, but it is {self.rate} for the kind {kind!r}."
             )
         print(
             f"{kind} of {' x '.join(map(str, shape))} samples, omega {network.first_omega:g} in the first layer, "
@@ -152,7 +153,9 @@ class Convert:
         """Writes the state dict of a signal."""
         network = field.network
         if not isinstance(network, SIREN):
-            raise InputError(f"{self.source!r} holds a {type(network).__name__}; SIRENs are converted to PyTorch.")
+            raise InputError(
+                f"{self.source!r} contains a {type(network).__name__}; only a SIREN can be converted to PyTorch."
+            )
         scale, shift = self._points(field.kind, field.frame.shape)
         pytorch.save(
             changes.with_points(network, 1 / scale, -shift / scale),
@@ -176,7 +179,8 @@ class Convert:
 
 
 def _agreement(one: NeuralField, other: NeuralField) -> str:
-    """PSNR between two networks on one grid, at all or some random points of it, for values from -1 to 1."""
+    """PSNR between two networks for values in [-1, 1], at the points of their grid or at random ones of a large
+    grid."""
     shape = one.frame.shape
     if math.prod(shape) <= COMPARED:
         indices = np.indices(shape).reshape(len(shape), -1).T

@@ -1,4 +1,4 @@
-"""Defaults of options as the help shows them, taken from the recipes, so that they cannot be wrong."""
+"""Default values of options for the help, computed from the recipes."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,12 +9,12 @@ from siren_jax.subjects.kinds import SIGNALS
 DERIVATIVES = "--target gradient, laplacian or mixed"
 
 
-def by_recipe(of: Callable[[Recipe], Any], equations: str = "an equation has its own") -> str:
-    """The values of a recipe's setting for all kinds of signals, for derivatives, and of the paper's recipes.
+def by_recipe(of: Callable[[Recipe], Any], equations: str = "each equation has its own") -> str:
+    """Default of a setting as text: for each kind of signal, for derivatives and in the paper's recipes.
 
     Args:
-        of: the setting.
-        equations: what holds for equations; may be empty.
+        of: returns the setting of a recipe.
+        equations: text for equations; may be empty.
 
     >>> by_recipe(lambda recipe: recipe.b2, equations="")
     '0.99; 0.999 with --target gradient, laplacian or mixed; with --recipe paper 0.999'
@@ -35,17 +35,17 @@ def by_recipe(of: Callable[[Recipe], Any], equations: str = "an equation has its
     return "; ".join(parts)
 
 
-def by_kind(of: Callable[[Any], Any], equations: str = "an equation has its own") -> str:
-    """The values of a setting of the kinds of signals.
+def by_kind(of: Callable[[Any], Any], equations: str = "each equation has its own") -> str:
+    """Default of a setting as text, for each kind of signal.
 
     >>> by_kind(lambda kind: kind.width)
-    '256 for pictures, sounds and shapes, 1024 for videos; an equation has its own'
+    '256 for pictures, sounds and shapes, 1024 for videos; each equation has its own'
     """
     return "; ".join([_grouped((_text(of(kind)), kind.plural) for kind in SIGNALS.values()), equations])
 
 
 def _grouped(rows: Iterable[tuple[str, str]]) -> str:
-    """Names by their values: one value alone, or each with its names."""
+    """Distinct values, each with its names; a single value alone."""
     found: dict[str, list[str]] = {}
     for value, name in rows:
         found.setdefault(value, []).append(name)

@@ -12,15 +12,15 @@ T = TypeVar("T")
 
 
 def optional(metavar: str, default: str):
-    """How the help shows an option that may be left out."""
+    """Annotation of an option that may be left out: its values and its default in the help."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
 def documented(options: type[T]) -> type[T]:
-    """Makes the docstring below each field its help, as one paragraph: tyro keeps the line breaks of the source."""
+    """Makes the docstring below each field its help, as one paragraph; tyro would keep the source's line breaks."""
     try:
         (body,) = ast.parse(textwrap.dedent(inspect.getsource(options))).body
-    except OSError:  # an application that was frozen has no sources, and shows no help
+    except OSError:  # a frozen application has no sources, and its options no help
         return options
     assert isinstance(body, ast.ClassDef)
     for field, text in pairwise(body.body):

@@ -17,7 +17,7 @@ from siren_jax.subjects.kinds import describe
 @dataclass(frozen=True)
 @documented
 class Info:
-    """Print what a .siren file holds."""
+    """Print what a .siren file contains."""
 
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """The .siren file."""

@@ -1,4 +1,4 @@
-"""`siren-jax inpaint`: a picture from some of its pixels."""
+"""`siren-jax inpaint`: fills in the missing pixels of a picture."""
 
 import os
 import sys
@@ -25,29 +25,30 @@ WEIGHTS = {"tv": 1e-3, "hessian": 1e-5, "none": 0.0}
 @dataclass(frozen=True)
 @documented
 class Inpaint:
-    """Fill in what a picture lacks: fit a network to its known pixels, and to a prior between them."""
+    """Fill in the missing pixels of a picture: fit a network to the known ones, with a smoothness prior between
+    them."""
 
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IMAGE")]
     """Picture with missing pixels."""
     mask: Annotated[str | None, optional("M", "pixels without a value")] = None
-    """Picture of the same size: white where pixels are missing, black where they are known."""
+    """Mask: a picture of the same size, white where pixels are missing and black where they are known."""
     keep: Annotated[str | None, optional("PERCENT", "none")] = None
-    """Keep this share of the pixels, drawn at random by the seed, such as 10%, instead of a mask: a test of how well
-    the others are found."""
+    """Instead of a mask, keep this share of the pixels, such as 10%, drawn at random with --seed. Measures how well the
+    other pixels are reconstructed."""
     prior: Literal["tv", "hessian", "none"] = "tv"
-    """Prior between the known pixels: small total variation, for flat areas with edges (tv), or a small Hessian, for
-    smooth shading (hessian)."""
+    """Prior between the known pixels: small total variation, for flat areas with edges (tv); a small Hessian, for
+    smooth shading (hessian); or no prior (none)."""
     prior_weight: Annotated[float | None, optional("W", "0.001 for tv, 0.00001 for hessian")] = None
     """Weight of the prior, for values and coordinates from -1 to 1."""
     values: Annotated[
         tuple[float, float] | None,
-        optional("LOW HIGH", "those of 8 or 16 bits; for floats 0 and 1, or the least and the greatest value"),
+        optional("LOW HIGH", "the range of 8 or 16 bits; for floats 0 and 1, or the least and the greatest value"),
     ] = None
-    """Numbers of the file that stand for black and white."""
+    """Numbers in the file that mean black and white."""
     no_data: Annotated[float | None, optional("NUMBER", "the one in the file's header")] = None
-    """Number of the file that stands for no value. Such pixels are missing, and those that are NaN."""
+    """Number in the file that marks pixels without a value. These pixels and those that are NaN are missing."""
     size: Annotated[int | None, optional("N", "the file's own")] = None
-    """Resize picture and mask before the fit so that the longer side has N pixels, with a filter against aliasing."""
+    """Resize picture and mask before the fit so that the longer side has N pixels, with an anti-aliasing filter."""
     training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
     output: tyro.conf.OmitArgPrefixes[Output] = field(default_factory=Output)
 
@@ -55,7 +56,7 @@ class Inpaint:
         self.training.check()
         self.output.check()
         if self.mask is not None and self.keep is not None:
-            raise InputError("tell which pixels are known: either by --mask or by --keep.")
+            raise InputError("--mask and --keep exclude each other; give one.")
         check_values(self.values, self.no_data)
         weight = WEIGHTS[self.prior] if self.prior_weight is None else self.prior_weight
         if not 0 <= weight < np.inf:
@@ -83,7 +84,7 @@ class Inpaint:
         if self.mask is None:
             if known.all():
                 raise InputError(
-                    f"every pixel of {self.file!r} has a value: tell which ones are known by --mask or by --keep."
+                    f"every pixel of {self.file!r} has a value; choose the missing ones with --mask or --keep."
                 )
             return known
         missing = load_mask(self.mask, size=self.size)

@@ -1,4 +1,4 @@
-"""The memory of a fit: estimated before it begins, and returned to the system while it runs."""
+"""Memory of a fit: an estimate before it begins, and its return to the system while it runs."""
 
 import ctypes
 import gc
@@ -13,7 +13,8 @@ from siren_jax.errors import InputError
 from siren_jax.subjects.subject import Subject
 
 PROGRAM = 600 * 2**20  # JAX, compiled programs, a tile's activations and the figures
-# Of the weights: Adam's moments, the last good and the best ones, the average, the gradient, and results of a step.
+# Copies of the weights: Adam's moments, the last good and the best weights, their average, the gradient, and results
+# of a step.
 COPIES = 10
 GROUPS = Path("/proc/self/cgroup")
 LIMITS = Path("/sys/fs/cgroup")
@@ -41,8 +42,8 @@ def check_memory(subject: Subject, width: int, depth: int) -> None:
 def give_back_memory() -> None:
     """Returns free memory to the system.
 
-    Figures are cycles of objects, which Python collects only now and then. And glibc keeps free memory between blocks
-    that live longer: over 100 MiB once a fit is compiled, and ever more with figures and checkpoints.
+    Figures contain reference cycles, which Python collects only occasionally. glibc keeps free memory between blocks
+    that live longer: over 100 MiB after a fit is compiled, and more with every figure and checkpoint.
     """
     gc.collect()
     with suppress(OSError, TypeError, AttributeError):  # another system, another C library
@@ -50,7 +51,7 @@ def give_back_memory() -> None:
 
 
 def memory_of_machine() -> float:
-    """Bytes of memory that the machine has and this process may use; infinite if the system does not say."""
+    """Bytes of memory that the machine has and this process may use; infinite if the system does not report it."""
     physical = math.inf
     with suppress(AttributeError, ValueError, OSError):  # Windows
         physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -58,7 +59,7 @@ def memory_of_machine() -> float:
 
 
 def peak_memory() -> float | None:
-    """Peak memory of this process so far, in MiB; None if the system does not say."""
+    """Peak memory of this process so far, in MiB; None if the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -68,7 +69,7 @@ def peak_memory() -> float | None:
 
 
 def group_limits(groups: Path, limits: Path) -> Iterator[int]:
-    """Memory limits of this process's control groups on Linux and of the groups around them, in version 1 or 2.
+    """Memory limits in bytes of this process's control groups on Linux and of their parents, version 1 or 2.
 
     Args:
         groups: the file that lists the groups.

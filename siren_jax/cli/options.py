@@ -1,4 +1,4 @@
-"""Options shared by every command that runs a fit: the network, how it learns, and where the results go."""
+"""Options of every command that runs a fit: the network, its training and the output."""
 
 import math
 import os
@@ -25,39 +25,40 @@ DEPTH = 3
 @dataclass(frozen=True)
 @documented
 class Training:
-    """The network and how it learns. Settings that are not given come from the recipe of the kind of signal."""
+    """The network and its training. The defaults come from the recipe for the kind of signal."""
 
     model: Literal["siren", "relu"] = "siren"
-    """The network: a sine network, or a ReLU network as a baseline."""
+    """Type of the network: a sine network (siren), or a ReLU network as a baseline (relu)."""
     width: Annotated[int | None, optional("N", by_kind(lambda kind: kind.width))] = None
-    """Units of a hidden layer. More units learn finer detail and take longer."""
-    depth: Annotated[int | None, optional("N", f"{DEPTH}; an equation has its own")] = None
+    """Number of units per hidden layer. More units represent finer detail and take longer."""
+    depth: Annotated[int | None, optional("N", f"{DEPTH}; each equation has its own")] = None
     """Number of hidden layers after the first one."""
     first_omega: Annotated[
         str | None, optional("auto|OMEGA", by_recipe(lambda recipe: recipe.first_omega or "auto"))
     ] = None
-    """Frequency factor of the first layer. A higher one learns finer detail. `auto` measures the frequencies of the
-    signal; pictures, sounds and inpainting can have it."""
+    """Frequency factor of the first layer. A higher value represents finer detail. `auto` measures the frequencies of
+    the signal; it is not available for shapes and equations, and its value is too high for videos."""
     omega: float = 30.0
     """Frequency factor of the layers after the first one."""
     weight_scale: Annotated[float | None, optional("FACTOR", by_recipe(lambda recipe: recipe.weight_scale))] = None
-    """Factor on the initial weights of the sine layers after the first one. A higher one learns detail sooner."""
+    """Factor on the initial weights of the sine layers after the first one. A higher value learns detail sooner."""
     steps: Annotated[
         int | None, optional("N", f"{by_recipe(lambda recipe: recipe.steps)}; no limit with --seconds")
     ] = None
-    """Stop after this many steps. The result is repeatable to the last bit from the seed."""
+    """Stop after this many steps. If this is the only limit, the same --seed gives the same result to the last bit."""
     seconds: Annotated[float | None, optional("S", "no limit")] = None
-    """Stop after this many seconds of fitting, without compilation."""
+    """Stop after this many seconds of fitting, not counting compilation."""
     target_psnr: Annotated[float | None, optional("DB", "none")] = None
     """Stop as soon as the PSNR over all pixels, or over 65,536 pixels of a video, reaches this many dB. --steps and
     --seconds then limit the fit; without them, the fit gives up after ten times the default number of steps."""
     batch_size: Annotated[
-        str | None, optional("N|full", by_recipe(lambda recipe: recipe.batch_size or "full", "an equation has its own"))
+        str | None,
+        optional("N|full", by_recipe(lambda recipe: recipe.batch_size or "full", "each equation has its own")),
     ] = None
-    """Points of a step, at most as many as the signal has. `full` takes the whole signal at every step."""
+    """Number of points per step, at most that of the signal. `full` uses the whole signal in every step."""
     learning_rate: Annotated[float | None, optional("RATE", by_recipe(lambda recipe: recipe.learning_rate))] = None
-    """Learning rate of Adam. The default is lowered for networks wider than 256, and in the first layer to at most
-    0.015 / omega; with --recipe paper it is not."""
+    """Learning rate of Adam. The default is lowered for networks wider than 256. In the first layer, the rate is at
+    most 0.015 / first omega. --recipe paper does neither."""
     schedule: Annotated[
         Literal["cosine", "inverse-root", "constant"] | None,
         optional(
@@ -65,18 +66,18 @@ class Training:
             f"{by_recipe(lambda recipe: recipe.schedule, equations='')}; inverse-root with a target",
         ),
     ] = None
-    """How the learning rate falls. `cosine` falls to zero at the end of the budget. `inverse-root` falls as 1/√step and
-    the result is the average of the weights over the last tenth of the steps: good at any step, for a target or Ctrl-C.
-    `constant` does not fall, for comparisons with the paper; the tuned rate then leaves the network noisy, so give a
-    lower --learning-rate."""
+    """Decay of the learning rate. `cosine` decays to zero at the end of the budget. `inverse-root` decays as 1/√step,
+    and the result is the average of the weights over the last tenth of the steps, so that it is good at any step: for a
+    target, or to stop with Ctrl-C. `constant` does not decay, for comparisons with the paper; at the tuned rate, the
+    network then stays noisy, so give a lower --learning-rate."""
     seed: int = 0
     """Seed of the initial weights and of every batch."""
     skip_nonfinite: int = 0
-    """Number of steps in a row whose loss or gradient may be infinite or NaN. They change nothing and are counted; one
-    more ends the fit."""
+    """Number of consecutive steps with an infinite or NaN loss or gradient that are skipped: they change nothing and
+    are counted. One more ends the fit."""
 
     def check(self) -> None:
-        """Refuses settings that cannot be meant, before anything is read."""
+        """Refuses invalid settings before any file is read."""
         positive = ("steps", "seconds", "target_psnr", "learning_rate", "omega", "weight_scale")
         check_positive(self, positive)
         if self.first_omega not in (None, "auto") and not 0 < number(self.first_omega) < MAX_OMEGA:
@@ -86,7 +87,7 @@ class Training:
         if not self.omega < MAX_OMEGA:
             raise InputError(f"--omega takes a number below {MAX_OMEGA:g}, but is {self.omega:g}.")
         if self.model == "relu" and (self.first_omega or self.weight_scale):
-            raise InputError("--first-omega and --weight-scale are of sine networks; leave them out with --model relu.")
+            raise InputError("--first-omega and --weight-scale apply to sine networks only; leave them out.")
         if self.skip_nonfinite < 0:
             raise InputError(f"--skip-nonfinite takes a number of steps, 0 for none, but is {self.skip_nonfinite}.")
         if not 0 <= self.seed < 2**32:
@@ -94,14 +95,14 @@ class Training:
         self.sizes(1)
 
     def sizes(self, width: int, depth: int = DEPTH) -> tuple[int, int]:
-        """Width and depth, those given where they were left out; refuses networks that cannot be."""
+        """Width and depth: the options, or the arguments for options left out. Refuses invalid sizes."""
         width = width if self.width is None else self.width
         depth = depth if self.depth is None else self.depth
         check_sizes(width, depth)
         return width, depth
 
     def recipe(self, base: Recipe) -> Recipe:
-        """A recipe with what the options replace."""
+        """A recipe with the settings that the options replace."""
         given = {
             "learning_rate": self.learning_rate,
             "schedule": SCHEDULES.get(self.schedule or ""),
@@ -115,7 +116,7 @@ class Training:
         return recipe._replace(first_omega=None if self.first_omega == "auto" else float(self.first_omega))
 
     def batch(self, points: int, recipe: Recipe) -> int:
-        """Points of a step."""
+        """Number of points per step."""
         if self.batch_size is None:
             return min(recipe.batch_size or points, points)
         if self.batch_size == "full":
@@ -125,7 +126,7 @@ class Training:
         return int(self.batch_size)
 
     def network(self, subject: Subject, recipe: Recipe, width: int, depth: int) -> tuple[Network, str]:
-        """The network, and where its first omega comes from."""
+        """The initial network, and the source of its first omega."""
         key = jax.random.key(self.seed)
         if self.model == "relu":
             return ReLUMLP(*subject.features, width=width, depth=depth, rngs=nnx.Rngs(key)), "none"
@@ -140,31 +141,31 @@ class Training:
 @dataclass(frozen=True)
 @documented
 class Output:
-    """Where the results are written."""
+    """Directory and contents of the output."""
 
     out: Annotated[str | None, optional("DIR", "out/NAME")] = None
     """Directory of the results."""
     overwrite: bool = False
     """Replace the results of an earlier fit in the directory."""
     resume: Annotated[str | None, optional("DIR", "none")] = None
-    """Continue the fit that was interrupted in this directory. All settings must be as before, except --steps,
-    --seconds and --target-... To add a target to a fit that began without one, also give --schedule cosine, the
-    schedule that it began with."""
+    """Continue the interrupted fit in this directory. All settings must be the same, except --steps, --seconds,
+    --refine, --skip-nonfinite and --target-... To add a target to a fit that began without one, also give --schedule
+    cosine, the schedule that it began with."""
     checkpoint_every: float = 30.0
-    """Seconds between checkpoints, from which --resume continues. They are less frequent where writing them would take
-    over a hundredth of the time."""
+    """Seconds between checkpoints, from which --resume continues. The interval grows if checkpoints would take more
+    than 1 % of the time."""
     no_figures: bool = False
-    """Write the signal, the network and the metrics alone, without comparison.png and curve.png: a second less for each
-    fit."""
+    """Write only the signal, the network and the metrics, without comparison.png and curve.png. Saves about a second
+    per fit."""
     preview_every: Annotated[int | None, optional("N", "never")] = None
-    """Write the figure every N steps during the fit."""
+    """Write the comparison figure to OUT/preview every N steps during the fit."""
     tensorboard: bool = False
     """Write scalars, pictures and histograms of the weights to OUT/tensorboard; needs the extra `tensorboard`."""
     json: bool = False
-    """Print the metrics as one JSON object in the last line of the output."""
+    """Print the metrics as one JSON object on the last line of the output."""
 
     def check(self) -> None:
-        """Refuses settings that cannot be meant."""
+        """Refuses invalid settings."""
         check_positive(self, ("preview_every", "checkpoint_every"))
         if self.preview_every is not None and self.no_figures:
             raise InputError("--preview-every writes figures; leave out --no-figures, or --preview-every.")
@@ -174,7 +175,7 @@ class Output:
             raise InputError("--resume continues in its own directory; leave out --out and --overwrite.")
 
     def directory(self, name: str) -> str:
-        """Where a fit of so named a signal goes."""
+        """Directory for the results of a signal with this name."""
         return self.resume or self.out or os.path.join("out", name)
 
 
@@ -187,7 +188,7 @@ def check_positive(options: Any, names: tuple[str, ...]) -> None:
 
 
 def check_values(values: tuple[float, float] | None, no_data: float | None) -> None:
-    """Refuses --values and --no-data that cannot be meant."""
+    """Refuses invalid --values and --no-data."""
     if values is not None and not -math.inf < values[0] < values[1] < math.inf:
         raise InputError(f"--values takes two numbers, the lower one first, but is {values[0]:g} {values[1]:g}.")
     if no_data is not None and math.isnan(no_data):
@@ -195,7 +196,7 @@ def check_values(values: tuple[float, float] | None, no_data: float | None) -> N
 
 
 def number(text: str) -> float:
-    """The text as a number, NaN if it is none."""
+    """The text as a number; NaN if it is not one."""
     try:
         return float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`siren-jax render`: a `.siren` file as a picture, a sound, a video, a mesh or an array, at any resolution."""
+"""`siren-jax render`: writes a `.siren` file as a picture, a sound, a video, a mesh or an array, at any resolution."""
 
 import os
 import sys
@@ -15,21 +15,21 @@ from siren_jax.neural_field import NeuralField, load
 from siren_jax.subjects.kinds import KINDS, Kind
 from siren_jax.subjects.shape import RESOLUTION
 
-ALL = set.union(*(kind.render_options for kind in KINDS.values()))  # options of some kinds or all
+ALL = set.union(*(kind.render_options for kind in KINDS.values()))  # options that at least one kind has
 
 
 @dataclass(frozen=True)
 @documented
 class Render:
-    """Sample a .siren file at any resolution, all of it or a part, and write a picture, a sound, a video, a mesh, a
-    figure or an array."""
+    """Sample the signal in a .siren file, or a part of it, at any resolution, and write a picture, a sound, a video, a
+    mesh, a figure or an array."""
 
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """The .siren file."""
     out: Annotated[str, tyro.conf.arg(metavar="PNG|WAV|MP4|PLY|NPY")]
-    """File to write; its suffix decides the format. Pictures: PNG of 8 bits, made in memory, or NPY of float32 in true
-    units, (h, w, c), or (h, w, c, 2) for a gradient. Sounds: WAV, FLAC or OGG of 16 bits, or NPY (n, c). Videos: MP4,
-    GIF or NPY (t, h, w, c), or PNG of one frame. Shapes: a mesh as PLY, OBJ or STL, a PNG of it, or its signed distance
+    """File to write; its suffix decides the format. Pictures: 8-bit PNG, rendered in memory, or float32 NPY in true
+    units, (h, w, c), or (h, w, c, 2) for a gradient. Sounds: 16-bit WAV, FLAC or OGG, or NPY (n, c). Videos: MP4, GIF
+    or NPY (t, h, w, c), or a PNG of one frame. Shapes: a mesh as PLY, OBJ or STL, a PNG of it, or its signed distance
     as NPY (n, n, n, 1) over the cube, all in the units of the original. Solutions of equations: PNG with axes, or
     NPY."""
     shape: Annotated[tuple[int, int] | None, optional("H W", "that of the original or of the region")] = None
@@ -38,19 +38,20 @@ class Render:
     """Factor on the default height and width, instead of --shape. On a grid coarser than the original, each pixel of a
     picture or a video is the mean over its cell."""
     of: Quantity = "value"
-    """Quantity to render; derivatives are for pictures only. In a PNG, values are clipped to their range, and
+    """Quantity to render; derivatives are available for pictures only. In a PNG, values are clipped to their range, and
     derivatives are scaled to their 99.5th percentile."""
     region: Annotated[tuple[float, float, float, float] | None, optional("R0 C0 R1 C1", "all of it")] = None
     """Part of a picture or a video: first row, first column, last row, last column (exclusive), in pixels of the
     original."""
     rate: Annotated[float | None, optional("HZ", "that of the original")] = None
-    """Samples a second of a sound, or frames a second of a video."""
+    """Samples per second of a sound, or frames per second of a video."""
     between: Annotated[tuple[float, float] | None, optional("START STOP", "all of it")] = None
     """Part of a sound or a video, in seconds."""
     at: Annotated[float | None, optional("SECONDS", "none")] = None
-    """Time of one frame of a video, also between frames, or one moment of a solution; as PNG, or NPY (1, h, w, c)."""
+    """Time of one frame of a video, possibly between frames, or of one moment of a solution, for a PNG or an NPY
+    (1, h, w, c)."""
     resolution: Annotated[int | None, optional("N", f"{RESOLUTION}")] = None
-    """Cells along each side of the cube in which the surface of a shape is extracted, a multiple of 8."""
+    """Number of cells along each side of the cube in which the surface of a shape is extracted; a multiple of 8."""
     view: Annotated[tuple[float, float] | None, optional("AZIMUTH ELEVATION", "-60 25")] = None
     """Direction from which a PNG shows a shape, in degrees. The z axis points up."""
     overwrite: bool = False
@@ -67,9 +68,10 @@ class Render:
         kind = self._check(field, suffix)
         if field.record.get("target") in ("gradient", "laplacian") and self.of == "value":
             print(
-                f"siren-jax: {printable(self.file)} was fitted to a {field.record['target']}, which leaves open "
-                f"{_left_open(field)}: the picture may be lighter or darker than its original. The fit's own "
-                "reconstruction.png took that from the original; in an .npy, add the difference from what is known.",
+                f"siren-jax: {printable(self.file)} was fitted to a {field.record['target']}, which does not "
+                f"determine {_left_open(field)}: the picture may be lighter or darker than the original. In the fit's "
+                "reconstruction.png, this was taken from the original; in an .npy, add the difference from known "
+                "values.",
                 file=sys.stderr,
             )
         with status(f"rendering {self.out}"):
@@ -81,16 +83,20 @@ class Render:
     def _check(self, field: NeuralField, suffix: str) -> Kind:
         """The kind of the signal; refuses formats and options of another kind."""
         if field.kind not in KINDS:
-            raise InputError(f"{self.file!r} holds the kind {field.kind!r}; {', '.join(KINDS)} are rendered.")
+            raise InputError(
+                f"{self.file!r} contains the kind {field.kind!r}; only {', '.join(KINDS)} can be rendered."
+            )
         kind = KINDS[field.kind]
         if suffix not in kind.formats:
-            raise InputError(f"{self.file!r} holds the kind {kind.name!r}, written as {', '.join(kind.formats)}.")
+            raise InputError(
+                f"{self.file!r} contains the kind {kind.name!r}, which is written as {', '.join(kind.formats)}."
+            )
         for name in sorted(ALL - kind.render_options):
             if getattr(self, name) != self.__dataclass_fields__[name].default:
-                raise InputError(f"--{name} does not apply to the kind {kind.name!r} that {self.file!r} holds.")
+                raise InputError(f"--{name} does not apply to the kind {kind.name!r} of {self.file!r}; leave it out.")
         return kind
 
 
 def _left_open(field: NeuralField) -> str:
-    """What the derivative that a network was fitted to leaves open."""
+    """The part of the values that the fitted derivative does not determine."""
     return "its mean and a slope" if field.record.get("alignment") == "mean and plane" else "its mean"

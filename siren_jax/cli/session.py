@@ -1,4 +1,4 @@
-"""One fit on the command line: what is shown and written while it runs and when it ends."""
+"""Output of one fit on the command line: what is shown and written while it runs and when it ends."""
 
 import math
 import os
@@ -28,27 +28,27 @@ CHECKPOINTS = "checkpoints"
 SECOND = os.path.join(CHECKPOINTS, "second")
 PREVIEWS = "preview"
 TIDY_EVERY = 60.0  # seconds between two returns of free memory to the system
-CURVE = 1024  # most points of the quality curve; beyond, every other one is dropped
+CURVE = 1024  # most points of the quality curve; beyond that, every other point is dropped
 FORESEEN = 0.02  # share of the budget after which the remaining time is shown
 
 
 class Session:
     """The outputs of one fit in one directory, and its progress on the terminal.
 
+    A context manager: at its end, other processes may use the directory.
+
     Args:
-        directory: created if it is missing.
+        directory: created if it does not exist.
         name: stem of the `.siren` file.
         subject: the signal.
-        target: the quality over all samples from which `reached` returns true.
+        target: value of the subject's measure at which `reached` returns true.
         figures: whether to draw figures at the end of the fit.
         preview_every: steps between figures during the fit.
         tensorboard: whether to log for TensorBoard.
-        overwrite: replace what an earlier fit left in the directory.
-        resume: continue an earlier fit in the directory.
+        overwrite: whether to replace the results of an earlier fit in the directory.
+        resume: whether to continue an earlier fit in the directory.
         config: the inputs and settings of the fit.
         checkpoint_every: seconds between checkpoints.
-
-    A context, at whose end other processes may use the directory.
 
     Raises:
         InputError: the directory cannot be written, is in use, contains an earlier fit, or has no fit to resume.
@@ -101,8 +101,8 @@ class Session:
         """Checkpoints of a second phase, which begins after `steps` of the first; None if they cannot be written."""
         try:
             later = self._store(os.path.join(SECOND, str(steps)))
-        except InputError as error:  # a full disk is no reason to lose the first phase
-            warnings.warn(f"the second phase is not kept: {error}", stacklevel=2)
+        except InputError as error:  # a full disk must not lose the first phase
+            warnings.warn(f"the second phase is fitted without checkpoints: {error}", stacklevel=2)
             return None
         if kept := later.steps():
             print(f"continuing at step {steps + max(kept):,}", file=sys.stderr)
@@ -128,7 +128,7 @@ class Session:
         return printable(self._name).replace("$", r"\$")
 
     def reached(self, progress: Progress) -> bool:
-        """Whether the target is reached: by the estimate, and then by all samples."""
+        """Whether the target is reached, first by the subject's estimate and then by its quality."""
         assert self._target is not None
         network, reaches = progress.network(), self._subject.measure.reaches
         known = self._curve and self._curve[-1][0] == progress.step
@@ -151,7 +151,7 @@ class Session:
             self._previewed = progress.step // self._preview_every
             try:
                 self._preview(network, progress.step)
-            except (InputError, OSError) as error:  # no reason to end a fit
+            except (InputError, OSError) as error:  # does not end the fit
                 warnings.warn(f"a preview could not be written: {error}", stacklevel=2)
             self._tidy_at = 0.0  # a figure takes ten MiB
         if time.monotonic() >= self._tidy_at:
@@ -159,7 +159,7 @@ class Session:
             self._tidy_at = time.monotonic() + TIDY_EVERY
 
     def _estimate(self, network: nnx.Module, step: int) -> bool:
-        """Whether the quality is known; it is measured if need be, for up to a twentieth of the time."""
+        """Whether the quality at this step is known. It is measured here, in up to a twentieth of the time."""
         if self._curve and self._curve[-1][0] == step:
             return True
         if time.monotonic() < self._rest_until:
@@ -174,7 +174,7 @@ class Session:
         if len(self._curve) > CURVE:
             del self._curve[::2]
         ended = time.monotonic()
-        if sum(map(math.isfinite, (quality for _, quality in self._curve))) > 1:  # the first one compiles
+        if sum(map(math.isfinite, (quality for _, quality in self._curve))) > 1:  # the first measurement compiles
             self._rest_until = ended + 19 * (ended - began)
         return self._curve[-1][1]
 
@@ -183,9 +183,9 @@ class Session:
 
         Args:
             fitted: what `fit` returned.
-            record: what the `.siren` file records of how it was made.
+            record: entries of the `.siren` file's record that say how it was made.
         """
-        os.makedirs(self._directory, exist_ok=True)  # it may be gone by now
+        os.makedirs(self._directory, exist_ok=True)  # it may have been removed
         curve = [(int(step), quality) for step, quality in self._curve]
         result = write_result(
             self._subject,
@@ -208,20 +208,20 @@ class Session:
         return write_metrics(path, metrics, record, overwrite=self._overwrite)
 
     def _check(self, folders: tuple[str, ...], resume: bool) -> None:
-        """Refuses a directory with an earlier fit or one that cannot be written: before hours of fitting, not after."""
+        """Refuses, before the fit, a directory that contains an earlier one or cannot be written."""
         at = lambda name: os.path.join(self._directory, name)
         there = [name for name in (*self._names, *folders) if os.path.lexists(at(name))]
         if there and not self._overwrite:
             raise InputError(
-                f"{self._directory!r} already holds {there[0]}; choose another --out, or allow --overwrite."
+                f"{self._directory!r} already contains {there[0]}; choose another --out, or use --overwrite."
             )
         begun = os.path.isdir(at(CHECKPOINTS))
         if resume and not begun:
-            raise InputError(f"there is no fit to resume in {self._directory!r}; begin one with --out.")
+            raise InputError(f"there is no fit to resume in {self._directory!r}; start one with --out.")
         if begun and not self._overwrite:
             raise InputError(
-                f"{self._directory!r} holds a fit that has not ended; continue it with --resume, choose another --out, "
-                "or allow --overwrite."
+                f"{self._directory!r} contains an unfinished fit; continue it with --resume, choose another --out, or "
+                "use --overwrite."
             )
         for name in (*folders, CHECKPOINTS, SECOND):
             if os.path.islink(at(name)):

@@ -1,4 +1,4 @@
-"""`siren-jax solve`: a SIREN as the solution of a differential equation in the catalogue."""
+"""`siren-jax solve`: solves a differential equation of the catalogue with a SIREN."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,19 +19,19 @@ from siren_jax.fitting.recipes import TUNED
 from siren_jax.fitting.result import Fit
 from siren_jax.subjects.solution import Solution
 
-FIRST = 0.25  # share of the seconds before L-BFGS
+FIRST = 0.25  # share of --seconds for Adam; L-BFGS has the rest
 
 
 @dataclass(frozen=True)
 @documented
 class Solve:
     """Solve a differential equation: fit a network to its residual and its boundary and initial conditions. The error
-    is against an independent solution."""
+    is measured against an independent solution."""
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="|".join(CASES))]
     """Name of the equation."""
-    refine: Annotated[int | None, optional("N", "an equation has its own; no limit with --seconds")] = None
-    """Steps of L-BFGS after those of Adam; 0 for none."""
+    refine: Annotated[int | None, optional("N", "each equation has its own; no limit with --seconds")] = None
+    """Number of steps of L-BFGS after those of Adam; 0 for none."""
     target_error: Annotated[float | None, optional("PERCENT", "none")] = None
     """Stop as soon as the relative L2 error is no larger than this many percent. --steps, --seconds and --refine limit
     the fit."""
@@ -45,7 +45,7 @@ class Solve:
         if self.refine is not None and self.refine < 0:
             raise InputError(f"--refine takes a number of steps, 0 for none, but is {self.refine}.")
         if self.name not in CASES:
-            raise InputError(f"{self.name!r} is no equation with a name; there are {', '.join(CASES)}.")
+            raise InputError(f"{self.name!r} is not an equation of the catalogue; choose one of {', '.join(CASES)}.")
         for name in ("batch_size", "target_psnr"):
             if getattr(self.training, name) is not None:
                 raise InputError(f"--{name.replace('_', '-')} does not apply to an equation; leave it out.")
@@ -71,7 +71,7 @@ class Solve:
             )
 
         def plain(fitted: Fit) -> Fit:
-            """The fit with a plain network of the same values."""
+            """The fit, with a plain network of the same values."""
             assert isinstance(fitted.network, Ansatz)
             start, key = fitted.network.network, jax.random.key(training.seed)
             optimizer = training.recipe(base).optimizer(start)
@@ -88,7 +88,7 @@ class Solve:
             width=case.width,
             depth=case.depth,
             target=self.target_error,
-            patience=1,  # some cases sample ever later times as the budget is spent, and L-BFGS follows
+            patience=1,  # in some cases the time span grows over the budget, and L-BFGS follows
             unknown=case.ansatz or (lambda network: network),
             then=polish if refined or seconds else None,
             kept=plain if case.ansatz else None,

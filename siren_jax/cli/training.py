@@ -29,7 +29,7 @@ RESUMABLE = (
     "seconds",
     "skip_nonfinite",
     "refine",
-    "schedule",  # compared as it is resolved
+    "schedule",  # its resolved value is compared
     "target_psnr",
     "target_snr",
     "target_chamfer",
@@ -69,17 +69,17 @@ def train(
     Args:
         command: the command, with its options.
         files: paths of the files among its options, by the options' names.
-        subject: what is fitted.
-        name: of the `.siren` file and, unless `output` has one, of the directory.
+        subject: the signal.
+        name: stem of the `.siren` file, and default name of the directory.
         recipe: the recipe, with the values that the options replace.
-        record: what the `.siren` file records of how it was made, besides what it records of every fit.
-        width: units of a hidden layer, unless the options have another number.
-        depth: hidden layers after the first, unless the options have another number.
+        record: entries of the `.siren` file's record, in addition to those of every fit.
+        width: default number of units per hidden layer.
+        depth: default number of hidden layers after the first.
         target: value of the subject's measure at which the fit stops.
-        patience: multiple of the recipe's steps after which a target is given up, if the options have no budget.
-        unknown: makes the unknown that is fitted from the network.
+        patience: multiple of the recipe's steps after which the fit gives up a target, if the options have no budget.
+        unknown: makes the fitted unknown from the network.
         then: second phase, called with the first fit, a `watch` callback and its checkpoints.
-        kept: turns the fit into one of a network that a file can contain, if the unknown is not such a network.
+        kept: replaces the fit's network by one that a file can contain, if the unknown is not one.
     """
     training, output = command.training, command.output
     recipe, limit = plan(
@@ -153,7 +153,7 @@ def description(command: Any, files: Mapping[str, str]) -> dict[str, Any]:
 
 
 def resolved(recipe: Recipe, network: Network) -> dict[str, Any]:
-    """The recipe's values, also of options left out: another version of this library may have other defaults."""
+    """All settings of the recipe, including defaults, which another version of this library may change."""
     numbers = {**recipe._asdict(), "schedule": recipe.schedule.__name__, "steps": None}
     numbers["first_omega"] = getattr(network, "first_omega", None)
     return {f"the recipe's {name}": value for name, value in numbers.items()}
@@ -170,7 +170,7 @@ def tell(subject: Subject, summary: dict[str, Any], fitted: Fit, target: float |
     if fitted.message:
         print(f"siren-jax: stopped {fitted.message}; the last good network was written.", file=sys.stderr)
     elif fitted.stopped_by in INTERRUPTIONS.values():
-        print("siren-jax: interrupted; what was learned was written, --resume continues.", file=sys.stderr)
+        print("siren-jax: interrupted; the results so far were written, --resume continues.", file=sys.stderr)
     if fitted.skipped:
         print(f"siren-jax: {fitted.skipped:,} steps that were not finite were skipped.", file=sys.stderr)
     if summary["kept_step"] < fitted.steps:

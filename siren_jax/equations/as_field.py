@@ -28,10 +28,10 @@ def solution(network: nnx.Module, domain: Domain, *, record: Mapping[str, Any] |
     Args:
         network: a SIREN, a ReLUMLP, or one of them `WithCoefficients`, whose numbers go into the record.
         domain: where the equation holds.
-        record: kept in the file; "axes" and "channels" may name the coordinates and the unknowns.
+        record: JSON values saved in the file; "axes" and "channels" may name the coordinates and the unknowns.
 
     Raises:
-        InputError: a network of another kind, or with another number of coordinates than the domain.
+        InputError: the network is of another kind, or has another number of coordinates than the domain.
 
     >>> from siren_jax.equations import Interval
     >>> u = WithCoefficients(SIREN(2, 1, width=8, rngs=nnx.Rngs(0)), speed=2.0)
@@ -45,8 +45,8 @@ def solution(network: nnx.Module, domain: Domain, *, record: Mapping[str, Any] |
         network = network.network
     if type(network) not in (SIREN, ReLUMLP):
         raise InputError(
-            f"a solution is kept as a SIREN or a ReLUMLP, but this network is of {type(network)}; evaluate it as it "
-            "is, or keep a SIREN that `distil` has fitted to its values."
+            f"a solution is saved as a SIREN or a ReLUMLP, but this network is of {type(network)}; evaluate it as it "
+            "is, or save a SIREN that `distil` has fitted to its values."
         )
     assert isinstance(network, SIREN | ReLUMLP)
     if network.in_features != len(domain.low):

@@ -22,12 +22,12 @@ from siren_jax.equations.unknowns import Ansatz, ComplexField
 from siren_jax.fields.operators import gradient, jacobian, laplacian, second_derivatives
 
 NEAR_A_SOURCE = {0.04: 0.002, 0.12: 0.02, 0.3: 0.1}
-"""Radii of disks about a source, and weights of the equation in them: about their shares of the square's area."""
+"""Radius of a disk around a source: weight of the equation in it, about its share of the square's area."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A problem with all that is needed to solve it and to judge the solution."""
+    """A problem, with settings that solve it and an independent solution."""
 
     about: str
     """Description, in one line."""
@@ -46,11 +46,11 @@ class Case:
     refined: int = 0
     """Steps of L-BFGS after `steps` of Adam."""
     batches: int = 2
-    """Number of batches whose points L-BFGS works on."""
+    """Number of batches whose points L-BFGS uses."""
     axes: tuple[str, ...] = ("y", "x")
     """Names of the coordinates."""
     judged: Callable[[Float[ndarray, "n d"]], Bool[ndarray, "n"]] = lambda points: np.ones(len(points), bool)
-    """Where the solution is compared with the truth."""
+    """Mask of the points where the solution is compared with the truth."""
     ansatz: Callable[[nnx.Module], Ansatz] | None = None
     """Makes the unknown from a network; by default the unknown is the network itself."""
 
@@ -146,7 +146,7 @@ def helmholtz(
 
     Args:
         wavenumber: k.
-        sources: their places.
+        sources: positions of the sources.
         lens: whether m has the lens of `slowness_squared`; otherwise m is 1.
     """
     square, variance = Box((-1, -1), (1, 1)), 1e-4
@@ -169,7 +169,7 @@ def helmholtz(
         total = solve(points) if solve else _without_lens(points, wavenumber, sources, variance)
         return np.stack([total.real, total.imag], axis=1)
 
-    # Points must be as dense as the source is sharp: a network of high frequencies satisfies sparse points alone.
+    # Points must resolve the source: a network of high frequencies would satisfy the equation at sparse points alone.
     terms = [equation(residual, square, points=2048, sampler="sobol")]
     for number, place in enumerate(sources):
         for radius, weight in NEAR_A_SOURCE.items():
@@ -301,12 +301,12 @@ def burgers() -> Case:
 
 
 def allen_cahn() -> Case:
-    """u_t = 10⁻⁴·u_xx + 5u - 5u³, u(0, x) = x²·cos πx, of the period 2. Raissi et al. 2019.
+    """u_t = 10⁻⁴·u_xx + 5u - 5u³, u(0, x) = x²·cos πx, with period 2. Raissi et al. 2019.
 
-    By symmetry the problem is solved in half a period, between mirrors. Where u is near zero, an error at the time t
-    grows e^(5 - 5t)-fold until t = 1, so later residuals count less. The start has a slope at x = 1, where the solution
-    has none; near this conflict residuals count less, too. The start holds by construction, because errors in it would
-    grow most.
+    By symmetry the problem is solved in half a period, with mirror conditions at its ends. Where u is near zero,
+    an error at the time t grows e^(5 - 5t)-fold until t = 1, so later residuals count less. The start has a slope at
+    x = 1, where the solution has none; near this conflict residuals count less, too. The start holds by construction,
+    because its errors would grow most.
     """
     line = Interval(0, 1).during(0, 1)
     start = lambda x: x[1] ** 2 * jnp.cos(math.pi * x[1])

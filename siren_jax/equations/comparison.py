@@ -46,7 +46,7 @@ class Comparison:
         return _relative(_evaluated(field, self._sketch), self._sketched)
 
     def panels(self, fields: dict[str, Field]) -> tuple[dict[str, list[tuple[str, ndarray]]], dict[str, Any], str]:
-        """Rows, extent and axes for `plot.solution`, and the moment that they show in a plane with time.
+        """Rows, extent and axes for `plot.solution`, and the moment that they show of a plane with time.
 
         A row for each unknown: first the reference, then every field with its error. References and errors are NaN
         where the case is not judged.

@@ -32,22 +32,22 @@ def boundary(
     power: Literal[1, 2] = 2,
     sampler: Sampler = "uniform",
 ) -> Term:
-    """A condition of your own on the boundary; `dirichlet`, `neumann` and `robin` are the common ones.
+    """A custom condition on the boundary; `dirichlet`, `neumann` and `robin` are the common ones.
 
     Args:
         residual: `(u, x, normal) -> numbers`, zero where the condition holds; the normal `(d,)` has length 1 and points
             outwards. In a domain with time its component along the time is 0.
-        domain: the domain; its boundary is meant at all times.
+        domain: the domain; with time, the condition is for all times.
         where: a condition on points that selects a part of the boundary, `lambda x: x[0] == 1`; in a domain with time
             `x[0]` is the time.
-        points: how many, drawn anew in every step.
-        name: of the term.
+        points: number of points, drawn anew in every step.
+        name: name of the term.
         weight: as in `equation`.
         power: as in `equation`.
         sampler: as in `equation`.
 
     Raises:
-        InputError: an invalid setting, or an empty part of the boundary.
+        InputError: a setting is invalid, or the part of the boundary is empty.
     """
     region = domain.boundary()
     if where is not None:
@@ -70,7 +70,7 @@ def dirichlet(
 
     Args:
         value: one number for all channels, one for each, or a function of the point; complex for `ComplexField(u)`.
-        domain: as in `boundary`, and so are all further arguments.
+        domain, where, points, name, weight, power, sampler: as in `boundary`.
     """
 
     def residual(u: Field, x: Array, normal: Array) -> Array:
@@ -164,10 +164,10 @@ def periodic(
     """u and ∂u/∂x_axis are the same at both ends of a coordinate.
 
     Args:
-        domain: a box, or one with time.
+        domain: a box, possibly with time.
         axis: index of the coordinate; in a domain with time, 1 is the first one in space.
-        points: pairs in a step.
-        name: of the term.
+        points: number of pairs per step.
+        name: name of the term.
         weight: as in `equation`.
         power: as in `equation`.
         sampler: as in `equation`.
@@ -201,19 +201,19 @@ def initial(
         value: as in `dirichlet`; None for a term with the velocity alone, which then has a weight of its own.
         domain: a domain with time. A smaller one with the same start restricts the condition to its space.
         velocity: as in `dirichlet`.
-        points: how many, drawn anew in every step.
-        name: of the term; by default "initial", or "initial velocity" without a value.
+        points: number of points, drawn anew in every step.
+        name: name of the term; by default "initial", or "initial velocity" without a value.
         weight: as in `equation`.
         power: as in `equation`.
         sampler: as in `equation`.
 
     Raises:
-        InputError: neither value nor velocity, a domain without time, or an invalid setting.
+        InputError: there is neither value nor velocity, the domain has no time, or a setting is invalid.
     """
     if not isinstance(domain, SpaceTime):
         raise InputError(f"an initial condition needs a domain with time, domain.during(0, 1), but got {domain!r}.")
     if value is None and velocity is None:
-        raise InputError("an initial condition asks for a value or a velocity, but got neither; give one.")
+        raise InputError("an initial condition needs a value or a velocity, but got neither; give one.")
 
     def residual(u: Field, x: Array, normal: Array) -> Array:
         errors = []
@@ -245,7 +245,7 @@ def _asked(u: Field, x: Array, *values: Value) -> tuple[Any, ...]:
     for numbers in found:
         if numbers.shape not in ((), (1,), channels.shape):
             raise InputError(
-                f"a condition asks for values of the shape {numbers.shape}, but the field has {channels.size} "
+                f"a condition requires values of the shape {numbers.shape}, but the field has {channels.size} "
                 "channels; give one number or as many as there are channels, or a network with more of them."
             )
     return v, *found

@@ -1,4 +1,4 @@
-"""Distillation: a network that takes the place of another field."""
+"""Distillation: a network fitted to the values of another field."""
 
 from typing import Any
 
@@ -26,12 +26,12 @@ def distil(
 
     Args:
         field: a field with the coordinates and channels of the network.
-        network: where to begin; unchanged. The network of the `Ansatz` is a good start.
-        domain: where the values are wanted.
-        key: source of the points, 4,096 in a step.
-        steps: of Adam.
-        refined: steps of L-BFGS after Adam.
-        **more: as in `Problem.fit`: `optimizer` and so on.
+        network: initial network; it is not changed. The network of the `Ansatz` is a good start.
+        domain: domain of the points.
+        key: random key of the points, 4,096 per step.
+        steps: number of steps of Adam.
+        refined: number of steps of L-BFGS after Adam.
+        **more: other arguments of `Problem.fit`, such as `optimizer`.
     """
     problem = Problem([equation(lambda u, x: u(x) - field(x), domain, name="value", sampler="sobol")])
     first = problem.fit(network, key=key, steps=steps, **more)

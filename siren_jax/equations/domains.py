@@ -55,7 +55,7 @@ class Domain(Protocol):
         ...
 
     def boundary(self) -> Region:
-        """Its boundary in space, with normals that point outwards. In a domain with time, at any time."""
+        """The boundary in space, with normals that point outwards; in a domain with time, at all times."""
         ...
 
 
@@ -74,7 +74,7 @@ class Box(_Shape):
     """[low_1, high_1] x … x [low_d, high_d].
 
     Raises:
-        InputError: the box has no volume, or its ends are not finite or not equally many.
+        InputError: the box has no volume, or its ends are not finite or differ in number.
 
     >>> Box((0, 0), (1, 2)).interior().measure
     2.0
@@ -88,7 +88,7 @@ class Box(_Shape):
         self.low, self.high = tuple(map(float, np.ravel(low))), tuple(map(float, np.ravel(high)))
         if not _apart(self.low, self.high):
             raise InputError(
-                f"a box needs low < high along each axis, both finite, as float32 has them, but got {low} and {high}."
+                f"a box needs low < high along each axis, both finite in float32, but got {low} and {high}."
             )
         self._low, self._high = np.array(self.low), np.array(self.high)
         self._size = self._high - self._low
@@ -237,7 +237,7 @@ class Difference(_Shape):
     def __init__(self, domain: Domain, hole: Domain):
         if isinstance(domain, SpaceTime) or isinstance(hole, SpaceTime):
             raise InputError(
-                "a hole is cut out of a domain in space; cut it first and add the time then: "
+                "a hole is cut out of a domain in space; cut it first, then add the time: "
                 "(domain - hole).during(start, stop)."
             )
         if len(domain.low) != len(hole.low):
@@ -246,7 +246,7 @@ class Difference(_Shape):
             )
         self.domain, self.hole = domain, hole
         self.low, self.high = domain.low, domain.high
-        self.interior()  # refuses a domain that is all hole
+        self.interior()  # raises an error if nothing is left
 
     def __repr__(self) -> str:
         return f"({self.domain} - {self.hole})"
@@ -263,7 +263,7 @@ class Difference(_Shape):
     def boundary(self) -> Region:
         return self._boundary
 
-    # Parts of regions are found by trying many points, so only once.
+    # Cached, because finding a part of a region tries many points.
     @cached_property
     def _interior(self) -> Region:
         return self.domain.interior().where(lambda x: ~self.hole.contains(x), "what the hole leaves")
@@ -272,7 +272,7 @@ class Difference(_Shape):
     def _boundary(self) -> Region:
         hole = self.hole.boundary()
         rim = Region(hole.numbers, lambda u: _turned(hole.place(u)), hole.measure)
-        # Tested a little way from the rim: where it touches the other boundary, the domain may be on neither side.
+        # Tested slightly off the rim: where it touches the other boundary, the domain may be on neither side.
         step = NEAR * float(np.max(np.array(self.high) - np.array(self.low)))
         regions = []
         for region, condition in (
@@ -287,7 +287,7 @@ class Difference(_Shape):
 
 
 class SpaceTime:
-    """A domain in space during a time span, also written `domain.during(0, 1)`. A point is the time, then the place.
+    """A domain in space during a time span, also written `domain.during(0, 1)`. A point is `(t, x_1, …)`.
 
     Raises:
         InputError: the times are not finite and in order.
@@ -338,7 +338,7 @@ def _turned(located: Located) -> Located:
 
 
 def _slack(low: Sequence[float], high: Sequence[float]) -> ndarray:
-    """How far float32 rounding may move a point away from the boundary, along each axis."""
+    """Largest distance that float32 rounding moves a point off the boundary, along each axis."""
     ends = np.array([low, high])
     return 1e-6 * (ends[1] - ends[0]) + np.finfo(np.float32).eps * np.abs(ends).max(axis=0)
 

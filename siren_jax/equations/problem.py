@@ -1,4 +1,4 @@
-"""Problems: terms combined into the objective and the points with which `fit` makes a network their solution."""
+"""Problems: terms combined into an objective and a sampler, with which `fit` makes a network their solution."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ class Problem:
         terms: made by `equation`, `dirichlet`, `initial` and so on.
 
     Raises:
-        InputError: no term, or two with the same name.
+        InputError: there is no term, or two have the same name.
 
     >>> from siren_jax import laplacian
     >>> from siren_jax.equations import Interval, dirichlet, equation
@@ -60,11 +60,11 @@ class Problem:
         """`siren_jax.fit` of the problem, with its weights unless `weights` are given.
 
         Args:
-            network: from the coordinates of the domain to the unknowns; unchanged.
-            key: source of the points.
-            steps: budget; one of steps and seconds is needed.
-            seconds: budget of time.
-            **more: as in `siren_jax.fit`: `optimizer`, `watch` and so on.
+            network: maps coordinates of the domain to the unknowns; it is not changed.
+            key: random key of the points.
+            steps: number of steps. A budget of steps or seconds is required.
+            seconds: longest time, without compilation.
+            **more: other arguments of `siren_jax.fit`, such as `optimizer` and `watch`.
         """
         settings = {"weights": self.weights, **more}
         return fit(network, self.objective, self.sample, key=key, steps=steps, seconds=seconds, **settings)
@@ -79,15 +79,15 @@ class Problem:
         seconds: float | None = None,
         **more: Any,
     ) -> Fit:
-        """`siren_jax.refine.refine` on `fixed` points, with the problem's weights unless `weights` are given.
+        """`siren_jax.refine` on `fixed` points, with the problem's weights unless `weights` are given.
 
         Args:
-            network: where to begin; unchanged.
+            network: initial network; it is not changed.
             key: as in `fixed`.
             batches: as in `fixed`.
-            steps: budget; one of steps and seconds is needed.
-            seconds: budget of time.
-            **more: as in `siren_jax.refine.refine`: `double`, `watch` and so on.
+            steps: largest number of steps. A budget of steps or seconds is required.
+            seconds: longest time, without compilation.
+            **more: other arguments of `siren_jax.refine`, such as `double` and `watch`.
         """
         settings = {"weights": self.weights, **more}
         return refine(network, *self.fixed(key, batches), steps=steps, seconds=seconds, **settings)
@@ -97,13 +97,13 @@ class Problem:
 
         Args:
             key: may be the key of `fit`; the points differ from those of the fit.
-            batches: how many.
+            batches: number of batches.
 
         Raises:
-            InputError: no batch.
+            InputError: `batches` is less than 1.
         """
         if batches < 1:
-            raise InputError(f"fixed points are those of one batch or more, but got batches={batches}.")
+            raise InputError(f"fixed points need at least one batch, but got batches={batches}.")
         plain = [replace(term, candidates=1) for term in self.terms]
         samples = [self.sample(k, OTHER) for k in jax.random.split(jax.random.fold_in(key, OTHER), batches)]
         batch = {}
@@ -118,7 +118,8 @@ class Problem:
 
 
 def _objective(terms: Sequence[Term]) -> Partial:
-    """The terms at a batch. Equations with one residual are evaluated together: compiled once, and run as one batch."""
+    """Objective of the terms. Equations that share a residual are evaluated together, compiled once and run as one
+    batch."""
     groups: dict[Any, list[Term]] = {}
     for term in terms:
         alike = term.residual if isinstance(term.residual, AtPoint) else term.name
@@ -137,7 +138,7 @@ def _objective(terms: Sequence[Term]) -> Partial:
 
 
 def _score(term: Term) -> Callable[[Field, Any], Array]:
-    """The size of a term's residual at a point, or its square, as the sum over components."""
+    """The absolute value of a term's residual at a point, or its square, summed over components, as a function."""
     evaluate = in_one_pass(term.residual)
 
     def size(field: Field, at: tuple[Array, ...]) -> Array:
@@ -167,7 +168,7 @@ def _numbers(name: str, residual: Any) -> Array:
     except (TypeError, ValueError):
         raise InputError(
             f"the residual of {name!r} is {type(residual).__name__}; it should be an array, one number for each "
-            "equation. Return one, with jnp.stack of several."
+            "equation. Combine several with jnp.stack."
         ) from None
     if found.ndim > 1:
         raise InputError(
@@ -176,8 +177,8 @@ def _numbers(name: str, residual: Any) -> Array:
         )
     if not found.size or not jnp.issubdtype(found.dtype, jnp.inexact):
         raise InputError(
-            f"the residual of {name!r} is {found.dtype}{found.shape} at a point, which is nothing to make small. "
-            "Correct it: a slice may be empty, or a comparison stand for a difference."
+            f"the residual of {name!r} is {found.dtype}{found.shape} at a point, which cannot be minimised. "
+            "Correct it: a slice may be empty, or a comparison may be in the place of a difference."
         )
     return found
 

@@ -15,9 +15,9 @@ from numpy import ndarray
 from siren_jax.equations.tracing import decisions_refused
 from siren_jax.errors import InputError
 
-TRIED = 4096  # points that measure how much of a region a condition leaves
+TRIED = 4096  # points that measure the share of a region where a condition holds
 MISSED = 1e-4  # share of points for which all candidates may fail the condition
-MOST = 1024  # candidates for a point
+MOST = 1024  # largest number of candidates for a point
 
 
 class Located(NamedTuple):
@@ -32,7 +32,7 @@ class Region:
     """A set of points, as the map from uniform numbers that covers it evenly.
 
     Args:
-        numbers: how many numbers in [0, 1) make a point.
+        numbers: number of uniform numbers in [0, 1) for a point.
         place: the map from these numbers to a point.
         measure: length, area or volume of the set.
     """
@@ -45,7 +45,7 @@ class Region:
         """The part of a region where a condition on points holds: each point is the first candidate that fulfils it.
 
         Raises:
-            InputError: the condition holds nowhere or almost nowhere, or does not answer yes or no.
+            InputError: the condition holds nowhere or almost nowhere, or does not return one boolean.
         """
         return self.located_where(lambda at: condition(at.x), what)
 
@@ -57,7 +57,7 @@ class Region:
         holds = np.asarray(holds)
         if holds.shape != (TRIED,) or holds.dtype != bool:
             raise InputError(
-                "a condition answers yes or no at a point, as x[0] < 1 does, but this one gives "
+                "a condition returns one boolean at a point, as x[0] < 1 does, but this one returns "
                 f"{holds.dtype}{holds.shape[1:]}."
             )
         share = holds.mean()
@@ -82,7 +82,7 @@ class Region:
         return self.at(jax.random.uniform(key, (n, self.numbers), jnp.float32))
 
     def at(self, numbers: Float[Array | ndarray, "n numbers"]) -> Located:
-        """The points that rows of numbers make."""
+        """Points for rows of uniform numbers."""
         return jax.vmap(self.place)(jnp.asarray(numbers))
 
 

@@ -16,7 +16,7 @@ from siren_jax.equations.regions import Region
 from siren_jax.errors import InputError
 
 Draw = Callable[[Array, Any], Any]
-"""A function of a key and the share of the budget that is spent, 0 to 1."""
+"""`(key, share) -> arrays of points`, with the spent share of the budget, 0 to 1."""
 
 
 def draws(
@@ -29,10 +29,11 @@ def draws(
     """A function that draws points of a region, different ones for every key.
 
     Args:
-        region: where.
-        points: how many.
+        region: region of the points.
+        points: number of points.
         sampler: as in `equation`.
-        candidates: for each point; several come with noise that selects among them.
+        candidates: number of candidates for each point; with several, the last array is the noise that selects among
+            them.
         growing: start of the time span, and share of the budget during which the drawn times grow from it to the whole.
     """
     if points < 1 or candidates < 1 or sampler not in ("uniform", "sobol"):
@@ -65,8 +66,8 @@ def _sobol(count: int, numbers: int) -> Float[np.ndarray, "n numbers"]:
 
     if numbers > qmc.Sobol.MAXDIM:
         raise InputError(
-            f"a point of this region takes {numbers:,} numbers, more than a Sobol sequence has: the part that is "
-            "selected is small. Draw it with sampler='uniform'."
+            f"a point of this region needs {numbers:,} numbers, more than a Sobol sequence has, because the "
+            "selected part is small. Use sampler='uniform'."
         )
     most = 2 ** math.ceil(math.log2(count))
     return qmc.Sobol(numbers, rng=0).random(most)[:count].astype(np.float32)

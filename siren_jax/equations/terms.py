@@ -38,20 +38,20 @@ class Term:
     """`(key, share) -> (points, *more)`, arrays with a leading axis of points. With `candidates > 1`, arrays have a
     second axis of candidates, and the last array is the noise that selects among them."""
     power: int
-    """1 for the size of the residual, 2 for its square."""
+    """1 for the absolute value of the residual, 2 for its square."""
     weight: Any
-    """A number, or a function of the share of the budget that is spent."""
+    """A number, or a function of the spent share of the budget."""
     candidates: int = 1
-    """Places from which each point is chosen: the greater the residual, the likelier."""
+    """Number of candidates for each point; their probability rises with the residual."""
 
     def __post_init__(self) -> None:
         if self.power not in (1, 2):
             raise InputError(
-                f"{self.name!r} takes power=1 for sizes of residuals or 2 for squares, but got {self.power!r}."
+                f"{self.name!r} takes power=1 for absolute residuals or 2 for squares, but got {self.power!r}."
             )
         if not callable(self.weight) and not (np.ndim(self.weight) == 0 and 0 <= float(self.weight) < math.inf):
             raise InputError(
-                f"{self.name!r} takes a weight from zero on, or a function of the share of the budget that is spent, "
+                f"{self.name!r} takes a weight of at least zero, or a function of the spent share of the budget, "
                 f"but got {self.weight!r}."
             )
 
@@ -73,18 +73,18 @@ def equation(
     Args:
         residual: `(u, x) -> numbers`, zero where the equation holds.
         domain: where the equation holds.
-        points: how many, drawn anew in every step.
-        name: of the term.
-        weight: a number, or a function of the share of the budget that is spent, 0 to 1.
-        power: 2 for the mean of squared residuals, 1 for the mean of their sizes, as in Sitzmann et al. 2020.
-        sampler: "uniform" draws each point by itself; "sobol" spreads them evenly, a shifted low-discrepancy sequence.
+        points: number of points, drawn anew in every step.
+        name: name of the term.
+        weight: a number, or a function of the spent share of the budget, 0 to 1.
+        power: 2 for the mean of squared residuals, 1 for that of absolute residuals, as in Sitzmann et al. 2020.
+        sampler: "uniform" draws independent points; "sobol" spreads them evenly, by a shifted low-discrepancy sequence.
         candidates: above 1, each point is chosen from this many, with a probability that rises with the residual: more
             points where the equation fails (Wu et al. 2023 on adaptive sampling).
         growing: in a domain with time, share of the budget, above 0 and up to 1, during which the drawn times grow from
             the start to the whole span.
 
     Raises:
-        InputError: an invalid setting.
+        InputError: a setting is invalid.
     """
     if growing is not None and not (0 < growing <= 1 and isinstance(domain, SpaceTime)):
         raise InputError(
@@ -130,8 +130,8 @@ def known(
         points: `(n, d)`.
         values: `(n, …)`, one for each point.
         domain: points outside of it are refused.
-        drawn: number of points drawn at random in each step; by default every step has all points.
-        name: of the term.
+        drawn: number of points drawn at random in each step; by default every step uses all points.
+        name: name of the term.
         weight: as in `equation`.
         power: as in `equation`.
     """

@@ -47,7 +47,7 @@ def refuse_indices_beyond(what: str, function: Callable[..., Any], *args: Any) -
 
 
 def _look(what: str, program: Jaxpr, known: dict[Any, Any]) -> list[Any]:
-    """The results of a program that follow from known whole numbers; None for others. Checks indices on the way."""
+    """Outputs of a program that are known integers; None for the others. Checks constant indices on the way."""
 
     def value(of: Any) -> Any:
         found = of.val if isinstance(of, Literal) else known.get(of)
@@ -80,7 +80,7 @@ def _check(what: str, equation: Any, axes: Iterable[int], starts: Iterable[Any])
         beyond = [] if start is None else [int(i) for i in np.ravel(start) if not 0 <= i <= shape[axis] - taken[axis]]
         if beyond:
             raise InputError(
-                f"{what} asks for entry {beyond[0]}, from zero on, of an axis of {shape[axis]} in an array of the "
+                f"{what} reads entry {beyond[0]}, counted from zero, of an axis of {shape[axis]} in an array of the "
                 f"shape {shape}: the field has too few channels or the domain too few coordinates, or the index is "
                 "wrong."
             )
@@ -105,6 +105,6 @@ def decisions_refused(what: str) -> Iterator[None]:
         yield
     except jax.errors.TracerBoolConversionError as error:
         raise InputError(
-            f"{what} decides with if, and, or, not or a < b < c, but is plain JAX, traced before values are known: "
+            f"{what} decides with if, and, or, not or a < b < c, but JAX traces it before values are known: "
             "write & for and, | for or, ~ for not, and jnp.where(condition, a, b) for if."
         ) from error

@@ -33,7 +33,7 @@ class _Unknown(nnx.Module):
 
     @property
     def first_layer(self) -> tuple[str | int, ...] | None:
-        """Where the parameters of the network's first layer are among the network's."""
+        """Path of the first layer's parameters within the network, for recipes."""
         return getattr(self.network, "first_layer", None)
 
     def derivatives(self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]) -> Derivatives:
@@ -42,7 +42,7 @@ class _Unknown(nnx.Module):
 
 
 class WithCoefficients(_Unknown):
-    """A network and unknown numbers beside it, in a residual `u["name"]`: an inverse problem.
+    """A network and unknown numbers, for inverse problems; a residual reads a number as `u["name"]`.
 
     Args:
         network: the unknown function, of any kind.
@@ -67,7 +67,7 @@ class WithCoefficients(_Unknown):
     def __getitem__(self, name: str) -> Float[Array, ""]:
         names = [str(known) for known in self.coefficients]
         if name not in names:
-            raise InputError(f"there is no coefficient {name!r}, but {', '.join(names) or 'none at all'}.")
+            raise InputError(f"there is no coefficient {name!r}; the coefficients are: {', '.join(names) or 'none'}.")
         return self.coefficients[name][...]
 
 

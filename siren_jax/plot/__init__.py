@@ -1,4 +1,4 @@
-"""Figures from arrays. Every function returns a Matplotlib `Figure` of its own; none needs a display or touches
+"""Figures from arrays. Every function returns its own Matplotlib `Figure`; none needs a display or uses
 `pyplot`."""
 
 from siren_jax.plot.colors import COLORS as COLORS

@@ -7,7 +7,7 @@ from numpy import ndarray
 
 from siren_jax.plot.layout import arranged, wrapped
 
-SIDE = 3.2  # inches of a picture
+SIDE = 3.2  # width of a picture in inches
 
 
 def composition(
@@ -28,7 +28,7 @@ def composition(
         free: where the composite may differ from the background.
         prediction: the composite by a network.
         solution: the composite by a direct solve.
-        title: one line above.
+        title: title of the figure, one line.
     """
     h, w = free.shape
     error = np.abs(prediction - solution).mean(axis=-1)

@@ -1,4 +1,4 @@
-"""Figures of the course of a fit: its loss and its quality by step."""
+"""Figures of the loss and the quality of a fit against steps."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +23,7 @@ def learning_curve(
     Args:
         history: as `fit` returns it.
         quality: pairs of a step and the quality there.
-        title: one line above.
+        title: title of the figure, one line.
         label: name of the quality, with its unit.
         logarithmic: whether the quality has a logarithmic scale.
     """

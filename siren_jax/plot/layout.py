@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-LONG, THIN = 9.0, 0.7  # inches of an elongated picture at most, and of its shorter side at least
-MOST = 16.0  # inches of all panels of elongated pictures together
+LONG, THIN = 9.0, 0.7  # largest longer side and least shorter side of an elongated picture, in inches
+MOST = 16.0  # largest size of all panels of elongated pictures together, in inches
 AROUND = (1.5, 0.55)  # inches beside and above a panel, for its colour bar and its title
 
 
@@ -35,10 +35,10 @@ def arranged(
 
     Args:
         shape: rows and columns of every picture.
-        count: panels.
-        columns: panels in a row, if the pictures are not elongated.
-        side: inches of a picture's width, if it is not elongated.
-        title: one line above.
+        count: number of panels.
+        columns: number of panels in a row, if the pictures are not elongated.
+        side: width of a picture in inches, if it is not elongated.
+        title: title of the figure, one line.
     """
     h, w = shape
     width, height, aspect = side, side * h / w, "equal"

@@ -8,7 +8,7 @@ from numpy import ndarray
 
 from siren_jax.plot.layout import arranged, wrapped
 
-SIDE = 3.2  # inches of a picture
+SIDE = 3.2  # width of a picture in inches
 MISSING = np.array([0.84, 0.37, 0.0])  # Okabe and Ito's vermilion
 
 
@@ -24,11 +24,11 @@ def inpainting(
     """The known pixels of a picture and a network's prediction, with the truth and the error if the truth is given.
 
     Args:
-        image: values.
-        known: where they were known; other pixels are shown in one colour.
+        image: values of the pixels.
+        known: mask of the known pixels; the others are shown in one colour.
         prediction: the picture by a network.
-        truth: the whole picture; pixels that are NaN are shown in this colour too.
-        title: one line above.
+        truth: the whole picture; pixels that are NaN are also shown in this colour.
+        title: title of the figure, one line.
         value_range: values shown as black and white.
     """
     h, w = known.shape

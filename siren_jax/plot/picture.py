@@ -33,8 +33,8 @@ def comparison(
 
     Args:
         truth: `value` `(h, w, c)`, `gradient` `(h, w, c, 2)` and `laplacian` `(h, w, c)`.
-        prediction: the same quantities of a network.
-        title: one line above.
+        prediction: the same quantities, computed with a network.
+        title: title of the figure, one line.
         value_range: values shown as black and white.
     """
     return panels({"ground truth": truth, "prediction": prediction}, title=title, value_range=value_range)
@@ -53,7 +53,7 @@ def panels(
 
     Args:
         columns: fields by name.
-        title: one line above.
+        title: title of the figure, one line.
         value_range: values shown as black and white.
         side: width of a picture that is not elongated, in inches.
     """
@@ -114,7 +114,7 @@ def as_picture(quantity: str, values: ndarray, value_range: tuple[float, float])
 def _panel(
     axis: Any, quantity: str, values: ndarray, value_range: tuple[float, float], aspect: str = "equal"
 ) -> AxesImage | None:
-    """Draws a quantity, and returns its image if that needs a colour bar."""
+    """Draws a quantity; returns its image if the image needs a colour bar."""
     shown, low, high, colours = as_picture(quantity, values, value_range)
     unknown = ~np.isfinite(values).reshape(*values.shape[:2], -1).all(axis=-1)
     if shown.ndim == 3:

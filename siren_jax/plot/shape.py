@@ -12,19 +12,19 @@ from siren_jax.shapes.scanlines import hits
 FRONT, BACK = (0.80, 0.82, 0.86), (0.84, 0.37, 0.0)  # the side that normals point to, and the other
 LIGHT = (-0.4, 0.5, 0.77)  # direction to the light: right, up, towards the eye
 VIEWS = ((-60.0, 25.0), (120.0, -15.0))  # azimuth and elevation of the eye, in degrees
-CREASE = 0.8  # least cosine between the normals of a triangle and of its corner; below, it is shaded as flat there
-FINER = 2  # pixels are averages of this number squared
-SIDE = 440  # pixels of a panel
+CREASE = 0.8  # least cosine between the normals of a triangle and of its corner; below it, the corner is shaded flat
+FINER = 2  # a pixel is the mean of this number squared of samples
+SIDE = 440  # side of a panel in pixels
 
 
 class Canvas:
     """A square picture of a shape from one side, in parallel projection with z upwards.
 
     Args:
-        view: azimuth about z from x, and elevation, of the eye in degrees.
+        view: azimuth about z from x and elevation of the eye, in degrees.
         centre: the point in the middle.
         radius: distance from the centre to the edge of the picture.
-        side: pixels.
+        side: side of the picture in pixels.
     """
 
     def __init__(self, view: tuple[float, float], centre: Float[ndarray, "3"], radius: float, side: int):
@@ -107,9 +107,9 @@ def shaded(
     Args:
         vertices: in any units; z is up.
         faces: three vertices each, counterclockwise as seen from outside.
-        normals: of the vertices.
-        view: azimuth about z from x, and elevation, of the eye in degrees.
-        side: pixels.
+        normals: normals of the vertices.
+        view: azimuth about z from x and elevation of the eye, in degrees.
+        side: side of the picture in pixels.
     """
     canvas = Canvas(view, *_around(vertices[faces.ravel()]), side)
     canvas.draw_mesh(vertices, faces, normals)
@@ -129,7 +129,7 @@ def shape_comparison(
         truth: vertices, triangles and vertex normals; or points, None and their normals.
         prediction: vertices, triangles and vertex normals.
         error: distance of the prediction's vertices, in percent of the diagonal of the truth's box.
-        title: one line above.
+        title: title of the figure, one line.
     """
     import matplotlib
 

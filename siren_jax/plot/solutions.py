@@ -7,8 +7,8 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-WIDTH = 3.6  # inches of a panel
-SLIGHT = 0.05  # share of the greatest size, up to which values of the other sign may be errors
+WIDTH = 3.6  # width of a panel in inches
+SLIGHT = 0.05  # share of the largest |value| up to which values of the other sign may be errors
 
 
 def solution(
@@ -21,14 +21,14 @@ def solution(
     """Fields over a rectangle, or over an interval as curves; a row for each unknown.
 
     Panels whose name begins with "error" have a scale of their own from zero. The others of a row share a scale, that
-    of the panel "reference" if there is one. It is symmetric about zero if values of both signs occur, more than
-    slightly. Cells that are not finite are grey.
+    of the panel "reference" if there is one. It is symmetric about zero if values of both signs occur, beyond the
+    share `SLIGHT`. Cells that are not finite are grey.
 
     Args:
         rows: for each unknown its panels: a name, and values `(h, w)` whose first axis is drawn upwards, or `(n,)`.
         extent: least and greatest coordinate along the first axis, then along the second if there is one.
         axes: names of the coordinates; time, "t", has a scale of its own.
-        title: one line above.
+        title: title of the figure, one line.
     """
     (bottom, top), (left, right) = extent[:2], extent[-2:]
     count = max(map(len, rows.values()))

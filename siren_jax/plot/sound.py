@@ -7,8 +7,8 @@ from numpy import ndarray
 
 from siren_jax.plot.colors import COLORS
 
-COLUMNS = 2000  # of a waveform, from the least to the greatest sample of each, and of a spectrogram
-DECIBELS = 80  # of a spectrogram, below the loudest
+COLUMNS = 2000  # columns of a spectrogram, and of a waveform, from the least to the greatest sample
+DECIBELS = 80  # range of a spectrogram below the loudest
 WINDOW = 0.03  # seconds
 
 
@@ -18,10 +18,10 @@ def sound_comparison(
     """Waveforms, their difference, and the spectrograms of a sound and of its prediction.
 
     Args:
-        truth: samples; of several channels, the loudest is shown and named.
+        truth: samples; of several channels, only the loudest is shown, and named.
         prediction: samples of a network.
-        rate: samples a second.
-        title: one line above.
+        rate: samples per second.
+        title: title of the figure, one line.
     """
     loudest_channel = int(np.argmax(np.mean(np.square(truth, dtype=np.float64), axis=0)))
     which = f", channel {loudest_channel + 1} of {truth.shape[1]}" if truth.shape[1] > 1 else ""
@@ -66,7 +66,7 @@ def _waveform(axis, wave: Float[ndarray, "n"], rate: int, color: str, label: str
 
 
 def _spectrogram(wave: Float[ndarray, "n"], rate: int) -> tuple[tuple[float, float, float, float], ndarray]:
-    """Decibels by frequency and time, and the seconds and kilohertz of their edges."""
+    """Edges of the spectrogram in seconds and kilohertz, and decibels by frequency and time."""
     import scipy.signal
 
     window = int(min(len(wave), max(16, WINDOW * rate)))

@@ -5,7 +5,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-SIDE = 3.0  # inches of a frame
+SIDE = 3.0  # width of a frame in inches
 
 
 def contact_sheet(
@@ -20,8 +20,8 @@ def contact_sheet(
     Args:
         truth: some frames; one channel or three.
         prediction: the same frames by a network.
-        times: of each frame, in seconds.
-        title: one line above.
+        times: time of each frame in seconds.
+        title: title of the figure, one line.
     """
     error = np.abs(prediction.astype(np.int16) - truth).mean(axis=-1)
     bound = max(1.0, float(np.percentile(error, 99.5)))

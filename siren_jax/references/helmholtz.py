@@ -24,10 +24,10 @@ def free_space(
     the younger ages, which is below rounding from r = 8s on.
 
     Args:
-        points: where u is wanted.
+        points: `(y, x)`.
         wavenumber: k.
         variance: s².
-        source: its centre.
+        source: centre of the source.
 
     >>> u = free_space(np.zeros((1, 2)), wavenumber=2.0, variance=0.5)  # of the imaginary part, e^-a/4·J₀(0) is left
     >>> u.imag.round(6).item(), round(np.exp(-1) / 4, 6).item()
@@ -37,7 +37,7 @@ def free_space(
 
     a = wavenumber**2 * variance / 2
     r = np.linalg.norm(np.asarray(points, np.float64) - source, axis=1)
-    r = np.maximum(r, 1e-8 * variance**0.5)  # at zero two infinities cancel; to rounding u is constant up to here
+    r = np.maximum(r, 1e-8 * variance**0.5)  # at zero two infinities cancel; to rounding, u is constant up to here
     young, weight = np.zeros_like(r), np.exp(-a)
     for n in range(int(2 * a) + 30):  # the weights are Poisson's; those left out sum to less than 1e-15
         young += weight * scipy.special.expn(n + 1, r**2 / (2 * variance))
@@ -55,8 +55,8 @@ def absorbing_layer(
     to the rim, and the layer itself reflects nothing. Sitzmann et al. 2020, supplement, conjugated.
 
     Args:
-        points: in the square.
-        half_width: of the square, including the layer.
+        points: points in the square.
+        half_width: half the side of the square, including the layer.
         layer_width: L.
         strength: a0.
 
@@ -80,9 +80,9 @@ def solve_helmholtz(
 
     ∂₁(e₂/e₁·∂₁u) + ∂₂(e₁/e₂·∂₂u) + e₁e₂k²m·u = -f, and u = 0 on the rim, with e of `absorbing_layer`: Helmholtz's
     equation outside of the layer. Compact differences and a sparse direct solve; the error falls with the fourth power
-    of the spacing where m and f are smooth and resolved. `scipy.interpolate.RegularGridInterpolator` takes the result
-    to points between. 257² points take a second, 513² five seconds and a gigabyte, with one BLAS thread; several may
-    take longer, because the products are small.
+    of the spacing where m and f are smooth and resolved. `scipy.interpolate.RegularGridInterpolator` interpolates
+    the result. With one BLAS thread, 257² points take a second, and 513² five seconds and 1 GB; several threads may be
+    slower, because the products are small.
 
     A narrow source needs a fine grid. If m = 1 around it and in the layer, u outside of the layer is the sum of v from
     `free_space` and a smooth w with the source k²(m - 1)·v.
@@ -91,8 +91,8 @@ def solve_helmholtz(
         slowness_squared: m, at the grid's points.
         source: f, at the grid's points; several right-hand sides cost little more than one.
         wavenumber: k, where m = 1.
-        half_width: of the square, including the layer.
-        layer_width: of the layer, less than `half_width`.
+        half_width: half the side of the square, including the layer.
+        layer_width: width of the layer, less than `half_width`.
         strength: a0 of the layer.
     """
     import scipy.sparse.linalg

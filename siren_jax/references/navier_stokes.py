@@ -13,10 +13,10 @@ def kovasznay(points: Float[ndarray, "n 2"], *, reynolds: float = 40.0) -> Float
         v_y = λ/2π·exp(λx)·sin 2πy,    v_x = 1 - exp(λx)·cos 2πy,    p = (1 - exp(2λx))/2,
 
     with λ = Re/2 - √(Re²/4 + 4π²) < 0. The flow is along the second coordinate, and far away it has the velocity 1 and
-    the pressure 1/2. Obstacles are 1 apart. Kovasznay 1948.
+    the pressure 1/2. The distance of obstacles is 1. Kovasznay 1948.
 
     Args:
-        points: where the flow is wanted.
+        points: `(y, x)`.
         reynolds: Re.
 
     >>> kovasznay(np.array([[0.0, 0.0], [0.5, 0.0]]))[:, 1:].tolist()  # at rest behind an obstacle, fast between two

@@ -1,4 +1,4 @@
-"""The Allen-Cahn equation from the initial field of the benchmarks."""
+"""The Allen-Cahn equation with the initial field of the benchmarks."""
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -12,19 +12,19 @@ DIFFUSIVITY = 1e-4
 def allen_cahn(points: Float[ndarray, "n 2"], *, resolution: int = 1024) -> Float64[ndarray, "n"]:
     """Solution of Allen and Cahn's equation that starts as x²·cos πx, at points `(t, x)`.
 
-    u_t = 10⁻⁴·u_xx + 5u - 5u³ for 0 ≤ t ≤ 1, even and of the period 2 in x: the benchmark of Raissi, Perdikaris and
+    u_t = 10⁻⁴·u_xx + 5u - 5u³ for 0 ≤ t ≤ 1, even and with period 2 in x: the benchmark of Raissi, Perdikaris and
     Karniadakis 2019. The method is a series of cosines with classical Runge-Kutta steps and exact diffusion.
 
-    The start has a kink at x = ±1, which a series of smooth functions would see at its points only. So u = k + w, where
+    The start has a kink at x = ±1, which a cosine series represents at its points only. So u = k + w, where
     k has the kink and solves k_t = 10⁻⁴·k_xx - 10k in closed form. The rest, w_t = 10⁻⁴·w_xx + 5u - 5u³ + 10k, is
     smoother, because u = -1 at the kink, where the slope of 5u - 5u³ is -10.
 
     Args:
-        points: where u is wanted.
+        points: `(t, x)`.
         resolution: intervals between x = 0 and 1. The error is below 1e-8 with 1024, 2e-7 with 512.
 
     Raises:
-        InputError: a time outside [0, 1].
+        InputError: a time is outside [0, 1].
 
     >>> allen_cahn(np.array([[0.0, 1.0], [0.0, 1 / 3]]), resolution=128).round(6).tolist()  # -1 and 1/9·cos π/3
     [-1.0, 0.055556]
@@ -47,7 +47,7 @@ def allen_cahn(points: Float[ndarray, "n 2"], *, resolution: int = 1024) -> Floa
         u = k + cosines(w)
         return cosines(5 * u - 5 * u**3 + 10 * k)
 
-    root = np.linspace(0, 1, resolution // 2 + 1)  # of t: at first changes are proportional to √t
+    root = np.linspace(0, 1, resolution // 2 + 1)  # √t, because at first changes are proportional to it
     w = cosines(grid**2 * np.cos(np.pi * grid) - _kink(0.0, grid))
     series = [w]
     for now, step in zip(root**2, np.diff(root**2), strict=False):

@@ -16,13 +16,13 @@ def gaussian_pulse_in_the_plane(
 
         u(t, r) = 1/π·∫_0^π g(ct + r·cos θ) dθ,    g(η) = s²·∫_0^∞ exp(-s²κ²/2)·cos(κη)·κ dκ = 1 - 2z·D(z),
 
-    with z = η/√(2s²) and Dawson's integral D. A mean over N angles lacks only waves of κr > 2N. N grows with the
-    largest r/s, so that these are less than 1e-15 of u.
+    with z = η/√(2s²) and Dawson's integral D. A mean over N angles lacks only waves with κr > 2N. N grows with
+    the largest r/s, so that these are less than 1e-15 of u.
 
     Args:
-        points: where u is wanted.
+        points: `(t, y, x)`.
         variance: s².
-        source: the pulse's centre `(y, x)`; its height is one.
+        source: centre `(y, x)` of the pulse, whose height is 1.
         speed: c.
 
     >>> gaussian_pulse_in_the_plane(np.array([[0.0, 0, 0], [0, 1, 0]]), variance=0.5).round(6).tolist()
@@ -58,11 +58,11 @@ def leapfrog(
         initial: u(0) on a grid of any dimension; values at the outermost points are not read.
         speed: c, everywhere or at each point.
         times: multiples of `step`.
-        spacing: of the grid, along every axis.
+        spacing: spacing of the grid along every axis.
         step: τ, at most 1.5·spacing / (c·√d) in d dimensions.
 
     Raises:
-        InputError: a step so long that waves would grow, or times that are not multiples of the step.
+        InputError: the step is so long that waves would grow, or times are not multiples of it.
 
     >>> u = leapfrog(np.array([0.0, 1, 0]), 1.0, np.array([0.6]), spacing=1.0, step=0.6)
     >>> u.round(3).tolist()  # A = -7/3 at the only free point: 1 - 0.84/2 + 0.84²/24, nearly cos √0.84 = 0.608
@@ -72,7 +72,7 @@ def leapfrog(
     longest = 1.5 * spacing / (fastest * np.sqrt(initial.ndim))  # from τ²|A| ≤ 12 and |A| ≤ 16/3·d·(c/spacing)²
     if step > longest:
         raise InputError(
-            f"with the step {step:g} waves of the speed {fastest:g} would grow on points {spacing:g} apart; "
+            f"with the step {step:g}, waves of the speed {fastest:g} would grow on points {spacing:g} apart; "
             f"the longest step is {longest:.4g}."
         )
     number = np.round(times / step).astype(int)

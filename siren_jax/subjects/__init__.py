@@ -1,1 +1,1 @@
-"""What is fitted: a signal with its loss, points, quality, figure and files, one module a kind."""
+"""Subjects of a fit: a signal with its loss, points, quality, figure and files, one module per kind."""

@@ -1,4 +1,4 @@
-"""Rendering of pictures and frames on coarse grids: a pixel is a mean over its cell, so that nothing aliases."""
+"""Rendering of pictures and frames on coarse grids without aliasing: a pixel is the mean over its cell."""
 
 import math
 
@@ -19,11 +19,11 @@ def render_cells(
     region: tuple[tuple[float, float], ...],
     out: ndarray | None = None,
 ) -> ndarray:
-    """What `NeuralField.render` returns for a picture or a video, without aliasing on grids coarser than the original.
+    """A picture or a video as `NeuralField.render` returns it, without aliasing on grids coarser than the original.
 
-    A pixel is the mean of the values at points that are spread evenly over its cell. Along each side there are as many
-    as the cell has pixels of the original, rounded up: only the centre, unless the grid is coarser. The mean of a
-    derivative is the derivative of the mean. Frames of a video are moments, which are not averaged.
+    A pixel is the mean of the values at points that are spread evenly over its cell. Along each side, their number is
+    that of the original pixels in the cell, rounded up; on a grid that is not coarser, it is only the centre. The mean
+    of a derivative is the derivative of the mean. Frames of a video are not averaged over time.
 
     Args:
         field: a picture or a video.

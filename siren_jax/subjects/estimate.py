@@ -1,4 +1,4 @@
-"""Predictions at some of a signal's samples: enough for the quality that is shown while a fit runs."""
+"""Predictions at some samples of a signal, for the quality that is shown while a fit runs."""
 
 import jax
 import numpy as np
@@ -14,11 +14,11 @@ ESTIMATED = 4096  # pixels of the PSNR that is shown between chunks
 
 
 class Estimate:
-    """Predictions beside the truth, at the same samples every time.
+    """A network's predictions at a fixed set of samples, and the truth there.
 
     Args:
         dataset: the signal.
-        count: samples, spread evenly over it; all if there are fewer.
+        count: number of samples, spread evenly over the signal; all if it has fewer.
     """
 
     def __init__(self, dataset: SampleDataset, count: int):

@@ -24,8 +24,9 @@ class Gaps(Sampled):
     Args:
         picture: the picture and its known pixels.
         prior: "tv", "hessian" or "none".
-        weight: of the prior.
-        judged_everywhere: whether the picture has the truth at unknown pixels, too, except where it is NaN.
+        weight: weight of the prior.
+        judged_everywhere: whether the quality includes the unknown pixels, whose true values the picture also contains;
+            pixels that are NaN are left out.
     """
 
     measure = PSNR
@@ -45,7 +46,7 @@ class Gaps(Sampled):
     def choose_omega(self) -> OmegaChoice:
         known = float(self._picture.known.mean())
         omega, reason = choose_omega(self._picture.filled(), self.dataset.frame)
-        # Random samples, a share p of all, resolve frequencies lower by √p.
+        # A random share p of the samples resolves frequencies that are lower by the factor √p.
         text = f"√{known:.3g} times {reason}; {100 * known:.3g} % of the pixels are known"
         return OmegaChoice(float(f"{omega * known**0.5:.2g}"), text)
 

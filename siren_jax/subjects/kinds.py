@@ -1,4 +1,4 @@
-"""The kinds of signals: one row for each, with all in which they differ. A new kind is a row here and a module."""
+"""Kinds of signals: a table with one row per kind, for everything that differs. A new kind needs a row and a module."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -24,18 +24,18 @@ from siren_jax.subjects.video import open_video, render_video
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of signal that `.siren` files hold."""
+    """A kind of signal that `.siren` files contain."""
 
     name: str
-    """In `.siren` files."""
+    """Name in `.siren` files."""
     noun: str
-    """In sentences, with its article: "a picture"."""
+    """Noun with its article, for messages: "a picture"."""
     formats: tuple[str, ...]
     """Suffixes of the files that `render` writes."""
     render: Callable[..., tuple[str, str]]
     """`(field, path, *, overwrite, ...)`: writes a signal in one of the formats; its other options are keywords."""
     describe: Callable[[NeuralField], dict[str, object]]
-    """What `siren-jax info` says of samples and values, by name."""
+    """Properties of samples and values that `siren-jax info` prints, by name."""
 
     @property
     def plural(self) -> str:
@@ -53,14 +53,15 @@ class SignalKind(Kind):
     open: Callable[..., Subject]
     """`(source, ...)`: a file or an array as the subject of a fit; its options are keywords."""
     measure: Measure
-    """Of the quality."""
+    """Measure of the quality."""
     tuned: Mapping[str, Recipe]
-    """For each target; "values" if there is only one."""
+    """Tuned recipe for each target; the target is "values" if there is only one."""
     paper: Recipe
+    """Recipe of the paper."""
     width: int = 256
-    """Default units of a hidden layer."""
+    """Default number of units per hidden layer."""
     usual_shape: tuple[int, ...] | None = None
-    """Samples of a signal whose file does not say how many."""
+    """Default number of samples along each axis, for a state dict."""
 
     @property
     def open_options(self) -> set[str]:
@@ -161,7 +162,7 @@ KINDS: dict[str, Kind] = {
 
 
 def describe(field: NeuralField) -> dict[str, object]:
-    """The kind of a signal, its samples and its values, by name; of an unknown kind as of a picture."""
+    """The kind of a signal, its samples and its values, by name. An unknown kind is described like a picture."""
     kind = KINDS.get(field.kind, KINDS["image"])
     return {"kind": field.kind, **kind.describe(field)}
 
@@ -174,11 +175,11 @@ def kind_of_source(
     Args:
         source: path of a file, whose content decides, or an array: with a rate a sound `(n,)` or `(n, c)` or a video
             `(t, h, w)` or `(t, h, w, c)`, else a picture `(h, w)` or `(h, w, c)`.
-        kind: "image", "sound", "video" or "shape", instead.
-        rate: samples or frames a second of an array.
+        kind: "image", "sound", "video" or "shape"; by default found as above.
+        rate: samples or frames per second of an array.
 
     Raises:
-        InputError: another kind, or an array that is none.
+        InputError: the source has none of these kinds.
     """
     name: str | None = kind
     if name is None:
@@ -190,7 +191,7 @@ def kind_of_source(
     if name not in SIGNALS:
         found = f"an array of the shape {source.shape}" if isinstance(source, ndarray) else repr(source)
         raise InputError(
-            f"{found} is none of {', '.join(SIGNALS)}. An array of a sound or a video needs its rate; kind= says which "
-            "kind it is."
+            f"{found} is none of {', '.join(SIGNALS)}. An array of a sound or a video needs its rate; kind= gives "
+            "the kind explicitly."
         )
     return SIGNALS[name]

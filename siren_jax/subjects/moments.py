@@ -1,4 +1,4 @@
-"""The moments at which a sound or a video is rendered."""
+"""Moments at which a sound or a video is rendered."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField
 
-MAX_RATE = 1e6  # a second
+MAX_RATE = 1e6  # moments per second
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,13 @@ class Timeline:
     first: float
     """Index of the first moment, fractions allowed."""
     own: float
-    """Samples or frames a second of the original."""
+    """Samples or frames per second of the original."""
     rate: float
-    """Moments a second."""
+    """Moments per second."""
 
     @property
     def region(self) -> tuple[float, float]:
-        """The cells that have the moments at their centres; see `NeuralField.render`."""
+        """First and last index of the cells centred on the moments; see `NeuralField.render`."""
         step = self.own / self.rate
         start = self.first + (1 - step) / 2
         return start, start + self.count * step
@@ -34,8 +34,8 @@ class Timeline:
         return (self.first + number * self.own / self.rate for number in range(self.count))
 
     def widened(self, moments: int, length: int) -> tuple["Timeline", int]:
-        """The timeline with up to `moments` more at either end, within the original's `length`; and how many come
-        before."""
+        """The timeline with up to `moments` more at each end, within the original's `length`, and the number of those
+        added before."""
         step = self.own / self.rate
         before = min(moments, int(self.first / step))
         after = max(0, min(moments, int((length - 1 - self.first) / step) - self.count + 1))
@@ -43,16 +43,16 @@ class Timeline:
 
 
 def timeline(field: NeuralField, between: tuple[float, float] | None, rate: float | None) -> Timeline:
-    """The moments from `--between`, in seconds, at `--rate`; by default all, at the original's rate.
+    """Moments from `between[0]` to `between[1]` seconds, at `rate`; by default all, at the original's rate.
 
     Moment k lies at the time k/rate, at every rate. At a higher rate, moments after the last one of the original are
     extrapolated, by less than its duration.
 
     Raises:
-        InputError: a part that is not within the signal, or a rate that is not positive or is too high.
+        InputError: the part is not within the signal, or the rate is not positive or is too high.
     """
     own = field.rate
-    assert own is not None  # the kinds that have time have a rate: `load` sees to it
+    assert own is not None  # `load` checks that sounds and videos have a rate
     length = field.frame.shape[0] / own
     start, stop = between or (0.0, length)
     if not 0 <= start < stop <= length + 0.5 / own:

@@ -1,4 +1,4 @@
-"""From a file or an array to a fitted signal in one call, with the recipe, omega and measure of `siren-jax fit`."""
+"""A file or an array opened and fitted in one call, with the recipe, omega and measure of `siren-jax fit`."""
 
 import os
 from collections.abc import Callable
@@ -35,7 +35,7 @@ from siren_jax.subjects.subject import Subject
 
 
 class Options(TypedDict, total=False):
-    """Options of `open`; `kinds.SIGNALS` says which a kind of signal has."""
+    """Options of `open`; `SignalKind.open_options` has those of a kind."""
 
     target: Target
     weights: tuple[float, float, float]
@@ -64,11 +64,11 @@ class Signal:
     name: str
     """Stem of the `.siren` file."""
     record: dict[str, Any] = field(default_factory=dict)
-    """What the `.siren` file says of how the signal was opened."""
+    """Entries of the `.siren` file's record on how the signal was opened."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on how the signal was read, such as which of its numbers are taken as black and white."""
+        """Sentences on how the signal was read, for example which numbers mean black and white."""
         return self.subject.notes
 
     def __repr__(self) -> str:
@@ -94,21 +94,21 @@ class Signal:
         The same settings and seed as those of `siren-jax fit` give the same bits.
 
         Args:
-            key: for the initial weights and the batches; by default `jax.random.key(0)`.
-            steps: stop after this many; by default those of the recipe, unless `seconds` are given.
-            seconds: stop after this time, compilation not counted.
-            quality: stop as soon as the kind's measure reaches this: PSNR or SNR in dB, Chamfer distance in percent of
-                the diagonal. Without a budget, at most ten times the steps of the recipe are taken.
-            width: units of a hidden layer; by default 256, of a video 1024.
-            depth: hidden layers after the first.
+            key: random key of the initial weights and the batches; by default `jax.random.key(0)`.
+            steps: number of steps at which the fit stops; by default that of the recipe, unless `seconds` is given.
+            seconds: time at which the fit stops, without compilation.
+            quality: value of the kind's measure at which the fit stops: PSNR or SNR in dB, or Chamfer distance in
+                percent of the diagonal. Without a budget, the fit gives up after ten times the steps of the recipe.
+            width: number of units per hidden layer; by default 256, or 1024 for a video.
+            depth: number of hidden layers after the first.
             first_omega: omega of the first layer; by default that of the recipe, or chosen for the signal.
             omega: omega of the later layers.
-            batch_size: points of a step; by default those of the recipe.
+            batch_size: number of points per step; by default that of the recipe.
             watch: as for `siren_jax.fit`.
             checkpoints: as for `siren_jax.fit`.
 
         Raises:
-            InputError: a size or an omega that no network has; otherwise as for `siren_jax.fit`.
+            InputError: a size or an omega is out of range; otherwise as for `siren_jax.fit`.
         """
         width = self.kind.width if width is None else width
         check_sizes(width, depth)
@@ -150,12 +150,12 @@ class Signal:
 
 @dataclass(frozen=True, eq=False)
 class FittedSignal:
-    """A fit of a signal and what can be made of it."""
+    """A fitted signal, with its quality, figure and files."""
 
     signal: Signal
     fit: Fit
     record: dict[str, Any]
-    """How it was made, for the `.siren` file."""
+    """Entries of the `.siren` file's record on how it was made."""
 
     def __repr__(self) -> str:
         return f"FittedSignal({self.signal.name!r}, {self.signal.kind.noun}, {self.fit.steps:,} steps)"
@@ -169,8 +169,8 @@ class FittedSignal:
     def quality(self) -> float:
         """PSNR or SNR in dB, or Chamfer distance in percent of the diagonal.
 
-        It is over all samples, or, of a video or a shape, over as many as a second or two allow; `write` returns the
-        exact one.
+        Measured over all samples, or, for a video or a shape, over as many as take a second or two; `write` returns
+        the exact value.
         """
         return self.signal.subject.quality(kept_network(self.signal.subject, self.fit)[0])
 
@@ -186,9 +186,9 @@ class FittedSignal:
         Returns the metrics: the quality first, then how the fit went.
 
         Args:
-            directory: made if it is not there.
+            directory: created if it does not exist.
             figures: whether to write the figures, `comparison.png` and `curve.png`.
-            overwrite: replace files that exist.
+            overwrite: whether to replace existing files.
 
         Raises:
             InputError: a file exists or cannot be written.
@@ -215,7 +215,7 @@ class FittedSignal:
 
     @property
     def _heading(self) -> str:
-        return self.signal.name.replace("$", r"\$")  # in Matplotlib, dollars are mathematics
+        return self.signal.name.replace("$", r"\$")  # dollars begin mathematics in Matplotlib
 
 
 def open(
@@ -235,16 +235,16 @@ def open(
     Args:
         source: path of a file, whose content decides the kind, or an array: with a rate a sound `(n,)` or `(n, c)` or a
             video `(t, h, w)` or `(t, h, w, c)`, else a picture `(h, w)` or `(h, w, c)`.
-        kind: "image", "sound", "video" or "shape", where that is not the kind.
+        kind: "image", "sound", "video" or "shape"; by default found as above.
         recipe: "tuned" for quality within a short budget, or "paper".
         name: stem of the `.siren` file; by default that of the source.
-        options: those of the kind: of a picture `target`, `weights`, `integral_weight`, `keep_alpha`, `downsample`,
-            `size`, `values`, `no_data`; of a sound `rate`, `downsample`, `between`; of a video `rate`, `downsample`,
-            `size`, `between`; of a shape `samples`, `seed`, `flip_normals`. They mean what they do for
-            `siren-jax fit`.
+        options: options of the kind. A picture has `target`, `weights`, `integral_weight`, `keep_alpha`, `downsample`,
+            `size`, `values` and `no_data`; a sound has `rate`, `downsample` and `between`; a video has `rate`,
+            `downsample`, `size` and `between`; a shape has `samples`, `seed` and `flip_normals`. They have the meaning
+            of the options of `siren-jax fit`; `rate` is that of an array.
 
     Raises:
-        InputError: the file cannot be read, an option that the kind does not have, or a value that cannot be meant.
+        InputError: the file cannot be read, an option does not apply to the kind, or a value is invalid.
     """
     source = np.asarray(source) if isinstance(source, ndarray | Array) else os.fspath(source)
     row = kind_of_source(source, kind, options.get("rate"))

@@ -25,10 +25,10 @@ from siren_jax.subjects.rendering import area_of, check_room, dimensions, sides_
 from siren_jax.subjects.subject import PSNR, Sampled
 
 BYTES_OF_INTEGRAL = (
-    830  # of a pixel and channel, measured as in `subject`: the Fourier transform of the mirrored Laplacian
+    830  # per pixel and channel, measured as in `subject`: the Fourier transform of the mirrored Laplacian
 )
 MIXED = (1.0, 0.1, 0.01)  # weights of value, gradient and Laplacian
-SHOWN = 512  # pixels of a side in a figure, whose panels have some 360; of more, every second or third is shown
+SHOWN = 512  # longest side of a picture in a figure, whose panels have some 360 pixels; a larger one is subsampled
 DARK = 0.25  # share of the range in use below which a PSNR over the whole range is too favourable
 NOTHING = 0.9  # squared error, in units of the picture's variance, from which a network has learned nothing
 ALIGNMENTS = {None: "none", 0: "mean", 1: "mean and plane"}
@@ -37,15 +37,15 @@ ALIGNMENTS = {None: "none", 0: "mean", 1: "mean and plane"}
 class Picture(Sampled):
     """The pixels of a picture; see `Subject`.
 
-    What a target leaves open is taken from the truth before a PSNR, see `metrics.aligned`: the mean, and for a
-    Laplacian at points alone the plane as well. Unknown pixels do not count.
+    Before a PSNR, what the target does not determine is taken from the truth, see `metrics.aligned`: the mean, and for
+    a Laplacian without its integral form also a plane. Unknown pixels are left out.
 
     Args:
         dataset: the picture, an `IncompletePicture` if pixels are unknown.
         target: a key of `recipes.TARGETS`.
-        weights: of the terms; by default 1.
-        integral_weight: of the integral form of a derivative; zero leaves this form out.
-        notes: on how the picture was read.
+        weights: weights of the terms; by default 1.
+        integral_weight: weight of the integral form of a derivative; zero leaves this form out.
+        notes: sentences on how the picture was read.
     """
 
     measure = PSNR
@@ -107,7 +107,7 @@ class Picture(Sampled):
         most = 2 * SHOWN if plot.is_elongated(self.dataset.shape) else SHOWN  # their panels are twice as long
         every = max(1, max(self.dataset.shape) // most)
         shape = tuple(-(-n // every) for n in self.dataset.shape)
-        region = tuple(((1 - every) / 2, (1 - every) / 2 + n * every) for n in shape)  # cells' centres are pixels
+        region = tuple(((1 - every) / 2, (1 - every) / 2 + n * every) for n in shape)  # the centres of cells are pixels
         prediction = {of: field.render(shape, of=of, region=region) for of in ("gradient", "laplacian")}
         some = lambda name: self.dataset.grid(name)[::every, ::every].reshape(math.prod(shape), -1)
         values = NeuralField(network, self.dataset.frame).render(shape, region=region)  # pyright: ignore
@@ -159,16 +159,16 @@ class Picture(Sampled):
         return field.render().reshape(len(self.dataset), -1)
 
     def _aligned(self, values: ndarray, truth: ndarray | None = None, points: ndarray | None = None) -> ndarray:
-        """Values at points, by default at every pixel, with what the target leaves open taken from the truth."""
+        """Values at points, by default at every pixel, with what the target does not determine taken from the truth."""
         if self._alignment is None or not np.isfinite(values).all():
             return values
         truth = self.dataset.value if truth is None else truth
         points = self.dataset.coordinates if points is None else points
-        assert self._known.all()  # nothing but values is fitted where pixels are unknown
+        assert self._known.all()  # with unknown pixels, only values can be fitted
         return metrics.aligned(values, truth, points, degree=self._alignment)
 
     def _grid(self, values: ndarray, shape: tuple[int, ...]) -> ndarray:
-        """Values at the pixels of a grid, from [-1, 1] to the picture's own range."""
+        """Values at the pixels of a grid, scaled from [-1, 1] to the picture's own range."""
         return restored(values.reshape(*shape, -1), self.dataset.value_range)
 
 
@@ -179,7 +179,7 @@ def share_in_use(values: ndarray, value_range: tuple[float, float]) -> float:
 
 
 def warn_of_nothing(values: ndarray, truth: ndarray) -> None:
-    """Warns if a network has learned next to nothing of its picture; both are `(n, c)`."""
+    """Warns if a network has learned next to nothing of its picture; both arrays are `(n, c)`."""
     variance = float(np.var(truth, axis=0, dtype=np.float64).mean())
     error = float(np.mean(np.square(values - truth, dtype=np.float64)))
     if variance > 0 and error >= NOTHING * variance:
@@ -205,21 +205,21 @@ def open_picture(
     """The picture in a file, or an array `(h, w)` or `(h, w, c)`, as the subject of a fit.
 
     Args:
-        source: path of a file, or an array, whose type and values say what black and white are; see `read_image`.
+        source: path of a file, or an array, whose type and values determine black and white; see `read_image`.
         target: what the network is fitted to: "values", "gradient", "laplacian" or "mixed".
-        weights: of value, gradient and Laplacian in "mixed"; by default `MIXED`.
-        integral_weight: of the integral form of a gradient or Laplacian; zero leaves this form out.
-        keep_alpha: keep transparency as a channel instead of laying the picture over white.
-        downsample: divide both sides by this whole number, with anti-aliasing.
-        size: resize so that the longer side has this many pixels, with anti-aliasing.
-        values: numbers of the file that stand for black and white.
-        no_data: number of the file that stands for no value. Such pixels are left out, as are those that are NaN.
+        weights: weights of value, gradient and Laplacian in "mixed"; by default `MIXED`.
+        integral_weight: weight of the integral form of a gradient or Laplacian; zero leaves this form out.
+        keep_alpha: whether to fit transparency as a channel instead of compositing the picture over white.
+        downsample: whole number by which both sides are divided, with anti-aliasing.
+        size: longer side in pixels after resizing, with anti-aliasing.
+        values: numbers in the file that mean black and white.
+        no_data: number in the file that marks pixels without a value. These pixels and those that are NaN are left out.
 
     Raises:
-        InputError: as for `read_image`; derivatives of a picture with pixels without a value.
+        InputError: as for `read_image`; the target has derivatives, but some pixels have no value.
     """
     if weights is not None and target != "mixed":
-        raise InputError('weights= is of target="mixed"; leave it out with others.')
+        raise InputError('weights= applies to target="mixed" only; leave it out.')
     weights = MIXED if weights is None else weights
     if len(weights) != 3 or not all(0 <= w < math.inf for w in (*weights, integral_weight)) or not any(weights):
         raise InputError(
@@ -239,7 +239,7 @@ def open_picture(
         name = "the picture" if isinstance(source, ndarray) else repr(source)
         count = int(np.count_nonzero(~image.known))
         raise InputError(
-            f"{name} has {count:,} pixels without a value, beside which its derivatives are not known: fit "
+            f"{name} has {count:,} pixels without a value, next to which its derivatives are unknown: fit "
             'target="values", or fill them in first with siren-jax inpaint.'
         )
     dataset = (PixelDataset if complete else IncompletePicture)(image.values, value_range=image.value_range)
@@ -264,9 +264,9 @@ def render_picture(
         path: ends in `.png` (8 bits) or `.npy` (float32, in true units).
         of: "value", "gradient" or "laplacian".
         shape: height and width; by default those of the original or of the region.
-        scale: factor on that, instead of a shape.
+        scale: factor on the default height and width, instead of a shape.
         region: part of the picture: first row and column, last row and column (exclusive), in pixels.
-        overwrite: replace a file that exists.
+        overwrite: whether to replace an existing file.
     """
     area = area_of(field, region)
     sides = sides_of([stop - start for start, stop in area], shape, scale)

@@ -1,4 +1,4 @@
-"""The fit of a subject, from its budget to its files: what the command and `siren_jax.open(...).fit` have in common."""
+"""The fit of a subject, from its budget to its files, for the command and for `siren_jax.open(...).fit`."""
 
 import json
 import math
@@ -23,23 +23,23 @@ from siren_jax.networks.siren import SIREN
 from siren_jax.subjects.subject import Subject
 
 COMPARISON, CURVE, METRICS = "comparison.png", "curve.png", "metrics.json"
-WORSE = 1.26  # a decibel of squared error: by how much the final loss may exceed its lowest
-GIVE_UP = 10  # times the steps of the recipe, after which a target that is not reached is given up
+WORSE = 1.26  # 1 dB of squared error: largest ratio of the final loss to the lowest
+GIVE_UP = 10  # multiple of the recipe's steps after which a target that is not reached is given up
 
 
 def check_sizes(width: int, depth: int) -> None:
-    """Refuses networks that a `.siren` file cannot hold."""
+    """Refuses networks that a `.siren` file cannot contain."""
     for name, value, least in (("width", width, 1), ("depth", depth, 0)):
         if not least <= value <= LIMITS[name]:
             raise InputError(f"{name}= takes a whole number from {least} to {LIMITS[name]}, but is {value}.")
     if depth * width**2 > MAX_WEIGHTS:
-        raise InputError(f"width={width} and depth={depth} make over {MAX_WEIGHTS:,} weights; take less.")
+        raise InputError(f"width={width} and depth={depth} make over {MAX_WEIGHTS:,} weights; make one smaller.")
 
 
 def make_network(
     subject: Subject, recipe: Recipe, width: int, depth: int, omega: float, key: Array
 ) -> tuple[SIREN, str]:
-    """The SIREN that a fit begins with, and why its first omega is what it is."""
+    """The initial SIREN of a fit, and the source of its first omega."""
     first_omega, reason = recipe.first_omega, "recipe"
     if first_omega is None:
         first_omega, reason = subject.choose_omega()
@@ -68,11 +68,11 @@ def plan(
 
     Args:
         recipe: settings of the fit.
-        steps: budget, if given.
-        seconds: budget, if given.
+        steps: budget of steps, if given.
+        seconds: budget of time, if given.
         target: quality at which the fit ends, if given.
-        patience: times the steps of the recipe, after which a target is given up if there is no budget.
-        keep_schedule: whether the schedule of the recipe is meant, also with a target.
+        patience: multiple of the recipe's steps after which a target is given up if there is no budget.
+        keep_schedule: whether to keep the schedule of the recipe also with a target.
     """
     if target is not None and not keep_schedule and recipe.schedule is cosine_decay:
         recipe = until_a_target(recipe)
@@ -82,7 +82,7 @@ def plan(
 
 
 def kept_network(subject: Subject, fitted: Fit) -> tuple[Any, int]:
-    """The network to keep and the step after which it was one: the last, or the best where the loss has jumped."""
+    """The network to keep, and its step: the last one, or the best one if the loss has jumped."""
     if subject.comparable_losses and fitted.final_over_best > WORSE and fitted.stopped_by != "watch":
         return fitted.best, fitted.best_step
     return fitted.network, fitted.steps
@@ -108,9 +108,9 @@ def fit_subject(
     Args:
         subject: the signal.
         network: the network, which decides the learning rates.
-        recipe: optimiser, schedule and average.
+        recipe: optimizer, schedule and average.
         sample: draws the batches, see `Subject.sampler`.
-        unknown: what is fitted, if that is a function made of the network.
+        unknown: function made from the network that is fitted in its place, if any.
         key, steps, seconds, skip, until, watch, checkpoints: as for `fit`.
     """
     return fit(
@@ -139,12 +139,12 @@ def names_of_files(subject: Subject, name: str, *, figures: bool = True) -> tupl
 
 @dataclass(frozen=True)
 class Result:
-    """A fit whose results are written."""
+    """The written results of a fit."""
 
     network: Any
     """The network that was kept."""
     step: int
-    """The step after which it was the network of the fit."""
+    """Number of steps after which it was the network of the fit."""
     metrics: dict[str, Any]
     """The quality first, then how the fit went."""
     comparison: Any | None
@@ -169,12 +169,12 @@ def write_result(
         subject: the signal.
         fitted: what `fit_subject` returned.
         name: stem of the `.siren` file.
-        record: what the `.siren` file records of how it was made.
+        record: entries of the `.siren` file's record that say how it was made.
         path: adds the directory to a file name.
-        heading: title of the figures, as Matplotlib reads it.
+        heading: title of the figures, in Matplotlib's syntax.
         curve: pairs of a step and the quality there, measured during the fit.
-        figures: draw the figures.
-        overwrite: replace files that exist.
+        figures: whether to draw the figures.
+        overwrite: whether to replace existing files.
     """
     network, step = kept_network(subject, fitted)
     made = {**record, "steps": step}
@@ -224,7 +224,7 @@ def write_figure(path: str, figure: Any, *, overwrite: bool) -> None:
 
 
 def write_metrics(path: str, metrics: dict[str, Any], record: dict[str, Any], *, overwrite: bool) -> dict[str, Any]:
-    """Writes the metrics of a fit and how it was made as JSON; returns the metrics as JSON holds them."""
+    """Writes the metrics of a fit and how it was made as JSON; returns the metrics as JSON values."""
     metrics = as_json("the metrics", metrics)
     text = json.dumps({**metrics, "record": as_json("the record", record)}, indent=2, allow_nan=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()), overwrite=overwrite)

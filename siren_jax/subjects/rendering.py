@@ -1,4 +1,4 @@
-"""What renderings of all kinds have in common: sizes, limits and arrays."""
+"""Sizes, limits and arrays of renderings, for all kinds."""
 
 import math
 import os
@@ -13,7 +13,7 @@ from siren_jax.files.atomic import replacing
 from siren_jax.neural_field import NeuralField
 from siren_jax.subjects.cells import render_cells
 
-MAX_PICTURE = 2**28  # values of a PNG, which is made in memory; an NPY is not
+MAX_PICTURE = 2**28  # values of a PNG, which is rendered in memory; an NPY is not
 MAX_SIDE = 2**24
 
 Area = tuple[tuple[float, float], tuple[float, float]]
@@ -22,17 +22,17 @@ Region = tuple[tuple[float, float], ...]
 
 
 def area_of(field: NeuralField, region: tuple[float, float, float, float] | None) -> Area:
-    """The rows and columns of a region (first row, first column, last row, last column), by default all."""
+    """Rows and columns of a region (first row, first column, last row, last column); by default all."""
     h, w = field.frame.shape[-2:]
     r0, c0, r1, c1 = (0.0, 0.0, float(h), float(w)) if region is None else region
     return (r0, r1), (c0, c1)
 
 
 def sides_of(own: Sequence[int | float], shape: tuple[int, int] | None, scale: float | None) -> tuple[int, int]:
-    """Height and width of a rendering, from those of the original: as given, or times a scale.
+    """Height and width of a rendering: the given ones, or those of the original times a scale.
 
     Raises:
-        InputError: both a shape and a scale, or one that is too small or too large.
+        InputError: both a shape and a scale are given, or one is too small or too large.
     """
     if shape is not None and scale is not None:
         raise InputError("shape= and scale= exclude each other; give one.")
@@ -45,23 +45,26 @@ def sides_of(own: Sequence[int | float], shape: tuple[int, int] | None, scale: f
 
 
 def scaled(own: Sequence[int | float], scale: float | None) -> list[int]:
-    """Numbers of samples: those of the original times a scale.
+    """Numbers of samples along each axis: those of the original times a scale.
 
     Raises:
-        InputError: a scale that is not positive, or too many samples.
+        InputError: the scale is not positive, or there are too many samples.
     """
     scale = 1.0 if scale is None else scale
     if not 0 < scale < np.inf:
         raise InputError(f"scale= takes a positive number, but is {scale:g}.")
     if not all(0 < side * scale < MAX_SIDE for side in own):
-        raise InputError(f"region= and scale= ask for {' x '.join(f'{side * scale:g}' for side in own)} samples.")
+        raise InputError(
+            f"region= and scale= give {' x '.join(f'{side * scale:g}' for side in own)} samples; each side needs more "
+            f"than 0 and fewer than {MAX_SIDE}."
+        )
     return [max(1, round(side * scale)) for side in own]
 
 
 def check_room(field: NeuralField, sides: Sequence[int], of: Quantity = "value") -> None:
-    """Refuses a picture that is too large to be made in memory."""
+    """Refuses a picture that is too large to render in memory."""
     if math.prod(field.rendered_shape(tuple(sides), of)) > MAX_PICTURE:
-        raise InputError(f"{' x '.join(map(str, sides))} pixels are too many to be held in memory; write an .npy.")
+        raise InputError(f"{' x '.join(map(str, sides))} pixels are too many to render in memory; write an .npy.")
 
 
 def write_array(
@@ -73,7 +76,7 @@ def write_array(
     of: Quantity = "value",
     overwrite: bool,
 ) -> None:
-    """Writes a rendering as an NPY straight to the disk: memory does not grow with the shape.
+    """Writes a rendering as an NPY directly to the disk: memory does not grow with the shape.
 
     Raises:
         InputError: the disk is too full, or the file cannot be written.

@@ -27,16 +27,16 @@ from siren_jax.signals import OmegaChoice
 from siren_jax.subjects.rendering import dimensions, write_array
 from siren_jax.subjects.subject import CHAMFER
 
-RESOLUTION = 256  # of the mesh that is written
-SHOWN, JUDGED, ESTIMATED = 160, 128, 64  # of the meshes for the figure, the target and the estimate
+RESOLUTION = 256  # resolution of the written mesh
+SHOWN, JUDGED, ESTIMATED = 160, 128, 64  # resolutions for the figure, the target and the estimate
 ESTIMATE_POINTS = 4096
-OCCUPIED = 96  # cells of a side for the intersection over union
-PIXELS = 1024  # of a side of a rendered picture
+OCCUPIED = 96  # cells per side for the intersection over union
+PIXELS = 1024  # side of a rendered picture
 SLOPES = 16384  # points at which the gradient is measured
 
 
 class Scan:
-    """A surface that becomes the zero level of a signed distance; see `Subject`.
+    """A surface, fitted as the zero level set of a signed distance; see `Subject`.
 
     Args:
         surface: points with normals.
@@ -49,7 +49,7 @@ class Scan:
     notes = ()
     files = ("reconstruction.ply",)
     features = (3, 1)
-    memory = 2**30  # of the mesh that is extracted, and of its figure
+    memory = 2**30  # for the extracted mesh and its figure
 
     def __init__(self, surface: Surface, recipe: RecipeName):
         self._surface = surface
@@ -123,12 +123,12 @@ class Scan:
         if true is None or not true.is_closed:
             return {}
         inside = occupancy(Mesh(self._dataset.placement.coordinates(true.vertices), true.faces), OCCUPIED)
-        inside ^= true.volume < 0  # a room: the shape is what is outside
+        inside ^= true.volume < 0  # normals point inwards: the shape is the outside
         return {"iou": intersection_over_union(field.render((OCCUPIED,) * 3)[..., 0] < 0, inside)}
 
 
 def gradient_lengths(network: nnx.Module) -> np.ndarray:
-    """|∇f| at points spread over the cube; 1 for a distance."""
+    """|∇f| at random points of the cube; 1 for a signed distance."""
     points = jax.random.uniform(jax.random.key(0), (SLOPES, 3), np.float32, minval=-1.0)
     return np.linalg.norm(np.asarray(_gradients(network, points)), axis=1)
 
@@ -150,8 +150,8 @@ def open_shape(
         source: path of the file.
         recipe: a key of `recipes.SHAPE_WEIGHTS`.
         samples: number of points to draw from a mesh; by default 250,000.
-        seed: for drawing them.
-        flip_normals: turn all normals, which exchanges inside and outside.
+        seed: seed of these points.
+        flip_normals: whether to reverse all normals, which exchanges inside and outside.
 
     Raises:
         InputError: as for `load_surface`.
@@ -179,7 +179,7 @@ def render_shape(
         path: ends in `.ply`, `.obj`, `.stl`, `.png` or `.npy`.
         resolution: cells along each side of the cube, a multiple of 8; by default 256.
         view: azimuth and elevation of a PNG, in degrees.
-        overwrite: replace a file that exists.
+        overwrite: whether to replace an existing file.
     """
     suffix = os.path.splitext(path)[1].lower()
     resolution = RESOLUTION if resolution is None else resolution

@@ -22,7 +22,7 @@ from siren_jax.subjects.subject import Measure
 
 
 class Solution:
-    """A field that fulfils an equation; see `Subject`. Its error is against an independent solution.
+    """The solution of an equation; see `Subject`. Its error is measured against an independent solution.
 
     Args:
         case: a case of the catalogue.
@@ -30,7 +30,7 @@ class Solution:
 
     measure = Measure("error", "relative L2 error", "%", decimals=3, less_is_better=True)
     comparable_losses = False  # time spans and weights may change during a fit
-    memory = 2**30  # of the reference, and of L-BFGS
+    memory = 2**30  # for the reference and L-BFGS
     note = ""
     notes = ()
     files = ("solution.npy",)
@@ -50,7 +50,7 @@ class Solution:
         )
 
     def sampler(self, batch_size: int) -> Partial:
-        del batch_size  # the terms have their own numbers of points
+        del batch_size  # each term has its own number of points
         return self._case.problem.sample
 
     def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
@@ -84,15 +84,15 @@ def render_solution(
     at: float | None = None,
     overwrite: bool = False,
 ) -> tuple[str, str]:
-    """Writes a solution as an NPY, or as a PNG with axes: a curve on an interval, one moment of time and the plane.
+    """Writes a solution as an NPY, or as a PNG with axes: a curve on an interval, or one moment in time and the plane.
 
     Args:
         field: the solution of an equation.
         path: ends in `.png` or `.npy`.
-        shape: height and width; by default fine enough for a figure.
-        scale: factor on that, instead of a shape.
+        shape: height and width; by default those of a grid that is fine enough for a figure.
+        scale: factor on the default height and width, instead of a shape.
         at: the moment, for a solution in time and the plane.
-        overwrite: replace a file that exists.
+        overwrite: whether to replace an existing file.
 
     Returns:
         What was written, and at which size, in words.
@@ -106,18 +106,18 @@ def render_solution(
             "siren_jax.load(file).render() has its values."
         )
     if axes == 1 and shape is not None:
-        raise InputError("shape= is of two sides, but this solution has one coordinate; give scale=.")
+        raise InputError("shape= takes two sides, but this solution has one coordinate; give scale= instead.")
     own, region = frame.shape, None
     if at is not None:
         if axes != 3:
-            raise InputError("at= takes a moment of a solution in time and the plane; this solution is none.")
+            raise InputError("at= applies to a solution in time and the plane only; leave it out.")
         if not frame.low[0] <= at <= frame.high[0]:
             raise InputError(f"at= takes a time from {frame.low[0]:g} to {frame.high[0]:g}, but is {at:g}.")
         own = moment_of(frame, at).shape
         first = (at - frame.low[0]) / (frame.high[0] - frame.low[0]) * frame.shape[0] - 0.5
         region = ((first, first + 1), *((0.0, float(n)) for n in frame.shape[1:]))
     elif axes == 3 and figure:
-        raise InputError("a PNG holds one moment of a solution in time: tell which with at=.")
+        raise InputError("a PNG shows one moment of a solution in time; give the time with at=.")
     sides = scaled(own, scale) if axes == 1 else sides_of(own[-2:], shape, scale)
     full = (*own[:-2], *sides)
     if figure:
@@ -130,14 +130,14 @@ def render_solution(
 
 
 def write_solution(path: str, field: NeuralField, values: ndarray, at: float | None, *, overwrite: bool) -> None:
-    """Writes a PNG with axes: a panel for each unknown.
+    """Writes a PNG with axes and a panel for each unknown.
 
     Args:
         path: the file.
         field: a solution, whose record may name its coordinates and unknowns.
         values: `(h, w, c)` over its last two coordinates, or `(n, c)` over its only one.
         at: the time, if the solution has one more coordinate.
-        overwrite: replace a file that exists.
+        overwrite: whether to replace an existing file.
     """
     from siren_jax import plot
 
@@ -154,6 +154,6 @@ def write_solution(path: str, field: NeuralField, values: ndarray, at: float | N
 
 
 def _names(given: Any, usual: list[str]) -> list[str]:
-    """The names in a record, which may come from anywhere, if they are distinct and as many as the usual ones."""
+    """The names in a record, which is untrusted, if they are distinct and of the right number; else the usual ones."""
     sound = isinstance(given, list) and len(given) == len(usual) == len(set(map(str, given)))
     return [str(name)[:40] for name in given] if sound else usual

@@ -24,7 +24,7 @@ from siren_jax.subjects.moments import timeline
 from siren_jax.subjects.subject import SNR, Sampled
 
 ESTIMATED = 16384  # samples of the SNR that is shown between chunks
-FILTER_REACH = 10  # samples of the lower rate, the half length of SciPy's filter
+FILTER_REACH = 10  # half length of SciPy's filter, in samples of the lower rate
 
 
 class Recording(Sampled):
@@ -39,7 +39,7 @@ class Recording(Sampled):
         self.dataset = SampleDataset(sound.samples, value_range=(-sound.peak, sound.peak))
         self.objective, self.weights = supervise("value"), {}
         self._estimate = Estimate(self.dataset, ESTIMATED)
-        self._power = np.mean(self.dataset.value**2)  # of all: the samples of an estimate may all be silent
+        self._power = np.mean(self.dataset.value**2)  # over all samples: those of an estimate may be silent
 
     def sampler(self, batch_size: int) -> Partial:
         return self.dataset.sampler(batch_size)
@@ -82,25 +82,25 @@ def open_sound(
 
     Args:
         source: path of a file, or an array of floats, 1 and -1 for full scale.
-        rate: samples a second of an array.
-        downsample: divide the samples a second of a file by this whole number, after a low-pass filter.
+        rate: samples per second of an array.
+        downsample: whole number by which the rate of a file is divided, after a low-pass filter.
         between: start and stop of the part of a file to fit, in seconds.
 
     Raises:
-        InputError: as for `load_sound`; an array without a rate, of another shape, or silent.
+        InputError: as for `load_sound`; an array has no rate or another shape, or is silent.
     """
     if not isinstance(source, ndarray):
         if rate is not None:
-            raise InputError("a file has its own rate; give a rate of an array alone.")
+            raise InputError("a file contains its rate; give rate= for an array only.")
         return Recording(load_sound(source, downsample=downsample, between=between))
     if rate is None or not valid_rate("sound", rate):
         raise InputError(f"an array of a sound needs its rate, a whole number of samples a second, but has {rate}.")
     if downsample != 1 or between is not None:
-        raise InputError("downsample and between are of files; cut and resample an array beforehand.")
+        raise InputError("downsample and between apply to files only; cut and resample an array beforehand.")
     if source.ndim not in (1, 2) or len(source) < 2 or source.dtype.kind != "f" or not np.isfinite(source).all():
         raise InputError(
             f"a sound is an array (n,) or (n, c) of floats, but this one has the shape {source.shape} and the type "
-            f"{source.dtype}, or holds values that are not finite."
+            f"{source.dtype}, or contains values that are not finite."
         )
     if source.shape[0] > MAX_LENGTH:
         raise InputError(f"a sound has up to {MAX_LENGTH:,} samples, but this array has {source.shape[0]:,}.")
@@ -122,9 +122,9 @@ def render_sound(
     Args:
         field: the sound.
         path: ends in `.wav`, `.flac`, `.ogg` or `.npy`.
-        rate: samples a second; by default those of the original.
+        rate: samples per second; by default those of the original.
         between: start and stop of the part to write, in seconds.
-        overwrite: replace a file that exists.
+        overwrite: whether to replace an existing file.
     """
     sound = excerpt(field, between, rate)
     write_sound(path, sound, overwrite=overwrite)
@@ -132,10 +132,11 @@ def render_sound(
 
 
 def excerpt(field: NeuralField, between: tuple[float, float] | None, rate: float | None) -> Sound:
-    """A part of a sound, between seconds of the original, at another number of samples a second.
+    """A part of a sound, from and to a time in seconds, at another number of samples per second.
 
     Raises:
-        InputError: a part that is not within the sound, a rate that is not whole or out of range, or too many samples.
+        InputError: the part is not within the sound, the rate is not whole or out of range, or there are too many
+            samples.
     """
     if rate is not None and not float(rate).is_integer():
         raise InputError(f"rate= of a sound takes a whole number, but is {rate:g}.")
@@ -146,7 +147,7 @@ def excerpt(field: NeuralField, between: tuple[float, float] | None, rate: float
         raise InputError(f"{finest.count:,} samples of each channel are {samples:,}; up to {MAX_SAMPLES:,} are made.")
     if rate >= own:
         return Sound(field.render((wanted.count,), region=(wanted.region,)), rate)
-    # The network alone would alias. The filter also takes the sound beyond the cuts, as far as it reaches.
+    # Sampling the network at the lower rate would alias. The filter also uses the samples beyond the cuts.
     wide, before = wanted.widened(FILTER_REACH, field.frame.shape[0])
     at_own_rate = replace(wide, count=math.ceil(wide.count * own / rate), rate=wide.own)
     samples = field.render((at_own_rate.count,), region=(at_own_rate.region,))

@@ -1,4 +1,4 @@
-"""The subject of a fit: a signal, with all that a session needs to fit a network to it and to write the result."""
+"""The subject of a fit: a signal, with everything that is needed to fit a network to it and to write the result."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -24,7 +24,7 @@ class Measure(NamedTuple):
     decimals: int = 1
     less_is_better: bool = False
     look: float = LOOK
-    """Share of the steps taken after which a fit compares the quality with its target again."""
+    """Share of the completed steps after which a fit compares the quality with its target again."""
 
     def reaches(self, value: float, target: float) -> bool:
         return value <= target if self.less_is_better else value >= target
@@ -51,17 +51,17 @@ class Subject(Protocol):
 
     @property
     def features(self) -> tuple[int, int]:
-        """Coordinates of a point, and channels of its value."""
+        """Number of coordinates of a point, and of channels of its value."""
         ...
 
     @property
     def memory(self) -> int:
-        """About how many bytes the fit and its results take for the signal."""
+        """Estimated memory of the fit and its results for the signal, in bytes."""
         ...
 
     @property
     def objective(self) -> Objective:
-        """What a fit minimises; see `fit`."""
+        """Objective that a fit minimises; see `fit`."""
         ...
 
     @property
@@ -76,12 +76,12 @@ class Subject(Protocol):
 
     @property
     def comparable_losses(self) -> bool:
-        """Whether a lower loss is better, at whichever step."""
+        """Whether losses of different steps can be compared."""
         ...
 
     @property
     def note(self) -> str:
-        """A note on the quality, such as "mean aligned", or nothing."""
+        """A note on the quality, such as "mean aligned", or an empty string."""
         ...
 
     @property
@@ -107,11 +107,11 @@ class Subject(Protocol):
         ...
 
     def estimate(self, network: nnx.Module) -> float:
-        """Quality on some thousand points."""
+        """Quality on a few thousand points."""
         ...
 
     def quality(self, network: nnx.Module) -> float:
-        """Quality to compare with a target: on all points, or on as many as a second or two allow."""
+        """Quality that is compared with a target: on all points, or on as many as take a second or two."""
         ...
 
     def figure(self, network: nnx.Module, title: str) -> Any:

@@ -49,7 +49,7 @@ class Clip(Sampled):
 
     @property
     def memory(self) -> int:
-        return 3 * self._video.frames.nbytes  # what was decoded, the array, the fit's copy
+        return 3 * self._video.frames.nbytes  # the decoded frames, the array and the fit's copy
 
     def sampler(self, batch_size: int) -> Partial:
         return self.dataset.sampler(batch_size)
@@ -100,22 +100,22 @@ def open_video(
 
     Args:
         source: path of a file, or an array of bytes.
-        rate: frames a second of an array.
-        downsample: divide both sides of a file's frames by this whole number, with anti-aliasing.
-        size: resize a file's frames so that the longer side has this many pixels, with anti-aliasing.
+        rate: frames per second of an array.
+        downsample: whole number by which both sides of a file's frames are divided, with anti-aliasing.
+        size: longer side in pixels of a file's frames after resizing, with anti-aliasing.
         between: start and stop of the part of a file to fit, in seconds.
 
     Raises:
-        InputError: as for `load_video`; an array without a rate, or of another shape or type.
+        InputError: as for `load_video`; an array has no rate, or another shape or type.
     """
     if not isinstance(source, ndarray):
         if rate is not None:
-            raise InputError("a file has its own rate; give a rate of an array alone.")
+            raise InputError("a file contains its rate; give rate= for an array only.")
         return Clip(load_video(source, downsample=downsample, size=size, between=between))
     if rate is None or not valid_rate("video", rate):
         raise InputError(f"an array of a video needs its rate, frames a second, but has {rate}.")
     if downsample != 1 or size is not None or between is not None:
-        raise InputError("downsample, size and between are of files; cut and resize an array beforehand.")
+        raise InputError("downsample, size and between apply to files only; cut and resize an array beforehand.")
     grey = source.ndim == 3 or (source.ndim == 4 and source.shape[-1] == 1)
     if not (grey or (source.ndim == 4 and source.shape[-1] == 3)) or len(source) < 2 or source.dtype != np.uint8:
         raise InputError(
@@ -145,16 +145,16 @@ def render_video(
         field: the video.
         path: ends in `.mp4`, `.gif`, `.npy` or `.png`.
         shape: height and width; by default those of the original or of the region.
-        scale: factor on that, instead of a shape.
+        scale: factor on the default height and width, instead of a shape.
         region: part of the frames: first row and column, last row and column (exclusive), in pixels.
-        rate: frames a second; by default those of the original.
+        rate: frames per second; by default those of the original.
         between: start and stop of the part to write, in seconds.
         at: the time of one frame, in seconds.
-        overwrite: replace a file that exists.
+        overwrite: whether to replace an existing file.
     """
     suffix = os.path.splitext(path)[1].lower()
     if suffix == ".png" and at is None:
-        raise InputError("a PNG holds one frame of a video: tell which with at=, in seconds.")
+        raise InputError("a PNG shows one frame of a video; give its time with at=, in seconds.")
     if at is not None and suffix not in (".png", ".npy"):
         raise InputError(f"at= takes one frame, written as .png or .npy, but the file is {path!r}.")
     area = area_of(field, region)
@@ -177,7 +177,7 @@ def render_video(
 
 
 def _moments(field: NeuralField, between: tuple[float, float] | None, rate: float | None, at: float | None) -> Timeline:
-    """The requested frames."""
+    """Moments of the requested frames."""
     if at is None:
         moments = timeline(field, between, rate)
         if moments.count > MAX_FRAMES:
