@@ -76,7 +76,7 @@ lock:
 	.venv-lock/bin/pip freeze --quiet --exclude siren-jax | grep -E '^[A-Za-z0-9._-]+==' > $@
 
 clean:
-	rm -rf .venv .venv-lock .venv-lowest .venv-newest out build dist .ruff_cache .pytest_cache .hypothesis
+	rm -rf .cache .venv .venv-lock .venv-lowest .venv-newest out build dist .ruff_cache .pytest_cache .hypothesis
 
 # Built from the lock alone, and again whenever it or pyproject.toml is newer.
 $(READY): pyproject.toml $(LOCK)

@@ -3,21 +3,22 @@
 import gc
 import os
 import signal
-import tempfile
 from importlib.metadata import version
+from pathlib import Path
 
-# Programs that were compiled once in a run are taken from here by all of its processes, those of the command too.
+# Programs that were compiled once are taken from here by all processes of a run, those of the command too, and by the
+# next run.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    compiled = tempfile.TemporaryDirectory(prefix="compiled-", ignore_cleanup_errors=True)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parent.parent / ".cache" / "compiled")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
-# Programs are compiled in a quarter of the time if they need not be fast. Newer compilers have no such options; set
-# XLA_FLAGS, also to nothing, for programs as users have them.
-if int(version("jaxlib").split(".")[1]) < 11:
-    quick = ("backend_optimization_level=0", "cpu_use_fusion_emitters=false", "llvm_disable_expensive_passes=true")
-    os.environ.setdefault("XLA_FLAGS", " ".join(f"--xla_{option}" for option in quick))
+# Programs are compiled in a quarter of the time if they need not be fast. Set XLA_FLAGS, also to nothing, for programs
+# as users have them. Later compilers have no fusion emitters to switch off.
+if "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    if int(version("jaxlib").split(".")[1]) < 11:
+        os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
 import jax
 import jax.numpy as jnp

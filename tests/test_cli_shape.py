@@ -50,7 +50,7 @@ def scan(tmp_path_factory):
 def fitted(scan, tmp_path_factory):
     """A good fit's `.siren` file; not to be changed."""
     out = tmp_path_factory.mktemp("fitted")
-    assert main(["fit", str(scan), *SMALL, "--steps", "150", "--out", str(out)]) == 0
+    assert main(["fit", str(scan), *SMALL, "--steps", "60", "--out", str(out)]) == 0
     return out / "my ball.siren"
 
 
@@ -130,7 +130,17 @@ def test_info_tells_where_a_shape_lies(fitted, capsys):
 def test_a_cloud_is_fitted_and_a_target_ends_it(tmp_path, capsys):
     cloud = sample(SOLIDS["sphere"], 400)
     np.savetxt(tmp_path / "a.xyz", np.hstack([cloud.points, cloud.normals]))
-    arguments = ["fit", str(tmp_path / "a.xyz"), *SMALL, "--steps", "4000", "--target-chamfer", "2", "--json"]
+    arguments = [
+        "fit",
+        str(tmp_path / "a.xyz"),
+        *SMALL,
+        "--steps",
+        "4000",
+        "--target-chamfer",
+        "2",
+        "--no-figures",
+        "--json",
+    ]
     assert main([*arguments, "--out", str(tmp_path / "a")]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert summary["stopped_by"] == "watch"

@@ -321,8 +321,8 @@ def test_conditions_of_an_ansatz_hold_before_a_fit_and_after(key):
         factor=lambda x: x[0] * (1 - x[1] ** 2),
     )
     heat = lambda u, x: jacobian(u)(x)[:, 0] - 0.2 * second_derivatives(u)(x)[:, 1]
-    problem = Problem([equation(heat, TIMED, points=256)])
-    fitted = problem.fit(ansatz, key=key, steps=300, optimizer=optax.adam(3e-3)).network
+    problem = Problem([equation(heat, TIMED, points=128)])
+    fitted = problem.fit(ansatz, key=key, steps=200, optimizer=optax.adam(3e-3)).network
     line = jnp.linspace(-1, 1, 33)
     for u in (ansatz, fitted):
         start, end = jnp.stack([0 * line, line], axis=-1), jnp.stack([line + 1, 0 * line - 1], axis=-1)
@@ -333,7 +333,7 @@ def test_conditions_of_an_ansatz_hold_before_a_fit_and_after(key):
     error = lambda u: float(jnp.linalg.norm(u(points) - exact) / jnp.linalg.norm(exact))
     assert error(ansatz) > 0.3
     assert error(fitted) < 0.01
-    kept = distil(fitted, fitted.network, TIMED, key=key, steps=300, refined=100).network
+    kept = distil(fitted, fitted.network, TIMED, key=key, steps=100, refined=60).network
     assert isinstance(kept, SIREN)
     assert np.linalg.norm(kept(points) - fitted(points)) < 0.02 * np.linalg.norm(exact)
     with pytest.raises(InputError, match="save a SIREN that `distil` has fitted"):

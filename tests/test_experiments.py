@@ -37,6 +37,12 @@ from siren_jax import Frame, InputError, PixelDataset
 from siren_jax.shapes import Placement
 
 EXPERIMENTS = [importlib.import_module(f"experiments.{name}") for name in names()]
+# Those whose smoke run takes longest; `poisson_equation` and `pinn_benchmarks` run the code that the last two share.
+LONGEST = {"shape_fit", "full_waveform_inversion", "helmholtz", "eikonal"}
+SMOKE = [
+    pytest.param(experiment, marks=pytest.mark.slow) if experiment.__name__.split(".")[1] in LONGEST else experiment
+    for experiment in EXPERIMENTS
+]
 
 
 @dataclasses.dataclass
@@ -77,7 +83,7 @@ def run(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", SMOKE)
 def test_an_experiment_leaves_its_numbers_and_a_figure_of_all_or_of_each(experiment, run):
     config, numbers = run(experiment)
     record = json.loads((config.out / "numbers.json").read_text())
@@ -133,7 +139,7 @@ def test_a_failing_experiment_fails_the_run_and_hides_no_other(capfd):
     assert run_all({"b": commands["b"]})
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", SMOKE)
 def test_an_experiment_replaces_nothing_unasked(experiment, run):
     config, _ = run(experiment)
     with pytest.raises(InputError, match="--overwrite"):

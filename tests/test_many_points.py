@@ -122,7 +122,7 @@ def test_a_fit_in_one_tile_is_the_one_in_many(dtype):
 def test_a_neural_field_answers_at_many_points_as_at_few():
     field = NeuralField(SIREN(2, 3, width=8, depth=1, rngs=nnx.Rngs(0)), Frame((8, 8)))
     for act in (field, field.gradient, field.laplacian):
-        parts = in_tiles(act, points("float32")[:, :2])
+        parts = in_tiles(jax.jit(act), points("float32")[:, :2])
         for count in COUNTS:
             assert_same(np.asarray(act(points("float32")[:count, :2])), parts[:count], "float32")
 
