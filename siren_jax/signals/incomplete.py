@@ -63,7 +63,7 @@ class IncompletePicture(PixelDataset):
         if n < 1:
             raise InputError(f"a batch has at least one point, but {batch_size} were asked for.")
         known = pixels, strata(len(pixels), n), self.value[pixels]
-        return Partial(_draw, *map(jnp.asarray, (*known, self.shape, np.float32(self.frame.extent))))
+        return Partial(_draw, *map(jnp.asarray, (*known, self.shape, np.array(self.frame.extent, np.float32))))
 
     def filled(self) -> Float[ndarray, "h w c"]:
         """The picture with the values of the nearest known pixel at every unknown one."""
