@@ -4,7 +4,7 @@ The best fixed budget is the smallest number of steps whose fit, with cosine dec
 is interpolated between fits with several budgets, linearly over the logarithm of the steps. One run gives the result
 for several targets: a fit with a target ends where it first reaches it.
 
-`python -m benchmarks.targets`: half an hour on two idle cores; less with `--reuse`, which takes the fixed budgets from
+`python -m benchmarks.targets`: 15 minutes on two idle cores; less with `--reuse`, which takes the fixed budgets from
 the recorded results.
 """
 

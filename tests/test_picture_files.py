@@ -1,5 +1,6 @@
 """Picture files give the numbers that were written into them, in every layout, or are refused in words."""
 
+import contextlib
 import io
 import itertools
 import os
@@ -479,6 +480,40 @@ def test_heif_is_read_with_the_extra(bits, tmp_path, monkeypatch):
     holds(tmp_path / "a.heic", ramp, (0.0, 2.0**bits - 1))
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     refused(tmp_path / "a.heic", r"is a HEIF picture \(HEIC\).*pip install 'siren-jax\[heif\]'")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG"), (13, None)])  # 13: sRGB
+def test_png_of_high_dynamic_range_is_said_to_be_it(transfer, name, bits, tmp_path):
+    pixels = bits_of(bits, 3)
+    path = png(tmp_path / "a.png", pixels, bits, chunk(b"cICP", bytes([9, transfer, 0, 1])))
+    with pytest.warns(UserWarning, match=rf"is HDR \({name}\)") if name else contextlib.nullcontext():
+        holds(path, pixels, (0.0, 2.0**bits - 1))
+
+
+def test_heif_and_avif_of_high_dynamic_range_are_said_to_be_it(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    with open(tmp_path / "a.heic", "wb") as file:
+        pillow_heif.encode("RGB", (16, 16), bytes(16 * 16 * 3), file, transfer_characteristics=18)
+    PIL.Image.new("RGB", (16, 16)).save(tmp_path / "a.avif")
+    data = (tmp_path / "a.avif").read_bytes()
+    place = data.index(b"colrnclx") + 10
+    (tmp_path / "a.avif").write_bytes(data[:place] + b"\0\x10" + data[place + 2 :])
+    for name, curve in (("a.heic", "HLG"), ("a.avif", "PQ")):
+        with pytest.warns(UserWarning, match=rf"is HDR \({curve}\)"):
+            load_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_sgi_is_read_with_eight_bits_and_refused_with_sixteen(channels, tmp_path):
+    for size in (1, 2):
+        pixels = bits_of(8 * size, channels)
+        shape = pixels.shape[1], pixels.shape[0], channels
+        header = struct.pack(">hBBHHHHll", 474, 0, size, 2 if channels == 1 else 3, *shape, 0, 256**size - 1)
+        planes = pixels[::-1].transpose(2, 0, 1).astype(f">u{size}")  # from the lowest row up
+        (tmp_path / f"{size}.sgi").write_bytes(header.ljust(512, b"\0") + planes.tobytes())
+    holds(tmp_path / "1.sgi", bits_of(8, channels), (0.0, 255.0), has_alpha=channels == 4)
+    refused(tmp_path / "2.sgi", "has 16 bits per channel in the format SGI, of which 8 would be read; convert it")
 
 
 # Words

@@ -2,6 +2,7 @@
 
 import builtins
 import contextlib
+import struct
 import warnings
 from fractions import Fraction
 
@@ -423,6 +424,24 @@ def test_an_mp4_says_which_colours_it_has(tmp_path):
     assert (frame.colorspace, frame.color_range) == (1, 1)  # BT.709, limited
     stored = frame.to_ndarray()[8, 8:88:16]
     assert np.abs(stored.astype(int) - planes(patches(), "BT.709", False, 8)[0][8, 8:88:16]).max() <= 2
+
+
+def test_a_frame_of_a_gif_that_restores_the_one_before_it_leaves_no_trace(tmp_path):
+    def frame(x, y, w, h, colour, disposal):
+        codes = np.uint8([code for _ in range(w * h) for code in (4, colour)] + [5])  # clear, a pixel, …, end
+        bits = np.packbits(np.unpackbits(codes[:, None], axis=1, count=3, bitorder="little"), bitorder="little")
+        parts = [bits[first : first + 255].tobytes() for first in range(0, len(bits), 255)]
+        blocks = b"".join(bytes([len(part)]) + part for part in parts)
+        control = b"\x21\xf9\4" + struct.pack("<BHBB", disposal << 2, 10, 0, 0)
+        return control + b"," + struct.pack("<HHHHB", x, y, w, h, 0) + b"\2" + blocks + b"\0"
+
+    colours = np.array([[255, 0, 0], [0, 0, 255], [0, 255, 0], [0, 0, 0]], np.uint8)
+    frames = frame(0, 0, 12, 8, 0, 1), frame(1, 1, 4, 4, 1, 3), frame(7, 2, 3, 3, 2, 1)  # 3: to what was there before
+    header = b"GIF89a" + struct.pack("<HHBBB", 12, 8, 0x81, 0, 0) + colours.tobytes()
+    (tmp_path / "a.gif").write_bytes(header + b"".join(frames) + b";")
+    shown = np.zeros((3, 8, 12), int)
+    shown[1, 1:5, 1:5], shown[2, 2:5, 7:10] = 1, 2
+    assert np.array_equal(load_video(tmp_path / "a.gif").frames, colours[shown])
 
 
 @needs_av

@@ -1,4 +1,4 @@
-"""Conversion of a picture's colours to sRGB by the ICC profile in its file."""
+"""Conversion of a picture's colours to sRGB by the ICC profile in its file, and a warning of HDR."""
 
 import itertools
 import warnings
@@ -9,8 +9,26 @@ from numpy import ndarray
 
 from siren_jax.formats.decoded import Decoded
 
+HDR = {16: "PQ", 18: "HLG"}
+"""Transfer functions of high dynamic range, by their numbers in ITU-T H.273, which FFmpeg, PNG, HEIF and AVIF use."""
+
 _SPACES = {b"GRAY": ("gray", 1), b"RGB ": ("rgb", 3), b"CMYK": ("cmyk", 4)}
 _STRIP = 2**20  # pixels at a time
+
+
+def warn_of_hdr(path: str, transfer: int | None, *, stacklevel: int) -> None:
+    """Warns if a file's transfer function is one of high dynamic range.
+
+    Args:
+        path: path of the file.
+        transfer: number of its transfer function; None if the file has none.
+        stacklevel: as for `warnings.warn`, from here.
+    """
+    if transfer in HDR:
+        warnings.warn(
+            f"{path!r} is HDR ({HDR[transfer]}): its values are not converted, and look pale on other screens.",
+            stacklevel=stacklevel,
+        )
 
 
 def in_srgb(decoded: Decoded, profile: bytes | None, path: str, *, ink: bool = False) -> Decoded:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from siren_jax.errors import InputError
-from siren_jax.formats.colour_profiles import in_srgb
+from siren_jax.formats.colour_profiles import in_srgb, warn_of_hdr
 from siren_jax.formats.decoded import MAX_PIXELS as MAX_PIXELS
 from siren_jax.formats.decoded import Check, check_room, levels_of, upright
 from siren_jax.formats.decoded import Decoded as Decoded
@@ -108,8 +108,12 @@ def _by_pillow(path: str, holes: tuple[str, ...], check: Check, shrunk: Callable
             if file.format in _ANIMATIONS:
                 _warn_of_frames(file, path)
             profile, orientation = file.info.get("icc_profile"), file.getexif().get(_ORIENTATION, 1)
-            if (wide := _wide(path, file)) is not None:
+            with open(path, "rb") as again:
+                data = again.read() if file.format in ("PNG", "JPEG2000", "AVIF") else b""
+            warn_of_hdr(path, _transfer(data, file), stacklevel=7)
+            if (wide := _wide(data, file)) is not None:
                 return in_srgb(replace(wide, pixels=upright(wide.pixels, orientation)), profile, path)
+            _check_width(path, file)
             sides = None
             if h * w > MAX_PIXELS:
                 wanted_h, wanted_w = shrunk(h, w)
@@ -152,13 +156,19 @@ def _pixels(picture) -> Decoded:
     return Decoded(pixels, levels_of(pixels.dtype), has_alpha=transparent)
 
 
-def _wide(path: str, file) -> Decoded | None:
+def _transfer(data: bytes, file) -> int | None:
+    """Number of the transfer function in a PNG's chunk cICP or in the box colr of an AVIF."""
+    if file.format == "PNG":
+        return next((chunk[9] for name, chunk in _chunks(data) if name == b"cICP" and len(chunk) == 16), None)
+    place = data.find(b"colrnclx") if file.format == "AVIF" else -1
+    return int.from_bytes(data[place + 10 : place + 12]) if place >= 0 else None
+
+
+def _wide(data: bytes, file) -> Decoded | None:
     """The picture with all its bits if it has more than 8 per channel, which Pillow reduces to 8; otherwise None.
 
     This includes a grey PNG of fewer than 8 bits with a transparent level, because Pillow reads the level wrongly.
     """
-    with open(path, "rb") as stream:
-        data = stream.read() if file.format in ("PNG", "JPEG2000", "AVIF") else b""
     if file.format == "PNG":
         bits, colour = data[24:26]
         if bits == 16 or (bits < 8 and colour == 0 and "transparency" in file.info):
@@ -173,6 +183,16 @@ def _wide(path: str, file) -> Decoded | None:
     elif file.format == "AVIF" and (config := data.find(b"av1C")) >= 0 and data[config + 6] & 64:
         return _by_imagecodecs("avif", data, file, 12 if data[config + 6] & 32 else 10)
     return None
+
+
+def _check_width(path: str, file) -> None:
+    """Refuses a picture of 16 bits per channel of which Pillow would read 8, such as those of Silicon Graphics."""
+    decoders = [f"{tile[0]} {tile[3]}" for tile in file.tile]
+    if file.mode in ("L", "LA", "RGB", "RGBA") and any(re.search("SGI16|;16[BLN]", decoder) for decoder in decoders):
+        raise InputError(
+            f"{path!r} has 16 bits per channel in the format {file.format}, of which 8 would be read; convert it to a "
+            "16-bit PNG or TIFF first."
+        )
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, memoryview]]:
@@ -219,6 +239,7 @@ def _decode_heif(path: str, check: Check) -> Decoded:
         ) from None
     file = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)  # the result is upright
     w, h = file.size
+    warn_of_hdr(path, (file.info.get("nclx_profile") or {}).get("transfer_characteristics"), stacklevel=7)
     mode, _, wide = file.mode.partition(";")
     check(h, w, len(mode) * (2 if wide else 1))
     pixels, bits = np.asarray(file).reshape(h, w, -1), file.info["bit_depth"] if wide else 8

@@ -13,11 +13,11 @@ from numpy import ndarray
 
 from siren_jax.errors import InputError
 from siren_jax.formats import ffmpeg
+from siren_jax.formats.colour_profiles import warn_of_hdr
 from siren_jax.formats.decoded import MAX_PIXELS
 
 GIF = b"GIF8"
 GIF_MILLISECONDS = 100  # duration of a GIF's frame without one, as in browsers
-PQ, HLG = 16, 18  # FFmpeg's numbers for the transfer functions of HDR
 MAX_RATE = Fraction(120)  # for frames of uneven duration; nobody sees shorter ones
 UNSPECIFIED = 2  # FFmpeg's number for an unspecified matrix between RGB and YUV
 HD = 720  # number of rows from which television uses another matrix
@@ -167,12 +167,7 @@ def _warn(frame: Any, stream: Any, path: str) -> None:
         warnings.warn(f"{path!r} has transparency, which FFmpeg leaves out in VP8 and VP9.", stacklevel=5)
     if frame.interlaced_frame:
         warnings.warn(f"{path!r} is interlaced: the two moments in each frame are not separated.", stacklevel=5)
-    if frame.color_trc in (PQ, HLG):
-        warnings.warn(
-            f"{path!r} is HDR ({'PQ' if frame.color_trc == PQ else 'HLG'}): its values are not converted, and look "
-            "pale on other screens.",
-            stacklevel=5,
-        )
+    warn_of_hdr(path, frame.color_trc, stacklevel=6)
     coloured = len(frame.format.components) > 2 and not frame.format.is_rgb
     if coloured and frame.colorspace == UNSPECIFIED and frame.height >= HD:
         warnings.warn(
