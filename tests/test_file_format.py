@@ -232,6 +232,17 @@ def test_no_flipped_bit_is_more_than_another_network_or_a_refusal(name, tmp_path
         survives(tmp_path / "a.siren", data[:place] + bytes([data[place] ^ (1 << place % 8)]) + data[place + 1 :])
 
 
+def test_scales_that_overflow_are_damage(tmp_path):
+    data = bytearray((DATA / "version_2_int8.siren").read_bytes())
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    first, last = next(entry["data_offsets"] for name, entry in header.items() if name.endswith(".scale"))
+    data[8 + length + first : 8 + length + last] = np.full((last - first) // 4, 3e38, np.float32).tobytes()
+    (tmp_path / "a.siren").write_bytes(data)
+    with pytest.raises(InputError, match=r"is damaged: .* contains values that are not finite"):
+        load(tmp_path / "a.siren")
+
+
 @given(st.binary(max_size=200), st.booleans())
 def test_random_bytes_are_refused(tmp_path_factory, data, with_length):
     data = len(data).to_bytes(8, "little") + data if with_length else data

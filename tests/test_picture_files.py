@@ -491,6 +491,21 @@ def test_png_of_high_dynamic_range_is_said_to_be_it(transfer, name, bits, tmp_pa
         holds(path, pixels, (0.0, 2.0**bits - 1))
 
 
+def test_a_png_has_no_chunk_after_its_end(tmp_path):
+    pixels = bits_of(8, 3)
+    path = png(tmp_path / "a.png", pixels, 8)
+    path.write_bytes(path.read_bytes() + chunk(b"cICP", bytes([9, 16, 0, 1])))
+    holds(path, pixels, (0.0, 255.0))
+
+
+def test_a_curve_of_high_dynamic_range_stands_above_a_colour_profile(tmp_path):
+    profile = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(128)))  # which would be ignored with a message
+    path = png(tmp_path / "a.png", bits_of(8, 3), 8, chunk(b"cICP", bytes([9, 16, 0, 1])), profile)
+    with pytest.warns(UserWarning, match="is HDR") as caught:
+        holds(path, bits_of(8, 3), (0.0, 255.0))
+    assert len(caught) == 1
+
+
 def test_heif_and_avif_of_high_dynamic_range_are_said_to_be_it(tmp_path):
     pillow_heif = pytest.importorskip("pillow_heif")
     with open(tmp_path / "a.heic", "wb") as file:

@@ -336,6 +336,13 @@ def test_nothing_is_written_through_a_link(folder, photo, tmp_path, capsys):
     assert os.listdir(tmp_path / "elsewhere") == ["precious"]
 
 
+def test_a_fit_without_figures_leaves_none_of_an_earlier_one(photo, tmp_path):
+    run = tmp_path / "run"
+    assert main(["fit", str(photo), *DRAWN, "--out", str(run)]) == 0
+    assert main(["fit", str(photo), *TINY, "--out", str(run), "--overwrite"]) == 0
+    assert not {"comparison.png", "curve.png"} & set(os.listdir(run))
+
+
 def test_results_that_are_links_are_replaced_and_not_followed(photo, tmp_path):
     run, precious = tmp_path / "run", tmp_path / "precious"
     precious.write_text("kept")

@@ -155,8 +155,8 @@ class Output:
     """Seconds between checkpoints, from which --resume continues. The interval grows if checkpoints would take more
     than 1 % of the time."""
     no_figures: bool = False
-    """Write only the signal, the network and the metrics, without comparison.png and curve.png. Saves about a second
-    per fit."""
+    """Write only the signal, the network and the metrics, without comparison.png, curve.png and the picture for
+    TensorBoard. Saves about a second per fit."""
     preview_every: Annotated[int | None, optional("N", "never")] = None
     """Write the comparison figure to OUT/preview every N steps during the fit."""
     tensorboard: bool = False

@@ -21,7 +21,14 @@ from siren_jax.files.atomic import clear_leftovers
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.progress import Progress
 from siren_jax.fitting.result import Fit
-from siren_jax.subjects.procedure import METRICS, names_of_files, write_figure, write_metrics, write_result
+from siren_jax.subjects.procedure import (
+    METRICS,
+    names_of_files,
+    remove_figures,
+    write_figure,
+    write_metrics,
+    write_result,
+)
 from siren_jax.subjects.subject import Subject
 
 CHECKPOINTS = "checkpoints"
@@ -71,7 +78,7 @@ class Session:
     ):
         self._directory, self._name, self._overwrite = directory, name, overwrite or resume
         self._subject, self._target, self._figures, self._preview_every = subject, target, figures, preview_every
-        self._names = names_of_files(subject, name, figures=figures)
+        self._names = names_of_files(subject, name)
         if tensorboard:
             TensorBoard.check()
         folders = (PREVIEWS,) * bool(preview_every) + ("tensorboard",) * tensorboard
@@ -198,6 +205,8 @@ class Session:
             figures=self._figures,
             overwrite=self._overwrite,
         )
+        if not self._figures:
+            remove_figures(self._directory)
         if self._tensorboard is not None:
             if result.comparison is not None:
                 self._tensorboard.figure("comparison", result.comparison, result.step)

@@ -50,6 +50,7 @@ def fit(
     until: Callable[[Progress], Any] | None = None,
     look: float = LOOK,
     watch: Callable[[Progress], Any] | None = None,
+    reuse: bool = False,
     checkpoints: Checkpoints | None = None,
 ) -> Fit[N]:
     """A network fitted to an objective: minimises Σ_k weight_k · mean over points of term_k.
@@ -63,8 +64,7 @@ def fit(
         sample: `(key, step) -> batch`, also traced into the step. The leading axis of every array is the points, n of
             them. Arrays may differ in n if the objective's terms do. If the sampler has a third argument named `share`,
             it receives the spent share of the budget, 0 to 1. `objective` and `sample` may be a
-            `jax.tree_util.Partial`, whose arrays are arguments of the compiled program instead of constants. If both
-            are, as those of this package, the next fit with the same functions, optimizer and shapes compiles nothing.
+            `jax.tree_util.Partial`, whose arrays are arguments of the compiled program instead of constants.
         key: source of every batch; step k draws with `jax.random.fold_in(key, k)`.
         steps: number of steps after which the fit ends.
         seconds: time after which the fit ends, without compilation. At least one of `steps` and `seconds` is required.
@@ -89,6 +89,9 @@ def fit(
         look: share of the completed steps after which `until` is called again; at least eight steps.
         watch: called with `Progress` between chunks; a true result ends the fit. A target of 40 dB for values in
             [-1, 1] is `watch=lambda progress: progress.terms["value"] < 4e-4`.
+        reuse: whether to use the compiled steps of an earlier such fit in this process, which had the same functions,
+            optimizer and settings, and data and network of the same shapes. The last eight are kept. As with `jax.jit`,
+            nothing else that the functions read may have changed. Arrays of a `Partial` are not kept, others are.
         checkpoints: where the fit is saved while it runs and at its end. An existing checkpoint is continued, and the
             result has the same bits as without the interruption if `steps` alone is the budget. If `steps` has grown, a
             schedule uses the new number. Code and numbers inside it, such as a learning rate, cannot be compared: name
@@ -98,10 +101,10 @@ def fit(
         `Fit`, also after Ctrl-C (a second one raises) and after a non-finite loss, then with the last good network.
 
     Raises:
-        InputError: a function is an object without a hash; the optimizer needs more arguments or has its own copy of
-            the parameters, or weights have 16 bits; the budget is missing or not positive; a weight is for no term; a
-            term lacks a value at each point, or has the name "loss" or "seconds"; a checkpoint has a network, optimizer
-            or terms of other shapes, another key or other data, or is from a later step.
+        InputError: the optimizer needs more arguments or has its own copy of the parameters, or weights have 16 bits;
+            the budget is missing or not positive; a weight is for no term; a term lacks a value at each point, or has
+            the name "loss" or "seconds"; a checkpoint has a network, optimizer or terms of other shapes, another key or
+            other data, or is from a later step; with `reuse`, a function has no hash.
     """
     budget = Budget(steps, seconds)
     if tile is not None and tile < 1:
@@ -111,10 +114,6 @@ def fit(
     if optimizer is None:
         optimizer = TUNED["values"].optimizer(network)
     weights = {} if weights is None else weights
-    schedules = {name: weight for name, weight in weights.items() if callable(weight)}
-    _check_hashable({"objective": objective, "sample": sample, "optimizer": optimizer, "schedule": schedule})
-    _check_hashable({f"weights[{name!r}]": function for name, function in schedules.items()})
-    kept = isinstance(objective, Partial) and isinstance(sample, Partial)
     objective, sample = (f if isinstance(f, Partial) else Partial(f) for f in (objective, sample))
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)
     points = points_of_terms(
@@ -123,6 +122,7 @@ def fit(
         lambda: batch_of(sample, key, jnp.int32(0), jnp.float32(0)),
     )
     check_weights(weights, points)
+    schedules = {name: weight for name, weight in weights.items() if callable(weight)}
     constants = jnp.array([1.0 if name in schedules else weights.get(name, 1.0) for name in points], jnp.float32)
     state = initial_state(params, optimizer, len(points), average=average)  # copies: the caller's network is unchanged
     log = Log(("loss", *points))
@@ -139,7 +139,7 @@ def fit(
         skip,
     )
     began = time.perf_counter()
-    descent = _Descent(program, Given(rest, objective, sample, key, constants), state, log, budget, kept)
+    descent = _Descent(program, Given(rest, objective, sample, key, constants), state, log, budget, reuse)
     compile_seconds = time.perf_counter() - began
     with interrupts() as interrupted:
         stopped_by = run(descent, log, budget, interrupted, keeper, until=until, look=look, watch=watch)
@@ -164,11 +164,11 @@ def fit(
 class _Descent:
     """The `Method` that takes compiled steps of an optimizer."""
 
-    def __init__(self, program: Steps, given: Given, state: State, log: Log, budget: Budget, kept: bool):
+    def __init__(self, program: Steps, given: Given, state: State, log: Log, budget: Budget, reuse: bool):
         self._program, self._given, self._state, self._log, self._budget = program, given, state, log, budget
         self._failed: tuple[Span, ndarray] | None = None
         span = _span(0, 1, (0.0, 0, 0.0))
-        jitted = _kept(program) if kept else jax.jit(program, donate_argnums=0)
+        jitted = _kept_for(program, (state, given)) if reuse else _jitted(program)
         self._take = jitted.lower(state, given, span).compile()
 
     def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
@@ -194,31 +194,32 @@ class _Descent:
         program, given, params = self._program, self._given, self._state.params
         share = span.share + (step - span.since) * span.rate
         batch = batch_of(given.sample, given.key, jnp.int32(step), jnp.float32(share))
-        gradient_of = jax.jit(program.gradient_of, static_argnums=0)
-        gradients = (gradient_of(term, params, given, batch) for term in program.terms)
+        gradient_of = lambda term: jax.jit(lambda *args: program.gradient_of(term, *args))
+        gradients = (gradient_of(term)(params, given, batch) for term in program.terms)
         return describe_nonfinite(step, [term.name for term in program.terms], row, gradients)
 
 
+def _jitted(program: Steps) -> Any:
+    # As a function of its own, because JAX keeps the programs of functions that are equal.
+    return jax.jit(lambda *arguments: program(*arguments), donate_argnums=0)
+
+
+def _kept_for(program: Steps, arguments: Any) -> Any:
+    """The jitted steps for arguments of these shapes."""
+    leaves, structure = jax.tree.flatten(arguments)
+    try:
+        return _kept(program, structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+    except TypeError as error:
+        raise InputError(
+            f"reuse=True recognises functions and settings by their hash, but one has none: {error}. A function has a "
+            "hash, and so has a dataclass with frozen=True whose fields have one."
+        ) from error
+
+
 @functools.lru_cache(maxsize=8)
-def _kept(program: Steps) -> Any:
-    """The jitted steps, whose compiled program the next fit with the same functions and shapes uses again."""
-    return jax.jit(program, donate_argnums=0)
-
-
-def _check_hashable(functions: Mapping[str, Any]) -> None:
-    """Checks that JAX can recognise the functions of a compiled program.
-
-    Raises:
-        InputError: a function is an object without a hash.
-    """
-    for name, function in functions.items():
-        try:
-            hash(function.func if isinstance(function, Partial) else function)
-        except TypeError as error:
-            raise InputError(
-                f"JAX recognises functions by their hash, but {name} is of the type {type(function).__name__}, which "
-                "has none; a function has one, and so has a dataclass with frozen=True."
-            ) from error
+def _kept(program: Steps, structure: Any, shapes: tuple) -> Any:
+    del structure, shapes  # each has a jitted function of its own, so that its programs are forgotten with it
+    return _jitted(program)
 
 
 def _span(start: int, length: int, clock: tuple[float, int, float]) -> Span:

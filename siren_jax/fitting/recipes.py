@@ -97,8 +97,8 @@ class Recipe(NamedTuple):
         """
         width = getattr(network, "width", None)
         if self.for_width is None or width is None:
-            return self.learning_rate
-        return self.learning_rate * min(1.0, self.for_width / width)
+            return float(self.learning_rate)
+        return float(self.learning_rate * min(1.0, self.for_width / width))
 
     def optimizer(self, network: Any = None) -> optax.GradientTransformation:
         """Adam at the network's rate, with a lower rate in a first sine layer of high omega.
@@ -113,8 +113,8 @@ class Recipe(NamedTuple):
         rate, first_omega = self.rate(network), getattr(network, "first_omega", None)
         first = getattr(network, "first_layer", None)
         if self.phase_limit is None or first_omega is None or first is None:
-            return _adam(rate, self.b2, self.clip)
-        return _adam(rate, self.b2, self.clip, first, float(min(1.0, self.phase_limit / (rate * first_omega))))
+            return _adam(rate, float(self.b2), self.clip)
+        return _adam(rate, float(self.b2), self.clip, first, min(1.0, float(self.phase_limit / (rate * first_omega))))
 
 
 PAPER = Recipe(

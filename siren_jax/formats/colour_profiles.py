@@ -16,8 +16,8 @@ _SPACES = {b"GRAY": ("gray", 1), b"RGB ": ("rgb", 3), b"CMYK": ("cmyk", 4)}
 _STRIP = 2**20  # pixels at a time
 
 
-def warn_of_hdr(path: str, transfer: int | None, *, stacklevel: int) -> None:
-    """Warns if a file's transfer function is one of high dynamic range.
+def warn_of_hdr(path: str, transfer: int | None, *, stacklevel: int) -> bool:
+    """Warns if a file's transfer function is one of high dynamic range; returns whether it is.
 
     Args:
         path: path of the file.
@@ -29,6 +29,7 @@ def warn_of_hdr(path: str, transfer: int | None, *, stacklevel: int) -> None:
             f"{path!r} is HDR ({HDR[transfer]}): its values are not converted, and look pale on other screens.",
             stacklevel=stacklevel,
         )
+    return transfer in HDR
 
 
 def in_srgb(decoded: Decoded, profile: bytes | None, path: str, *, ink: bool = False) -> Decoded:

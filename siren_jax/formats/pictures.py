@@ -1,8 +1,9 @@
 """Decoding of picture files into the numbers that they contain; `signals.image` converts these to values."""
 
+import itertools
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -110,9 +111,11 @@ def _by_pillow(path: str, holes: tuple[str, ...], check: Check, shrunk: Callable
             profile, orientation = file.info.get("icc_profile"), file.getexif().get(_ORIENTATION, 1)
             with open(path, "rb") as again:
                 data = again.read() if file.format in ("PNG", "JPEG2000", "AVIF") else b""
-            warn_of_hdr(path, _transfer(data, file), stacklevel=7)
+            if warn_of_hdr(path, _transfer(data, file), stacklevel=7):
+                profile = None  # another description of the same colours
             if (wide := _wide(data, file)) is not None:
                 return in_srgb(replace(wide, pixels=upright(wide.pixels, orientation)), profile, path)
+            del data
             _check_width(path, file)
             sides = None
             if h * w > MAX_PIXELS:
@@ -159,7 +162,8 @@ def _pixels(picture) -> Decoded:
 def _transfer(data: bytes, file) -> int | None:
     """Number of the transfer function in a PNG's chunk cICP or in the box colr of an AVIF."""
     if file.format == "PNG":
-        return next((chunk[9] for name, chunk in _chunks(data) if name == b"cICP" and len(chunk) == 16), None)
+        before = itertools.takewhile(lambda named: named[0] != b"IDAT", _chunks(data))
+        return next((chunk[9] for name, chunk in before if name == b"cICP" and len(chunk) == 16), None)
     place = data.find(b"colrnclx") if file.format == "AVIF" else -1
     return int.from_bytes(data[place + 10 : place + 12]) if place >= 0 else None
 
@@ -172,7 +176,7 @@ def _wide(data: bytes, file) -> Decoded | None:
     if file.format == "PNG":
         bits, colour = data[24:26]
         if bits == 16 or (bits < 8 and colour == 0 and "transparency" in file.info):
-            chunks = _chunks(data)
+            chunks = list(_chunks(data))
             # Other chunks are left out, because libpng prints warnings about them on the terminal.
             kept = [chunk for name, chunk in chunks if name in (b"IHDR", b"tRNS", b"IDAT", b"IEND")]
             decoded = _by_imagecodecs("png", b"".join([data[:8], *kept]), file, None)
@@ -195,14 +199,14 @@ def _check_width(path: str, file) -> None:
         )
 
 
-def _chunks(data: bytes) -> list[tuple[bytes, memoryview]]:
-    """The chunks of a PNG file, with names: length, name, content, checksum."""
-    chunks, place, view = [], 8, memoryview(data)
-    while place + 12 <= len(data):
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """The chunks of a PNG file up to its end, with names: length, name, content, checksum."""
+    place, name, view = 8, b"", memoryview(data)
+    while place + 12 <= len(data) and name != b"IEND":
         end = place + 12 + int.from_bytes(data[place : place + 4])
-        chunks.append((data[place + 4 : place + 8], view[place:end]))
+        name = data[place + 4 : place + 8]
+        yield name, view[place:end]
         place = end
-    return chunks
 
 
 def _by_imagecodecs(codec: str, data: bytes, file, bits: int | None) -> Decoded:
@@ -239,10 +243,12 @@ def _decode_heif(path: str, check: Check) -> Decoded:
         ) from None
     file = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)  # the result is upright
     w, h = file.size
-    warn_of_hdr(path, (file.info.get("nclx_profile") or {}).get("transfer_characteristics"), stacklevel=7)
+    profile = file.info.get("icc_profile")
+    if warn_of_hdr(path, (file.info.get("nclx_profile") or {}).get("transfer_characteristics"), stacklevel=7):
+        profile = None
     mode, _, wide = file.mode.partition(";")
     check(h, w, len(mode) * (2 if wide else 1))
     pixels, bits = np.asarray(file).reshape(h, w, -1), file.info["bit_depth"] if wide else 8
     if wide:
         pixels = pixels >> (16 - bits)  # 10 or 12 bits are the upper ones of 16
-    return in_srgb(Decoded(pixels, (0.0, 2.0**bits - 1), mode.endswith("A")), file.info.get("icc_profile"), path)
+    return in_srgb(Decoded(pixels, (0.0, 2.0**bits - 1), mode.endswith("A")), profile, path)

@@ -28,6 +28,7 @@ from siren_jax.subjects.procedure import (
     make_network,
     names_of_files,
     plan,
+    remove_figures,
     write_metrics,
     write_result,
 )
@@ -194,7 +195,7 @@ class FittedSignal:
             InputError: a file exists or cannot be written.
         """
         signal, path = self.signal, lambda name: str(Path(directory) / name)
-        names = names_of_files(signal.subject, signal.name, figures=figures)
+        names = names_of_files(signal.subject, signal.name)
         if there := [name for name in names if os.path.lexists(path(name)) and not overwrite]:
             raise InputError(f"{path(there[0])!r} exists; choose another directory, or allow overwrite=True.")
         try:
@@ -211,6 +212,8 @@ class FittedSignal:
             figures=figures,
             overwrite=overwrite,
         )
+        if not figures:
+            remove_figures(directory)
         return write_metrics(path(METRICS), result.metrics, self.record, overwrite=overwrite)
 
     @property

@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,13 +130,21 @@ def fit_subject(
         until=until,
         look=subject.measure.look,
         watch=watch,
+        reuse=True,
         checkpoints=checkpoints,
     )
 
 
-def names_of_files(subject: Subject, name: str, *, figures: bool = True) -> tuple[str, ...]:
+def names_of_files(subject: Subject, name: str) -> tuple[str, ...]:
     """Names of the files that `write_result` and `write_metrics` write, the `.siren` file last."""
-    return (*((COMPARISON, CURVE) if figures else ()), *subject.files, METRICS, f"{name}.siren")
+    return (COMPARISON, CURVE, *subject.files, METRICS, f"{name}.siren")
+
+
+def remove_figures(directory: str | os.PathLike[str]) -> None:
+    """Removes the figures of an earlier fit, which a fit without figures does not replace."""
+    for name in (COMPARISON, CURVE):
+        with suppress(OSError):
+            os.remove(os.path.join(directory, name))
 
 
 @dataclass(frozen=True)
