@@ -206,9 +206,9 @@ def _jitted(program: Steps) -> Any:
 
 def _kept_for(program: Steps, arguments: Any) -> Any:
     """The jitted steps for arguments of these shapes."""
-    leaves, structure = jax.tree.flatten(arguments)
+    shapes, structure = jax.tree.flatten(jax.eval_shape(lambda same: same, arguments))
     try:
-        return _kept(program, structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+        return _kept(program, structure, tuple(shapes))
     except TypeError as error:
         raise InputError(
             f"reuse=True recognises functions and settings by their hash, but one has none: {error}. A function has a "
@@ -217,7 +217,7 @@ def _kept_for(program: Steps, arguments: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=8)
-def _kept(program: Steps, structure: Any, shapes: tuple) -> Any:
+def _kept(program: Steps, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]) -> Any:
     del structure, shapes  # each has a jitted function of its own, so that its programs are forgotten with it
     return _jitted(program)
 
