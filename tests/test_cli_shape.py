@@ -50,7 +50,7 @@ def scan(tmp_path_factory):
 def fitted(scan, tmp_path_factory):
     """A good fit's `.siren` file; not to be changed."""
     out = tmp_path_factory.mktemp("fitted")
-    assert main(["fit", str(scan), *SMALL, "--steps", "60", "--out", str(out)]) == 0
+    assert main(["fit", str(scan), *SMALL, "--steps", "150", "--out", str(out)]) == 0
     return out / "my ball.siren"
 
 
