@@ -34,7 +34,7 @@ test-newest-quick:
 		objectives export fit refine checkpoints neural_field file_format many_points cli))
 
 # The suite with the lowest versions that pyproject.toml allows; old ones warn of newer neighbours.
-LOWEST = $(shell grep -oE '"[A-Za-z0-9-]+>=[0-9.]+"' pyproject.toml | tr -d '"' | sed 's/>=/==/' | grep -vE '^(torch|atheris|ruff|hatchling)=')
+LOWEST = $(shell grep -oE '"[A-Za-z0-9-]+>=[0-9.]+[",]' pyproject.toml | tr -d '",' | sed 's/>=/==/' | grep -vE '^(torch|atheris|ruff|hatch[a-z-]*)=')
 test-lowest:
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/pip install --quiet --disable-pip-version-check $(LOWEST)
