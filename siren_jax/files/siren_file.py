@@ -111,13 +111,12 @@ def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
             arrays = {name: file.get_tensor(name).astype(np.float32) for name in wanted}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path!r} is not a .siren file, or is truncated: {error}.") from None
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # of a damaged scale, infinite for instance
         weights = {name: arrays[name] * arrays.get(f"{name}.scale", 1) for name in shapes}
     if bad := [name for name, array in weights.items() if not np.isfinite(array).all()]:
         raise InputError(f"{path!r} is damaged: {bad[0]} contains values that are not finite.")
-    return nnx.merge(
-        graphdef, jax.tree.unflatten(structure, [jnp.asarray(array) for array in weights.values()])
-    ), header
+    state = jax.tree.unflatten(structure, [jnp.asarray(array) for array in weights.values()])
+    return nnx.merge(graphdef, state), header
 
 
 def _architecture(network: Network) -> dict[str, Any]:

@@ -113,8 +113,8 @@ def fit(
         raise InputError(f"balance_every must be at least one step, but got balance_every={balance_every}.")
     if optimizer is None:
         optimizer = TUNED["values"].optimizer(network)
-    weights = {} if weights is None else weights
     objective, sample = (f if isinstance(f, Partial) else Partial(f) for f in (objective, sample))
+    weights = {} if weights is None else weights
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)
     points = points_of_terms(
         lambda params, batch: objective(nnx.merge(graphdef, params, rest), batch),
@@ -206,13 +206,13 @@ def _jitted(program: Steps) -> Any:
 
 def _kept_for(program: Steps, arguments: Any) -> Any:
     """The jitted steps for arguments of these shapes."""
-    shapes, structure = jax.tree.flatten(jax.eval_shape(lambda same: same, arguments))
     try:
+        shapes, structure = jax.tree.flatten(jax.eval_shape(lambda same: same, arguments))
         return _kept(program, structure, tuple(shapes))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # the second of a comparison of arrays
         raise InputError(
             f"reuse=True recognises functions and settings by their hash, but one has none: {error}. A function has a "
-            "hash, and so has a dataclass with frozen=True whose fields have one."
+            "hash, and so has a dataclass with frozen=True whose fields have one; arrays belong into a Partial."
         ) from error
 
 

@@ -112,9 +112,10 @@ class Recipe(NamedTuple):
         """
         rate, first_omega = self.rate(network), getattr(network, "first_omega", None)
         first = getattr(network, "first_layer", None)
+        settings = rate, float(self.b2), None if self.clip is None else float(self.clip)
         if self.phase_limit is None or first_omega is None or first is None:
-            return _adam(rate, float(self.b2), self.clip)
-        return _adam(rate, float(self.b2), self.clip, first, min(1.0, float(self.phase_limit / (rate * first_omega))))
+            return _adam(*settings)
+        return _adam(*settings, first, min(1.0, float(self.phase_limit / (rate * first_omega))))
 
 
 PAPER = Recipe(
