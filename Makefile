@@ -38,7 +38,8 @@ LOWEST = $(shell grep -oE '"[A-Za-z0-9-]+>=[0-9.]+[",]' pyproject.toml | tr -d '
 test-lowest:
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/pip install --quiet --disable-pip-version-check $(LOWEST)
-	PYTHONPATH=. .venv-lowest/bin/python -m pytest -n 2 --dist loadfile -o filterwarnings=default
+	.venv-lowest/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	PYTEST_ADDOPTS='-o filterwarnings=default' .venv-lowest/bin/pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -248,7 +248,8 @@ def _decode_heif(path: str, check: Check) -> Decoded:
         profile = None
     mode, _, wide = file.mode.partition(";")
     check(h, w, len(mode) * (2 if wide else 1))
-    pixels, bits = np.asarray(file).reshape(h, w, -1), file.info["bit_depth"] if wide else 8
+    # Copied, because pillow-heif 1.0's view does not keep the file's memory.
+    pixels, bits = np.array(file).reshape(h, w, -1), file.info["bit_depth"] if wide else 8
     if wide:
         pixels = pixels >> (16 - bits)  # 10 or 12 bits are the upper ones of 16
     return in_srgb(Decoded(pixels, (0.0, 2.0**bits - 1), mode.endswith("A")), profile, path)
