@@ -1,0 +1,332 @@
+// @ts-check
+/** Functions of one coordinate: sounds, and solutions on an interval. A curve that zooms to single samples and beyond, with
+ * its derivatives; for a sound also its spectrogram and loudspeaker. */
+import { text, ticks } from "./colours.js";
+import { button, choice, colour, element, select } from "./page.js";
+
+/** @typedef {import("./main.js").Shown} Shown */
+/** @typedef {"value" | "gradient" | "laplacian"} Order */
+
+const BLOCK = 4096; // samples that are evaluated together
+const WINDOW = 1024; // samples of a spectrum
+const DARK = 80; // dB below the loudest that are the darkest
+
+/** @param {Shown} shown @returns {() => void} what ends it */
+export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
+  const { kind, shape, low, high, range, network, rate, record } = signal;
+  const { channels } = network;
+  const sound = kind === "sound";
+  const [count] = shape;
+  // The abscissa is in seconds for a sound, sample k at k / rate; else it is the coordinate.
+  const [from, to] = sound ? [-0.5 / rate, (count - 0.5) / rate] : [low[0], high[0]];
+  const coordinate = (/** @type {number} */ s) => low[0] + ((s - from) / (to - from)) * (high[0] - low[0]);
+  const slope = (high[0] - low[0]) / (to - from);
+  const half = (range[1] - range[0]) / 2;
+  const unit = sound ? "s" : Array.isArray(record.axes) && record.axes.length === 1 ? String(record.axes[0]).slice(0, 40) : "x";
+
+  const canvas = element("canvas", { tabindex: 0, role: "img", "aria-label": `${name}: drag or use the arrow keys to move, wheel or + and - to zoom, 0 for all` });
+  const spectrogram = element("canvas", { class: "spectrogram", role: "img", "aria-label": "Spectrogram of the part that is in view" });
+  const view = { from, to };
+  let cursor = (from + to) / 2;
+  let order = /** @type {Order} */ ("value");
+  let channel = 0;
+  let playing = -1;
+
+  /** All samples of a sound at a rate, as far as they are there. */
+  const samples = { rate, values: [new Float32Array(0)], known: new Uint8Array(0), blocks: 0, version: 0 };
+  function sample(/** @type {number} */ chosen) {
+    const n = Math.max(1, Math.round((count * chosen) / rate));
+    const version = samples.version + 1;
+    Object.assign(samples, { rate: chosen, values: Array.from({ length: channels }, () => new Float32Array(n)), known: new Uint8Array(Math.ceil(n / BLOCK)), blocks: 0, version });
+    return Promise.all(Array.from(samples.known, async (_, block) => {
+      const start = block * BLOCK;
+      const length = Math.min(BLOCK, n - start);
+      const middle = (start + (length - 1) / 2) / chosen;
+      const urgency = () => (version !== samples.version ? Infinity : 10 + Math.abs(middle - (view.from + view.to) / 2) / (to - from));
+      const found = await evaluate({ centre: [coordinate(middle)], order: "value", shape: [length], steps: [[slope / chosen]] }, urgency);
+      if (!found || version !== samples.version) return false;
+      for (let c = 0; c < channels; c++) samples.values[c].set(found.subarray(c * length, (c + 1) * length).map((y) => range[0] + half * (y + 1)), start);
+      samples.known[block] = 1;
+      samples.blocks++;
+      draw();
+      return true;
+    }));
+  }
+
+  /** The function itself at every pixel of the view, if it was asked for. */
+  let exact = { from: 0, to: 0, order, channel: -1, values: new Float32Array(0) };
+  let asking = false;
+  async function askExact() {
+    if (asking || (exact.from === view.from && exact.to === view.to && exact.order === order && exact.channel === channel)) return;
+    asking = true;
+    const now = { from: view.from, to: view.to, order, channel };
+    const n = 2 * canvas.width;
+    const found = await evaluate({ centre: [coordinate((now.from + now.to) / 2)], order, shape: [n], steps: [[((now.to - now.from) / (n - 1)) * slope]] }, () => -1);
+    asking = false;
+    if (!found) return;
+    const stream = { value: 0, gradient: 1, laplacian: 2 }[now.order];
+    const values = found.slice((stream * channels + channel) * n, (stream * channels + channel + 1) * n);
+    exact = { ...now, values: now.order === "value" ? values.map((y) => range[0] + half * (y + 1)) : values.map((y) => half * slope ** stream * y) };
+    draw();
+  }
+
+  let scheduled = false;
+  function draw() {
+    if (scheduled) return;
+    scheduled = true;
+    requestAnimationFrame(() => {
+      scheduled = false;
+      if (canvas.isConnected && canvas.width) paint();
+    });
+  }
+
+  function paint() {
+    const ratio = devicePixelRatio;
+    const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    const { width, height } = canvas;
+    context.clearRect(0, 0, width, height);
+    const perPixel = ((view.to - view.from) * samples.rate) / width;
+    const dense = sound && order === "value" && perPixel > 4;
+    if (!dense) askExact();
+    const [least, most] = order === "value" && sound ? range : extremes(exact.values);
+    const x = (/** @type {number} */ s) => ((s - view.from) / (view.to - view.from)) * width;
+    const y = (/** @type {number} */ value) => height - 24 * ratio - ((value - least) / (most - least)) * (height - 40 * ratio);
+    Object.assign(context, { font: `${12 * ratio}px system-ui, sans-serif`, lineWidth: ratio, fillStyle: colour("ink"), strokeStyle: colour("line") });
+    context.beginPath();
+    for (const value of ticks(least, most, 5)) {
+      context.moveTo(0, y(value));
+      context.lineTo(width, y(value));
+      context.fillText(text(value), 4 * ratio, y(value) - 3 * ratio);
+    }
+    context.stroke();
+    for (const s of ticks(view.from, view.to, 6)) context.fillText(label(s, view.to - view.from), x(s) + 3 * ratio, height - 6 * ratio);
+    Object.assign(context, { strokeStyle: colour("accent"), fillStyle: colour("accent"), lineWidth: 1.5 * ratio });
+    if (dense) {
+      const own = samples.values[channel];
+      for (let column = 0; column < width; column++) {
+        const first = Math.max(0, Math.floor((view.from + ((view.to - view.from) * column) / width) * samples.rate));
+        const last = Math.min(own.length, first + Math.ceil(perPixel));
+        if (first >= last || !samples.known[Math.floor(first / BLOCK)]) continue;
+        const [a, b] = extremes(own.subarray(first, last), false);
+        context.fillRect(column, y(b), 1, Math.max(ratio, y(a) - y(b)));
+      }
+    } else {
+      context.beginPath();
+      const n = exact.values.length;
+      exact.values.forEach((value, i) => context.lineTo(x(exact.from + ((exact.to - exact.from) * i) / (n - 1)), y(value)));
+      context.stroke();
+      if (sound && order === "value" && perPixel < 0.15) {
+        const own = samples.values[channel];
+        for (let k = Math.max(0, Math.floor(view.from * samples.rate)); k < Math.min(own.length, view.to * samples.rate + 1); k++) {
+          if (!samples.known[Math.floor(k / BLOCK)]) continue;
+          context.beginPath();
+          context.arc(x(k / samples.rate), y(own[k]), 3.5 * ratio, 0, 7);
+          context.fill();
+        }
+      }
+    }
+    const mark = (/** @type {number} */ s, /** @type {string} */ style) => {
+      context.fillStyle = style;
+      context.fillRect(x(s), 0, ratio, height);
+    };
+    mark(cursor, colour("line"));
+    if (playing >= 0) mark(playing, colour("ink"));
+    if (sound) paintSpectrum();
+  }
+
+  // The spectrogram, a few columns at a time.
+  let painted = "";
+  function paintSpectrum() {
+    const ratio = devicePixelRatio;
+    const [columns, rows] = [Math.min(512, Math.round(spectrogram.clientWidth * ratio)), WINDOW / 2];
+    const state = `${view.from}/${view.to}/${channel}/${samples.version}/${samples.blocks}/${columns}`;
+    if (state === painted || !columns) return;
+    painted = state;
+    Object.assign(spectrogram, { width: columns, height: rows });
+    const context = /** @type {CanvasRenderingContext2D} */ (spectrogram.getContext("2d"));
+    const own = samples.values[channel];
+    const reference = 20 * Math.log10((half * WINDOW) / 4);
+    let column = 0;
+    const some = () => {
+      const began = performance.now();
+      for (; column < columns && state === painted && performance.now() - began < 12; column++) {
+        const middle = Math.round((view.from + ((view.to - view.from) * (column + 0.5)) / columns) * samples.rate);
+        const image = context.createImageData(1, rows);
+        decibels(own, middle - WINDOW / 2).forEach((level, k) => {
+          const at = 3 * Math.round(255 * Math.min(1, Math.max(0, 1 + (level - reference) / DARK)));
+          image.data.set([...palettes.sequential.subarray(at, at + 3), 255], 4 * (rows - 1 - k));
+        });
+        context.putImageData(image, column, 0);
+      }
+      if (column < columns && state === painted) requestAnimationFrame(some);
+    };
+    some();
+  }
+
+  // The loudspeaker.
+  /** @type {AudioContext | null} */
+  let audio = null;
+  let chosen = rate;
+  const play = button("▶ Play", async () => {
+    if (audio) return silence();
+    if (samples.rate !== chosen || samples.blocks < samples.known.length) {
+      play.disabled = true;
+      const watch = setInterval(() => (play.textContent = `${Math.floor((100 * samples.blocks) / samples.known.length)} %`), 200);
+      if (samples.rate !== chosen) await sample(chosen);
+      while (samples.blocks < samples.known.length) await new Promise((resolve) => setTimeout(resolve, 50));
+      clearInterval(watch);
+      play.disabled = false;
+    }
+    audio = new AudioContext();
+    const buffer = audio.createBuffer(channels, samples.values[0].length, samples.rate);
+    samples.values.forEach((values, c) => buffer.copyToChannel(values.map((y) => Math.min(1, Math.max(-1, (y - range[0]) / half - 1))), c));
+    const source = new AudioBufferSourceNode(audio, { buffer });
+    source.connect(audio.destination);
+    source.start(0, Math.max(0, view.from));
+    const began = audio.currentTime - Math.max(0, view.from);
+    source.onended = silence;
+    play.textContent = "■ Stop";
+    const follow = () => {
+      if (!audio) return;
+      playing = audio.currentTime - began;
+      draw();
+      requestAnimationFrame(follow);
+    };
+    follow();
+  });
+  function silence() {
+    audio?.close();
+    audio = null;
+    playing = -1;
+    play.textContent = "▶ Play";
+    draw();
+  }
+
+  // The numbers under the cursor.
+  const readout = element("dl", { class: "readout" });
+  let [busy, again] = [false, false];
+  async function read() {
+    if (busy) return void (again = true);
+    busy = true;
+    const s = cursor;
+    const found = await evaluate({ centre: [coordinate(s)], order: "laplacian", shape: [1], steps: [[0]] }, () => -2);
+    busy = false;
+    if (found) {
+      const rows = [[unit, `${label(s, (view.to - view.from) / 100)}${sound ? ` (sample ${text(s * rate, 7)})` : ""}`]];
+      for (let c = 0; c < channels; c++) rows.push([channels > 1 ? `channel ${c + 1}` : "value", text(range[0] + half * (found[c] + 1), 6)]);
+      rows.push([`derivative, per ${unit}`, text(half * slope * found[channels + channel])], [`second derivative, per ${unit}²`, text(half * slope ** 2 * found[2 * channels + channel])]);
+      readout.replaceChildren(...rows.flatMap(([label, value]) => [element("dt", {}, label), element("dd", {}, value)]));
+    }
+    if (again) {
+      again = false;
+      read();
+    }
+  }
+
+  // Moving about.
+  function zoom(/** @type {number} */ factor, about = (view.from + view.to) / 2) {
+    const width = Math.min(to - from, Math.max((to - from) * 2 ** -36, (view.to - view.from) / factor));
+    const start = about - ((about - view.from) * width) / (view.to - view.from);
+    move(start, width);
+  }
+  function move(/** @type {number} */ start, width = view.to - view.from) {
+    view.from = Math.max(from, Math.min(to - width, start));
+    view.to = view.from + width;
+    draw();
+  }
+  const at = (/** @type {MouseEvent} */ event) => view.from + ((view.to - view.from) * event.offsetX) / canvas.clientWidth;
+  canvas.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) move(view.from + ((view.to - view.from) * event.deltaX) / canvas.clientWidth);
+    else zoom(Math.exp(-event.deltaY * 0.0015 * (event.ctrlKey ? 5 : 1)), at(event));
+  }, { passive: false });
+  /** @type {Map<number, number>} seconds under each finger */
+  const fingers = new Map();
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    fingers.set(event.pointerId, at(event));
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    cursor = at(event);
+    read();
+    const before = fingers.get(event.pointerId);
+    const other = [...fingers].find(([id]) => id !== event.pointerId)?.[1];
+    if (before === undefined) return draw();
+    if (other !== undefined) zoom(Math.min(1.2, Math.max(0.8, Math.abs(cursor - other) / Math.max(1e-12, Math.abs(before - other)))), (cursor + other) / 2);
+    else move(view.from + before - cursor);
+    fingers.set(event.pointerId, at(event));
+  });
+  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => fingers.delete(/** @type {PointerEvent} */ (event).pointerId));
+  canvas.addEventListener("keydown", (event) => {
+    const step = (view.to - view.from) / 10;
+    const actions = /** @type {Record<string, () => void>} */ ({
+      ArrowLeft: () => move(view.from - step), ArrowRight: () => move(view.from + step),
+      "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => move(from, to - from),
+    });
+    if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    actions[event.key]();
+    cursor = (view.from + view.to) / 2;
+    read();
+  });
+  new ResizeObserver(() => {
+    Object.assign(canvas, { width: Math.round(canvas.clientWidth * devicePixelRatio), height: Math.round(canvas.clientHeight * devicePixelRatio) });
+    draw();
+  }).observe(canvas);
+
+  const rates = [...new Set([rate, 8000, 16000, 22050, 44100, 48000, 96000])];
+  panel.append(
+    choice("Show", [["value", "value"], ["gradient", "derivative"], ["laplacian", "second derivative"]], (value) => { order = /** @type {Order} */ (value); draw(); }),
+    ...(channels > 1 ? [select("Channel", Array.from({ length: channels }, (_, c) => [String(c), String(c + 1)]), (value) => { channel = Number(value); draw(); read(); })] : []),
+    element("div", { class: "row" }, button("+", () => zoom(1.5), "Zoom in"), button("−", () => zoom(1 / 1.5), "Zoom out"), button("All", () => move(from, to - from), "Show all")),
+    ...(sound ? [element("div", { class: "row" }, play, select("at", rates.map((each) => [String(each), `${each} Hz`]), (value) => { chosen = Number(value); silence(); sample(chosen); }))] : []),
+    element("h2", {}, "Under the cursor"), readout,
+  );
+  stage.append(canvas, ...(sound ? [spectrogram] : []));
+  if (sound) sample(rate);
+  read();
+  return silence;
+}
+
+/** @param {Float32Array} values @param {boolean} apart whether the two may not be equal @returns {[number, number]} */
+function extremes(values, apart = true) {
+  let [least, most] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (value < least) least = value;
+    if (value > most) most = value;
+  }
+  if (!values.length) return [-1, 1];
+  return apart && least === most ? [least - 1, most + 1] : [least, most];
+}
+
+/** A time or place with the digits that a width needs. @param {number} s @param {number} width */
+const label = (s, width) => s.toFixed(Math.min(9, Math.max(0, 2 - Math.floor(Math.log10(width))))).replace("-", "−");
+
+/** Levels of the frequencies of WINDOW samples under Hann's window, in dB. @param {Float32Array} samples @param {number} start */
+function decibels(samples, start) {
+  const real = Float64Array.from({ length: WINDOW }, (_, i) => (samples[start + i] ?? 0) * Math.sin((Math.PI * i) / WINDOW) ** 2);
+  const imaginary = new Float64Array(WINDOW);
+  transform(real, imaginary);
+  return Float32Array.from({ length: WINDOW / 2 }, (_, k) => 10 * Math.log10(real[k] ** 2 + imaginary[k] ** 2 + 1e-30));
+}
+
+/** Fourier's transform in place, by Cooley and Tukey. @param {Float64Array} real @param {Float64Array} imaginary */
+function transform(real, imaginary) {
+  const n = real.length;
+  for (let i = 0, j = 0; i < n; i++) {
+    if (i < j) [real[i], real[j], imaginary[i], imaginary[j]] = [real[j], real[i], imaginary[j], imaginary[i]];
+    let bit = n >> 1;
+    for (; j & bit; bit >>= 1) j ^= bit;
+    j ^= bit;
+  }
+  for (let size = 2; size <= n; size *= 2) {
+    for (let k = 0; k < size / 2; k++) {
+      const [c, s] = [Math.cos((2 * Math.PI * k) / size), -Math.sin((2 * Math.PI * k) / size)];
+      for (let i = k; i < n; i += size) {
+        const j = i + size / 2;
+        const [x, y] = [c * real[j] - s * imaginary[j], c * imaginary[j] + s * real[j]];
+        [real[j], imaginary[j], real[i], imaginary[i]] = [real[i] - x, imaginary[i] - y, real[i] + x, imaginary[i] + y];
+      }
+    }
+  }
+}

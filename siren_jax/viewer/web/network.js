@@ -1,0 +1,162 @@
+// @ts-check
+/** A network evaluated by WebAssembly: the evaluator that works everywhere. */
+import { COLUMNS, ROWS } from "./kernels.js";
+
+/** @typedef {import("./siren_file.js").Network} Network */
+/** @typedef {"value" | "gradient" | "laplacian"} Order  streams: values; and first derivatives; and the Laplacian */
+/** @typedef {{ centre: number[], offsets: Float32Array, order: Order }} Points  offsets[axis * n + i] from the centre */
+
+export const POINTS = 8 * COLUMNS; // in a chunk, whose arrays stay in the cache
+
+/** @param {Order} order @param {number} inputs @returns {number} numbers per point and channel */
+export const streamsOf = (order, inputs) => (order === "value" ? 1 : 1 + inputs + Number(order === "laplacian"));
+
+/** Points of a grid: centre + Σ_a index_a · steps_a, with index_a from -(n_a - 1)/2 on; the last axis varies fastest.
+ * @param {number[]} shape @param {number[][]} steps of each axis, in coordinates @returns {Float32Array} offsets */
+export function gridOffsets(shape, steps) {
+  const count = shape.reduce((a, b) => a * b, 1);
+  const inputs = steps[0].length;
+  const offsets = new Float32Array(inputs * count);
+  for (let i = 0; i < count; i++) {
+    let rest = i;
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      const index = (rest % shape[axis]) - (shape[axis] - 1) / 2;
+      rest = Math.floor(rest / shape[axis]);
+      for (let d = 0; d < inputs; d++) offsets[d * count + i] += index * steps[axis][d];
+    }
+  }
+  return offsets;
+}
+
+/** @param {number} n @param {number} to */
+const padded = (n, to) => Math.ceil(n / to) * to;
+
+export class WasmNetwork {
+  /** @param {WebAssembly.Module} module of `kernels` @param {Network} network */
+  constructor(module, network) {
+    this.network = network;
+    const turns = 1 / (2 * Math.PI);
+    const sine = network.activation === "sine";
+    const last = network.layers.length - 1;
+    const floats = network.layers.reduce((sum, { inputs, units }) => sum + (inputs + 1) * padded(units, ROWS), 0);
+    const streams = streamsOf("laplacian", network.inputs);
+    const rows = Math.max(padded(network.width, ROWS), padded(network.channels, ROWS), network.inputs);
+    const area = rows * streams * POINTS;
+    const memory = new WebAssembly.Memory({ initial: Math.ceil(((floats + 2 * area) * 4 + 1024) / 65536) });
+    this.run = /** @type {Record<"dense" | "sine" | "relu", (...numbers: number[]) => void>} */ (
+      /** @type {unknown} */ (new WebAssembly.Instance(module, { env: { memory } }).exports)
+    );
+    this.floats = new Float32Array(memory.buffer);
+    let at = 64;
+    const reserve = (/** @type {number} */ count) => (at += count) - count;
+    this.layers = network.layers.map(({ kernel, bias, inputs, units }, i) => {
+      const rows = padded(units, ROWS);
+      const layer = { weights: reserve(inputs * rows), bias: reserve(rows), inputs, units: rows };
+      const scale = sine && i < last ? network.omegas[i] * turns : 1;
+      for (let k = 0; k < inputs; k++) {
+        for (let j = 0; j < units; j++) {
+          const block = j - (j % ROWS);
+          this.floats[layer.weights + block * inputs + k * ROWS + (j - block)] = scale * kernel[k * units + j];
+        }
+      }
+      bias.forEach((b, j) => (this.floats[layer.bias + j] = sine && i < last ? phase(scale * b) : b));
+      return layer;
+    });
+    this.areas = [reserve(area), reserve(area)];
+  }
+
+  /** The network at points, `[stream][channel][point]`: values, derivatives along each coordinate, Laplacian.
+   * @param {Points} points @returns {Float32Array} */
+  evaluate({ centre, offsets, order }) {
+    const { inputs, channels } = this.network;
+    const count = offsets.length / inputs;
+    const streams = streamsOf(order, inputs);
+    const result = new Float32Array(streams * channels * count);
+    this.#placeAt(centre);
+    for (let start = 0; start < count; start += POINTS) {
+      const n = Math.min(POINTS, count - start);
+      const found = this.#chunk(offsets, start, n, count, order);
+      for (let c = 0; c < channels; c++) {
+        for (let s = 0; s < streams; s++) {
+          const from = found + (c * streams + s) * POINTS;
+          result.set(this.floats.subarray(from, from + n), (s * channels + c) * count + start);
+        }
+      }
+    }
+    finish(this.network, result, order);
+    return result;
+  }
+
+  /** The first layer's biases are its phases at the centre, in turns, from float64: offsets from it are small and exact.
+   * @param {number[]} centre */
+  #placeAt(centre) {
+    const { kernel, bias, units } = this.network.layers[0];
+    const omega = this.network.omegas[0];
+    const sine = this.network.activation === "sine";
+    for (let j = 0; j < units; j++) {
+      const z = centre.reduce((sum, x, d) => sum + x * kernel[d * units + j], bias[j]);
+      this.floats[this.layers[0].bias + j] = sine ? phase((omega * z) / (2 * Math.PI)) : z;
+    }
+  }
+
+  /** @param {Float32Array} offsets @param {number} start @param {number} n @param {number} count @param {Order} order
+   * @returns {number} where the output layer's rows are */
+  #chunk(offsets, start, n, count, order) {
+    const { inputs, activation } = this.network;
+    const streams = streamsOf(order, inputs);
+    const stride = 4 * streams * POINTS;
+    let [from, to] = this.areas;
+    this.floats.fill(0, from, from + inputs * streams * POINTS);
+    for (let d = 0; d < inputs; d++) {
+      const row = from + d * streams * POINTS;
+      this.floats.set(offsets.subarray(d * count + start, d * count + start + n), row);
+      if (order !== "value") this.floats.fill(1, row + (1 + d) * POINTS, row + (2 + d) * POINTS);
+    }
+    this.layers.forEach(({ weights, bias, inputs: rows, units }, i) => {
+      this.run.dense(4 * weights, 4 * bias, 4 * from, 4 * to, rows, units, stride, 4 * POINTS);
+      if (i < this.layers.length - 1) {
+        this.run[activation](4 * to, units, 4 * POINTS, order === "value" ? 0 : inputs, Number(order === "laplacian"));
+      }
+      [from, to] = [to, from];
+    });
+    return from;
+  }
+}
+
+/** @param {number} turns */
+const phase = (turns) => turns - Math.round(turns);
+
+/** Applies the outermost function to results of the output layer, in place.
+ * @param {Network} network @param {Float32Array} result @param {Order} order */
+export function finish(network, result, order) {
+  const { outermost, inputs, omegas } = network;
+  if (outermost === "linear") return;
+  const size = result.length / streamsOf(order, inputs); // of a stream
+  const omega = omegas[omegas.length - 1];
+  for (let i = 0; i < size; i++) {
+    const y = result[i];
+    const [g, slope, bend] = ending(outermost, omega, y);
+    result[i] = g;
+    if (order === "value") continue;
+    let squares = 0;
+    for (let d = 1; d <= inputs; d++) {
+      squares += result[d * size + i] ** 2;
+      result[d * size + i] *= slope;
+    }
+    if (order === "laplacian") {
+      const at = (1 + inputs) * size + i;
+      result[at] = slope * result[at] + bend * squares;
+    }
+  }
+}
+
+/** g(y), g'(y) and g''(y). @param {string} outermost @param {number} omega @param {number} y */
+function ending(outermost, omega, y) {
+  if (outermost === "sine") return [Math.sin(omega * y), omega * Math.cos(omega * y), -omega * omega * Math.sin(omega * y)];
+  if (outermost === "tanh") {
+    const t = Math.tanh(y);
+    return [t, 1 - t * t, -2 * t * (1 - t * t)];
+  }
+  const s = 1 / (1 + Math.exp(-y));
+  return [s, s * (1 - s), s * (1 - s) * (1 - 2 * s)];
+}

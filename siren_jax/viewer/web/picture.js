@@ -1,0 +1,331 @@
+// @ts-check
+/** Pictures, and solutions of equations: a plane of the function with its derivatives, a scale, the numbers under the
+ * cursor, cuts along lines and, for more than two coordinates, sliders for the others. */
+import { mapped, picture, shaped, text, ticks } from "./colours.js";
+import { button, choice, colour, download, element, select, slider, tick } from "./page.js";
+import { Plane } from "./plane.js";
+
+/** @typedef {import("./main.js").Shown} Shown */
+/** @typedef {"value" | "gradient" | "direction" | "laplacian"} Quantity */
+
+const NAMES = /** @type {Record<Quantity, string>} */ ({ value: "value", gradient: "|gradient|", direction: "gradient direction", laplacian: "Laplacian" });
+const ORDERS = /** @type {Record<Quantity, import("./network.js").Order>} */ ({ value: "value", gradient: "gradient", direction: "gradient", laplacian: "laplacian" });
+const LONGEST = 4096; // side of a saved picture that is evaluated in one go
+
+/** @param {Shown} shown @returns {() => void} what ends it */
+export function showPicture({ signal, evaluate, stage, panel, name, poster, original, palettes, frames }) {
+  const { kind, shape, low, high, range, network, record } = signal;
+  const { channels, inputs } = network;
+  const solution = kind === "solution";
+  const video = kind === "video";
+  const axes = names(record.axes, inputs, solution ? Array.from({ length: inputs }, (_, i) => `x${i}`) : video ? ["time", "row", "column"] : ["row", "column"]);
+  const parts = names(record.channels, channels, channels > 2 && !solution ? ["red", "green", "blue", "opacity"] : Array.from({ length: channels }, (_, i) => `channel ${i + 1}`));
+  // The last two coordinates are the plane, rows first; an interval is a plane of one row, seen as a curve.
+  const [row, column] = [inputs - 2, inputs - 1];
+  const fixed = low.map((a, d) => (d < row && !video ? a : (a + high[d]) / 2));
+  const size = /** @type {[number, number]} */ (
+    solution ? [512, 512] : [shape[row], shape[column]]
+  );
+  const coordinates = (/** @type {number} */ u, /** @type {number} */ v) =>
+    fixed.map((x, d) => (d === row ? low[d] + (u / size[0]) * (high[d] - low[d]) : d === column ? low[d] + (v / size[1]) * (high[d] - low[d]) : x));
+
+  const canvas = element("canvas", { tabindex: 0, role: "img", "aria-label": `${name}: drag or use the arrow keys to move, wheel or + and - to zoom, 0 for all` });
+  const plane = new Plane(canvas, size, coordinates, evaluate);
+  plane.poster = poster;
+
+  // The other coordinates. Those of a video and its play are whole frames, whose tiles stay.
+  const move = (/** @type {number} */ d, /** @type {number} */ x) => {
+    fixed[d] = x;
+    if (frames) still(Math.min(frames.count - 1, Math.max(0, Math.floor((frames.count * (x - low[d])) / (high[d] - low[d])))));
+    else plane.poster = null;
+    plane.move(String(fixed.slice(0, row)));
+    asked++;
+    read();
+  };
+  const toFrame = (/** @type {number} */ x) => low[0] + ((Math.min(shape[0] - 1, Math.floor(((x - low[0]) / (high[0] - low[0])) * shape[0])) + 0.5) / shape[0]) * (high[0] - low[0]);
+  const others = () => low.slice(0, Math.max(0, row)).map((a, d) => (video
+    ? slider("time", a, high[0], fixed[0], (x) => `${text(((x - a) / (high[0] - a)) * (shape[0] / signal.rate), 4)} s`, (x) => move(0, toFrame(x)), shape[0] / signal.rate)
+    : slider(axes[d], a, high[d], fixed[d], (x) => text(x), (x) => move(d, x), d === 0 ? 8 : 0)));
+  /** Shows one of the frames that were made with the page, until tiles are there. @param {number} k */
+  function still(k) {
+    if (!frames) return;
+    const height = frames.image.naturalHeight / frames.count;
+    const frame = element("canvas", { width: frames.image.naturalWidth, height });
+    frame.getContext("2d")?.drawImage(frames.image, 0, -k * height);
+    plane.poster = frame;
+  }
+  plane.stretched = solution;
+
+  let quantity = /** @type {Quantity} */ ("value");
+  let channel = 0;
+  /** @type {Map<string, [number, number]>} */
+  const limits = new Map();
+  const half = (range[1] - range[0]) / 2;
+  const inRange = (/** @type {number} */ y) => range[0] + half * (y + 1);
+
+  /** A tile's numbers as they are shown: one for each point, or a colour. @param {Float32Array} found @param {Quantity} of */
+  function numbersOf(found, of) {
+    const count = found.length / (channels * ({ value: 1, gradient: 1 + inputs, laplacian: 2 + inputs })[ORDERS[of]]);
+    const stream = (/** @type {number} */ s, c = channel) => found.subarray((s * channels + c) * count, (s * channels + c + 1) * count);
+    if (of === "value") return stream(0).map(inRange);
+    if (of === "laplacian") return stream(1 + inputs).map((y) => half * y);
+    const [down, right] = [stream(1 + row), stream(1 + column)];
+    return down.map((y, i) => (of === "gradient" ? half * Math.hypot(y, right[i]) : Math.atan2(-y, right[i])));
+  }
+
+  const coloured = () => quantity === "value" && !solution;
+  const key = () => `${quantity}${quantity === "value" && !solution ? "" : channel}`;
+  function scale() {
+    const [from, to] = coloured() ? range : quantity === "direction" ? [-Math.PI, Math.PI] : limits.get(key()) ?? [0, 1];
+    const map = coloured() ? null : { value: palettes.sequential, gradient: palettes.sequential, direction: palettes.cyclic, laplacian: palettes.diverging }[quantity];
+    return { name: NAMES[quantity], unit: "", low: from, high: to, map };
+  }
+
+  /** Limits of a quantity from the whole sheet, coarsely: all but a half percent at either end. */
+  async function learnLimits() {
+    const [wanted, of] = [key(), quantity];
+    const found = await evaluate(plane.request(size[0] / 2, size[1] / 2, [64, 64], [[size[0] / 64, 0], [0, size[1] / 64]], ORDERS[of]), () => -1);
+    if (!found) return;
+    const sorted = numbersOf(found, of).sort();
+    const end = (/** @type {number} */ share) => sorted[Math.round(share * (sorted.length - 1))];
+    const [least, most] = of === "value" ? [sorted[0], sorted[sorted.length - 1]] : [end(0.005), end(0.995)];
+    const largest = Math.max(Math.abs(least), Math.abs(most)) || 1;
+    limits.set(wanted, of === "laplacian" ? [-largest, largest] : of === "gradient" ? [0, most || 1] : least < most ? [least, most] : [least - 1, most + 1]);
+    look();
+  }
+
+  function look() {
+    if (!coloured() && quantity !== "direction" && !limits.has(key())) learnLimits();
+    const now = scale();
+    const of = quantity;
+    plane.show({
+      look: `${key()}/${now.low}/${now.high}`,
+      order: ORDERS[quantity],
+      paint: (found, side) => shaped(now.map ? mapped(numbersOf(found, of), now) : picture(found.map(inRange), channels, now), side),
+    });
+    drawScale(now);
+  }
+
+  // The scale.
+  const bar = element("canvas", { class: "bar", role: "img", width: 256, height: 1 });
+  const barTicks = element("div", { class: "ticks", "aria-hidden": "true" });
+  const barName = element("span", { class: "bar-name" });
+  /** @param {ReturnType<typeof scale>} now */
+  function drawScale(now) {
+    const ramp = Float32Array.from({ length: 256 }, (_, i) => now.low + (i / 255) * (now.high - now.low));
+    /** @type {CanvasRenderingContext2D} */ (bar.getContext("2d")).putImageData(mapped(ramp, now), 0, 0);
+    const marks = quantity === "direction" ? [[0, "left"], [0.25, "down"], [0.5, "right"], [0.75, "up"], [1, "left"]]
+      : ticks(now.low, now.high, 3).map((x) => [(x - now.low) / (now.high - now.low), text(x)]);
+    barTicks.replaceChildren(...marks.map(([share, label]) => {
+      const mark = element("span", {}, String(label));
+      mark.style.left = `${100 * Number(share)}%`;
+      return mark;
+    }));
+    const whole = solution || channels < 3 || quantity !== "value";
+    barName.textContent = `${now.name}${channels > 1 && whole ? ` of ${parts[channel]}` : ""}${["gradient", "laplacian"].includes(quantity) ? `, per coordinate${quantity === "laplacian" ? "²" : ""}` : ""}`;
+    bar.setAttribute("aria-label", `Scale of the ${barName.textContent}: ${text(now.low)} to ${text(now.high)}`);
+  }
+
+  // The numbers under the cursor.
+  const readout = element("dl", { class: "readout" });
+  let asked = 0;
+  let busy = false;
+  async function read() {
+    if (busy) return;
+    busy = true;
+    const mine = asked;
+    const { u, v } = plane.cursor;
+    const found = await evaluate(plane.request(u, v, [1, 1], [[1, 0], [0, 1]], "laplacian"), () => -2);
+    busy = false;
+    if (found) {
+      const at = coordinates(u, v);
+      const rows = [[solution ? axes.join(", ") : "pixel (row, column)", solution ? at.map((x) => text(x, 5)).join(", ") : `${text(u - 0.5, 6)}, ${text(v - 0.5, 6)}`]];
+      for (let c = 0; c < channels; c++) {
+        const y = (/** @type {number} */ s) => found[s * channels + c];
+        const label = channels > 1 ? parts[c] : "value";
+        rows.push([label, text(inRange(y(0)), 5)]);
+        if (c === channel) {
+          rows.push([`gradient (${axes.join(", ")})`, Array.from({ length: inputs }, (_, d) => text(half * y(1 + d))).join(", ")]);
+          rows.push(["Laplacian", text(half * y(1 + inputs))]);
+        }
+      }
+      readout.replaceChildren(...rows.flatMap(([label, value]) => [element("dt", {}, label), element("dd", {}, value)]));
+    }
+    if (mine !== asked) read();
+  }
+  plane.onview = () => {
+    asked++;
+    read();
+    if (cut !== "none") drawCut();
+  };
+
+  // Pixels of the original, and axes of a solution, over the tiles.
+  let pixels = false;
+  /** @type {ImageData | null} */
+  let samples = null;
+  async function sample() {
+    if (samples) return;
+    if (original) samples = original;
+    else {
+      const [h, w] = [shape[row], shape[column]];
+      const found = await evaluate(plane.request(h / 2, w / 2, [h, w], [[1, 0], [0, 1]], "value"), () => 5);
+      if (found) samples = shaped(picture(found.map(inRange), channels, scale()), w);
+    }
+    plane.draw();
+  }
+  plane.overlay = (context) => {
+    const [side, aside] = plane.camera.zoom;
+    if (pixels && samples && Math.min(side, aside) >= 8) {
+      const [top, bottom] = [plane.place(0, 0), plane.place(canvas.height, canvas.width)];
+      for (let i = Math.max(0, Math.floor(top.u)); i < Math.min(size[0], bottom.u); i++) {
+        for (let j = Math.max(0, Math.floor(top.v)); j < Math.min(size[1], bottom.v); j++) {
+          const { y, x } = plane.pixel(i + 0.5, j + 0.5);
+          const r = Math.max(3, 0.15 * side);
+          const at = 4 * (i * samples.width + j);
+          context.fillStyle = `rgb(${samples.data[at]} ${samples.data[at + 1]} ${samples.data[at + 2]})`;
+          context.fillRect(x - r, y - r, 2 * r, 2 * r);
+          context.strokeStyle = samples.data[at] > 127 ? "#000" : "#fff";
+          context.strokeRect(x - r, y - r, 2 * r, 2 * r);
+        }
+      }
+    }
+    if (solution) drawAxes(context);
+    if (cut !== "none") drawLine(context);
+  };
+
+  /** @param {CanvasRenderingContext2D} context */
+  function drawAxes(context) {
+    const ratio = devicePixelRatio;
+    context.font = `${12 * ratio}px system-ui, sans-serif`;
+    const [top, bottom] = [plane.place(0, 0), plane.place(canvas.height, canvas.width)];
+    const label = (/** @type {string} */ words, /** @type {number} */ x, /** @type {number} */ y) => {
+      const { width } = context.measureText(words);
+      context.fillStyle = colour("veil");
+      context.fillRect(x - 2 * ratio, y - 11 * ratio, width + 4 * ratio, 15 * ratio);
+      context.fillStyle = colour("ink");
+      context.fillText(words, x, y);
+    };
+    const along = (/** @type {number} */ axis, /** @type {number} */ from, /** @type {number} */ to, /** @type {number} */ length) =>
+      ticks(...interval(axis, from, to, length), 6).map((x) => [((x - low[axis]) / (high[axis] - low[axis])) * length, x]);
+    for (const [v, x] of along(column, top.v, bottom.v, size[1])) label(text(x), plane.pixel(0, v).x, canvas.height - 6 * ratio);
+    for (const [u, x] of along(row, top.u, bottom.u, size[0])) label(text(x), 4 * ratio, plane.pixel(u, 0).y + 4 * ratio);
+    label(`${axes[column]} →`, canvas.width - 40 * ratio, canvas.height - 24 * ratio);
+    label(`${axes[row]} ↓`, 4 * ratio, 16 * ratio);
+  }
+
+  /** @param {number} axis @param {number} from @param {number} to @param {number} length @returns {[number, number]} */
+  const interval = (axis, from, to, length) => {
+    const x = (/** @type {number} */ at) => low[axis] + (Math.min(length, Math.max(0, at)) / length) * (high[axis] - low[axis]);
+    return [x(from), x(to)];
+  };
+
+  // A cut along a line through the cursor.
+  let cut = "none";
+  const plot = element("canvas", { class: "plot", role: "img", hidden: true });
+  /** The ends of the cut on the sheet. @returns {[number, number][]} */
+  function ends() {
+    const { u, v } = plane.cursor;
+    const [top, bottom] = [plane.place(0, 0), plane.place(canvas.height, canvas.width)];
+    const clip = (/** @type {number} */ x, /** @type {number} */ most) => Math.min(most, Math.max(0, x));
+    return cut === "across" ? [[u, clip(top.v, size[1])], [u, clip(bottom.v, size[1])]] : [[clip(top.u, size[0]), v], [clip(bottom.u, size[0]), v]];
+  }
+  /** @param {CanvasRenderingContext2D} context */
+  function drawLine(context) {
+    const [a, b] = ends().map(([u, v]) => plane.pixel(u, v));
+    for (const [style, width] of /** @type {[string, number][]} */ ([["#000", 3], ["#fff", 1]])) {
+      Object.assign(context, { strokeStyle: style, lineWidth: width * devicePixelRatio });
+      context.beginPath();
+      context.moveTo(a.x, a.y);
+      context.lineTo(b.x, b.y);
+      context.stroke();
+    }
+  }
+  let cutting = false;
+  async function drawCut() {
+    if (cutting) return;
+    cutting = true;
+    plane.draw();
+    const [[u0, v0], [u1, v1]] = ends();
+    const n = 512;
+    const step = [(u1 - u0) / (n - 1), (v1 - v0) / (n - 1)];
+    const found = await evaluate(plane.request((u0 + u1) / 2, (v0 + v1) / 2, [n], [step], ORDERS[quantity]), () => -1);
+    cutting = false;
+    if (!found || cut === "none") return;
+    const axis = cut === "across" ? column : row;
+    const at = (/** @type {number} */ u, /** @type {number} */ v) => (solution ? coordinates(u, v)[axis] : [u, v][axis - row] - 0.5);
+    curve(plot, numbersOf(found, quantity), [at(u0, v0), at(u1, v1)], axes[axis], NAMES[quantity]);
+  }
+
+  // Saving, at any size.
+  const width = element("input", { type: "number", min: 1, max: LONGEST, value: Math.min(LONGEST, 2 * size[1]), "aria-label": "Width of the saved PNG in pixels" });
+  async function save() {
+    const columns = Math.min(LONGEST, Math.max(1, Math.round(Number(width.value)) || 1));
+    const rows = Math.max(1, Math.round((columns * size[0]) / size[1]));
+    const target = element("canvas", { width: columns, height: rows });
+    const context = /** @type {CanvasRenderingContext2D} */ (target.getContext("2d"));
+    const [of, now] = [quantity, scale()];
+    const strip = Math.max(1, Math.floor(16384 / columns));
+    const step = [[size[0] / rows, 0], [0, size[1] / columns]];
+    await Promise.all(Array.from({ length: Math.ceil(rows / strip) }, async (_, k) => {
+      const height = Math.min(strip, rows - k * strip);
+      const found = await evaluate(plane.request(((k * strip + height / 2) * size[0]) / rows, size[1] / 2, [height, columns], step, ORDERS[of]), () => 1e5);
+      if (found) context.putImageData(shaped(now.map ? mapped(numbersOf(found, of), now) : picture(found.map(inRange), channels, now), columns), 0, k * strip);
+    }));
+    target.toBlob((blob) => blob && download(blob, `${name}.png`));
+  }
+
+  const quantities = /** @type {[string, string][]} */ (Object.entries(NAMES));
+  panel.append(
+    choice("Show", quantities, (value) => { quantity = /** @type {Quantity} */ (value); look(); }),
+    ...(channels > 1 ? [select("Channel of scalars", parts.map((part, i) => [String(i), part]), (value) => { channel = Number(value); look(); asked++; read(); })] : []),
+    element("figure", { class: "scale" }, element("figcaption", {}, barName), bar, barTicks),
+    ...others(),
+    element("div", { class: "row" }, button("+", () => plane.zoom(1.5), "Zoom in"), button("−", () => plane.zoom(1 / 1.5), "Zoom out"), button("All", () => plane.fit(), "Show all")),
+    ...(solution ? [] : [tick(original ? "Pixels of the original" : "Pixels, as the function has them", (on) => { pixels = on; if (on) sample(); plane.draw(); })]),
+    select("Cut through the cursor", [["none", "none"], ["across", `along ${axes[column]}`], ["down", `along ${axes[row]}`]], (value) => {
+      cut = value;
+      plot.hidden = cut === "none";
+      if (cut === "none") plane.draw();
+      else drawCut();
+    }),
+    element("div", { class: "row" }, button("Save PNG", save), width, "px wide"),
+    element("h2", {}, "Under the cursor"), readout,
+  );
+  stage.append(canvas, plot);
+  look();
+  return () => {};
+}
+
+/** Names of a file's record, which is untrusted, if they are of the right number. @param {any} given @param {number} count @param {string[]} usual */
+const names = (given, count, usual) =>
+  (Array.isArray(given) && given.length === count ? given : usual.slice(0, count)).map((name) => String(name).slice(0, 40));
+
+/** Draws numbers at equal distances as a curve with axes. @param {HTMLCanvasElement} canvas @param {ArrayLike<number>} numbers
+ * @param {[number, number]} ends of the abscissa @param {string} abscissa @param {string} ordinate */
+export function curve(canvas, numbers, ends, abscissa, ordinate) {
+  const ratio = devicePixelRatio;
+  Object.assign(canvas, { width: Math.round(canvas.clientWidth * ratio), height: Math.round(canvas.clientHeight * ratio) });
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const [left, bottom, top] = [56 * ratio, canvas.height - 22 * ratio, 18 * ratio];
+  let [least, most] = [Infinity, -Infinity];
+  for (let i = 0; i < numbers.length; i++) [least, most] = [Math.min(least, numbers[i]), Math.max(most, numbers[i])];
+  if (!(least < most)) [least, most] = [least - 1, most + 1];
+  const x = (/** @type {number} */ share) => left + share * (canvas.width - left - 8 * ratio);
+  const y = (/** @type {number} */ value) => bottom - ((value - least) / (most - least)) * (bottom - top);
+  Object.assign(context, { font: `${12 * ratio}px system-ui, sans-serif`, fillStyle: colour("ink"), strokeStyle: colour("line"), lineWidth: ratio });
+  context.beginPath();
+  for (const value of ticks(least, most, 4)) {
+    context.moveTo(left, y(value));
+    context.lineTo(canvas.width, y(value));
+    context.fillText(text(value), 4 * ratio, y(value) + 4 * ratio);
+  }
+  for (const value of ticks(...ends, 6)) context.fillText(text(value), x((value - ends[0]) / (ends[1] - ends[0])) - 8 * ratio, canvas.height - 6 * ratio);
+  context.stroke();
+  context.fillText(ordinate, left, 12 * ratio);
+  context.fillText(abscissa, canvas.width - (8 + 7 * abscissa.length) * ratio, bottom - 4 * ratio);
+  Object.assign(context, { strokeStyle: colour("accent"), lineWidth: 1.5 * ratio });
+  context.beginPath();
+  for (let i = 0; i < numbers.length; i++) context.lineTo(x(i / (numbers.length - 1)), y(numbers[i]));
+  context.stroke();
+  canvas.setAttribute("aria-label", `${ordinate} along ${abscissa} from ${text(ends[0])} to ${text(ends[1])}: ${text(least)} to ${text(most)}`);
+}

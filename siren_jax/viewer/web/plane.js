@@ -1,0 +1,310 @@
+// @ts-check
+/** A plane through a function, in tiles that are evaluated coarse to fine: pan, zoom, pinch and keys.
+ *
+ * Places on the plane are (u, v), rows and columns of a sheet of `size`; a tile of level L has TILE² points at a distance
+ * of 2^-L. Coordinates of the network follow from `coordinates`, in float64.
+ */
+
+/** @typedef {import("./worker.js").Request} Request */
+/** @typedef {import("./network.js").Order} Order */
+/** @typedef {{ row: number, column: number, orders: Map<Order, Float32Array>, image: HTMLCanvasElement | null, look: string, used: number }} Tile */
+/** @typedef {{ look: string, order: Order, paint: (tile: Float32Array, side: number) => ImageData }} Look  how a tile is seen, and under which name */
+
+export const TILE = 64;
+const KEPT = 800; // tiles
+const COARSE = [4, 2]; // levels below that of the view which are evaluated first
+const DEEPEST = 36; // levels; coordinates have float64
+
+export class Plane {
+  /** @type {Map<string, Tile>} */
+  #tiles = new Map();
+  /** @type {Set<string>} tiles and orders that are being evaluated */
+  #pending = new Set();
+  /** @type {Map<string, number>} urgency of each tile of the view */
+  #wanted = new Map();
+  #clock = 0;
+  #scheduled = false;
+  #sheet = document.createElement("canvas");
+  /** @type {Look | null} */
+  #look = null;
+
+  /** @param {HTMLCanvasElement} canvas @param {[number, number]} size rows and columns of the sheet at zoom 1
+   * @param {(u: number, v: number) => number[]} coordinates @param {(request: Request, urgency: () => number) => Promise<Float32Array | null>} evaluate */
+  constructor(canvas, size, coordinates, evaluate) {
+    this.canvas = canvas;
+    this.size = size;
+    this.coordinates = coordinates;
+    this.evaluate = evaluate;
+    /** Centre of the view on the sheet, and pixels of the canvas per unit of the sheet. */
+    this.camera = { u: size[0] / 2, v: size[1] / 2, zoom: [1, 1] };
+    this.cursor = { u: size[0] / 2, v: size[1] / 2 };
+    /** @type {CanvasImageSource | null} seen until tiles are there */
+    this.poster = null;
+    /** Drawn over the tiles. @type {(context: CanvasRenderingContext2D) => void} */
+    this.overlay = () => {};
+    /** @type {() => void} */
+    this.onview = () => {};
+    this.#listen();
+    new ResizeObserver(() => this.#resize()).observe(canvas);
+    this.fitted = true;
+  }
+
+  /** @param {Look} look */
+  show(look) {
+    this.#look = look;
+    this.draw();
+  }
+
+  /** Says that the plane is another one, for instance at another time; until its tiles are there, the old ones are seen.
+   * @param {string} moment a name under which its tiles are kept */
+  move(moment) {
+    if (this.#complete) this.#before = this.#moment;
+    this.#moment = moment;
+    this.draw();
+  }
+
+  #moment = "";
+  #before = "";
+  #complete = false;
+
+  /** Shows the whole sheet. @param {boolean} stretch whether each axis has its own zoom */
+  fit(stretch = this.stretched) {
+    this.stretched = stretch;
+    const { width, height } = this.canvas;
+    const zoom = [height / this.size[0], width / this.size[1]];
+    const least = Math.min(...zoom);
+    this.camera = { u: this.size[0] / 2, v: this.size[1] / 2, zoom: stretch ? zoom : [least, least] };
+    this.fitted = true;
+    this.draw();
+  }
+
+  stretched = false;
+
+  /** @param {number} factor @param {{ u: number, v: number }} about the place that stays where it is */
+  zoom(factor, about = this.camera) {
+    const { camera } = this;
+    const deepest = 2 ** (DEEPEST - 1);
+    const least = 0.25 * Math.min(this.canvas.height / this.size[0], this.canvas.width / this.size[1]);
+    const limited = Math.min(deepest / Math.max(...camera.zoom), Math.max(least / Math.min(...camera.zoom), factor));
+    camera.u = about.u + (camera.u - about.u) / limited;
+    camera.v = about.v + (camera.v - about.v) / limited;
+    camera.zoom = camera.zoom.map((zoom) => zoom * limited);
+    this.fitted = false;
+    this.#contain();
+    this.draw();
+  }
+
+  /** @param {number} rows @param {number} columns of the canvas */
+  pan(rows, columns) {
+    this.camera.u -= rows / this.camera.zoom[0];
+    this.camera.v -= columns / this.camera.zoom[1];
+    this.fitted = false;
+    this.#contain();
+    this.draw();
+  }
+
+  /** Place on the sheet of a pixel of the canvas. @param {number} y @param {number} x */
+  place(y, x) {
+    const { u, v, zoom } = this.camera;
+    return { u: u + (y - this.canvas.height / 2) / zoom[0], v: v + (x - this.canvas.width / 2) / zoom[1] };
+  }
+
+  /** Pixel of the canvas of a place on the sheet. @param {number} u @param {number} v */
+  pixel(u, v) {
+    const { camera, canvas } = this;
+    return { y: canvas.height / 2 + (u - camera.u) * camera.zoom[0], x: canvas.width / 2 + (v - camera.v) * camera.zoom[1] };
+  }
+
+  /** Level of each axis at which tiles have about the pixels of the canvas. */
+  get levels() {
+    return this.camera.zoom.map((zoom) => Math.round(Math.log2(zoom)));
+  }
+
+  draw() {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    requestAnimationFrame(() => {
+      this.#scheduled = false;
+      if (this.#look && this.canvas.width) this.#draw(this.#look);
+    });
+  }
+
+  /** @param {Look} look */
+  #draw(look) {
+    const { canvas, camera } = this;
+    const [top, bottom] = [this.place(0, 0), this.place(canvas.height, canvas.width)];
+    const view = { u0: Math.max(0, top.u), v0: Math.max(0, top.v), u1: Math.min(this.size[0], bottom.u), v1: Math.min(this.size[1], bottom.v) };
+    const levels = this.levels;
+    this.#want(view, levels, look.order);
+    // The sheet has the pixels of the level, so that tiles meet exactly; it is then scaled once.
+    const scale = levels.map((level) => 2 ** level);
+    const [first, start] = [Math.floor(view.u0 * scale[0]), Math.floor(view.v0 * scale[1])];
+    const rows = Math.max(1, Math.ceil(view.u1 * scale[0]) - first);
+    const columns = Math.max(1, Math.ceil(view.v1 * scale[1]) - start);
+    Object.assign(this.#sheet, { height: rows, width: columns });
+    const sheet = /** @type {CanvasRenderingContext2D} */ (this.#sheet.getContext("2d"));
+    if (this.poster && look.look.startsWith("value")) {
+      sheet.drawImage(this.poster, -start, -first, this.size[1] * scale[1], this.size[0] * scale[0]);
+    }
+    for (const moment of [this.#before, this.#moment]) {
+      for (const back of [...Array(12).keys()].reverse()) {
+        this.#visible(view, levels.map((level) => level - back), moment, false, (tile, u, v, height, width) => {
+          const image = this.#imageOf(tile, look);
+          if (image) sheet.drawImage(image, v * scale[1] - start, u * scale[0] - first, width * scale[1], height * scale[0]);
+        });
+      }
+    }
+    const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    const { y, x } = this.pixel(first / scale[0], start / scale[1]);
+    context.save();
+    const edge = [this.pixel(0, 0), this.pixel(...this.size)];
+    context.beginPath();
+    context.rect(edge[0].x, edge[0].y, edge[1].x - edge[0].x, edge[1].y - edge[0].y);
+    context.clip();
+    context.drawImage(this.#sheet, x, y, (columns / scale[1]) * camera.zoom[1], (rows / scale[0]) * camera.zoom[0]);
+    context.restore();
+    this.overlay(context);
+    this.onview();
+  }
+
+  /** Asks for the tiles of a view that are not there, and for no others any more.
+   * @param {{ u0: number, v0: number, u1: number, v1: number }} view @param {number[]} levels @param {Order} order */
+  #want(view, levels, order) {
+    this.#wanted.clear();
+    for (const [rank, back] of [...COARSE, 0].entries()) {
+      this.#visible(view, levels.map((level) => level - back), this.#moment, true, (tile, u, v, height, width) => {
+        tile.used = ++this.#clock;
+        if (tile.orders.has(order)) return;
+        const far = Math.hypot((u + height / 2 - this.cursor.u) / height, (v + width / 2 - this.cursor.v) / width);
+        const key = `${this.#moment}/${keyOf(levels, back, tile)}/${order}`;
+        this.#wanted.set(key, 1e6 * rank + far);
+        if (this.#pending.has(key)) return;
+        this.#pending.add(key);
+        const steps = [[1 / 2 ** (levels[0] - back), 0], [0, 1 / 2 ** (levels[1] - back)]];
+        this.evaluate(this.request(u + height / 2, v + width / 2, [TILE, TILE], steps, order), () => this.#wanted.get(key) ?? Infinity).then((values) => {
+          if (!this.#pending.delete(key) || !values) return;
+          this.#wanted.delete(key);
+          tile.orders.set(order, values);
+          tile.image = null;
+          this.draw();
+        });
+      });
+    }
+    this.#complete = this.#wanted.size === 0;
+    const kept = [...this.#tiles].sort(([, a], [, b]) => b.used - a.used);
+    for (const [key] of kept.slice(KEPT)) this.#tiles.delete(key);
+  }
+
+  /** A request for points of a grid on the sheet about a place. @param {number} u @param {number} v @param {number[]} shape
+   * @param {number[][]} steps (u, v) from a point to the next along each axis @param {Order} order @returns {Request} */
+  request(u, v, shape, steps, order) {
+    const centre = this.coordinates(u, v);
+    const [down, right] = [this.coordinates(u + 1, v), this.coordinates(u, v + 1)].map((other) => other.map((x, d) => x - centre[d]));
+    return { centre, order, shape, steps: steps.map(([a, b]) => centre.map((_, d) => a * down[d] + b * right[d])) };
+  }
+
+  /** Calls `visit` for each tile of some levels within a view, unless there are too many to be evaluated.
+   * @param {{ u0: number, v0: number, u1: number, v1: number }} view @param {number[]} levels @param {string} moment
+   * @param {boolean} make whether tiles that are not there are made @param {(tile: Tile, u: number, v: number, height: number, width: number) => void} visit */
+  #visible({ u0, v0, u1, v1 }, levels, moment, make, visit) {
+    const [height, width] = levels.map((level) => TILE / 2 ** level);
+    const [i0, i1] = [Math.floor(u0 / height), Math.ceil(u1 / height)];
+    const [j0, j1] = [Math.floor(v0 / width), Math.ceil(v1 / width)];
+    if ((i1 - i0) * (j1 - j0) > KEPT / 2) return;
+    for (let i = i0; i < i1; i++) {
+      for (let j = j0; j < j1; j++) {
+        const key = `${moment}/${levels}/${i}/${j}`;
+        let tile = this.#tiles.get(key);
+        if (!tile && make) {
+          tile = { row: i, column: j, orders: new Map(), image: null, look: "", used: 0 };
+          this.#tiles.set(key, tile);
+        }
+        if (tile) visit(tile, i * height, j * width, height, width);
+      }
+    }
+  }
+
+  /** @param {Tile} tile @param {Look} look @returns {HTMLCanvasElement | null} */
+  #imageOf(tile, { look, order, paint }) {
+    const values = tile.orders.get(order);
+    if (!values) return null;
+    if (!tile.image || tile.look !== look) {
+      tile.image ??= Object.assign(document.createElement("canvas"), { width: TILE, height: TILE });
+      /** @type {CanvasRenderingContext2D} */ (tile.image.getContext("2d")).putImageData(paint(values, TILE), 0, 0);
+      tile.look = look;
+    }
+    return tile.image;
+  }
+
+  /** Keeps a part of the sheet in view. */
+  #contain() {
+    const { camera, size } = this;
+    camera.u = Math.min(size[0], Math.max(0, camera.u));
+    camera.v = Math.min(size[1], Math.max(0, camera.v));
+  }
+
+  #resize() {
+    const { canvas } = this;
+    const ratio = devicePixelRatio;
+    const [height, width] = [Math.round(canvas.clientHeight * ratio), Math.round(canvas.clientWidth * ratio)];
+    if (!height || !width || (height === canvas.height && width === canvas.width)) return;
+    Object.assign(canvas, { height, width });
+    if (this.fitted) this.fit();
+    else this.draw();
+  }
+
+  #listen() {
+    const { canvas } = this;
+    /** @type {Map<number, { y: number, x: number }>} */
+    const fingers = new Map();
+    const at = (/** @type {MouseEvent} */ event) => {
+      const box = canvas.getBoundingClientRect();
+      return { y: ((event.clientY - box.top) * canvas.height) / box.height, x: ((event.clientX - box.left) * canvas.width) / box.width };
+    };
+    const point = (/** @type {{ y: number, x: number }} */ { y, x }) => {
+      this.cursor = this.place(y, x);
+      this.onview();
+    };
+    canvas.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      const { y, x } = at(event);
+      this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015) * (event.ctrlKey ? 5 : 1)), this.place(y, x));
+    }, { passive: false });
+    canvas.addEventListener("pointerdown", (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      fingers.set(event.pointerId, at(event));
+      point(at(event));
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      const [before, now] = [fingers.get(event.pointerId), at(event)];
+      if (!before) return point(now);
+      const other = [...fingers].find(([id]) => id !== event.pointerId)?.[1];
+      fingers.set(event.pointerId, now);
+      if (other) {
+        const apart = (/** @type {{ y: number, x: number }} */ one) => Math.max(1, Math.hypot(one.y - other.y, one.x - other.x));
+        this.zoom(apart(now) / apart(before), this.place((now.y + other.y) / 2, (now.x + other.x) / 2));
+        this.pan((now.y - before.y) / 2, (now.x - before.x) / 2);
+      } else this.pan(now.y - before.y, now.x - before.x);
+    });
+    for (const end of ["pointerup", "pointercancel"]) {
+      canvas.addEventListener(end, (event) => fingers.delete(/** @type {PointerEvent} */ (event).pointerId));
+    }
+    canvas.addEventListener("keydown", (event) => {
+      const step = 0.1 * Math.min(canvas.height, canvas.width);
+      const actions = /** @type {Record<string, () => void>} */ ({
+        ArrowUp: () => this.pan(step, 0), ArrowDown: () => this.pan(-step, 0),
+        ArrowLeft: () => this.pan(0, step), ArrowRight: () => this.pan(0, -step),
+        "+": () => this.zoom(1.5), "=": () => this.zoom(1.5), "-": () => this.zoom(1 / 1.5), 0: () => this.fit(),
+      });
+      if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      actions[event.key]();
+      this.cursor = { u: this.camera.u, v: this.camera.v };
+      this.onview();
+    });
+  }
+}
+
+/** @param {number[]} levels @param {number} back @param {Tile} tile */
+const keyOf = (levels, back, { row, column }) => `${levels.map((level) => level - back)}/${row}/${column}`;

@@ -1,0 +1,209 @@
+// @ts-check
+/** Shapes: the surface of a signed distance, by rays through a baked grid and, at rest, by the network itself. */
+import { text } from "./colours.js";
+import { button, download, element, slider, tick } from "./page.js";
+import { FOUND, raysOf, steepest } from "./tracing.js";
+
+/** @typedef {import("./main.js").Shown} Shown */
+
+const GRIDS = [24, 48, 96]; // corners along each side, coarse to fine
+const MOVING = 220; // shorter side of the picture while it moves, in pixels
+const RESTING = 560; // and at rest
+const BLOCK = 2048; // rays that the network polishes at a time
+
+/** @param {Shown} shown @returns {() => void} what ends it */
+export function showShape({ signal, evaluate, hand, stage, panel, name, palettes }) {
+  const tracer = hand();
+  const canvas = element("canvas", { tabindex: 0, role: "img", "aria-label": `${name}: drag or use the arrow keys to turn, wheel or + and - to come nearer, 0 for the first view` });
+  const first = { azimuth: -60, elevation: 25, distance: 4.4 };
+  const camera = { ...first };
+  const plane = { axis: 2, at: 0, on: false };
+  const scale = signal.placement?.scale ?? 1;
+  let version = 0;
+  let ended = false;
+  /** @type {import("./tracing.js").Grid | null} */
+  let grid = null;
+
+  /** Distances at the corners of a grid, in slabs. @param {number} n @param {(share: number) => void} tell */
+  async function bake(n, tell) {
+    const values = new Float32Array(n ** 3);
+    const step = 2 / (n - 1);
+    let done = 0;
+    await Promise.all(Array.from({ length: n }, async (_, i) => {
+      const found = await evaluate({ centre: [-1 + i * step, 0, 0], order: "value", shape: [n, n], steps: [[0, step, 0], [0, 0, step]] }, () => (ended ? Infinity : 10 + n));
+      if (found) values.set(found, i * n * n);
+      tell(++done / n);
+    }));
+    return { n, values, steepest: steepest(values, n) };
+  }
+
+  const progress = element("p", { class: "progress", role: "status" });
+  async function begin() {
+    for (const n of GRIDS) {
+      const baked = await bake(n, (share) => (progress.textContent = `Surface on a grid of ${n}³: ${Math.round(100 * share)} %`));
+      if (ended) return;
+      grid = baked;
+      fresh = true;
+      look();
+    }
+    progress.textContent = "";
+  }
+
+  let fresh = false; // whether the tracer lacks the grid
+  let tracing = false;
+  let again = false;
+  /** Traces at the size of movement, then at that of rest, then lets the network polish. */
+  async function look() {
+    version++;
+    again = true;
+    if (tracing || !grid) return;
+    tracing = true;
+    while (again && !ended) {
+      again = false;
+      await picture(MOVING);
+      if (!again) await new Promise((resolve) => setTimeout(resolve, 60));
+      if (!again) {
+        const mine = version;
+        const seen = await picture(RESTING);
+        if (!again && seen) polish(seen, mine);
+      }
+    }
+    tracing = false;
+  }
+
+  /** @param {number} side */
+  async function picture(side) {
+    const shrink = Math.min(1, side / Math.min(canvas.clientHeight || side, canvas.clientWidth || side));
+    const [height, width] = [Math.max(2, Math.round(canvas.clientHeight * shrink)), Math.max(2, Math.round(canvas.clientWidth * shrink))];
+    const rays = { camera: { ...camera }, width, height, plane: plane.on ? { axis: plane.axis, at: plane.at } : null };
+    const found = /** @type {Float32Array} */ (await tracer.ask({ rays: fresh ? { ...rays, grid } : rays }));
+    fresh = false;
+    paint(found, width, height, rays.camera);
+    return { found, ...rays };
+  }
+
+  /** The points where rays meet the surface, corrected by Newton's step along the ray, with the network's own normals.
+   * @param {{ found: Float32Array, camera: import("./tracing.js").Camera, width: number, height: number }} seen @param {number} mine */
+  async function polish({ found, camera, width, height }, mine) {
+    const { eye, direction } = raysOf(camera, width, height);
+    const hits = [];
+    for (let i = 0; i < width * height; i++) if (found[FOUND * i] && !Number.isNaN(found[FOUND * i + 1])) hits.push(i);
+    const blocks = Array.from({ length: Math.ceil(hits.length / BLOCK) }, (_, b) => hits.slice(b * BLOCK, (b + 1) * BLOCK));
+    let drawn = performance.now();
+    await Promise.all(blocks.map(async (block) => {
+      const rays = block.map((pixel) => direction(Math.floor(pixel / width), pixel % width));
+      const offsets = new Float32Array(3 * block.length);
+      block.forEach((pixel, i) => rays[i].forEach((r, d) => (offsets[d * block.length + i] = eye[d] + found[FOUND * pixel] * r)));
+      const result = await evaluate({ centre: [0, 0, 0], order: "gradient", offsets }, () => (mine === version && !ended ? 1 : Infinity));
+      if (!result || mine !== version) return;
+      block.forEach((pixel, i) => {
+        const slope = [1, 2, 3].map((d) => result[d * block.length + i]);
+        const along = slope.reduce((sum, g, d) => sum + g * rays[i][d], 0);
+        const most = 2 / (grid?.n ?? 1);
+        if (Math.abs(along) > 0.05) found[FOUND * pixel] -= Math.max(-most, Math.min(most, result[i] / along));
+        const length = Math.hypot(...slope) || 1;
+        slope.forEach((g, d) => (found[FOUND * pixel + 1 + d] = g / length));
+      });
+      if (performance.now() - drawn > 150 || block === blocks[blocks.length - 1]) {
+        paint(found, width, height, camera);
+        drawn = performance.now();
+      }
+    }));
+    if (mine === version && !ended) paint(found, width, height, camera);
+  }
+
+  /** @param {Float32Array} found @param {number} width @param {number} height @param {import("./tracing.js").Camera} camera */
+  function paint(found, width, height, camera) {
+    const { back, right, up } = raysOf(camera, width, height);
+    const light = back.map((b, d) => 0.75 * b - 0.45 * right[d] + 0.55 * up[d]);
+    const bright = Math.hypot(...light);
+    const image = new ImageData(width, height);
+    for (let i = 0; i < width * height; i++) {
+      const [length, x, y, z] = found.subarray(FOUND * i, FOUND * (i + 1));
+      if (!length) continue;
+      let colour;
+      if (Number.isNaN(x)) colour = onPlane(y);
+      else {
+        const lit = Math.max(0, (x * light[0] + y * light[1] + z * light[2]) / bright);
+        const rim = Math.max(0, x * back[0] + y * back[1] + z * back[2]);
+        const shade = 0.22 + 0.68 * lit + 0.1 * rim;
+        colour = [214 * shade, 206 * shade, 190 * shade];
+      }
+      image.data.set([...colour, 255], 4 * i);
+    }
+    Object.assign(canvas, { width, height });
+    /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(image, 0, 0);
+  }
+
+  /** Blue inside and red outside, with lines at round distances. @param {number} distance */
+  function onPlane(distance) {
+    const at = 3 * Math.round(255 * Math.min(1, Math.max(0, 0.5 + distance)));
+    const fraction = Math.abs(((distance * 10) % 1) - Math.round((distance * 10) % 1));
+    const dim = fraction < 0.06 ? 0.6 : 1;
+    return [0, 1, 2].map((c) => dim * palettes.diverging[at + c]);
+  }
+
+  function turn(/** @type {number} */ right, /** @type {number} */ up) {
+    camera.azimuth -= right;
+    camera.elevation = Math.min(89, Math.max(-89, camera.elevation + up));
+    look();
+  }
+  function near(/** @type {number} */ factor) {
+    camera.distance = Math.min(12, Math.max(1.2, camera.distance / factor));
+    look();
+  }
+  /** @type {Map<number, PointerEvent>} */
+  const fingers = new Map();
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    fingers.set(event.pointerId, event);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    const before = fingers.get(event.pointerId);
+    if (!before) return;
+    const other = [...fingers.values()].find(({ pointerId }) => pointerId !== event.pointerId);
+    fingers.set(event.pointerId, event);
+    if (other) {
+      const apart = (/** @type {PointerEvent} */ one) => Math.max(1, Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY));
+      near(apart(event) / apart(before));
+    } else turn((event.clientX - before.clientX) / 2, (event.clientY - before.clientY) / 2);
+  });
+  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => fingers.delete(/** @type {PointerEvent} */ (event).pointerId));
+  canvas.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    near(Math.exp(-event.deltaY * 0.001));
+  }, { passive: false });
+  canvas.addEventListener("keydown", (event) => {
+    const actions = /** @type {Record<string, () => void>} */ ({
+      ArrowLeft: () => turn(-10, 0), ArrowRight: () => turn(10, 0), ArrowUp: () => turn(0, -10), ArrowDown: () => turn(0, 10),
+      "+": () => near(1.2), "=": () => near(1.2), "-": () => near(1 / 1.2), 0: () => { Object.assign(camera, first); look(); },
+    });
+    if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    actions[event.key]();
+  });
+  const watch = new ResizeObserver(() => look());
+  watch.observe(canvas);
+
+  const centre = signal.placement?.centre ?? [0, 0, 0];
+  const cuts = element("div", {});
+  const showCut = () => {
+    const at = (/** @type {number} */ x) => `${"xyz"[plane.axis]} = ${text(centre[plane.axis] + scale * x)}`;
+    cuts.replaceChildren(...(plane.on ? [slider("Plane", -1, 1, plane.at, at, (x) => { plane.at = x; look(); }, 6)] : []));
+  };
+  panel.append(
+    element("div", { class: "row" }, button("+", () => near(1.2), "Nearer"), button("−", () => near(1 / 1.2), "Farther"), button("First view", () => { Object.assign(camera, first); look(); })),
+    tick("A plane of distances", (on) => { plane.on = on; showCut(); look(); }),
+    element("div", { class: "row" }, ...["x", "y", "z"].map((axis, d) => button(`across ${axis}`, () => { Object.assign(plane, { axis: d, on: true }); /** @type {HTMLInputElement} */ (panel.querySelector(".tick input")).checked = true; showCut(); look(); }))),
+    cuts,
+    element("p", { class: "note" }, `Lines are ${text(0.1 * scale)} apart; blue is inside, red outside. The surface is polished by the network while nothing moves.`),
+    element("div", { class: "row" }, button("Save PNG", () => canvas.toBlob((blob) => blob && download(blob, `${name}.png`)))),
+    progress,
+  );
+  stage.append(canvas);
+  begin();
+  return () => {
+    ended = true;
+    watch.disconnect();
+  };
+}

@@ -1,0 +1,165 @@
+// @ts-check
+/** Reads `.siren` files, as docs/file-format.md specifies them. */
+
+/** @typedef {{ kernel: Float32Array, bias: Float32Array, inputs: number, units: number }} Layer  kernel[input * units + unit] */
+/** @typedef {{ layers: Layer[], omegas: number[], activation: "sine" | "relu", outermost: string, inputs: number, channels: number, width: number, depth: number, weights: number }} Network */
+/** @typedef {{ kind: string, shape: number[], low: number[], high: number[], range: [number, number], rate: number, placement: { centre: number[], scale: number } | null, record: Record<string, any>, network: Network, precision: string }} Signal */
+
+export class FileError extends Error {}
+
+const LIMITS = { in_features: [1, 4], out_features: [1, 4], width: [1, 1024], depth: [0, 50] };
+const AXES = /** @type {Record<string, number>} */ ({ sound: 1, image: 2, video: 3, shape: 3 });
+const OUTERMOST = ["linear", "sine", "sigmoid", "tanh"];
+const BYTES = /** @type {Record<string, number>} */ ({ F32: 4, F16: 2, BF16: 2, I8: 1 });
+const STORED = /** @type {Record<string, string>} */ ({ float32: "F32", float16: "F16", bfloat16: "BF16", int8: "I8" });
+const MAX_HEADER = 2 ** 20;
+
+/** @param {unknown} condition @param {string} message @returns {asserts condition} */
+function check(condition, message) {
+  if (!condition) throw new FileError(message);
+}
+
+/** @param {any} value @returns {value is number} */
+const finite = (value) => typeof value === "number" && Number.isFinite(value);
+/** @param {any} value @param {number} least @param {number} most */
+const whole = (value, least, most) => Number.isInteger(value) && value >= least && value <= most;
+/** @param {any} value @param {number} count @returns {value is number[]} */
+const numbers = (value, count) => Array.isArray(value) && value.length === count && value.every((x) => finite(x) && Math.abs(x) <= 1e18);
+
+/** JSON, in which NaN and infinities of earlier writers are null. @param {string} text @returns {any} */
+function json(text) {
+  const parts = text.split(/("(?:[^"\\]|\\.)*")/); // odd ones are strings
+  return JSON.parse(parts.map((part, i) => (i % 2 ? part : part.replace(/-?\b(NaN|Infinity)\b/g, "null"))).join(""));
+}
+
+/** @param {any} value @returns {value is Record<string, any>} */
+const object = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** The signal in a file. @param {ArrayBuffer} buffer @returns {Signal} */
+export function read(buffer) {
+  const [arrays, header] = container(buffer);
+  const version = header.format;
+  check(whole(version, 1, 1e9), "This file is not a .siren file: its header has no format version.");
+  check(version <= 2, `This file has the format version ${version}; this page reads versions 1 and 2. Make the page anew with a newer siren-jax.`);
+  const precision = version === 1 ? "float32" : header.precision;
+  check(typeof precision === "string" && Object.hasOwn(STORED, precision), "This file is damaged: its precision is not known.");
+  return { ...description(header), network: network(header.network, version, precision, arrays, buffer), precision };
+}
+
+/** The arrays that safetensors declares, and the header. @param {ArrayBuffer} buffer
+ * @returns {[Map<string, { type: string, shape: number[], start: number }>, Record<string, any>]} */
+function container(buffer) {
+  const truncated = "This file is not a .siren file, or is truncated.";
+  check(buffer.byteLength > 8, truncated);
+  const length = Number(new DataView(buffer).getBigUint64(0, true));
+  check(length <= MAX_HEADER && 8 + length <= buffer.byteLength, truncated);
+  let declared, header;
+  try {
+    const decode = new TextDecoder("utf-8", { fatal: true });
+    declared = JSON.parse(decode.decode(new Uint8Array(buffer, 8, length)));
+    header = json(declared.__metadata__.siren);
+  } catch {
+    throw new FileError(truncated);
+  }
+  check(object(declared) && object(header), truncated);
+  const arrays = new Map();
+  let total = 0;
+  for (const [name, entry] of Object.entries(declared)) {
+    if (name === "__metadata__") continue;
+    const { dtype: type, shape, data_offsets: ends } = object(entry) ? entry : {};
+    const sound = Object.hasOwn(BYTES, type) && Array.isArray(shape) && shape.length <= 2 && shape.every((n) => whole(n, 0, 2 ** 20));
+    check(sound && numbers(ends, 2), truncated);
+    const size = shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1) * BYTES[type];
+    check(whole(ends[0], 0, 2 ** 40) && ends[1] - ends[0] === size && 8 + length + ends[1] <= buffer.byteLength, truncated);
+    arrays.set(name, { type, shape, start: 8 + length + ends[0] });
+    total += size;
+  }
+  check(8 + length + total === buffer.byteLength, "This file is damaged: it has bytes that belong to no array.");
+  return [arrays, header];
+}
+
+/** What the header says of the signal. @param {Record<string, any>} header */
+function description(header) {
+  const { kind, frame, value_range: range, record, placement } = header;
+  check(typeof kind === "string", "This file is damaged: it has no kind of signal.");
+  const shape = object(frame) ? frame.shape : null;
+  check(Array.isArray(shape) && shape.length > 0 && shape.every((n) => whole(n, 1, 2 ** 31)), "This file is damaged: its frame has no shape.");
+  check(!Object.hasOwn(AXES, kind) || AXES[kind] === shape.length, `This file contradicts itself: a ${kind} has ${AXES[kind]} axes.`);
+  check(Array.isArray(range) && range.length === 2 && range.every(finite) && range[0] < range[1] && finite(range[1] - range[0]), "This file is damaged: it has no value range.");
+  const rated = kind === "sound" || kind === "video";
+  check(!rated || (finite(header.rate) && header.rate > 0), `This file is damaged: its ${kind} has no rate.`);
+  const placed = object(placement) && numbers(placement.centre, 3) && finite(placement.scale) && placement.scale > 0;
+  check(kind !== "shape" || placed, "This file is damaged: its shape has no placement.");
+  const longest = Math.max(...shape);
+  let [low, high] = [shape.map((n) => -n / longest), shape.map((n) => n / longest)];
+  if (kind === "solution") {
+    const sound = numbers(frame.low, shape.length) && numbers(frame.high, shape.length) && shape.every((_, i) => frame.low[i] < frame.high[i]);
+    check(sound, "This file is damaged: its domain has no ends.");
+    [low, high] = [frame.low, frame.high];
+  }
+  return {
+    kind, shape, low, high, range: /** @type {[number, number]} */ (range), rate: rated ? header.rate : 0,
+    placement: kind === "shape" ? placement : null, record: object(record) ? record : {},
+  };
+}
+
+/** @param {any} given @param {number} version @param {string} precision @param {ReturnType<typeof container>[0]} arrays @param {ArrayBuffer} buffer
+ * @returns {Network} */
+function network(given, version, precision, arrays, buffer) {
+  check(object(given) && ["siren", "relu"].includes(given.type), "This file is damaged: its network has no known type.");
+  for (const [field, [least, most]] of Object.entries(LIMITS)) {
+    check(Number.isInteger(given[field]), `This file is damaged: its network has no ${field}.`);
+    check(whole(given[field], least, most), `This page shows networks with ${field} from ${least} to ${most}, but this one has ${given[field]}.`);
+  }
+  const sine = given.type === "siren";
+  const { in_features: inputs, out_features: channels, width, depth } = given;
+  const outermost = sine && version > 1 ? given.outermost : "linear";
+  check(OUTERMOST.includes(outermost), "This file is damaged: its outermost function is not known.");
+  const omega = (/** @type {any} */ value) => finite(value) && value > 0 && value < 1e9;
+  check(!sine || (omega(given.first_omega) && omega(given.omega)), "This file is damaged: its network has no omega.");
+  const layers = [];
+  let weights = 0;
+  const used = new Set();
+  for (let i = 0; i <= depth + 1; i++) {
+    const name = sine ? (i > depth ? "output" : `layers.${i}.linear`) : `layers.${i}`;
+    const [rows, units] = [i ? width : inputs, i > depth ? channels : width];
+    const type = i ? STORED[precision] : "F32";
+    const take = (/** @type {string} */ part, /** @type {string} */ type, /** @type {number[]} */ shape) => {
+      const found = arrays.get(`${name}.${part}`);
+      check(found && found.type === type && found.shape.join() === shape.join(), `This file contradicts itself: ${name}.${part} is not as its header says.`);
+      used.add(`${name}.${part}`);
+      return decoded(buffer, type, found.start, shape.reduce((a, b) => a * b, 1));
+    };
+    const kernel = take("kernel", type, [rows, units]);
+    if (type === "I8") {
+      const scale = take("kernel.scale", "F32", [units]);
+      for (let k = 0; k < kernel.length; k++) kernel[k] *= scale[k % units];
+    }
+    const bias = sine && given.use_bias === false ? new Float32Array(units) : take("bias", "F32", [units]);
+    check(kernel.every(Number.isFinite) && bias.every(Number.isFinite), `This file is damaged: ${name} has weights that are not finite.`);
+    layers.push({ kernel, bias, inputs: rows, units });
+    weights += kernel.length + bias.length;
+  }
+  check(used.size === arrays.size, "This file contradicts itself: it has arrays that its network does not have.");
+  const omegas = layers.map((_, i) => (sine ? (i ? given.omega : given.first_omega) : 1));
+  return { layers, omegas, activation: sine ? "sine" : "relu", outermost, inputs, channels, width, depth, weights };
+}
+
+/** @param {ArrayBuffer} buffer @param {string} type @param {number} start @param {number} count @returns {Float32Array} */
+function decoded(buffer, type, start, count) {
+  const bytes = buffer.slice(start, start + count * BYTES[type]); // aligned
+  if (type === "F32") return new Float32Array(bytes);
+  if (type === "I8") return Float32Array.from(new Int8Array(bytes));
+  const halves = new Uint16Array(bytes);
+  const bits = new Uint32Array(count);
+  if (type === "BF16") bits.forEach((_, i) => (bits[i] = halves[i] << 16));
+  else {
+    // A float16 is 2^112 times too small if its bits are those of a float32 but for the width of the exponent.
+    const found = new Float32Array(bits.buffer);
+    halves.forEach((half, i) => {
+      bits[i] = ((half & 0x7fff) << 13) >>> 0;
+      found[i] = (half & 0x7c00) === 0x7c00 ? NaN : found[i] * 2 ** 112 * (half & 0x8000 ? -1 : 1);
+    });
+  }
+  return new Float32Array(bits.buffer);
+}
