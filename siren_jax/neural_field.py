@@ -14,13 +14,14 @@ from jax import Array
 from jaxtyping import Float
 from numpy import ndarray
 
-from siren_jax import display
+from siren_jax import display, viewer
 from siren_jax._types import Precision, Quantity
 from siren_jax.errors import InputError
 from siren_jax.fields import operators
 from siren_jax.fields.coordinates import Frame, Grid
 from siren_jax.fields.tiles import map_over_tiles
 from siren_jax.files import header, siren_file
+from siren_jax.files.atomic import write_atomically
 from siren_jax.shapes.level_set import extract
 from siren_jax.shapes.mesh import Mesh
 from siren_jax.shapes.placement import Placement
@@ -178,8 +179,43 @@ class NeuralField:
             InputError: the file exists or cannot be written, the precision is unknown, or JSON cannot represent the
                 record.
         """
+        data = self.to_bytes(precision=precision)
+        write_atomically(path, lambda file: file.write(data), overwrite=overwrite)
+
+    def to_bytes(self, *, precision: Precision = "float32") -> bytes:
+        """The bytes of the `.siren` file that `save` writes, for a database or a web page.
+
+        Args:
+            precision: as for `save`.
+
+        Raises:
+            InputError: the precision is unknown, or JSON cannot represent the record.
+        """
         described = self._header() | {"record": header.as_json("record", self.record)}
-        siren_file.write(path, self.network, described, precision=precision, overwrite=overwrite)
+        return siren_file.encoded(self.network, described, precision=precision)
+
+    def page(
+        self,
+        *,
+        name: str = "signal",
+        precision: Precision = "float16",
+        original: Float[ndarray, "h w c"] | None = None,
+    ) -> str:
+        """A self-contained HTML page in which a browser evaluates the field: see `docs/viewer.md`.
+
+        Args:
+            name: title of the page.
+            precision: precision of the weights in the page, as for `save`.
+            original: pixels from which a picture was fitted, in the units of its values, to be shown over the function.
+
+        Raises:
+            InputError: the network is too large for a page, or the original has another size.
+        """
+        return viewer.page([viewer.entry(self, name, precision=precision, original=original)])
+
+    def still(self) -> bytes | None:
+        """A small picture of the field as a PNG: at most about 300 pixels. None if the signal has none."""
+        return display.still(self.network, self._header(), self.record, self.render)
 
     def __repr__(self) -> str:
         return display.text(self.network, self._header(), self.record)
@@ -188,7 +224,7 @@ class NeuralField:
         """What Jupyter shows, by MIME type: `repr`, and a picture unless the field cannot be evaluated."""
         del include, exclude  # Jupyter selects by itself
         try:
-            picture = display.still(self.network, self._header(), self.record, self.render)
+            picture = self.still()
         except Exception:  # traced or stacked parameters, unknown kinds, damaged values: an error would hide the text
             picture = None
         return display.bundle(repr(self), picture)

@@ -1,4 +1,4 @@
-"""The command `siren-jax`: `fit`, `blend`, `inpaint`, `solve`, `render`, `convert` and `info`."""
+"""The command `siren-jax`: `fit`, `blend`, `inpaint`, `solve`, `render`, `view`, `convert` and `info`."""
 
 import io
 import sys
@@ -17,6 +17,7 @@ from siren_jax.cli.info import Info
 from siren_jax.cli.inpaint import Inpaint
 from siren_jax.cli.render import Render
 from siren_jax.cli.solve import Solve
+from siren_jax.cli.view import View
 from siren_jax.errors import InputError
 
 ABOUT = (
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"siren-jax {__version__}")
         return 0
     command = tyro.cli(
-        Fit | Blend | Inpaint | Solve | Render | Convert | Info,  # pyright: ignore[reportArgumentType]
+        Fit | Blend | Inpaint | Solve | Render | View | Convert | Info,  # pyright: ignore[reportArgumentType]
         prog="siren-jax",
         description=ABOUT,
         args=arguments,

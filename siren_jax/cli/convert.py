@@ -1,22 +1,19 @@
 """`siren-jax convert`: converts PyTorch state dicts to `.siren` files and back, or to another precision."""
 
-import math
 import os
 import warnings
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from siren_jax import metrics
 from siren_jax._types import Layout, Precision, SignalName
+from siren_jax.cli.agreement import agreement
 from siren_jax.cli.console import printable
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.errors import InputError
 from siren_jax.fields import Frame
-from siren_jax.fields.tiles import evaluate
 from siren_jax.files import pytorch
 from siren_jax.files.header import AXES, MAX_SAMPLES, valid_rate
 from siren_jax.networks import changes
@@ -25,7 +22,6 @@ from siren_jax.neural_field import NeuralField, load
 from siren_jax.shapes import Placement
 from siren_jax.subjects.kinds import SIGNALS
 
-COMPARED = 65536  # grid points at which a lower precision is measured
 PLACES = {"ends": "2i/(n - 1) - 1", "edges": "2i/n - 1", "centres": "(2i + 1 - n)/max n", "rows": "2i/(rows - 1) - 1"}
 
 # Options that apply to some conversions only.
@@ -102,7 +98,7 @@ class Convert:
         before = os.path.getsize(self.source)  # before writing: the target may be the same file
         if target:
             field.save(self.target, precision=self.precision or "float32", overwrite=self.overwrite)
-            print(f"against {printable(self.source)}: {_agreement(load(self.target), field)} at points of its grid")
+            print(f"against {printable(self.source)}: {agreement(load(self.target), field)} at points of its grid")
         else:
             self._write(field)
         print(f"{os.path.getsize(self.target):,} bytes, of {before:,}: {printable(self.target)}")
@@ -176,16 +172,3 @@ class Convert:
         if self.grid is not None or self.extent is not None:
             raise InputError(f"the coordinates of a {kind} are the same in PyTorch; leave out --grid and --extent.")
         return np.ones(len(shape)), np.zeros(len(shape))
-
-
-def _agreement(one: NeuralField, other: NeuralField) -> str:
-    """PSNR between two networks for values in [-1, 1], at the points of their grid or at random ones of a large
-    grid."""
-    shape = one.frame.shape
-    if math.prod(shape) <= COMPARED:
-        indices = np.indices(shape).reshape(len(shape), -1).T
-    else:
-        indices = np.random.default_rng(0).integers(shape, size=(COMPARED, len(shape)))
-    points = jnp.asarray(one.frame.coordinates(indices))
-    a, b = (np.asarray(evaluate(field.network, points)) for field in (one, other))
-    return "no difference" if np.array_equal(a, b) else f"PSNR {metrics.psnr(a, b):.2f} dB"

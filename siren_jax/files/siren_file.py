@@ -19,7 +19,6 @@ from flax import nnx
 
 from siren_jax._types import Precision
 from siren_jax.errors import InputError
-from siren_jax.files.atomic import write_atomically
 from siren_jax.files.header import MAX_NESTING, nesting, parse
 from siren_jax.networks.relu import ReLUMLP
 from siren_jax.networks.siren import OUTERMOST, SIREN
@@ -39,27 +38,21 @@ MAX_HEADER = 2**20  # bytes of the safetensors header: names, types and shapes o
 EXTRA = {"siren": ("first_omega", "omega", "outermost", "use_bias"), "relu": ()}
 
 
-def write(
-    path: str | os.PathLike[str],
-    network: Network,
-    header: Mapping[str, Any],
-    *,
-    precision: Precision = "float32",
-    overwrite: bool = False,
-) -> None:
-    """Writes a network and its header to a `.siren` file.
+def encoded(
+    network: Network, header: Mapping[str, Any], *, precision: Precision = "float32", owner: str = "the signal"
+) -> bytes:
+    """The bytes of a `.siren` file.
 
     Args:
-        path: path of the file.
         network: a SIREN or a ReLUMLP.
         header: JSON values, as from `header.as_json`; the fields `format`, `network` and `precision` are added.
         precision: precision of the kernels after the first layer, one of `PRECISIONS`. "int8" has one scale per unit,
             max|w|/127 over the unit's weights.
-        overwrite: whether to replace an existing file.
+        owner: what the header describes, for messages.
 
     Raises:
-        InputError: the file exists or cannot be written; the precision is unknown; the network has another type, is
-            larger than the format allows, or has weights that the precision cannot represent.
+        InputError: the precision is unknown; the network has another type, is larger than the format allows, or has
+            weights that the precision cannot represent.
     """
     from safetensors.numpy import save
 
@@ -72,11 +65,11 @@ def write(
         raise InputError(f"{bad[0]} contains values that are not finite; a .siren file needs finite weights.")
     header = {"format": FORMAT_VERSION, "network": architecture, "precision": precision, **header}
     text = json.dumps(header, allow_nan=False)
-    _checked_header(os.fspath(path), text)
-    data = save(_encoded(arrays, precision), metadata={"siren": text})
+    _checked_header(owner, text)
+    data = save(_at_precision(arrays, precision), metadata={"siren": text})
     if (length := _header_length(data)) > MAX_HEADER:
-        raise InputError(f"the record of {os.fspath(path)!r} is too long: {length:,} bytes of {MAX_HEADER:,}.")
-    write_atomically(path, lambda file: file.write(data), overwrite=overwrite)
+        raise InputError(f"the record of {owner} is too long: {length:,} bytes of {MAX_HEADER:,}.")
+    return data
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
@@ -163,7 +156,7 @@ def _stored(shapes: Mapping[str, tuple[int, ...]], precision: str) -> dict[str, 
     return stored
 
 
-def _encoded(arrays: Mapping[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:
+def _at_precision(arrays: Mapping[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:
     """The arrays of a file, from the network's arrays in float32."""
     if precision == "float32":
         return dict(arrays)

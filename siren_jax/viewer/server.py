@@ -29,7 +29,7 @@ class Server(ThreadingHTTPServer):
             super().__init__((HOST, port), _Handler)
         except OSError as error:
             reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-            raise InputError(f"port {port} {reason}; choose another with port=, or leave it out for a free one.") from None
+            raise InputError(f"port {port} {reason}; choose another with port=, or leave it out.") from None
 
     @property
     def address(self) -> str:
@@ -37,7 +37,7 @@ class Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Server
+    server: Server  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")

@@ -34,8 +34,8 @@ export const shaped = (row, width) => new ImageData(row.data, width);
 export function text(x, digits = 4) {
   if (x === 0 || !Number.isFinite(x)) return String(x);
   const size = Math.floor(Math.log10(Math.abs(x)));
-  if (size < -4 || size > 5) return x.toExponential(digits - 1).replace("e+", "e").replace("-", "−").replace("e-", "e−");
-  return x.toFixed(Math.max(0, digits - 1 - Math.max(0, size))).replace("-", "−");
+  if (size < -3 || size > 5) return x.toExponential(digits - 1).replace("e+", "e").replace("-", "−").replace("e-", "e−");
+  return x.toFixed(Math.max(0, digits - 1 - size)).replace("-", "−");
 }
 
 /** Numbers at round distances within an interval. @param {number} low @param {number} high @param {number} about how many */

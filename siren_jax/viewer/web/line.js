@@ -212,7 +212,7 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
     const found = await evaluate({ centre: [coordinate(s)], order: "laplacian", shape: [1], steps: [[0]] }, () => -2);
     busy = false;
     if (found) {
-      const rows = [[unit, `${label(s, (view.to - view.from) / 100)}${sound ? ` (sample ${text(s * rate, 7)})` : ""}`]];
+      const rows = [[unit, label(s, (view.to - view.from) / 100)], ...(sound ? [["sample", text(s * rate, 7)]] : [])];
       for (let c = 0; c < channels; c++) rows.push([channels > 1 ? `channel ${c + 1}` : "value", text(range[0] + half * (found[c] + 1), 6)]);
       rows.push([`derivative, per ${unit}`, text(half * slope * found[channels + channel])], [`second derivative, per ${unit}²`, text(half * slope ** 2 * found[2 * channels + channel])]);
       readout.replaceChildren(...rows.flatMap(([label, value]) => [element("dt", {}, label), element("dd", {}, value)]));

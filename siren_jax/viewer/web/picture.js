@@ -10,7 +10,8 @@ import { Plane } from "./plane.js";
 
 const NAMES = /** @type {Record<Quantity, string>} */ ({ value: "value", gradient: "|gradient|", direction: "gradient direction", laplacian: "Laplacian" });
 const ORDERS = /** @type {Record<Quantity, import("./network.js").Order>} */ ({ value: "value", gradient: "gradient", direction: "gradient", laplacian: "laplacian" });
-const LONGEST = 4096; // side of a saved picture that is evaluated in one go
+const LONGEST = 4096; // side of a saved picture
+const LARGE = 50000; // weights of networks whose tiles are small, so that jobs stay short
 
 /** @param {Shown} shown @returns {() => void} what ends it */
 export function showPicture({ signal, evaluate, stage, panel, name, poster, original, palettes, frames }) {
@@ -27,10 +28,10 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     solution ? [512, 512] : [shape[row], shape[column]]
   );
   const coordinates = (/** @type {number} */ u, /** @type {number} */ v) =>
-    fixed.map((x, d) => (d === row ? low[d] + (u / size[0]) * (high[d] - low[d]) : d === column ? low[d] + (v / size[1]) * (high[d] - low[d]) : x));
+    fixed.map((x, d) => (d === row ? (solution ? high[d] - (u / size[0]) * (high[d] - low[d]) : low[d] + (u / size[0]) * (high[d] - low[d])) : d === column ? low[d] + (v / size[1]) * (high[d] - low[d]) : x));
 
   const canvas = element("canvas", { tabindex: 0, role: "img", "aria-label": `${name}: drag or use the arrow keys to move, wheel or + and - to zoom, 0 for all` });
-  const plane = new Plane(canvas, size, coordinates, evaluate);
+  const plane = new Plane(canvas, size, network.weights > LARGE ? 32 : 64, coordinates, evaluate);
   plane.poster = poster;
 
   // The other coordinates. Those of a video and its play are whole frames, whose tiles stay.
@@ -70,7 +71,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     if (of === "value") return stream(0).map(inRange);
     if (of === "laplacian") return stream(1 + inputs).map((y) => half * y);
     const [down, right] = [stream(1 + row), stream(1 + column)];
-    return down.map((y, i) => (of === "gradient" ? half * Math.hypot(y, right[i]) : Math.atan2(-y, right[i])));
+    return down.map((y, i) => (of === "gradient" ? half * Math.hypot(y, right[i]) : Math.atan2(solution ? y : -y, right[i])));
   }
 
   const coloured = () => quantity === "value" && !solution;
@@ -115,7 +116,8 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     const ramp = Float32Array.from({ length: 256 }, (_, i) => now.low + (i / 255) * (now.high - now.low));
     /** @type {CanvasRenderingContext2D} */ (bar.getContext("2d")).putImageData(mapped(ramp, now), 0, 0);
     const marks = quantity === "direction" ? [[0, "left"], [0.25, "down"], [0.5, "right"], [0.75, "up"], [1, "left"]]
-      : ticks(now.low, now.high, 3).map((x) => [(x - now.low) / (now.high - now.low), text(x)]);
+      : [now.low, ...ticks(now.low, now.high, 3), now.high].map((x) => [(x - now.low) / (now.high - now.low), text(x, 3)])
+        .filter(([share], i, all) => i === 0 || i === all.length - 1 || (Number(share) > 0.2 && Number(share) < 0.8));
     barTicks.replaceChildren(...marks.map(([share, label]) => {
       const mark = element("span", {}, String(label));
       mark.style.left = `${100 * Number(share)}%`;
@@ -206,17 +208,21 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
       context.fillText(words, x, y);
     };
     const along = (/** @type {number} */ axis, /** @type {number} */ from, /** @type {number} */ to, /** @type {number} */ length) =>
-      ticks(...interval(axis, from, to, length), 6).map((x) => [((x - low[axis]) / (high[axis] - low[axis])) * length, x]);
-    for (const [v, x] of along(column, top.v, bottom.v, size[1])) label(text(x), plane.pixel(0, v).x, canvas.height - 6 * ratio);
+      ticks(...interval(axis, from, to, length), 6).map((x) => {
+        const share = (x - low[axis]) / (high[axis] - low[axis]);
+        return [(axis === row ? 1 - share : share) * length, x];
+      });
+    for (const [v, x] of along(column, top.v, bottom.v, size[1])) label(text(x), Math.max(4 * ratio, plane.pixel(0, v).x - 10 * ratio), canvas.height - 6 * ratio);
     for (const [u, x] of along(row, top.u, bottom.u, size[0])) label(text(x), 4 * ratio, plane.pixel(u, 0).y + 4 * ratio);
     label(`${axes[column]} →`, canvas.width - 40 * ratio, canvas.height - 24 * ratio);
-    label(`${axes[row]} ↓`, 4 * ratio, 16 * ratio);
+    label(`${axes[row]} ↑`, 4 * ratio, 16 * ratio);
   }
 
   /** @param {number} axis @param {number} from @param {number} to @param {number} length @returns {[number, number]} */
   const interval = (axis, from, to, length) => {
-    const x = (/** @type {number} */ at) => low[axis] + (Math.min(length, Math.max(0, at)) / length) * (high[axis] - low[axis]);
-    return [x(from), x(to)];
+    const x = (/** @type {number} */ at) => Math.min(length, Math.max(0, at)) / length;
+    const [a, b] = axis === row ? [1 - x(to), 1 - x(from)] : [x(from), x(to)];
+    return [low[axis] + a * (high[axis] - low[axis]), low[axis] + b * (high[axis] - low[axis])];
   };
 
   // A cut along a line through the cursor.

@@ -1,8 +1,8 @@
 // @ts-check
 /** A plane through a function, in tiles that are evaluated coarse to fine: pan, zoom, pinch and keys.
  *
- * Places on the plane are (u, v), rows and columns of a sheet of `size`; a tile of level L has TILE² points at a distance
- * of 2^-L. Coordinates of the network follow from `coordinates`, in float64.
+ * Places on the plane are (u, v), rows and columns of a sheet of `size`; a tile of level L has points at a distance of 2^-L,
+ * `side` of them along each axis. Coordinates of the network follow from `coordinates`, in float64.
  */
 
 /** @typedef {import("./worker.js").Request} Request */
@@ -10,8 +10,7 @@
 /** @typedef {{ row: number, column: number, orders: Map<Order, Float32Array>, image: HTMLCanvasElement | null, look: string, used: number }} Tile */
 /** @typedef {{ look: string, order: Order, paint: (tile: Float32Array, side: number) => ImageData }} Look  how a tile is seen, and under which name */
 
-export const TILE = 64;
-const KEPT = 800; // tiles
+const KEPT = 2500; // tiles
 const COARSE = [4, 2]; // levels below that of the view which are evaluated first
 const DEEPEST = 36; // levels; coordinates have float64
 
@@ -29,9 +28,10 @@ export class Plane {
   #look = null;
 
   /** @param {HTMLCanvasElement} canvas @param {[number, number]} size rows and columns of the sheet at zoom 1
-   * @param {(u: number, v: number) => number[]} coordinates @param {(request: Request, urgency: () => number) => Promise<Float32Array | null>} evaluate */
-  constructor(canvas, size, coordinates, evaluate) {
+   * @param {number} side points along each side of a tile @param {(u: number, v: number) => number[]} coordinates @param {(request: Request, urgency: () => number) => Promise<Float32Array | null>} evaluate */
+  constructor(canvas, size, side, coordinates, evaluate) {
     this.canvas = canvas;
+    this.side = side;
     this.size = size;
     this.coordinates = coordinates;
     this.evaluate = evaluate;
@@ -182,7 +182,7 @@ export class Plane {
         if (this.#pending.has(key)) return;
         this.#pending.add(key);
         const steps = [[1 / 2 ** (levels[0] - back), 0], [0, 1 / 2 ** (levels[1] - back)]];
-        this.evaluate(this.request(u + height / 2, v + width / 2, [TILE, TILE], steps, order), () => this.#wanted.get(key) ?? Infinity).then((values) => {
+        this.evaluate(this.request(u + height / 2, v + width / 2, [this.side, this.side], steps, order), () => this.#wanted.get(key) ?? Infinity).then((values) => {
           if (!this.#pending.delete(key) || !values) return;
           this.#wanted.delete(key);
           tile.orders.set(order, values);
@@ -208,7 +208,7 @@ export class Plane {
    * @param {{ u0: number, v0: number, u1: number, v1: number }} view @param {number[]} levels @param {string} moment
    * @param {boolean} make whether tiles that are not there are made @param {(tile: Tile, u: number, v: number, height: number, width: number) => void} visit */
   #visible({ u0, v0, u1, v1 }, levels, moment, make, visit) {
-    const [height, width] = levels.map((level) => TILE / 2 ** level);
+    const [height, width] = levels.map((level) => this.side / 2 ** level);
     const [i0, i1] = [Math.floor(u0 / height), Math.ceil(u1 / height)];
     const [j0, j1] = [Math.floor(v0 / width), Math.ceil(v1 / width)];
     if ((i1 - i0) * (j1 - j0) > KEPT / 2) return;
@@ -230,8 +230,8 @@ export class Plane {
     const values = tile.orders.get(order);
     if (!values) return null;
     if (!tile.image || tile.look !== look) {
-      tile.image ??= Object.assign(document.createElement("canvas"), { width: TILE, height: TILE });
-      /** @type {CanvasRenderingContext2D} */ (tile.image.getContext("2d")).putImageData(paint(values, TILE), 0, 0);
+      tile.image ??= Object.assign(document.createElement("canvas"), { width: this.side, height: this.side });
+      /** @type {CanvasRenderingContext2D} */ (tile.image.getContext("2d")).putImageData(paint(values, this.side), 0, 0);
       tile.look = look;
     }
     return tile.image;

@@ -8,14 +8,14 @@ import { FOUND, raysOf, steepest } from "./tracing.js";
 
 const GRIDS = [24, 48, 96]; // corners along each side, coarse to fine
 const MOVING = 220; // shorter side of the picture while it moves, in pixels
-const RESTING = 560; // and at rest
+const RESTING = 800; // and at rest
 const BLOCK = 2048; // rays that the network polishes at a time
 
 /** @param {Shown} shown @returns {() => void} what ends it */
 export function showShape({ signal, evaluate, hand, stage, panel, name, palettes }) {
   const tracer = hand();
   const canvas = element("canvas", { tabindex: 0, role: "img", "aria-label": `${name}: drag or use the arrow keys to turn, wheel or + and - to come nearer, 0 for the first view` });
-  const first = { azimuth: -60, elevation: 25, distance: 4.4 };
+  const first = { azimuth: -60, elevation: 25, distance: 3.2 };
   const camera = { ...first };
   const plane = { axis: 2, at: 0, on: false };
   const scale = signal.placement?.scale ?? 1;
@@ -100,7 +100,7 @@ export function showShape({ signal, evaluate, hand, stage, panel, name, palettes
         const slope = [1, 2, 3].map((d) => result[d * block.length + i]);
         const along = slope.reduce((sum, g, d) => sum + g * rays[i][d], 0);
         const most = 2 / (grid?.n ?? 1);
-        if (Math.abs(along) > 0.05) found[FOUND * pixel] -= Math.max(-most, Math.min(most, result[i] / along));
+        if (Math.abs(along) > 0.1) found[FOUND * pixel] -= Math.max(-most, Math.min(most, result[i] / along));
         const length = Math.hypot(...slope) || 1;
         slope.forEach((g, d) => (found[FOUND * pixel + 1 + d] = g / length));
       });

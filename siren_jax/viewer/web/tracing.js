@@ -5,7 +5,7 @@
 /** @typedef {{ azimuth: number, elevation: number, distance: number }} Camera  degrees; z is up; distance from the origin */
 /** @typedef {{ grid?: Grid, camera: Camera, width: number, height: number, plane: { axis: number, at: number } | null }} Rays */
 
-const STEPS = 160;
+const STEPS = 500;
 const FOCUS = 2.2; // half heights of the picture from the eye
 /** What a ray has found, four numbers: its length, 0 where there is nothing, and a normal; on the plane, NaN, the distance there, 0. */
 export const FOUND = 4;
@@ -49,7 +49,7 @@ export function trace(rays) {
   const { camera, width, height, plane } = rays;
   const found = new Float32Array(FOUND * width * height);
   const { eye, direction } = raysOf(camera, width, height);
-  const least = 0.1 / grid.n;
+  const least = 0.2 / grid.n;
   for (let i = 0; i < height; i++) {
     for (let j = 0; j < width; j++) {
       const ray = direction(i, j);

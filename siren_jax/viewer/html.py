@@ -7,17 +7,23 @@ page is one script. The page's content security policy allows that script by its
 import base64
 import functools
 import hashlib
-import html
 import json
 import re
 import zlib
 from dataclasses import dataclass
+from html import escape
 from importlib import resources
 
 FIRST = "main.js"  # imports all others
 IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:const|function\*?|class) (\w+))", re.MULTILINE)
-COMMENT = re.compile(r"^[ \t]*(?:/\*\*(?:(?!\*/).)*\*/|//[^\n]*)[ \t]*\n|[ \t]+//[ \t][^\n\"'`]*$", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(
+    r"^ *(?:/\*\*(?:(?!\*/).)*\*/|//[^\n]*) *\n"  # whole lines
+    r"|[ ]+// [^\n\"'`]*$"  # after code
+    r"|/\*\* @\w+ (?:(?!\*/).)*\*/ ?",  # types
+    re.MULTILINE | re.DOTALL,
+)
+INDENT = re.compile("^ +", re.MULTILINE)  # no text of the modules has lines
 PALETTES = {"sequential": "viridis", "diverging": "RdBu_r", "cyclic": "twilight"}
 
 
@@ -30,7 +36,7 @@ class Entry:
     file: bytes
     """The `.siren` file."""
     poster: bytes | None = None
-    """PNG that is seen until the function is evaluated; of a picture or a video frame, without axes."""
+    """WebP that is seen until the function is evaluated; of a picture or a video frame, without axes."""
     original: bytes | None = None
     """PNG of the pixels from which a picture was fitted."""
     frames: tuple[bytes, int] | None = None
@@ -43,27 +49,29 @@ def page(entries: list[Entry]) -> str:
         {
             "name": entry.name,
             "file": _base64(_deflated(entry.file)),
-            "poster": _address("png", entry.poster),
+            "poster": _address("webp", entry.poster),
             "original": _address("png", entry.original),
             "frames": entry.frames and {"image": _address("jpeg", entry.frames[0]), "count": entry.frames[1]},
         }
         for entry in entries
     ]
-    style, program = _source("page.css"), f"\n{_program()}"
+    style, start = _source("page.css"), _source("start.js")
     policy = (
-        f"default-src 'none'; script-src 'sha256-{_hash(program)}' 'wasm-unsafe-eval' blob:; worker-src blob:; "
-        f"style-src 'sha256-{_hash(style)}'; img-src data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src 'sha256-{_hash(start)}' 'wasm-unsafe-eval' blob:; worker-src blob:; "
+        f"style-src 'sha256-{_hash(style)}'; img-src data: blob:; connect-src 'self' data:; base-uri 'none'; "
+        "form-action 'none'"
     )
-    title = html.escape(entries[0].name if len(entries) == 1 else f"{len(entries)} signals")
+    title = escape(entries[0].name if len(entries) == 1 else f"{len(entries)} signals")
     poster = data[0]["poster"]
     parts = {
         "policy": policy,
         "title": title,
         "style": style,
-        "poster": f'<img class="poster" alt="{html.escape(entries[0].name)}" src="{poster}">' if poster else "",
+        "poster": f'<img class="poster" alt="{escape(entries[0].name)}" src="{poster}">' if poster else "",
         "signals": _json(data),
         "palettes": _json(_palettes()),
-        "program": program,
+        "program": _base64(_deflated(_program().encode())),
+        "start": start,
     }
     return re.sub(r"\{(\w+)\}", lambda match: parts[match[1]], _source("page.html"))
 
@@ -87,12 +95,12 @@ def _deflated(data: bytes) -> bytes:
 
 
 def _address(kind: str, data: bytes | None) -> str | None:
-    return data and f"data:image/{kind};base64,{_base64(data)}"
+    return None if data is None else f"data:image/{kind};base64,{_base64(data)}"
 
 
 @functools.cache
 def _source(name: str) -> str:
-    return resources.files(__package__).joinpath("web", name).read_text(encoding="utf-8")
+    return resources.files("siren_jax.viewer").joinpath("web", name).read_text(encoding="utf-8")
 
 
 @functools.cache
@@ -129,4 +137,4 @@ def _program() -> str:
 
     write(FIRST)
     start = 'if (typeof document === "undefined") $worker.work();\nelse $main.start();\n'
-    return '"use strict";\n' + "".join(written.values()) + start
+    return INDENT.sub("", '"use strict";\n' + "".join(written.values()) + start)
