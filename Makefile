@@ -25,7 +25,7 @@ test-slow: $(READY)
 
 # The notebooks of the docs, each from top to bottom.
 notebooks: $(READY)
-	XLA_FLAGS= $(BIN)/pytest -m slow tests/test_notebooks.py
+	$(BIN)/pytest -m slow tests/test_notebooks.py
 
 # The suite on Python 3.12 with the newest versions of all packages, which `pip install` brings.
 test-newest:
