@@ -24,10 +24,15 @@ WORK = 2**34  # largest number of points times parameters, about a second on two
 SIDE, THINNEST = 256, 16  # longer side of a picture in pixels, and least shorter side
 DPI = 68  # of figures with axes, which are 4.3 inches wide
 LARGEST = 100_000  # bytes of a picture, above which it is reduced to 256 colours
-ALTITUDE = 40  # largest side of the grid of a shape
+CUBE = 40  # largest number of samples along each side of a shape's cube
 COLUMNS, WORDS = 110, 24  # characters of a line, and of a word in a record that a line contains
-QUALITIES = {"psnr": "PSNR {:.2f} dB", "snr": "SNR {:.2f} dB", "chamfer": "Chamfer distance {:.4f} % of the diagonal"}
-QUALITIES |= {"error": "relative L2 error {:.4f} %"}
+QUALITIES = {
+    "psnr": "PSNR {:.2f} dB",
+    "snr": "SNR {:.2f} dB",
+    "chamfer": "Chamfer distance {:.4f} % of the diagonal",
+    "error": "relative L2 error {:.4f} %",
+}
+"""Measures in a record, as text; see `subjects.subject.Measure`."""
 
 Render = Callable[..., ndarray]
 """`NeuralField.render`."""
@@ -168,7 +173,7 @@ def _shape(points: int, render: Render) -> bytes | None:
     from siren_jax import plot
     from siren_jax.shapes.level_set import zero_level
 
-    mesh = zero_level(render((min(ALTITUDE, int(points ** (1 / 3))),) * 3)[..., 0])
+    mesh = zero_level(render((min(CUBE, int(points ** (1 / 3))),) * 3)[..., 0])
     if not len(mesh.faces):
         return None
     return _png(plot.shaded(mesh.vertices, mesh.faces, mesh.vertex_normals, side=SIDE))
@@ -207,6 +212,9 @@ def _png(picture: Float[ndarray, "h w *c"]) -> bytes:
     scale = SIDE / max(image.size)
     if scale > 1:  # few points
         image = image.resize([round(scale * n) for n in image.size], Image.Resampling.BICUBIC)
-    encode = lambda image: (image.save(file := io.BytesIO(), format="PNG", optimize=True), file.getvalue())[1]
-    data = encode(image)
-    return data if len(data) <= LARGEST else encode(image.quantize(256) if image.mode != "L" else image)
+    file = io.BytesIO()
+    image.save(file, format="PNG", optimize=True)
+    if file.tell() > LARGEST:  # noise in colour
+        file = io.BytesIO()
+        image.quantize(256).save(file, format="PNG", optimize=True)
+    return file.getvalue()

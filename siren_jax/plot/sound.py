@@ -65,7 +65,8 @@ def waveform(samples: Float[ndarray, "n c"], length: int | float, unit: str = "s
     wave = np.asarray(samples[:, _loudest(samples)], np.float64)
     figure = Figure(figsize=(4.3, 1.7), layout="constrained")
     axis = figure.subplots()
-    _waveform(axis, wave, len(wave) / length, COLORS[0], "", overlaid=True, columns=SMALL)
+    for outlined in (False, True):  # filled, with an outline that stays visible where the sound is quiet
+        _waveform(axis, wave, len(wave) / length, COLORS[0], "", overlaid=outlined, columns=SMALL)
     axis.set(xlim=(0, length), xlabel=unit, ylabel="amplitude")
     axis.grid(alpha=0.3)
     return figure
