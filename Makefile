@@ -1,4 +1,4 @@
-# make demo: a photograph becomes a SIREN in out/demo/.   make test: lint, types, doctests and tests.
+# make demo: a photograph becomes a SIREN in out/demo/.   make test: lint, types, doctests and quick tests.
 # The first of some names that runs; pyenv's may be there and not run.
 first = $(shell for python in $(1); do $$python -c '' 2>/dev/null && echo $$python && break; done)
 PYTHON ?= $(call first,python3.11 $(HOME)/.pyenv/versions/3.11.*/bin/python python3)
@@ -19,9 +19,9 @@ test: $(READY)
 suite: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile
 
-# With programs as the compiler makes them for users: these tests take many steps.
+# The tests that take more than a few seconds each.
 test-slow: $(READY)
-	XLA_FLAGS= $(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
 # The suite on Python 3.12 with the newest versions of all packages, which `pip install` brings.
 test-newest:

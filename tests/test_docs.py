@@ -9,10 +9,15 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("experiments/*.md"), *ROOT.glob("benchmarks/*.md")]
 )
-WITH_CODE = [page for page in PAGES if "```python" in page.read_text()]
+SLOW = {"README.md", "equations.md"}
+WITH_CODE = [
+    pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else (), id=page.name)
+    for page in PAGES
+    if "```python" in page.read_text()
+]
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", WITH_CODE)
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from PIL import Image
 
 PROGRAM = """
@@ -60,6 +61,7 @@ assert main(["info", "out/a.siren"]) == code == 0
 """
 
 
+@pytest.mark.slow
 def test_a_picture_is_fitted_without_what_windows_lacks(tmp_path):
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "a.png")
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM]
