@@ -98,7 +98,7 @@ def test_a_residual_at_many_points_is_the_one_at_a_thousand_at_a_time(name, dtyp
 @pytest.mark.slow
 def test_residuals_are_right_as_the_compiler_makes_them_for_users():
     # The other tests may run with a compiler that optimises less; see conftest.
-    chosen = ["-n", "0", "-k", "matrix and gradient and thousand", __file__]
+    chosen = ["-n", "0", "-m", "", "-k", "matrix and gradient and thousand", __file__]
     command = [sys.executable, "-m", "pytest", "-q", *chosen]
     ran = subprocess.run(command, env={**os.environ, "XLA_FLAGS": ""}, capture_output=True, text=True)
     assert "2 passed" in ran.stdout, ran.stdout + ran.stderr

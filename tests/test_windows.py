@@ -22,6 +22,7 @@ class Blocked:
 import concurrent.futures, multiprocessing, subprocess, tempfile, uuid  # of Python itself, made for either system
 import jax, orbax.checkpoint, optax, flax, matplotlib, skimage, scipy, filelock, rich, tyro, safetensors  # of others
 
+filelock.FileLock = filelock.SoftFileLock  # on Windows filelock takes another one than here, too
 for name in LACKING:
     sys.modules.pop(name, None)
 sys.meta_path.insert(0, Blocked())
