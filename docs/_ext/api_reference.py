@@ -240,7 +240,22 @@ def setup(app: Any) -> dict[str, bool]:
         for name in missing(Path(app.srcdir)):
             logging.getLogger(__name__).warning("%s is on no page of docs/reference", name)
 
+    def resolve(app: Any, env: Any, node: Any, content: Any) -> Any:
+        """A class without its module, or a name with a part of it, if there is only one such name."""
+        target = node.get("reftarget", "")
+        if node.get("refdomain") != "py" or not (target[:1].isupper() or "." in target):
+            return None
+        domain = env.get_domain("py")
+        kinds = ("class", "exception", "function", "data")
+        found = [
+            name for name, entry in domain.objects.items() if name.endswith(f".{target}") and entry.objtype in kinds
+        ]
+        if len(found) != 1:
+            return None
+        return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found[0], node, content)
+
     app.connect("source-read", read)
+    app.connect("missing-reference", resolve)
     app.connect("autodoc-process-docstring", document, priority=100)  # before napoleon
     app.connect("autodoc-process-signature", sign)
     app.connect("env-updated", check)
