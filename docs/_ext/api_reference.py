@@ -231,7 +231,8 @@ def setup(app: Any) -> dict[str, bool]:
         source[0] = aliases(directives(source[0]))
 
     def document(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-        lines[:] = as_rst(lines)
+        undescribed = lines and lines[0].startswith("Alias for field number")  # of a named tuple
+        lines[:] = [] if undescribed else as_rst(lines)
 
     def sign(app: Any, what: str, name: str, value: Any, options: Any, arguments: Any, result: Any) -> Any:
         return signature_of(value) if what in ("class", "exception", "function", "method") else None
@@ -241,9 +242,9 @@ def setup(app: Any) -> dict[str, bool]:
             logging.getLogger(__name__).warning("%s is on no page of docs/reference", name)
 
     def resolve(app: Any, env: Any, node: Any, content: Any) -> Any:
-        """A class without its module, or a name with a part of it, if there is only one such name."""
+        """A class or function without its module, or with a part of it, if there is only one of this name."""
         target = node.get("reftarget", "")
-        if node.get("refdomain") != "py" or not (target[:1].isupper() or "." in target):
+        if node.get("refdomain") != "py" or not (target[:1].isupper() or set("._") & set(target)):
             return None
         domain = env.get_domain("py")
         kinds = ("class", "exception", "function", "data")
