@@ -7,8 +7,8 @@ A page contains a block for each group of names, relative to a module:
     jacobian
     ```
 
-`NAME -` leaves out the members of a class. Docstrings are in the notation of Markdown, with single backticks for code;
-here they become reStructuredText.
+A block of `{aliases}` lists type aliases of a module. Docstrings are in the notation of Markdown, with single backticks
+for code; here they become reStructuredText.
 """
 
 import ast
@@ -23,7 +23,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import siren_jax
+
 BLOCK = re.compile(r"```\{api\} (\S+)\n(.*?)```", re.DOTALL)
+ALIASES = re.compile(r"```\{aliases\} (\S+)\n(.*?)```", re.DOTALL)
 CODE = re.compile(r"`([^`]+)`", re.DOTALL)
 NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*")
 PAGE = re.compile(r"docs/([a-z-]+)\.md")
@@ -32,23 +35,17 @@ ARGUMENT = re.compile(r"(\s+\*{0,2}\w+:)(?= )")
 # Annotations that are looser or longer in the source than what they mean.
 ANNOTATIONS = {"siren_file.Network": "SIREN | ReLUMLP", "Range": "tuple[float, float]", "Number": "float"}
 PACKAGES = ("equations", "fields", "fitting", "networks", "plot", "references", "shapes", "signals")
-ALIASES = re.compile(r"```\{aliases\} (\S+)\n(.*?)```", re.DOTALL)
 MODULES = ("files.pytorch", "fitting.recipes", "metrics", "networks.initializers")
 
 
-def listed(text: str) -> Iterator[tuple[str, str, str]]:
-    """The names in the blocks of a page: module, name, and "-" if the members of the class are left out."""
+def listed(text: str) -> Iterator[tuple[str, str]]:
+    """Module and name of every line in the blocks of a page."""
     for module, block in BLOCK.findall(text):
-        for line in block.splitlines():
-            name, _, mark = line.partition(" ")
-            if name:
-                yield module, name, mark
+        yield from ((module, name) for name in block.split())
 
 
 def public() -> dict[str, Any]:
     """Public names of the package, its packages and its modules, with their objects."""
-    import siren_jax
-
     found = {f"siren_jax.{name}": getattr(siren_jax, name) for name in [*siren_jax.__all__, "open"]}
     for path in PACKAGES:
         package = importlib.import_module(f"siren_jax.{path}")
@@ -70,9 +67,12 @@ def missing(docs: Path) -> list[str]:
     known = [
         getattr(importlib.import_module(module), name)
         for page in docs.glob("reference/*.md")
-        for module, name, _ in listed(page.read_text())
+        for module, name in listed(page.read_text())
     ]
-    return [path for path, value in public().items() if not any(value is other for other in known)]
+    absent = [path for path, value in public().items() if not any(value is other for other in known)]
+    covered = {f"siren_jax.{path}" for path in (*PACKAGES, *MODULES)}
+    members = (getattr(siren_jax, name) for name in siren_jax.__all__)
+    return absent + [m.__name__ for m in members if isinstance(m, types.ModuleType) and m.__name__ not in covered]
 
 
 def directives(text: str) -> str:
@@ -80,11 +80,11 @@ def directives(text: str) -> str:
 
     def block(found: re.Match[str]) -> str:
         lines = [f".. currentmodule:: {found[1]}", ""]
-        for module, name, mark in listed(found[0]):
+        for module, name in listed(found[0]):
             value = getattr(importlib.import_module(module), name)
             if inspect.isclass(value):
                 kind = "exception" if issubclass(value, Exception) else "class"
-                lines += [f".. auto{kind}:: {name}", *([] if mark else ["   :members:"])]
+                lines += [f".. auto{kind}:: {name}", "   :members:"]
                 if any(base.__module__.startswith("siren_jax") for base in value.__bases__):
                     lines.append("   :show-inheritance:")
             elif callable(value):
