@@ -23,6 +23,10 @@ suite: $(READY)
 test-slow: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
+# The notebooks of the docs, each from top to bottom.
+notebooks: $(READY)
+	$(BIN)/pytest -m slow tests/test_notebooks.py
+
 # The suite on Python 3.12 with the newest versions of all packages, which `pip install` brings.
 test-newest:
 	$(MAKE) test VENV=.venv-newest PYTHON=$(NEWEST)
@@ -99,4 +103,4 @@ $(READY): pyproject.toml $(LOCK)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: demo docs test suite test-slow test-newest test-newest-quick test-lowest lint experiments pictures lock .venv-lock/requirements clean
+.PHONY: demo docs test suite test-slow notebooks test-newest test-newest-quick test-lowest lint experiments pictures lock .venv-lock/requirements clean

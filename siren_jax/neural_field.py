@@ -1,7 +1,7 @@
 """A fitted signal: a network with the signal's grid and range of values, evaluated at any point and saved in a file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from jax import Array
 from jaxtyping import Float
 from numpy import ndarray
 
+from siren_jax import display
 from siren_jax._types import Precision, Quantity
 from siren_jax.errors import InputError
 from siren_jax.fields import operators
@@ -40,6 +41,13 @@ class NeuralField:
 
     `field(points)` returns the values at points of shape `(d,)` or `(..., d)`. A neural field is a field, so the
     operators of this library and `jax.vmap`, `jax.grad` and `jax.jit` apply to it.
+
+    It is also a PyTree, so it can be an argument and a result of `jax.jit`, `jax.vmap`, `jax.grad` and `jax.tree.map`:
+    the leaves are the parameters of the network, and everything else is static. A field that these functions return has
+    an empty record, because the record describes other parameters; `dataclasses.replace(field, record=...)` gives it
+    one. Fields that differ only in their parameters or records share one compiled program.
+
+    A notebook shows a small picture of the field and the three lines of its `repr`.
 
     Args:
         network: maps coordinates to values in [-1, 1].
@@ -173,6 +181,18 @@ class NeuralField:
         described = self._header() | {"record": header.as_json("record", self.record)}
         siren_file.write(path, self.network, described, precision=precision, overwrite=overwrite)
 
+    def __repr__(self) -> str:
+        return display.text(self.network, self._header(), self.record)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What Jupyter shows, by MIME type: `repr`, and a picture unless the field cannot be evaluated."""
+        del include, exclude  # Jupyter selects by itself
+        try:
+            picture = display.still(self.network, self._header(), self.record, self.render)
+        except Exception:  # traced or stacked parameters, unknown kinds, damaged values: an error would hide the text
+            picture = None
+        return display.bundle(repr(self), picture)
+
     def _header(self) -> dict[str, Any]:
         """The file's description of the signal, without the record."""
         described = {"kind": self.kind, "frame": header.as_json("frame", asdict(self.frame))}
@@ -182,6 +202,25 @@ class NeuralField:
         if self.placement is not None:
             described["placement"] = header.as_json("placement", asdict(self.placement))
         return described
+
+
+STATIC = ("frame", "value_range", "kind", "rate", "placement")
+
+
+def _flatten(field: NeuralField) -> tuple[tuple[tuple[Any, Any]], tuple[Any, ...]]:
+    return ((jax.tree_util.GetAttrKey("network"), field.network),), tuple(getattr(field, name) for name in STATIC)
+
+
+def _unflatten(static: tuple[Any, ...], children: Iterable[Any]) -> NeuralField:
+    """A field without any check, because JAX also makes fields of tracers, shapes and placeholders."""
+    (network,) = children
+    field = object.__new__(NeuralField)
+    for name, value in {"network": network, "record": {}, **dict(zip(STATIC, static, strict=True))}.items():
+        object.__setattr__(field, name, value)
+    return field
+
+
+jax.tree_util.register_pytree_with_keys(NeuralField, _flatten, _unflatten)
 
 
 def load(path: str | os.PathLike[str]) -> NeuralField:

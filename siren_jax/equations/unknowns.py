@@ -11,6 +11,7 @@ from jaxtyping import Complex, Float
 from siren_jax._types import Field, KnowsDerivatives
 from siren_jax.errors import InputError
 from siren_jax.fields.operators import laplacian, value_jacobian
+from siren_jax.neural_field import NeuralField
 
 Derivatives = tuple[Float[Array, "c"], Float[Array, "c d"], list[Float[Array, "c"]]]
 
@@ -97,7 +98,8 @@ class Ansatz(_Unknown):
         factor: Callable[[Float[Array, "d"]], Array],
     ):
         super().__init__(network)
-        self.offset, self.factor = offset, factor
+        # A neural field has parameters, which are not to be fitted; its method is a function to Flax.
+        self.offset, self.factor = (f.__call__ if isinstance(f, NeuralField) else f for f in (offset, factor))
 
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... c"]:
         return jnp.vectorize(self._at, signature="(d)->(c)")(x)

@@ -67,6 +67,16 @@ def valid_rate(kind: str, rate: Any) -> bool:
     return rate is None
 
 
+def names(given: Any, usual: Sequence[str]) -> list[str]:
+    """The names in a record, which is untrusted, if they are distinct and of the right number; else the usual ones.
+
+    >>> names(["t", "x"], ["x0", "x1"]), names(["t", "t"], ["x0", "x1"])
+    (['t', 'x'], ['x0', 'x1'])
+    """
+    sound = isinstance(given, list) and len(given) == len(usual) == len(set(map(str, given)))
+    return [str(name)[:40] for name in given] if sound else list(usual)
+
+
 def as_json(name: str, value: Any) -> Any:
     """A value as strict JSON: NumPy numbers become Python numbers, and non-finite numbers become None.
 

@@ -14,4 +14,5 @@ from siren_jax.plot.shape import shaded as shaded
 from siren_jax.plot.shape import shape_comparison as shape_comparison
 from siren_jax.plot.solutions import solution as solution
 from siren_jax.plot.sound import sound_comparison as sound_comparison
+from siren_jax.plot.sound import waveform as waveform
 from siren_jax.plot.video import contact_sheet as contact_sheet

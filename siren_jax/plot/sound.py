@@ -8,6 +8,7 @@ from numpy import ndarray
 from siren_jax.plot.colors import COLORS
 
 COLUMNS = 2000  # columns of a spectrogram, and of a waveform, from the least to the greatest sample
+SMALL = 280  # columns of a small waveform
 DECIBELS = 80  # range of a spectrogram below the loudest
 WINDOW = 0.03  # seconds
 
@@ -23,7 +24,7 @@ def sound_comparison(
         rate: samples per second.
         title: title of the figure, one line.
     """
-    loudest_channel = int(np.argmax(np.mean(np.square(truth, dtype=np.float64), axis=0)))
+    loudest_channel = _loudest(truth)
     which = f", channel {loudest_channel + 1} of {truth.shape[1]}" if truth.shape[1] > 1 else ""
     truth, prediction = (np.asarray(sound[:, loudest_channel], np.float64) for sound in (truth, prediction))
     figure = Figure(figsize=(9, 9.5), layout="constrained")
@@ -53,16 +54,48 @@ def sound_comparison(
     return figure
 
 
-def _waveform(axis, wave: Float[ndarray, "n"], rate: int, color: str, label: str, *, overlaid: bool = False) -> None:
-    width = max(1, -(-len(wave) // COLUMNS))
+def waveform(samples: Float[ndarray, "n c"], length: int | float, unit: str = "seconds") -> Figure:
+    """The waveform of a sound, small; of several channels, only the loudest.
+
+    Args:
+        samples: samples of each channel, evenly spaced.
+        length: length of the sound in the unit.
+        unit: unit of time.
+    """
+    wave = np.asarray(samples[:, _loudest(samples)], np.float64)
+    figure = Figure(figsize=(4.3, 1.7), layout="constrained")
+    axis = figure.subplots()
+    for outlined in (False, True):  # filled, with an outline that stays visible where the sound is quiet
+        _waveform(axis, wave, len(wave) / length, COLORS[0], "", overlaid=outlined, columns=SMALL)
+    axis.set(xlim=(0, length), xlabel=unit, ylabel="amplitude")
+    axis.grid(alpha=0.3)
+    return figure
+
+
+def _loudest(samples: Float[ndarray, "n c"]) -> int:
+    """The channel with the most power."""
+    return int(np.argmax(np.mean(np.square(samples, dtype=np.float64), axis=0)))
+
+
+def _waveform(
+    axis,
+    wave: Float[ndarray, "n"],
+    rate: int | float,
+    color: str,
+    label: str,
+    *,
+    overlaid: bool = False,
+    columns: int = COLUMNS,
+) -> None:
+    width = max(1, -(-len(wave) // columns))
     if width < 3:
         axis.plot(np.arange(len(wave)) / rate, wave, color=color, linewidth=0.8, label=label)
         return
     whole = len(wave) // width * width
-    columns = wave[:whole].reshape(-1, width)
-    times = (np.arange(len(columns)) + 0.5) * width / rate
+    groups = wave[:whole].reshape(-1, width)
+    times = (np.arange(len(groups)) + 0.5) * width / rate
     line = {"linewidth": 0.5, "edgecolor": color, "facecolor": "none"} if overlaid else {"color": color, "linewidth": 0}
-    axis.fill_between(times, columns.min(axis=1), columns.max(axis=1), label=label, **line)
+    axis.fill_between(times, groups.min(axis=1), groups.max(axis=1), label=label, **line)
 
 
 def _spectrogram(wave: Float[ndarray, "n"], rate: int) -> tuple[tuple[float, float, float, float], ndarray]:

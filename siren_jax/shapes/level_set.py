@@ -78,6 +78,16 @@ def extract(values: Values, *, resolution: int = 256) -> Mesh:
     )
 
 
+def zero_level(values: Float[ndarray, "n n n"]) -> Mesh:
+    """The surface on which values at the nodes of a small grid are zero, in units of its cells; empty if there is none.
+
+    >>> corner = np.where(np.indices((3, 3, 3)).sum(axis=0) == 0, -1.0, 1.0).astype(np.float32)
+    >>> zero_level(corner).faces.shape, zero_level(np.ones_like(corner)).faces.shape
+    ((1, 3), (0, 3))
+    """
+    return Mesh(*_march(values, np.ones([n - 1 for n in values.shape[1:]], bool)))
+
+
 def check_resolution(resolution: int) -> None:
     """Raises an `InputError` for a resolution that `extract` does not accept."""
     if resolution % CELLS or not 2 * CELLS <= resolution <= MAX_RESOLUTION:
@@ -114,7 +124,7 @@ def _evaluated(values: Values, points: ndarray) -> Float[ndarray, "n"]:
     return result
 
 
-def _march(slab: Float[ndarray, "9 n n"], cells: Bool[ndarray, "m m"]) -> tuple[ndarray, ndarray]:
+def _march(slab: Float[ndarray, "k n n"], cells: Bool[ndarray, "m m"]) -> tuple[ndarray, ndarray]:
     """Vertices, in cells, and triangles of the surface in the given columns of a layer."""
     import skimage.measure
 

@@ -15,6 +15,7 @@ from siren_jax.equations.comparison import Comparison
 from siren_jax.errors import InputError
 from siren_jax.fields import Grid
 from siren_jax.files.atomic import write_atomically
+from siren_jax.files.header import names
 from siren_jax.neural_field import NeuralField
 from siren_jax.signals import OmegaChoice
 from siren_jax.subjects.rendering import check_room, dimensions, scaled, sides_of, write_array
@@ -144,16 +145,10 @@ def write_solution(path: str, field: NeuralField, values: ndarray, at: float | N
     frame = field.frame
     assert isinstance(frame, Grid)
     count = field.network.out_features
-    channels = _names(field.record.get("channels"), [f"u{i}" for i in range(count)])
-    axes = _names(field.record.get("axes"), [f"x{i}" for i in range(len(frame.shape))])
+    channels = names(field.record.get("channels"), [f"u{i}" for i in range(count)])
+    axes = names(field.record.get("axes"), [f"x{i}" for i in range(len(frame.shape))])
     rows = {name: [("", values[..., i])] for i, name in enumerate(channels)}
     extent = tuple(end for ends in zip(frame.low[-2:], frame.high[-2:], strict=True) for end in ends)
     title = "" if at is None else f"{axes[0]} = {at:g}"
     figure = plot.solution(rows, extent, axes[-2:], title=title)
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150), overwrite=overwrite)
-
-
-def _names(given: Any, usual: list[str]) -> list[str]:
-    """The names in a record, which is untrusted, if they are distinct and of the right number; else the usual ones."""
-    sound = isinstance(given, list) and len(given) == len(usual) == len(set(map(str, given)))
-    return [str(name)[:40] for name in given] if sound else usual
