@@ -1,4 +1,4 @@
-# make demo: a photograph becomes a SIREN in out/demo/.   make test: lint, types, doctests and tests.
+# make demo: a photograph becomes a SIREN in out/demo/.   make test: lint, types, quick tests.   make docs: the site.
 # The first of some names that runs; pyenv's may be there and not run.
 first = $(shell for python in $(1); do $$python -c '' 2>/dev/null && echo $$python && break; done)
 PYTHON ?= $(call first,python3.11 $(HOME)/.pyenv/versions/3.11.*/bin/python python3)
@@ -19,9 +19,9 @@ test: $(READY)
 suite: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile
 
-# With programs as the compiler makes them for users: these tests take many steps.
+# The tests that take more than a few seconds each.
 test-slow: $(READY)
-	XLA_FLAGS= $(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
 # The notebooks of the docs, each from top to bottom.
 notebooks: $(READY)
@@ -38,7 +38,7 @@ test-newest-quick:
 		objectives export fit refine checkpoints neural_field file_format many_points cli))
 
 # The suite with the lowest versions that pyproject.toml allows; old ones warn of newer neighbours.
-LOWEST = $(shell grep -oE '"[A-Za-z0-9-]+>=[0-9.]+[",]' pyproject.toml | tr -d '",' | sed 's/>=/==/' | grep -vE '^(torch|atheris|ruff|hatch[a-z-]*)=')
+LOWEST = $(shell grep -oE '"[A-Za-z0-9-]+>=[0-9.]+[",]' pyproject.toml | tr -d '",' | sed 's/>=/==/' | grep -vE '^(torch|atheris|ruff|hatch[a-z-]*|sphinx|myst-parser|furo)=')
 test-lowest:
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/pip install --quiet --disable-pip-version-check $(LOWEST)
@@ -49,6 +49,16 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# The site, in out/docs/, from docs/, the docstrings and the help of the command; a warning is an error.
+docs: .venv-docs/ready
+	.venv-docs/bin/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet --doctree-dir .cache/docs docs out/docs
+
+.venv-docs/ready: pyproject.toml $(LOCK) requirements-docs.lock
+	$(PYTHON) -m venv --clear .venv-docs
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check --requirement $(LOCK) --requirement requirements-docs.lock
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
 
 # Every figure and number of experiments/README.md, in out/experiments/: hours. QUICK=1: less of everything, in minutes.
 experiments: $(READY)
@@ -73,6 +83,8 @@ pictures: demo
 # The newest versions that pyproject.toml allows, tried together; run the tests before committing them.
 lock:
 	$(MAKE) .venv-lock/requirements && cp .venv-lock/requirements requirements.lock
+	.venv-lock/bin/pip install --quiet '.[docs]'
+	.venv-lock/bin/pip freeze --quiet --exclude siren-jax | grep -E '^[A-Za-z0-9._-]+==' | grep -vxFf requirements.lock > requirements-docs.lock
 	$(MAKE) .venv-lock/requirements PYTHON=$(NEWEST) && cp .venv-lock/requirements requirements-newest.lock
 	rm -rf .venv-lock
 .venv-lock/requirements:
@@ -81,7 +93,7 @@ lock:
 	.venv-lock/bin/pip freeze --quiet --exclude siren-jax | grep -E '^[A-Za-z0-9._-]+==' > $@
 
 clean:
-	rm -rf .cache .venv .venv-lock .venv-lowest .venv-newest out build dist .ruff_cache .pytest_cache .hypothesis
+	rm -rf .cache .venv .venv-lock .venv-lowest .venv-newest .venv-docs out build dist .ruff_cache .pytest_cache .hypothesis
 
 # Built from the lock alone, and again whenever it or pyproject.toml is newer.
 $(READY): pyproject.toml $(LOCK)
@@ -91,4 +103,4 @@ $(READY): pyproject.toml $(LOCK)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: demo test suite test-slow notebooks test-newest test-newest-quick test-lowest lint experiments pictures lock .venv-lock/requirements clean
+.PHONY: demo docs test suite test-slow notebooks test-newest test-newest-quick test-lowest lint experiments pictures lock .venv-lock/requirements clean

@@ -15,6 +15,7 @@ from siren_jax import NeuralField, ReLUMLP
 from siren_jax.fields import Frame
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["values", "mixed"])
 @pytest.mark.parametrize("peer", ["plain JAX", "PyTorch"])
 def test_peers_take_the_same_steps_as_ours(peer, target):
@@ -76,6 +77,7 @@ def test_sounds_are_known_between_their_samples():
 RECIPE = {"pictures": ("camera",), "budgets": ((12, 1.0),), "paper_steps": 3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "settings"),
     [
@@ -85,19 +87,11 @@ RECIPE = {"pictures": ("camera",), "budgets": ((12, 1.0),), "paper_steps": 3}
         ("helmholtz", {"points": (16,), "rounds": 1}),
         ("targets", {"pictures": ("camera",), "size": 12, "others": (), "budgets": (4, 8), "width": 8}),
         ("quality", {"size": 12, "budgets": (0.5,), "tutorial_steps": 3, "torch_rounds": 1}),
-        pytest.param("recipe", RECIPE | {"neighbours": ("omega x 1.4",), "target": "gradient"}, marks=pytest.mark.slow),
-        pytest.param(
-            "omega",
-            {"pictures": ("camera",), "sizes": (12,), "picture_omegas": (20.0,), "sounds": (), "passes": 1.0},
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            "scaling",
-            {"sizes": (12,), "widths": (8,), "depths": (1,), "targets": ("values",), "rounds": 1},
-            marks=pytest.mark.slow,
-        ),
-        pytest.param("soak", {"size": 12, "seconds": 1.0, "every": 0.2, "preview_every": 100}, marks=pytest.mark.slow),
-        pytest.param("startup", {"rounds": 1, "size": 12, "targets": ("values",)}, marks=pytest.mark.slow),
+        ("recipe", RECIPE | {"neighbours": ("omega x 1.4",), "target": "gradient"}),
+        ("omega", {"pictures": ("camera",), "sizes": (12,), "picture_omegas": (20.0,), "sounds": (), "passes": 1.0}),
+        ("scaling", {"sizes": (12,), "widths": (8,), "depths": (1,), "targets": ("values",), "rounds": 1}),
+        ("soak", {"size": 12, "seconds": 1.0, "every": 0.2, "preview_every": 100}),
+        ("startup", {"rounds": 1, "size": 12, "targets": ("values",)}),
     ],
 )
 def test_benchmark_prints_its_table_and_writes_its_result(module, settings, tmp_path, monkeypatch, capsys):

@@ -36,6 +36,7 @@ def around(truth, place, spacing, factor=1.0):
     return lambda y: value + (y - x) @ slope + 0.5 * (y - x) ** 2 @ second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_reference_satisfies_the_equation(name):
     case, x = CASES[name](), jnp.array(PLACES[name])

@@ -75,7 +75,12 @@ def stray(directory: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("target", "model"),
-    [("values", "siren"), ("gradient", "siren"), ("laplacian", "siren"), ("mixed", "siren"), ("laplacian", "relu")],
+    [
+        ("values", "siren"),
+        ("laplacian", "siren"),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in [("gradient", "siren"), ("mixed", "siren")]),
+        pytest.param("laplacian", "relu", marks=pytest.mark.slow),
+    ],
 )
 def test_fit_writes_everything_and_says_so_in_its_last_line(target, model, photo, tmp_path, capsys):
     out = tmp_path / "a"
@@ -97,6 +102,7 @@ def test_the_psnr_that_is_printed_is_that_of_the_network_that_is_written(fitted,
     assert printed == pytest.approx(-10 * np.log10(mse), abs=1e-3)  # float32 rounding of a mean square
 
 
+@pytest.mark.slow
 def test_the_reconstruction_is_upright_and_in_the_right_colours(photo, tmp_path):
     arguments = ["--width", "64", "--depth", "1", "--steps", "300", "--no-figures", "--out", str(tmp_path / "a")]
     assert main(["fit", str(photo), *arguments]) == 0
@@ -256,6 +262,7 @@ def test_the_command_does_not_import_what_only_figures_and_filters_need():
     assert not {"matplotlib", "scipy.ndimage", "skimage", "PIL", "orbax.checkpoint", "torch"} & set(loaded)
 
 
+@pytest.mark.slow
 def test_transparency_is_kept_on_request(tmp_path):
     Image.new("RGBA", (9, 7), (10, 200, 30, 128)).save(tmp_path / "a.png")
     for name, options, channels in (("a", [], 3), ("b", ["--keep-alpha"], 4)):

@@ -36,6 +36,7 @@ def refused(arguments, capsys) -> str:
     return capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_brighter_copy_that_is_pasted_vanishes(files, capsys):
     arguments = [
         "--mask",
@@ -73,6 +74,7 @@ def test_a_brighter_copy_that_is_pasted_vanishes(files, capsys):
     assert field.record["mode"] == "paste"
 
 
+@pytest.mark.slow
 def test_transparency_is_the_mask_where_none_is_given(files, capsys):
     front = np.dstack([np.asarray(Image.open("front.png")), np.asarray(Image.open("mask.png"))])
     save("cut.png", front)
@@ -81,6 +83,7 @@ def test_transparency_is_the_mask_where_none_is_given(files, capsys):
     assert {"psnr_changed", "psnr_kept"} <= set(summary)
 
 
+@pytest.mark.slow
 def test_without_a_mask_all_is_mixed_and_grey_goes_with_colour(files, capsys):
     save("grey.png", np.asarray(Image.open("front.png"))[..., 0])
     assert main(["blend", "grey.png", "back.png", *QUICK, "--size", "14", "--out", "mixed"]) == 0

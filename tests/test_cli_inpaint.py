@@ -37,6 +37,7 @@ def refused(arguments, capsys) -> str:
     return capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_smooth_picture_is_found_from_a_fifth_of_its_pixels(wave, capsys):
     arguments = ["--prior", "hessian", "--width", "32", "--depth", "1", "--steps", "250", "--learning-rate", "2e-3"]
     assert (
@@ -54,6 +55,7 @@ def test_a_smooth_picture_is_found_from_a_fifth_of_its_pixels(wave, capsys):
     assert record["prior"] == "hessian"
 
 
+@pytest.mark.slow
 def test_with_a_mask_only_known_pixels_are_judged(wave, capsys):
     assert main(["inpaint", "wave.png", "--mask", "hole.png", *QUICK, "--prior", "none", "--json"]) == 0
     captured = capsys.readouterr()

@@ -59,6 +59,7 @@ def refused(arguments, capsys) -> str:
     return capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_mesh_is_fitted_and_everything_is_written(fitted):
     out = fitted.parent
     files = ["comparison.png", "curve.png", "metrics.json", "my ball.siren", "reconstruction.ply"]
@@ -127,6 +128,7 @@ def test_info_tells_where_a_shape_lies(fitted, capsys):
     assert "91.11" in text  # 100 - 8 / 0.9
 
 
+@pytest.mark.slow
 def test_a_cloud_is_fitted_and_a_target_ends_it(tmp_path, capsys):
     cloud = sample(SOLIDS["sphere"], 400)
     np.savetxt(tmp_path / "a.xyz", np.hstack([cloud.points, cloud.normals]))
@@ -171,6 +173,7 @@ def test_what_a_shape_cannot_have_is_refused(arguments, message, scan, tmp_path,
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_a_network_without_a_surface_says_so(scan, tmp_path, capsys):
     flat = ["--model", "relu", "--width", "4", "--depth", "0", "--steps", "1", "--learning-rate", "1e-9"]
     # With this seed the function begins below -0.1 everywhere.

@@ -36,6 +36,7 @@ def wave(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_solution_is_near_the_reference_and_everything_is_written(poisson):
     out = poisson / "out"
     files = ["comparison.png", "curve.png", "metrics.json", "poisson.siren", "solution.npy"]
@@ -52,6 +53,7 @@ def test_a_solution_is_near_the_reference_and_everything_is_written(poisson):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("heeded_signals")
 def test_both_phases_are_continued_where_they_were_interrupted(poisson, tmp_path, monkeypatch, capsys):
     watch, out = Session.watch, str(tmp_path / "out")
@@ -75,6 +77,7 @@ def test_both_phases_are_continued_where_they_were_interrupted(poisson, tmp_path
         assert (tmp_path / "out" / name).read_bytes() == (poisson / "out" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_second_phase_that_cannot_be_kept_is_taken_all_the_same(poisson, tmp_path, monkeypatch, capsys):
     # What is in the way is a link, which is not followed; a full disk does the same.
     out, make = tmp_path / "out", Session._make
@@ -109,6 +112,7 @@ def test_info_tells_the_domain(poisson, capsys):
     assert re.search(r"^domain +-1 to 1 x -1 to 1$", capsys.readouterr().out, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_moment_of_a_solution_in_time_is_rendered(wave, monkeypatch, capsys):
     monkeypatch.chdir(wave)
     assert main(["render", "out/wave.siren", "--at", "0.1", "--shape", "4", "6", "--out", "u.npy"]) == 0
@@ -139,6 +143,7 @@ def test_a_solution_on_an_interval_is_rendered_as_a_curve(tmp_path, monkeypatch,
     assert "has one coordinate; give --scale" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_condition_by_construction_leaves_a_plain_network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("siren_jax.cli.solve.distil", partial(distil, steps=200, refined=20))  # which suffices for this

@@ -53,6 +53,7 @@ def test_a_sound_is_fitted_and_everything_is_written(recording, tmp_path, capsys
     assert (field.kind, field.rate, field.frame.shape) == ("sound", RATE, (RATE // 4,))
 
 
+@pytest.mark.slow
 def test_the_snr_that_is_printed_is_that_of_the_sound_that_is_written(recording, fitted):
     printed = json.loads((fitted.parent / "metrics.json").read_text())
     truth, made = load_sound(recording), load_sound(fitted.parent / "reconstruction.wav")
@@ -135,6 +136,7 @@ def test_the_sound_of_an_mp4_is_fitted(tmp_path):
     assert (field.kind, field.rate, field.frame.shape) == ("sound", RATE // 2, (2 * 1024,))
 
 
+@pytest.mark.slow
 def test_a_target_snr_ends_the_fit(recording, tmp_path, capsys):
     arguments = ["--width", "64", "--depth", "1", "--steps", "4000", "--learning-rate", "2e-3", "--target-snr", "10"]
     assert main(["fit", str(recording), *arguments, "--out", str(tmp_path / "a"), "--json"]) == 0

@@ -87,6 +87,7 @@ def test_a_gif_is_a_video_and_needs_no_extra(tmp_path, monkeypatch):
     assert (tmp_path / "out" / "reconstruction.gif").exists()
 
 
+@pytest.mark.slow
 def test_the_psnr_that_is_printed_is_that_of_all_pixels(clip, fitted, tmp_path):
     printed = json.loads((fitted.parent / "metrics.json").read_text())
     frames, truth = rendered(fitted, tmp_path / "a.npy"), load_video(clip).frames
@@ -138,6 +139,7 @@ def test_a_region_is_that_part_of_every_frame(fitted, tmp_path):
     assert np.allclose(part, whole[:, 2:10, 3:13], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_target_psnr_ends_the_fit(clip, tmp_path, capsys):
     arguments = ["--width", "64", "--depth", "1", "--steps", "4000", "--learning-rate", "1e-3", "--target-psnr", "25"]
     assert main(["fit", str(clip), *arguments, "--out", str(tmp_path / "a"), "--json"]) == 0
@@ -146,6 +148,7 @@ def test_a_target_psnr_ends_the_fit(clip, tmp_path, capsys):
     assert summary["psnr"] >= 25
 
 
+@pytest.mark.slow
 def test_a_network_for_a_video_has_the_papers_width(clip, tmp_path):
     arguments = ["--steps", "1", "--no-figures", "--batch-size", "2", "--out", str(tmp_path / "a")]
     assert main(["fit", str(clip), *arguments]) == 0

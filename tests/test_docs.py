@@ -9,10 +9,16 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/*.md"), *ROOT.glob("benchmarks/*.md")]
 )
-WITH_CODE = [page for page in PAGES if "```python" in page.read_text()]
+SLOW = {"README.md", "docs/equations.md"}
+name = lambda page: str(page.relative_to(ROOT))
+WITH_CODE = [
+    pytest.param(page, marks=pytest.mark.slow if name(page) in SLOW else (), id=name(page))
+    for page in PAGES
+    if "```python" in page.read_text()
+]
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", WITH_CODE)
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
@@ -22,7 +28,7 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     assert blocks
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_links_of_a_page_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]

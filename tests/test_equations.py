@@ -157,6 +157,7 @@ def test_a_fit_of_any_length_sees_late_times(steps):
     assert np.allclose(seen, reached**2 / 3, rtol=0.15)  # six standard errors, 0.9·T²/3 / √2048
 
 
+@pytest.mark.slow
 def test_a_boundary_value_problem_is_solved():
     # -u'' = π² sin πx on [-1, 1] with u = 0 at both ends: u = sin πx.
     force = lambda x: math.pi**2 * jnp.sin(math.pi * x)
@@ -312,6 +313,7 @@ def test_an_ansatz_has_the_derivatives_of_what_it_says(kind, key, float64):
     assert np.allclose(ansatz(points.reshape(2, 2, 2)).reshape(4, 2), expected[0], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_conditions_of_an_ansatz_hold_before_a_fit_and_after(key):
     # Heat in a rod of cold ends: they and its start by construction.
     warm = lambda x: jnp.cos(math.pi * x[1:] / 2)

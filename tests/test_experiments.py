@@ -37,12 +37,6 @@ from siren_jax import Frame, InputError, PixelDataset
 from siren_jax.shapes import Placement
 
 EXPERIMENTS = [importlib.import_module(f"experiments.{name}") for name in names()]
-# Those whose smoke run takes longest; `poisson_equation` and `pinn_benchmarks` run the code that the last two share.
-LONGEST = {"shape_fit", "full_waveform_inversion", "helmholtz", "eikonal"}
-SMOKE = [
-    pytest.param(experiment, marks=pytest.mark.slow) if experiment.__name__.split(".")[1] in LONGEST else experiment
-    for experiment in EXPERIMENTS
-]
 
 
 @dataclasses.dataclass
@@ -83,7 +77,8 @@ def run(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("experiment", SMOKE)
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_leaves_its_numbers_and_a_figure_of_all_or_of_each(experiment, run):
     config, numbers = run(experiment)
     record = json.loads((config.out / "numbers.json").read_text())
@@ -139,11 +134,12 @@ def test_a_failing_experiment_fails_the_run_and_hides_no_other(capfd):
     assert run_all({"b": commands["b"]})
 
 
-@pytest.mark.parametrize("experiment", SMOKE)
-def test_an_experiment_replaces_nothing_unasked(experiment, run):
-    config, _ = run(experiment)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_replaces_nothing_unasked(experiment, tmp_path):
+    (tmp_path / "numbers.json").write_text("of an earlier run")
     with pytest.raises(InputError, match="--overwrite"):
-        experiment.main(config)
+        experiment.main(dataclasses.replace(experiment.SMOKE, out=tmp_path))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["of an earlier run"]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

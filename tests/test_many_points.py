@@ -83,6 +83,7 @@ def assert_same(whole, parts, dtype):
     np.testing.assert_allclose(whole, parts, rtol=0, atol=rounding(dtype) * np.abs(parts).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", RESIDUALS)
 def test_a_residual_at_many_points_is_the_one_at_a_thousand_at_a_time(name, dtype):
@@ -94,9 +95,10 @@ def test_a_residual_at_many_points_is_the_one_at_a_thousand_at_a_time(name, dtyp
             assert_same(np.asarray(evaluate(points(dtype)[:count])), parts[:count], dtype)
 
 
+@pytest.mark.slow
 def test_residuals_are_right_as_the_compiler_makes_them_for_users():
     # The other tests may run with a compiler that optimises less; see conftest.
-    chosen = ["-n", "0", "-k", "matrix and gradient and thousand", __file__]
+    chosen = ["-n", "0", "-m", "", "-k", "matrix and gradient and thousand", __file__]
     command = [sys.executable, "-m", "pytest", "-q", *chosen]
     ran = subprocess.run(command, env={**os.environ, "XLA_FLAGS": ""}, capture_output=True, text=True)
     assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
@@ -111,6 +113,7 @@ def losses(dtype, tile):
     return fitted.history["loss"], refined.history["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_fit_in_one_tile_is_the_one_in_many(dtype):
     with jax.enable_x64(dtype == "float64"):
@@ -119,6 +122,7 @@ def test_a_fit_in_one_tile_is_the_one_in_many(dtype):
             np.testing.assert_allclose(whole, parts, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_neural_field_answers_at_many_points_as_at_few():
     field = NeuralField(SIREN(2, 3, width=8, depth=1, rngs=nnx.Rngs(0)), Frame((8, 8)))
     for act in (field, field.gradient, field.laplacian):

@@ -52,6 +52,7 @@ def test_blocks_change_nothing(monkeypatch):
     np.testing.assert_allclose(field.render((9, 11), of="gradient"), whole, rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [SIREN, ReLUMLP])
 def test_rendered_derivatives_are_those_of_the_rendered_function(network):
     field = make(network, c=2)

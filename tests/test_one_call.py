@@ -37,7 +37,7 @@ def same(one, other):
 
 
 @pytest.mark.filterwarnings("ignore:the network has learned next to nothing")
-@pytest.mark.parametrize("target", ["values", "gradient"])
+@pytest.mark.parametrize("target", ["values", pytest.param("gradient", marks=pytest.mark.slow)])
 def test_a_call_gives_the_bits_of_the_command(target, photo, tmp_path):
     arguments = ["--steps", "12", "--width", "8", "--depth", "1", "--target", target, "--seed", "3"]
     assert main(["fit", str(photo), *arguments, "--out", str(tmp_path / "a")]) == 0

@@ -33,7 +33,7 @@ def test_types_are_published():
     assert "Typing :: Typed" in PROJECT["project"]["classifiers"]
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-newest.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-newest.lock", "requirements-docs.lock"])
 def test_a_lock_pins_versions_alone_and_no_jaxlib_that_is_wrong(lock):
     lines = (ROOT / lock).read_text().splitlines()
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line) for line in lines)

@@ -38,6 +38,7 @@ def test_a_line_through_points_is_found_to_rounding(double, tile):
     assert refined.history["loss"][-1] < (1e-14 if double else 1e-11)  # the values have the rounding of float32
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_step_chunks")
 @pytest.mark.parametrize("double", [False, True])
 def test_a_refinement_that_is_continued_is_the_one_that_was_not_interrupted(double, tmp_path):

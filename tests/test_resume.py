@@ -152,6 +152,7 @@ def uninterrupted(photo, tmp_path_factory) -> dict[str, bytes]:
     return undisturbed(["fit", photo, *FEW], tmp_path_factory.mktemp("uninterrupted"))
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_killed_and_resumed_writes_the_same_bytes(photo, uninterrupted, tmp_path):
     run = tmp_path / "run"
     process = start("fit", photo, *FEW, "--out", run, code=WAITING)
@@ -190,6 +191,7 @@ def test_signals_of_every_kind_survive(kind, photo, tmp_path):
     assert results(tmp_path / "run") == undisturbed(words, tmp_path)
 
 
+@pytest.mark.slow
 def test_sigterm_keeps_what_was_learned(photo, uninterrupted, tmp_path):
     process = start("fit", photo, *FEW, "--out", tmp_path / "run", code=WAITING)
     wait_for_checkpoint(process, tmp_path / "run")
@@ -201,6 +203,7 @@ def test_sigterm_keeps_what_was_learned(photo, uninterrupted, tmp_path):
     assert results(tmp_path / "run") == uninterrupted
 
 
+@pytest.mark.slow
 def test_steps_can_be_raised_and_all_else_stays(photo, tmp_path, capsys):
     run = str(tmp_path / "run")
     assert main(["fit", str(photo), *TINY, "--out", run]) == 0
@@ -246,6 +249,7 @@ def test_a_fit_that_has_not_ended_is_not_lost_by_another(photo, tmp_path, capsys
     assert main(["fit", str(photo), *TINY, "--out", str(run), "--overwrite"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("heeded_signals")
 def test_a_hangup_of_the_terminal_keeps_what_was_learned(photo, uninterrupted, tmp_path):
     ours, theirs = os.openpty()
@@ -262,6 +266,7 @@ def test_a_hangup_of_the_terminal_keeps_what_was_learned(photo, uninterrupted, t
     assert results(tmp_path / "run") == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_pipe_that_closes_ends_no_fit(photo, tmp_path):
     process = start("fit", photo, *TINY, "--out", tmp_path / "run")
     process.stderr.close()
@@ -269,6 +274,7 @@ def test_a_pipe_that_closes_ends_no_fit(photo, tmp_path):
     assert len(results(tmp_path / "run")) == 2
 
 
+@pytest.mark.slow
 def test_results_outlive_their_directory(photo, tmp_path, monkeypatch, capsys):
     watch = Session.watch
 
@@ -282,6 +288,7 @@ def test_results_outlive_their_directory(photo, tmp_path, monkeypatch, capsys):
     assert "a preview could not be written" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_second_fit_in_the_same_directory_is_refused_and_disturbs_nothing(photo, tmp_path, monkeypatch, capsys):
     arguments = ["fit", str(photo), *DRAWN, "--preview-every", "1"]
     watch, codes = Session.watch, []
@@ -303,6 +310,7 @@ def test_a_second_fit_in_the_same_directory_is_refused_and_disturbs_nothing(phot
     assert len(list((tmp_path / "run" / "preview").iterdir())) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["-dash.png", "two words, 日本 ω\n[x]*$_{y}.png"])
 def test_names_of_every_kind_are_fitted_and_resumed(name, photo, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -152,6 +152,7 @@ def photo(tmp_path_factory):
 SMALL = ["--width", "32", "--depth", "1", "--first-omega", "8", "--learning-rate", "2e-3"]
 
 
+@pytest.mark.slow
 def test_a_target_ends_the_fit_with_the_same_bytes_whatever_the_clock(photo, tmp_path, monkeypatch):
     files = []
     for name, seconds in (("a", 0.5), ("b", 1e-9)):
@@ -174,6 +175,7 @@ def test_a_target_out_of_reach_is_given_up_in_a_sentence(photo, tmp_path, capsys
     assert json.loads((tmp_path / "a" / "metrics.json").read_text())["stopped_by"] == "steps"
 
 
+@pytest.mark.slow
 def test_a_target_chooses_schedule_and_limit_unless_the_user_does(photo, tmp_path, monkeypatch):
     taken = []
     names = ("steps", "schedule", "average")

@@ -247,6 +247,7 @@ def test_a_damaged_video_is_refused(content, tmp_path):
         load_video(tmp_path / "a.mp4")
 
 
+@pytest.mark.slow
 def test_a_gif_cut_anywhere_is_refused_or_keeps_what_is_there(tmp_path):
     content = write(tmp_path / "a.gif", clip(h=4, w=5)).read_bytes()
     outcomes = set()

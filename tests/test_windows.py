@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from PIL import Image
 
 PROGRAM = """
@@ -21,6 +22,7 @@ class Blocked:
 import concurrent.futures, multiprocessing, subprocess, tempfile, uuid  # of Python itself, made for either system
 import jax, orbax.checkpoint, optax, flax, matplotlib, skimage, scipy, filelock, rich, tyro, safetensors  # of others
 
+filelock.FileLock = filelock.SoftFileLock  # on Windows filelock takes another one than here, too
 for name in LACKING:
     sys.modules.pop(name, None)
 sys.meta_path.insert(0, Blocked())
@@ -60,6 +62,7 @@ assert main(["info", "out/a.siren"]) == code == 0
 """
 
 
+@pytest.mark.slow
 def test_a_picture_is_fitted_without_what_windows_lacks(tmp_path):
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "a.png")
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM]

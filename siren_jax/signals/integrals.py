@@ -1,8 +1,8 @@
 """Integral forms of gradient and Laplacian targets: averages over all scales, for which a network needs values alone.
 
 A squared error weighs a frequency k by |k|² in a gradient and by |k|⁴ in a Laplacian: with targets at points alone, an
-optimiser works on the finest detail, and the broad tones drift. Averaged over a length h, the same equations are exact
-statements about values,
+optimiser works on the finest detail, and the low frequencies drift. Averaged over a length h, the same equations are
+exact statements about values,
 
     ∫_a^b ∇f·ds = f(b) - f(a)                                along a segment, and
     ∫ K_h(x - y) Δf(y) dy = Σ_i f(x + h e_i) + f(x - h e_i) - 2d f(x)   with K̂_h(k) = Σ_i 4 sin²(h k_i/2) / |k|²,
