@@ -192,6 +192,7 @@ export class Plane {
       });
     }
     this.#complete = this.#wanted.size === 0;
+    if (this.#tiles.size < 1.25 * KEPT) return;
     const kept = [...this.#tiles].sort(([, a], [, b]) => b.used - a.used);
     for (const [key] of kept.slice(KEPT)) this.#tiles.delete(key);
   }
