@@ -121,7 +121,7 @@ def opened(browser, tmp_path):
 
 
 def entry(field, name="signal", **settings):
-    return viewer.entry(field, name, precision="float32", **settings)
+    return viewer.entry(field, name, field.still(), precision="float32", **settings)
 
 
 def in_float64(field):
@@ -434,3 +434,13 @@ def test_a_screen_reader_finds_its_way(kind, opened):
     page = opened(entry(KINDS[kind]), entry(KINDS["image"]), bypass_csp=True)
     found = axe.Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
+
+
+def test_a_notebook_has_the_live_page_in_a_frame_that_cannot_reach_it(browser):
+    page = browser.new_page()
+    page.set_content(KINDS["image"]._repr_mimebundle_()["text/html"])
+    frame = page.frame_locator("iframe")
+    frame.locator("#panel input").first.wait_for()
+    assert "WebAssembly" in frame.locator("#status").inner_text() or frame.locator(".failure").count() == 0
+    assert page.evaluate("document.querySelector('iframe').contentDocument") is None
+    page.close()
