@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
@@ -91,10 +92,13 @@ RECIPE = {"pictures": ("camera",), "budgets": ((12, 1.0),), "paper_steps": 3}
         ("omega", {"pictures": ("camera",), "sizes": (12,), "picture_omegas": (20.0,), "sounds": (), "passes": 1.0}),
         ("scaling", {"sizes": (12,), "widths": (8,), "depths": (1,), "targets": ("values",), "rounds": 1}),
         ("soak", {"size": 12, "seconds": 1.0, "every": 0.2, "preview_every": 100}),
+        ("viewer", {"rounds": 1, "side": 8, "sizes": (16, 8)}),
         ("startup", {"rounds": 1, "size": 12, "targets": ("values",)}),
     ],
 )
 def test_benchmark_prints_its_table_and_writes_its_result(module, settings, tmp_path, monkeypatch, capsys):
+    if module == "viewer" and not shutil.which("chromium"):
+        pytest.skip("there is no Chromium; apt-get install chromium")
     if module == "quality":
         pytest.importorskip("torch", reason="the comparison needs the extra `bench`")
     monkeypatch.setattr(measure, "RESULTS", tmp_path)
