@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # the gallery has signals of the experiments
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
-from repository_links import REPOSITORY
+from repository_links import REPOSITORY, ROOT
 
 from siren_jax import __version__
 
@@ -19,6 +20,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "api_reference",
     "command_reference",
+    "gallery",
     "repository_links",
 ]
 exclude_patterns = ["_ext", "_static"]
@@ -28,7 +30,7 @@ smartquotes_action = "D"  # dashes; quotes stay
 
 myst_heading_anchors = 4
 nb_execution_mode = "cache"  # notebooks run again only when their code changes; `make notebooks` always runs them
-nb_execution_cache_path = str(Path(__file__).parent.parent / ".cache" / "notebooks")
+nb_execution_cache_path = str(ROOT / ".cache" / "notebooks")
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
