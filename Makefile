@@ -38,7 +38,7 @@ test-newest-quick:
 		objectives export fit refine checkpoints neural_field file_format many_points cli))
 
 # The suite with the lowest versions that pyproject.toml allows; old ones warn of newer neighbours.
-LOWEST = $(shell grep -oE '"[A-Za-z0-9-]+>=[0-9.]+[",]' pyproject.toml | tr -d '",' | sed 's/>=/==/' | grep -vE '^(torch|atheris|ruff|hatch[a-z-]*|sphinx|myst-parser|furo)=')
+LOWEST = $(shell grep -oE '"[A-Za-z0-9-]+>=[0-9.]+[",]' pyproject.toml | tr -d '",' | sed 's/>=/==/' | grep -vE '^(torch|atheris|ruff|hatch[a-z-]*|sphinx|myst-parser|myst-nb|furo)=')
 test-lowest:
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/pip install --quiet --disable-pip-version-check $(LOWEST)
@@ -59,6 +59,7 @@ node_modules/ready: package.json
 	touch $@
 
 # The site, in out/docs/, from docs/, the docstrings and the help of the command; a warning is an error.
+# What the notebooks show and the signals of the gallery are kept in .cache/.
 docs: .venv-docs/ready
 	.venv-docs/bin/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet --doctree-dir .cache/docs docs out/docs
 

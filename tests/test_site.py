@@ -5,12 +5,16 @@ import runpy
 from pathlib import Path
 
 import pytest
+from flax import nnx
+
+from siren_jax import SIREN, Frame, NeuralField
 
 DOCS = Path(__file__).parent.parent / "docs"
 REFERENCE = runpy.run_path(str(DOCS / "_ext" / "api_reference.py"))
 COMMANDS = runpy.run_path(str(DOCS / "_ext" / "command_reference.py"))
 LINKS = runpy.run_path(str(DOCS / "_ext" / "repository_links.py"))
-NAMES = ("blend", "convert", "fit", "info", "inpaint", "render", "solve")
+GALLERY = runpy.run_path(str(DOCS / "_ext" / "gallery.py"))
+NAMES = ("blend", "convert", "fit", "info", "inpaint", "render", "solve", "view")
 
 
 def test_every_page_is_in_one_table_of_contents():
@@ -83,3 +87,20 @@ def test_links_that_leave_the_docs_lead_to_the_repository():
     )
     assert LINKS["outward"](text, DOCS, DOCS) == expected
     assert LINKS["outward"]("[a](../start.md)", DOCS / "how-to", DOCS) == "[a](../start.md)"
+
+
+def test_the_gallery_has_a_tile_for_every_signal():
+    keys = [key for key, _ in GALLERY["listed"]((DOCS / "gallery.md").read_text())]
+    assert sorted(keys) == sorted(GALLERY["SIGNALS"])
+    index = (DOCS / "index.md").read_text()
+    assert re.search(r"```\{toctree\}\n[^`]*^gallery$", index, re.MULTILINE)
+
+
+def test_a_tile_links_to_the_page_of_its_signal(tmp_path):
+    field = NeuralField(SIREN(2, 1, width=4, depth=0, rngs=nnx.Rngs(0)), Frame((8, 8)), record={"psnr": 30.0})
+    shown = GALLERY["tile"]("signal", "One & two", field, tmp_path / "gallery")
+    assert re.findall(r'(?:href|src)="([^"]*)"', shown) == ["gallery/signal.html", "gallery/signal.png"]
+    page = (tmp_path / "gallery" / "signal.html").read_text()
+    assert "<title>One &amp; two</title>" in page
+    assert f"SIREN of 1 × 4 units, PSNR 30.00 dB; page of {len(page.encode()) / 1000:.0f} kB" in shown
+    assert (tmp_path / "gallery" / "signal.png").read_bytes().startswith(b"\x89PNG")

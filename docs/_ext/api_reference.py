@@ -34,7 +34,7 @@ SECTION = re.compile(r"(Args|Returns|Raises|Yields):$")
 ARGUMENT = re.compile(r"(\s+\*{0,2}\w+:)(?= )")
 # Annotations that are looser or longer in the source than what they mean.
 ANNOTATIONS = {"siren_file.Network": "SIREN | ReLUMLP", "Range": "tuple[float, float]", "Number": "float"}
-PACKAGES = ("equations", "fields", "fitting", "networks", "plot", "references", "shapes", "signals")
+PACKAGES = ("equations", "fields", "fitting", "networks", "plot", "references", "shapes", "signals", "viewer")
 MODULES = ("files.pytorch", "fitting.recipes", "metrics", "networks.initializers")
 
 
