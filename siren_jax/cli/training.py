@@ -108,6 +108,8 @@ def train(
         checkpoint_every=output.checkpoint_every,
     )
     with session:
+        if output.live:
+            session.show_live(unknown(network))
         with session.reporter:
             fitted = fit_subject(
                 subject,

@@ -12,6 +12,7 @@
 
 const KEPT = 2500; // tiles
 const COARSE = [4, 2]; // levels below that of the view which are evaluated first
+const FRAME = 400; // ms in which a passing function is evaluated, by leaving out fine levels
 const DEEPEST = 36; // levels; coordinates have float64
 
 export class Plane {
@@ -58,14 +59,33 @@ export class Plane {
   /** Says that the plane is another one, for instance at another time; until its tiles are there, the old ones are seen.
    * @param {string} moment a name under which its tiles are kept */
   move(moment) {
+    this.#turn(`${this.#version}/${moment}`);
+  }
+
+  /** Says that the function is another one; until its tiles are there, the old ones are seen.
+   * @param {boolean} passing whether it will soon be another one again: then it is seen as finely as its time allows */
+  renew(passing) {
+    this.#passing = passing;
+    this.#began = performance.now();
+    this.#turn(`${++this.#version}/${this.#moment.split("/")[1]}`);
+    for (const key of this.#tiles.keys()) if (!key.startsWith(`${this.#before}/`)) this.#tiles.delete(key);
+  }
+
+  /** @param {string} moment */
+  #turn(moment) {
     if (this.#complete) this.#before = this.#moment;
+    this.#complete = false;
     this.#moment = moment;
     this.draw();
   }
 
-  #moment = "";
+  #version = 0;
+  #moment = "0/";
   #before = "";
   #complete = false;
+  #passing = false;
+  #began = 0;
+  #left = COARSE[0]; // levels that a passing function lacks
 
   /** Shows the whole sheet. @param {boolean} stretch whether each axis has its own zoom */
   fit(stretch = this.stretched) {
@@ -146,7 +166,9 @@ export class Plane {
     if (this.poster && look.look.startsWith("value")) {
       sheet.drawImage(this.poster, -start, -first, this.size[1] * scale[1], this.size[0] * scale[0]);
     }
-    for (const moment of [this.#before, this.#moment]) {
+    // A passing function replaces the one before as a whole: parts of both would be seen as edges.
+    const waits = this.#passing && this.#before && !this.#complete;
+    for (const moment of waits ? [this.#before] : [this.#before, this.#moment]) {
       for (const back of [...Array(12).keys()].reverse()) {
         this.#visible(view, levels.map((level) => level - back), moment, false, (tile, u, v, height, width) => {
           const image = this.#imageOf(tile, look);
@@ -172,7 +194,7 @@ export class Plane {
    * @param {{ u0: number, v0: number, u1: number, v1: number }} view @param {number[]} levels @param {Order} order */
   #want(view, levels, order) {
     this.#wanted.clear();
-    for (const [rank, back] of [...COARSE, 0].entries()) {
+    for (const [rank, back] of (this.#passing ? [this.#left] : [...COARSE, 0]).entries()) {
       this.#visible(view, levels.map((level) => level - back), this.#moment, true, (tile, u, v, height, width) => {
         tile.used = ++this.#clock;
         if (tile.orders.has(order)) return;
@@ -191,7 +213,13 @@ export class Plane {
         });
       });
     }
-    this.#complete = this.#wanted.size === 0;
+    if (this.#wanted.size === 0 && !this.#complete) {
+      this.#complete = true;
+      const took = performance.now() - this.#began;
+      if (this.#passing) this.#before = this.#moment;
+      if (this.#passing && this.#began) this.#left = Math.min(6, Math.max(0, this.#left + (took > FRAME ? 1 : took < FRAME / 5 ? -1 : 0)));
+      this.#began = 0;
+    } else if (this.#wanted.size) this.#complete = false;
     const kept = [...this.#tiles].sort(([, a], [, b]) => b.used - a.used);
     for (const [key] of kept.slice(KEPT)) this.#tiles.delete(key);
   }
