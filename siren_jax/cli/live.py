@@ -29,7 +29,7 @@ class State(NamedTuple):
     step: int
     network: nnx.Module | None
     """The network, which nobody changes any more; None for the one in the page."""
-    curve: Sequence[Sequence[float]] = ()
+    curve: Sequence[Sequence[int | float]] = ()
     """Pairs of a step and the quality there."""
     quality: str | None = None
     """The latest quality in words."""
@@ -77,14 +77,17 @@ class Live:
         self._server.server_close()
 
     def update(
-        self, network: nnx.Module, step: int, curve: Sequence[Sequence[float]], quality: str, left: float | None
+        self, network: nnx.Module, step: int, curve: Sequence[Sequence[int | float]], quality: str, left: float | None
     ) -> None:
         """Shows a later state; `network` and `curve` must not change any more."""
         self._now = State(self._now.version + 1, step, network, curve, quality, left)
 
-    def end(self, quality: str) -> None:
-        """Says that the last network was the result, and its quality."""
-        self._now = self._now._replace(quality=quality, left=None, done=True)
+    def end(self, quality: str, found: float | None) -> None:
+        """Says that the last network is the result, and its quality in words and as a number."""
+        step = self._now.step
+        known = [(at, value) for at, value in self._now.curve if at < step]
+        curve = known if found is None else [*known, (step, found)]
+        self._now = self._now._replace(curve=curve, quality=quality, left=None, done=True)
 
     def _serve(self, first: viewer.Entry) -> None:
         try:

@@ -226,7 +226,8 @@ class Session:
             overwrite=self._overwrite,
         )
         if self._live is not None:
-            self._live.end(self._subject.measure.tell(result.metrics[self._subject.measure.name], further=1))
+            found = result.metrics[self._subject.measure.name]
+            self._live.end(self._subject.measure.tell(found, further=1), found)
         if not self._figures:
             remove_figures(self._directory)
         if self._tensorboard is not None:

@@ -25,9 +25,13 @@ export function curve(canvas, numbers, ends, abscissa, ordinate, { places, named
     context.lineTo(canvas.width, y(value));
     context.fillText(named(value), 4 * ratio, y(value) + 4 * ratio);
   }
-  for (const value of ticks(...ends, Math.min(6, canvas.clientWidth / 90))) context.fillText(placed(value), x((value - ends[0]) / (ends[1] - ends[0])) - 8 * ratio, canvas.height - 6 * ratio);
+  for (const value of ticks(...ends, Math.min(6, canvas.clientWidth / 90))) {
+    const words = placed(value);
+    const most = canvas.width - context.measureText(words).width;
+    context.fillText(words, Math.min(most, x((value - ends[0]) / (ends[1] - ends[0])) - 8 * ratio), canvas.height - 6 * ratio);
+  }
   context.stroke();
-  context.fillText(ordinate, left, 12 * ratio);
+  context.fillText(ordinate, Math.max(4 * ratio, Math.min(left, canvas.width - context.measureText(ordinate).width)), 12 * ratio);
   context.fillText(abscissa, canvas.width - (8 + 7 * abscissa.length) * ratio, bottom - 4 * ratio);
   Object.assign(context, { strokeStyle: colour("accent"), lineWidth: 1.5 * ratio });
   context.beginPath();

@@ -63,7 +63,7 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
     asking = true;
     const mine = renewed;
     const now = { from: view.from, to: view.to, order, channel };
-    const n = 2 * canvas.width;
+    const n = (passing ? 6 : 2) * canvas.width; // samples that are not there are seen as a band
     const found = await evaluate({ centre: [coordinate((now.from + now.to) / 2)], order, shape: [n], steps: [[((now.to - now.from) / (n - 1)) * slope]] }, () => -1);
     asking = false;
     if (mine !== renewed) return draw();
