@@ -49,6 +49,14 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(if $(shell command -v npm),$(MAKE) --no-print-directory scripts,@echo "The types of siren_jax/viewer/web are not checked: there is no npm.")
+
+# The types of the viewer's scripts.
+scripts: node_modules/ready
+	node_modules/.bin/tsc --project tsconfig.json
+node_modules/ready: package.json
+	npm install --no-package-lock --no-audit --no-fund --silent
+	touch $@
 
 # The site, in out/docs/, from docs/, the docstrings and the help of the command; a warning is an error.
 docs: .venv-docs/ready
@@ -93,7 +101,7 @@ lock:
 	.venv-lock/bin/pip freeze --quiet --exclude siren-jax | grep -E '^[A-Za-z0-9._-]+==' > $@
 
 clean:
-	rm -rf .cache .venv .venv-lock .venv-lowest .venv-newest .venv-docs out build dist .ruff_cache .pytest_cache .hypothesis
+	rm -rf node_modules .cache .venv .venv-lock .venv-lowest .venv-newest .venv-docs out build dist .ruff_cache .pytest_cache .hypothesis
 
 # Built from the lock alone, and again whenever it or pyproject.toml is newer.
 $(READY): pyproject.toml $(LOCK)
@@ -103,4 +111,4 @@ $(READY): pyproject.toml $(LOCK)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: demo docs test suite test-slow notebooks test-newest test-newest-quick test-lowest lint experiments pictures lock .venv-lock/requirements clean
+.PHONY: scripts demo docs test suite test-slow notebooks test-newest test-newest-quick test-lowest lint experiments pictures lock .venv-lock/requirements clean

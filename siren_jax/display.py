@@ -25,6 +25,8 @@ SIDE, THINNEST = 256, 16  # longer side of a picture in pixels, and least shorte
 DPI = 68  # of figures with axes, which are 4.3 inches wide
 LARGEST = 100_000  # bytes of a picture, above which it is reduced to 256 colours
 CUBE = 40  # largest number of samples along each side of a shape's cube
+PAGE = 1_500_000  # characters of a page, above which a notebook has the picture alone
+HEIGHT, COVERING = 480, "position:absolute;inset:0;width:100%;height:100%;border:0"  # of a page in a notebook
 COLUMNS, WORDS = 110, 24  # characters of a line, and of a word in a record that a line contains
 QUALITIES = {
     "psnr": "PSNR {:.2f} dB",
@@ -74,13 +76,24 @@ def still(network: Any, header: Mapping[str, Any], record: Mapping[str, Any], re
     return _picture(shape, points, (low, high), render) if len(shape) < 4 else None
 
 
-def bundle(words: str, picture: bytes | None) -> dict[str, str]:
-    """What Jupyter receives, by MIME type: the text, and with a picture also the picture and a page of both."""
+def bundle(words: str, picture: bytes | None, page: str | None) -> dict[str, str]:
+    """What Jupyter receives, by MIME type.
+
+    Args:
+        words: the text.
+        picture: a PNG, which is seen where scripts are removed.
+        page: the live page, which covers the picture. Its frame may run its scripts, but not reach the notebook.
+    """
     if picture is None:
         return {"text/plain": words}
     data = base64.b64encode(picture).decode()
-    page = f'<img src="data:image/png;base64,{data}" alt="{html.escape(words)}"><pre>{html.escape(words)}</pre>'
-    return {"text/plain": words, "image/png": data, "text/html": page}
+    shown = f'<img src="data:image/png;base64,{data}" alt="{html.escape(words)}">'
+    if page is not None and len(page) <= PAGE:
+        frame = (
+            f'sandbox="allow-scripts allow-downloads" style="{COVERING}" title="The field" srcdoc="{html.escape(page)}"'
+        )
+        shown = f'<div style="position:relative;height:{HEIGHT}px">{shown}<iframe {frame}></iframe></div>'
+    return {"text/plain": words, "image/png": data, "text/html": f"{shown}<pre>{html.escape(words)}</pre>"}
 
 
 def _signal(network: Any, header: Mapping[str, Any], record: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -211,7 +212,7 @@ class NeuralField:
         Raises:
             InputError: the network is too large for a page, or the original has another size.
         """
-        return viewer.page([viewer.entry(self, name, precision=precision, original=original)])
+        return viewer.page([viewer.entry(self, name, self.still(), precision=precision, original=original)])
 
     def still(self) -> bytes | None:
         """A small picture of the field as a PNG: at most about 300 pixels. None if the signal has none."""
@@ -221,13 +222,14 @@ class NeuralField:
         return display.text(self.network, self._header(), self.record)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """What Jupyter shows, by MIME type: `repr`, and a picture unless the field cannot be evaluated."""
+        """What Jupyter shows, by MIME type: `repr`, and a picture and the live page if it can be evaluated."""
         del include, exclude  # Jupyter selects by itself
-        try:
+        picture = page = None
+        # Traced or stacked parameters, unknown kinds, damaged values, large networks: an error would hide the text.
+        with suppress(Exception):
             picture = self.still()
-        except Exception:  # traced or stacked parameters, unknown kinds, damaged values: an error would hide the text
-            picture = None
-        return display.bundle(repr(self), picture)
+            page = viewer.page([viewer.entry(self, self.kind, picture)])
+        return display.bundle(repr(self), picture, page)
 
     def _header(self) -> dict[str, Any]:
         """The file's description of the signal, without the record."""

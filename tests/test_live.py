@@ -228,7 +228,7 @@ def test_the_page_shows_the_untrained_network_then_each_that_comes_and_the_end(b
     page.wait_for_selector("text=1,000 steps: PSNR 20.0 dB; 30 s left")
     assert shows(page, network(1), 8)
     assert error(page, network(0)) > 16
-    assert "PSNR (dB) along step from 0 to 1000: 10.0 to 20.0" in page.get_attribute(".learning", "aria-label")
+    assert "PSNR (dB) along step from 0 to 1,000: 10 to 20" in page.get_attribute(".learning", "aria-label")
     shown.update(network(2), 2000, [[1, 10.0], [1000, 20.0]], "PSNR 22.0 dB", None)
     shown.end("PSNR 22.12 dB", 22.12)
     page.wait_for_selector("text=The fit has ended. This is its network after 2,000 steps: PSNR 22.12 dB.")

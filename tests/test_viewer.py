@@ -32,9 +32,17 @@ FLAGS = (
 )
 FILES = sorted((Path(__file__).parent / "data").glob("*.siren"))  # of every version and precision
 POINTS = 150  # more than a chunk of the evaluator
+
+
+def loud(network):
+    """A network of larger values, so that its pictures have black and white."""
+    network.output.kernel[...] *= 8
+    return network
+
+
 KINDS = {
     "image": NeuralField(
-        SIREN(2, 3, width=17, depth=2, first_omega=40.0, rngs=nnx.Rngs(1)), Frame((12, 20)), (0.0, 9.0)
+        loud(SIREN(2, 3, width=17, depth=2, first_omega=9.0, rngs=nnx.Rngs(1))), Frame((12, 20)), (0.0, 9.0)
     ),
     "sound": NeuralField(
         SIREN(1, 2, width=32, depth=1, first_omega=300.0, rngs=nnx.Rngs(2)), Frame((500,)), kind="sound", rate=100.0
@@ -113,7 +121,7 @@ def opened(browser, tmp_path):
 
 
 def entry(field, name="signal", **settings):
-    return viewer.entry(field, name, precision="float32", **settings)
+    return viewer.entry(field, name, field.still(), precision="float32", **settings)
 
 
 def in_float64(field):
@@ -166,8 +174,9 @@ def test_an_evaluator_has_the_function_and_its_derivatives(kind, evaluator, prog
     found = evaluated(program, field, centre, offsets, evaluator)
     with jax.enable_x64(True):
         right = [np.asarray(f(jnp.asarray(np.array(centre) + offsets))) for f in in_float64(field)]
-    for one, other, tolerance in zip(found, right, (1e-5, 1e-5, 1e-4), strict=True):
-        assert far_apart(one, other) < tolerance  # float32, of twelve layers at most
+    tolerance = 1e-5 if field.network.depth < 4 else 5e-5  # errors of float32 add up over layers
+    for one, other in zip(found, right, strict=True):
+        assert far_apart(one, other) < tolerance
 
 
 @pytest.mark.parametrize("evaluator", ["WebAssembly", "WebGPU"])
@@ -234,7 +243,7 @@ def test_a_picture_from_disk_is_upright_and_in_its_colours(opened):
     top, left = (h - shape[0]) // 2, (w - shape[1]) // 2
     error = np.abs(seen[top : top + shape[0], left : left + shape[1]] - right)
     assert np.median(error) <= 3  # tiles have another size than the screen's pixels
-    assert np.mean(np.abs(right[::-1] - right)) > 20  # upside down would be seen
+    assert np.mean(np.abs(right[::-1] - right)) > 10  # upside down would be seen
 
 
 def test_the_laplacian_is_shown_with_its_scale_and_the_cursor_reads_numbers(opened):
@@ -252,7 +261,7 @@ def test_the_laplacian_is_shown_with_its_scale_and_the_cursor_reads_numbers(open
     read = dict(zip(terms, numbers, strict=True))
     number = lambda text: [float(part.replace("\N{MINUS SIGN}", "-")) for part in text.split(", ")]
     row, column = number(read["pixel (row, column)"])
-    assert column > 10.5
+    assert column > 9.6  # the arrow has moved the middle, which was at 9.5
     point = jnp.asarray(field.frame.coordinates(np.array([row, column])))
     for name, right in (
         ("red", field(point)[:1]),
@@ -262,6 +271,7 @@ def test_the_laplacian_is_shown_with_its_scale_and_the_cursor_reads_numbers(open
         assert number(read[name]) == pytest.approx(np.asarray(right).tolist(), rel=2e-2, abs=0.5), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sound", "video", "shape", "solution", "interval", "relu"])
 def test_every_kind_is_shown(kind, opened):
     page = opened(entry(KINDS[kind], kind))
@@ -415,3 +425,22 @@ def test_what_cannot_be_viewed_is_refused_in_one_line(options, words, tmp_path, 
     assert main(["view", *options]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "a.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["image", "sound", "shape", "solution"])
+def test_a_screen_reader_finds_its_way(kind, opened):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
+    page = opened(entry(KINDS[kind]), entry(KINDS["image"]), bypass_csp=True)
+    found = axe.Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_a_notebook_has_the_live_page_in_a_frame_that_cannot_reach_it(browser):
+    page = browser.new_page()
+    page.set_content(KINDS["image"]._repr_mimebundle_()["text/html"])
+    frame = page.frame_locator("iframe")
+    frame.locator("#panel input").first.wait_for()
+    assert "WebAssembly" in frame.locator("#status").inner_text() or frame.locator(".failure").count() == 0
+    assert page.evaluate("document.querySelector('iframe').contentDocument") is None
+    page.close()

@@ -9,9 +9,9 @@ import numpy as np
 import tyro
 
 from siren_jax._types import Layout, Precision, SignalName
-from siren_jax.cli.agreement import agreement
 from siren_jax.cli.console import printable
 from siren_jax.cli.helptext import documented, optional
+from siren_jax.cli.precision_cost import agreement
 from siren_jax.errors import InputError
 from siren_jax.fields import Frame
 from siren_jax.files import pytorch

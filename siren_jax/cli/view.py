@@ -11,10 +11,10 @@ import tyro
 
 from siren_jax import viewer
 from siren_jax._types import Precision
-from siren_jax.cli.agreement import agreement
 from siren_jax.cli.browser import opened
 from siren_jax.cli.console import printable
 from siren_jax.cli.helptext import documented, optional
+from siren_jax.cli.precision_cost import agreement
 from siren_jax.errors import InputError
 from siren_jax.files.atomic import write_atomically
 from siren_jax.neural_field import NeuralField, load
@@ -50,7 +50,7 @@ class View:
         for path in self.files:
             field = load(path)
             name = os.path.splitext(os.path.basename(path))[0]
-            entries.append(viewer.entry(field, name, precision=precision, original=self._pixels(field)))
+            entries.append(viewer.entry(field, name, field.still(), precision=precision, original=self._pixels(field)))
             if precision != "float32":
                 print(f"{printable(path)} in {precision}: {_cost(field, precision)}", file=sys.stderr)
         page = viewer.page(entries).encode()

@@ -61,7 +61,7 @@ def page(entries: list[Entry], *, live: bool = False) -> str:
         }
         for entry in entries
     ]
-    style, start = _source("page.css"), _source("start.js")
+    style, start = _source("page.css"), COMMENT.sub("", _source("start.js"))
     policy = (
         f"default-src 'none'; script-src 'sha256-{_hash(start)}' 'wasm-unsafe-eval' blob:; worker-src blob:; "
         f"style-src 'sha256-{_hash(style)}'; img-src data: blob:; connect-src 'self' data:; base-uri 'none'; "

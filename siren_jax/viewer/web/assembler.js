@@ -28,7 +28,7 @@ function unsigned(n) {
 }
 
 /** @param {Code} code @returns {number[]} */
-const flat = (code) => /** @type {number[]} */ (code.flat(Infinity));
+const flat = (code) => /** @type {any[]} */ (code).flat(Infinity);
 /** @param {Code} content @returns {Code} with its length before it */
 function sized(content) {
   const bytes = flat(content);

@@ -38,6 +38,9 @@ export function text(x, digits = 4) {
   return x.toFixed(Math.max(0, digits - 1 - size)).replace("-", "−");
 }
 
+/** A number of a scale: no digits that do not count. @param {number} x */
+export const short = (x) => String(Number(x.toPrecision(4))).replace(/-/g, "−").replace("e+", "e");
+
 /** Numbers at round distances within an interval. @param {number} low @param {number} high @param {number} about how many */
 export function ticks(low, high, about = 5) {
   const raw = (high - low) / about;

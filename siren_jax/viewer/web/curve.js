@@ -1,13 +1,13 @@
 // @ts-check
 /** Numbers as a curve with axes. */
-import { text, ticks } from "./colours.js";
+import { short, ticks } from "./colours.js";
 import { colour } from "./page.js";
 
 /** Draws numbers as a curve with axes. @param {HTMLCanvasElement} canvas @param {ArrayLike<number>} numbers
  * @param {[number, number]} ends of the abscissa @param {string} abscissa @param {string} ordinate
  * @param {{ places?: number[], named?: (value: number) => string, placed?: (place: number) => string }} more abscissae of
  * the numbers, which otherwise have equal distances, and how numbers and abscissae are written */
-export function curve(canvas, numbers, ends, abscissa, ordinate, { places, named = text, placed = text } = {}) {
+export function curve(canvas, numbers, ends, abscissa, ordinate, { places, named = short, placed = short } = {}) {
   const ratio = devicePixelRatio;
   Object.assign(canvas, { width: Math.round(canvas.clientWidth * ratio), height: Math.round(canvas.clientHeight * ratio) });
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
@@ -37,5 +37,5 @@ export function curve(canvas, numbers, ends, abscissa, ordinate, { places, named
   context.beginPath();
   for (let i = 0; i < numbers.length; i++) context.lineTo(x(at(i)), y(numbers[i]));
   context.stroke();
-  canvas.setAttribute("aria-label", `${ordinate} along ${abscissa} from ${text(ends[0])} to ${text(ends[1])}: ${named(least)} to ${named(most)}`);
+  canvas.setAttribute("aria-label", `${ordinate} along ${abscissa} from ${placed(ends[0])} to ${placed(ends[1])}: ${named(least)} to ${named(most)}`);
 }

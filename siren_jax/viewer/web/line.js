@@ -1,7 +1,7 @@
 // @ts-check
 /** Functions of one coordinate: sounds, and solutions on an interval. A curve that zooms to single samples and beyond, with
  * its derivatives; for a sound also its spectrogram and loudspeaker. */
-import { text, ticks } from "./colours.js";
+import { short, text, ticks } from "./colours.js";
 import { button, choice, colour, element, select } from "./page.js";
 
 /** @typedef {import("./main.js").Shown} Shown */
@@ -100,7 +100,7 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
     for (const value of ticks(least, most, 5)) {
       context.moveTo(0, y(value));
       context.lineTo(width, y(value));
-      context.fillText(text(value), 4 * ratio, y(value) - 3 * ratio);
+      context.fillText(short(value), 4 * ratio, y(value) - 3 * ratio);
     }
     context.stroke();
     for (const s of ticks(view.from, view.to, 6)) context.fillText(label(s, view.to - view.from), x(s) + 3 * ratio, height - 6 * ratio);

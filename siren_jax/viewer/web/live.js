@@ -1,7 +1,7 @@
 // @ts-check
 /** A fit that runs: its network and its learning curve every second, and how far it is. */
 import { curve } from "./curve.js";
-import { text } from "./colours.js";
+import { short } from "./colours.js";
 import { bytesOf, element } from "./page.js";
 
 /** @typedef {{ version: number, step: number, left: number | null, quality: string | null, curve: [number, number | null][], label: string, logarithmic: boolean, done: boolean, file: string | null }} State  see siren_jax/cli/live.py */
@@ -61,7 +61,7 @@ function draw(plot, { curve: points, label, logarithmic, step }) {
   const known = points.filter(([, quality]) => quality !== null && (!logarithmic || quality > 0));
   if (known.length < 2 || !plot.clientWidth) return;
   const height = (/** @type {number} */ quality) => (logarithmic ? Math.log10(quality) : quality);
-  const named = (/** @type {number} */ value) => (logarithmic ? text(10 ** value, 2) : text(value, 3));
+  const named = (/** @type {number} */ value) => short(logarithmic ? Number((10 ** value).toPrecision(2)) : value);
   const places = known.map(([at]) => at);
   const placed = (/** @type {number} */ place) => place.toLocaleString("en");
   curve(plot, known.map(([, quality]) => height(Number(quality))), [0, Math.max(step, ...places)], "step", label, { places, named, placed });

@@ -61,7 +61,7 @@ async function present(entry, poster, stage, panel) {
   const bytes = typeof Worker === "function" ? kernels() : null;
   if (!bytes) throw new FileError("This browser has no WebAssembly with SIMD, or no workers, which the function needs; the picture is that of the page's maker.");
   const module = await WebAssembly.compile(bytes);
-  const url = /** @type {any} */ (globalThis).programURL; // as start.js made it
+  const url = found("program").dataset.url ?? ""; // as start.js made it
   const hands = Array.from({ length: Math.min(8, Math.max(1, navigator.hardwareConcurrency || 2)) }, () => new Hand(url, module, signal.network));
   let queue = new Queue(hands);
   let { network } = signal; // as it is now

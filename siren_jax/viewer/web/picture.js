@@ -1,7 +1,7 @@
 // @ts-check
 /** Pictures, and solutions of equations: a plane of the function with its derivatives, a scale, the numbers under the
  * cursor, cuts along lines and, for more than two coordinates, sliders for the others. */
-import { mapped, picture, shaped, text, ticks } from "./colours.js";
+import { mapped, picture, shaped, short, text, ticks } from "./colours.js";
 import { curve } from "./curve.js";
 import { button, choice, colour, download, element, select, slider, tick } from "./page.js";
 import { Plane } from "./plane.js";
@@ -40,6 +40,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     fixed[d] = x;
     if (frames) still(Math.min(frames.count - 1, Math.max(0, Math.floor((frames.count * (x - low[d])) / (high[d] - low[d])))));
     else plane.poster = null;
+    sampled.clear();
     plane.move(String(fixed.slice(0, row)));
     asked++;
     read();
@@ -117,11 +118,11 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     const ramp = Float32Array.from({ length: 256 }, (_, i) => now.low + (i / 255) * (now.high - now.low));
     /** @type {CanvasRenderingContext2D} */ (bar.getContext("2d")).putImageData(mapped(ramp, now), 0, 0);
     const marks = quantity === "direction" ? [[0, "left"], [0.25, "down"], [0.5, "right"], [0.75, "up"], [1, "left"]]
-      : [now.low, ...ticks(now.low, now.high, 3), now.high].map((x) => [(x - now.low) / (now.high - now.low), text(x, 3)])
+      : [now.low, ...ticks(now.low, now.high, 3), now.high].map((x) => [(x - now.low) / (now.high - now.low), short(Number(x.toPrecision(3)))])
         .filter(([share], i, all) => i === 0 || i === all.length - 1 || (Number(share) > 0.2 && Number(share) < 0.8));
     barTicks.replaceChildren(...marks.map(([share, label]) => {
       const mark = element("span", {}, String(label));
-      mark.style.left = `${100 * Number(share)}%`;
+      Object.assign(mark.style, { left: `${100 * Number(share)}%`, transform: `translateX(${-100 * Number(share)}%)` });
       return mark;
     }));
     const whole = solution || channels < 3 || quantity !== "value";
@@ -164,27 +165,33 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
 
   // Pixels of the original, and axes of a solution, over the tiles.
   let pixels = false;
-  /** @type {ImageData | null} */
-  let samples = null;
-  async function sample() {
-    if (samples) return;
-    if (original) samples = original;
-    else {
-      const [h, w] = [shape[row], shape[column]];
-      const found = await evaluate(plane.request(h / 2, w / 2, [h, w], [[1, 0], [0, 1]], "value"), () => 5);
-      if (found) samples = shaped(picture(found.map(inRange), channels, scale()), w);
+  const samples = original ?? new ImageData(shape[column] || 1, solution ? 1 : shape[row]);
+  const sampled = new Set(); // rows
+  /** Evaluates the pixels of some rows, a few rows at a time. @param {number} first @param {number} last */
+  function sample(first, last) {
+    const w = shape[column];
+    const many = Math.max(1, Math.floor(1024 / w));
+    for (let i = first - (first % many); i < last; i += many) {
+      if (original || sampled.has(i)) continue;
+      sampled.add(i);
+      const rows = Math.min(many, shape[row] - i);
+      evaluate(plane.request(i + rows / 2, w / 2, [rows, w], [[1, 0], [0, 1]], "value"), () => -1).then((found) => {
+        if (found) samples.data.set(picture(found.map(inRange), channels, scale()).data, 4 * i * w);
+        plane.draw();
+      });
     }
-    plane.draw();
   }
   plane.overlay = (context) => {
     const [side, aside] = plane.camera.zoom;
-    if (pixels && samples && Math.min(side, aside) >= 8) {
+    if (pixels && Math.min(side, aside) >= 12) {
       const [top, bottom] = [plane.place(0, 0), plane.place(canvas.height, canvas.width)];
+      sample(Math.max(0, Math.floor(top.u)), Math.min(size[0], bottom.u));
       for (let i = Math.max(0, Math.floor(top.u)); i < Math.min(size[0], bottom.u); i++) {
         for (let j = Math.max(0, Math.floor(top.v)); j < Math.min(size[1], bottom.v); j++) {
           const { y, x } = plane.pixel(i + 0.5, j + 0.5);
           const r = Math.max(3, 0.15 * side);
           const at = 4 * (i * samples.width + j);
+          if (!samples.data[at + 3]) continue;
           context.fillStyle = `rgb(${samples.data[at]} ${samples.data[at + 1]} ${samples.data[at + 2]})`;
           context.fillRect(x - r, y - r, 2 * r, 2 * r);
           context.strokeStyle = samples.data[at] > 127 ? "#000" : "#fff";
@@ -213,8 +220,14 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
         const share = (x - low[axis]) / (high[axis] - low[axis]);
         return [(axis === row ? 1 - share : share) * length, x];
       });
-    for (const [v, x] of along(column, top.v, bottom.v, size[1])) label(text(x), Math.max(4 * ratio, plane.pixel(0, v).x - 10 * ratio), canvas.height - 6 * ratio);
-    for (const [u, x] of along(row, top.u, bottom.u, size[0])) label(text(x), 4 * ratio, plane.pixel(u, 0).y + 4 * ratio);
+    for (const [v, x] of along(column, top.v, bottom.v, size[1])) {
+      const at = plane.pixel(0, v).x - 10 * ratio;
+      if (at > 60 * ratio && at < canvas.width - 60 * ratio) label(short(x), at, canvas.height - 6 * ratio);
+    }
+    for (const [u, x] of along(row, top.u, bottom.u, size[0])) {
+      const at = plane.pixel(u, 0).y + 4 * ratio;
+      if (at > 30 * ratio && at < canvas.height - 24 * ratio) label(short(x), 4 * ratio, at);
+    }
     label(`${axes[column]} →`, canvas.width - 40 * ratio, canvas.height - 24 * ratio);
     label(`${axes[row]} ↑`, 4 * ratio, 16 * ratio);
   }
@@ -288,7 +301,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     element("figure", { class: "scale" }, element("figcaption", {}, barName), bar, barTicks),
     ...others(),
     element("div", { class: "row" }, button("+", () => plane.zoom(1.5), "Zoom in"), button("−", () => plane.zoom(1 / 1.5), "Zoom out"), button("All", () => plane.fit(), "Show all")),
-    ...(solution ? [] : [tick(original ? "Pixels of the original" : "Pixels, as the function has them", (on) => { pixels = on; if (on) sample(); plane.draw(); })]),
+    ...(solution ? [] : [tick(original ? "Pixels of the original" : "Pixels, as the function has them", (on) => { pixels = on; if (on && plane.camera.zoom[0] < 24) plane.zoom(24 / plane.camera.zoom[0]); plane.draw(); })]),
     select("Cut through the cursor", [["none", "none"], ["across", `along ${axes[column]}`], ["down", `along ${axes[row]}`]], (value) => {
       cut = value;
       plot.hidden = cut === "none";
@@ -305,8 +318,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     renew(passing) {
       for (const known of limits.keys()) if (known !== key()) limits.delete(known);
       if (limits.size) learnLimits();
-      samples = original;
-      if (pixels) sample();
+      sampled.clear();
       plane.poster = null;
       plane.renew(passing);
     },

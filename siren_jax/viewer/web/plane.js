@@ -7,13 +7,19 @@
 
 /** @typedef {import("./worker.js").Request} Request */
 /** @typedef {import("./network.js").Order} Order */
-/** @typedef {{ row: number, column: number, orders: Map<Order, Float32Array>, image: HTMLCanvasElement | null, look: string, used: number }} Tile */
+/** @typedef {{ row: number, column: number, orders: Map<Order, Float32Array>, used: number }} Tile */
 /** @typedef {{ look: string, order: Order, paint: (tile: Float32Array, side: number) => ImageData }} Look  how a tile is seen, and under which name */
 
 const KEPT = 2500; // tiles
+const PAGE = 512; // pixels along each side of the images that are drawn, which have many tiles
+const PAGES = 60; // that are kept
+const FRAME = 10; // ms for painting tiles
+const COARSEST = 12; // levels below that of the view from which it is filled
 const COARSE = [4, 2]; // levels below that of the view which are evaluated first
-const FRAME = 400; // ms in which a passing function is evaluated, by leaving out fine levels
+const PASSING = 400; // ms in which a passing function is evaluated, by leaving out fine levels
 const DEEPEST = 36; // levels; coordinates have float64
+
+/** @typedef {{ image: HTMLCanvasElement, look: string, moment: string, levels: number[], row: number, column: number, todo: Tile[] }} Page  an image of many tiles; those to do are not painted yet */
 
 export class Plane {
   /** @type {Map<string, Tile>} */
@@ -24,7 +30,10 @@ export class Plane {
   #wanted = new Map();
   #clock = 0;
   #scheduled = false;
-  #sheet = document.createElement("canvas");
+  /** @type {Map<string, Page>} those made last come last */
+  #pages = new Map();
+  #until = 0; // the time at which a frame ends
+  #scratch = document.createElement("canvas");
   /** @type {Look | null} */
   #look = null;
 
@@ -68,7 +77,9 @@ export class Plane {
     this.#passing = passing;
     this.#began = performance.now();
     this.#turn(`${++this.#version}/${this.#moment.split("/")[1]}`);
-    for (const key of this.#tiles.keys()) if (!key.startsWith(`${this.#before}/`)) this.#tiles.delete(key);
+    for (const kept of [this.#tiles, this.#pages]) {
+      for (const key of kept.keys()) if (!key.startsWith(`${this.#before}/`)) kept.delete(key);
+    }
   }
 
   /** @param {string} moment */
@@ -151,40 +162,30 @@ export class Plane {
 
   /** @param {Look} look */
   #draw(look) {
-    const { canvas, camera } = this;
+    const { canvas } = this;
+    this.#until = performance.now() + FRAME;
     const [top, bottom] = [this.place(0, 0), this.place(canvas.height, canvas.width)];
     const view = { u0: Math.max(0, top.u), v0: Math.max(0, top.v), u1: Math.min(this.size[0], bottom.u), v1: Math.min(this.size[1], bottom.v) };
     const levels = this.levels;
     this.#want(view, levels, look.order);
-    // The sheet has the pixels of the level, so that tiles meet exactly; it is then scaled once.
-    const scale = levels.map((level) => 2 ** level);
-    const [first, start] = [Math.floor(view.u0 * scale[0]), Math.floor(view.v0 * scale[1])];
-    const rows = Math.max(1, Math.ceil(view.u1 * scale[0]) - first);
-    const columns = Math.max(1, Math.ceil(view.v1 * scale[1]) - start);
-    Object.assign(this.#sheet, { height: rows, width: columns });
-    const sheet = /** @type {CanvasRenderingContext2D} */ (this.#sheet.getContext("2d"));
-    if (this.poster && look.look.startsWith("value")) {
-      sheet.drawImage(this.poster, -start, -first, this.size[1] * scale[1], this.size[0] * scale[0]);
-    }
-    // A passing function replaces the one before as a whole: parts of both would be seen as edges.
-    const waits = this.#passing && this.#before && !this.#complete;
-    for (const moment of waits ? [this.#before] : [this.#before, this.#moment]) {
-      for (const back of [...Array(12).keys()].reverse()) {
-        this.#visible(view, levels.map((level) => level - back), moment, false, (tile, u, v, height, width) => {
-          const image = this.#imageOf(tile, look);
-          if (image) sheet.drawImage(image, v * scale[1] - start, u * scale[0] - first, width * scale[1], height * scale[0]);
-        });
-      }
-    }
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     context.clearRect(0, 0, canvas.width, canvas.height);
-    const { y, x } = this.pixel(first / scale[0], start / scale[1]);
     context.save();
     const edge = [this.pixel(0, 0), this.pixel(...this.size)];
     context.beginPath();
     context.rect(edge[0].x, edge[0].y, edge[1].x - edge[0].x, edge[1].y - edge[0].y);
     context.clip();
-    context.drawImage(this.#sheet, x, y, (columns / scale[1]) * camera.zoom[1], (rows / scale[0]) * camera.zoom[0]);
+    const [height, width] = levels.map((level) => PAGE / 2 ** level);
+    // A passing function replaces the one before as a whole: parts of both would be seen as edges.
+    const moment = this.#passing && this.#before && !this.#complete ? this.#before : this.#moment;
+    for (let i = Math.floor(view.u0 / height); i * height < view.u1; i++) {
+      for (let j = Math.floor(view.v0 / width); j * width < view.v1; j++) {
+        // From whole pixels to whole pixels, so that no seam is seen.
+        const [a, b] = [this.pixel(i * height, j * width), this.pixel((i + 1) * height, (j + 1) * width)];
+        const [x, y] = [Math.round(a.x), Math.round(a.y)];
+        context.drawImage(this.#page(moment, levels, i, j, look), x, y, Math.round(b.x) - x, Math.round(b.y) - y);
+      }
+    }
     context.restore();
     this.overlay(context);
     this.onview();
@@ -199,7 +200,8 @@ export class Plane {
         tile.used = ++this.#clock;
         if (tile.orders.has(order)) return;
         const far = Math.hypot((u + height / 2 - this.cursor.u) / height, (v + width / 2 - this.cursor.v) / width);
-        const key = `${this.#moment}/${keyOf(levels, back, tile)}/${order}`;
+        const moment = this.#moment;
+        const key = `${moment}/${levels.map((level) => level - back)}/${tile.row}/${tile.column}/${order}`;
         this.#wanted.set(key, 1e6 * rank + far);
         if (this.#pending.has(key)) return;
         this.#pending.add(key);
@@ -208,20 +210,25 @@ export class Plane {
           if (!this.#pending.delete(key) || !values) return;
           this.#wanted.delete(key);
           tile.orders.set(order, values);
-          tile.image = null;
+          this.#arrived(tile, levels.map((level) => level - back), moment, order);
           this.draw();
         });
       });
     }
-    if (this.#wanted.size === 0 && !this.#complete) {
-      this.#complete = true;
-      const took = performance.now() - this.#began;
-      if (this.#passing) this.#before = this.#moment;
-      if (this.#passing && this.#began) this.#left = Math.min(6, Math.max(0, this.#left + (took > FRAME ? 1 : took < FRAME / 5 ? -1 : 0)));
-      this.#began = 0;
-    } else if (this.#wanted.size) this.#complete = false;
+    const complete = this.#wanted.size === 0;
+    if (this.#passing && complete && !this.#complete) this.#passed();
+    this.#complete = complete;
+    if (this.#tiles.size < 1.25 * KEPT) return;
     const kept = [...this.#tiles].sort(([, a], [, b]) => b.used - a.used);
     for (const [key] of kept.slice(KEPT)) this.#tiles.delete(key);
+  }
+
+  /** All tiles of a passing function are there: the next one has more levels if there was time, or fewer. */
+  #passed() {
+    const took = performance.now() - this.#began;
+    if (this.#began) this.#left = Math.min(6, Math.max(0, this.#left + (took > PASSING ? 1 : took < PASSING / 5 ? -1 : 0)));
+    this.#began = 0;
+    this.#before = this.#moment;
   }
 
   /** A request for points of a grid on the sheet about a place. @param {number} u @param {number} v @param {number[]} shape
@@ -245,7 +252,7 @@ export class Plane {
         const key = `${moment}/${levels}/${i}/${j}`;
         let tile = this.#tiles.get(key);
         if (!tile && make) {
-          tile = { row: i, column: j, orders: new Map(), image: null, look: "", used: 0 };
+          tile = { row: i, column: j, orders: new Map(), used: 0 };
           this.#tiles.set(key, tile);
         }
         if (tile) visit(tile, i * height, j * width, height, width);
@@ -253,16 +260,83 @@ export class Plane {
     }
   }
 
-  /** @param {Tile} tile @param {Look} look @returns {HTMLCanvasElement | null} */
-  #imageOf(tile, { look, order, paint }) {
-    const values = tile.orders.get(order);
-    if (!values) return null;
-    if (!tile.image || tile.look !== look) {
-      tile.image ??= Object.assign(document.createElement("canvas"), { width: this.side, height: this.side });
-      /** @type {CanvasRenderingContext2D} */ (tile.image.getContext("2d")).putImageData(paint(values, this.side), 0, 0);
-      tile.look = look;
+  /** An image of PAGE² points of a level: its tiles and, where they are not there yet, coarser ones and the poster.
+   * @param {string} moment @param {number[]} levels @param {number} row @param {number} column @param {Look} look @returns {HTMLCanvasElement} */
+  #page(moment, levels, row, column, look) {
+    const key = `${moment}/${levels}/${row}/${column}`;
+    const old = this.#pages.get(key);
+    if (old?.look === look.look) {
+      this.#fill(old, look);
+      return old.image;
     }
-    return tile.image;
+    const image = old?.image ?? Object.assign(document.createElement("canvas"), { width: PAGE, height: PAGE });
+    const page = /** @type {Page} */ ({ image, look: look.look, moment, levels, row, column, todo: [] });
+    this.#pages.delete(key);
+    this.#pages.set(key, page);
+    for (const old of [...this.#pages.keys()].slice(0, -PAGES)) this.#pages.delete(old);
+    const context = /** @type {CanvasRenderingContext2D} */ (image.getContext("2d"));
+    const [height, width] = levels.map((level) => PAGE / 2 ** level);
+    const part = { u0: row * height, v0: column * width, u1: (row + 1) * height, v1: (column + 1) * width };
+    context.clearRect(0, 0, PAGE, PAGE);
+    if (this.poster && look.look.startsWith("value")) {
+      context.drawImage(this.poster, -column * PAGE, -row * PAGE, (this.size[1] / width) * PAGE, (this.size[0] / height) * PAGE);
+    }
+    for (const then of new Set([this.#before, moment])) {
+      for (let back = COARSEST; back >= 0; back--) {
+        this.#visible(part, levels.map((level) => level - back), then, false, (tile, u, v, h, w) => {
+          if (!tile.orders.has(look.order)) return;
+          if (back === 0 && then === moment) page.todo.push(tile);
+          else context.drawImage(this.#painted(tile, look), ((v - part.v0) / width) * PAGE, ((u - part.u0) / height) * PAGE, (w / width) * PAGE, (h / height) * PAGE);
+        });
+      }
+    }
+    this.#fill(page, look);
+    return image;
+  }
+
+  /** Paints tiles on their page, as many as the time of a frame allows. @param {Page} page @param {Look} look */
+  #fill({ image, todo }, look) {
+    const many = PAGE / this.side; // tiles along each side
+    while (todo.length) {
+      if (performance.now() > this.#until) return this.draw();
+      const { row, column, orders } = /** @type {Tile} */ (todo.pop());
+      const [i, j] = [((row % many) + many) % many, ((column % many) + many) % many];
+      image.getContext("2d")?.putImageData(look.paint(/** @type {Float32Array} */ (orders.get(look.order)), this.side), j * this.side, i * this.side);
+    }
+  }
+
+  /** Shows a tile that has come: on its page, and on finer ones where nothing finer is.
+   * @param {Tile} tile @param {number[]} levels of the tile @param {string} moment @param {Order} order */
+  #arrived(tile, levels, moment, order) {
+    const look = this.#look;
+    if (!look || look.order !== order || moment !== this.#moment) return;
+    const many = PAGE / this.side;
+    const own = this.#pages.get(`${moment}/${levels}/${Math.floor(tile.row / many)}/${Math.floor(tile.column / many)}`);
+    if (own?.look === look.look) own.todo.push(tile);
+    const back = this.levels[0] - levels[0];
+    if (back <= 0) return;
+    const image = this.#painted(tile, look);
+    const cells = 2 ** back; // of the view's level along each side of the tile
+    for (const page of this.#pages.values()) {
+      if (page.moment !== moment || page.look !== look.look || `${page.levels}` !== `${this.levels}`) continue;
+      const context = page.image.getContext("2d");
+      const [top, left] = [page.row * many, page.column * many];
+      for (let i = Math.max(top, tile.row * cells); i < Math.min(top + many, (tile.row + 1) * cells); i++) {
+        for (let j = Math.max(left, tile.column * cells); j < Math.min(left + many, (tile.column + 1) * cells); j++) {
+          const finer = (/** @type {number} */ k) => this.#tiles.get(`${moment}/${page.levels.map((level) => level - k)}/${i >> k}/${j >> k}`)?.orders.has(order);
+          if (Array.from({ length: back }, (_, k) => finer(k)).some(Boolean)) continue;
+          const part = this.side / cells;
+          context?.drawImage(image, (j - tile.column * cells) * part, (i - tile.row * cells) * part, part, part, (j - left) * this.side, (i - top) * this.side, this.side, this.side);
+        }
+      }
+    }
+  }
+
+  /** A tile as an image, until the next one. @param {Tile} tile @param {Look} look @returns {HTMLCanvasElement} */
+  #painted(tile, look) {
+    Object.assign(this.#scratch, { width: this.side, height: this.side });
+    /** @type {CanvasRenderingContext2D} */ (this.#scratch.getContext("2d")).putImageData(look.paint(/** @type {Float32Array} */ (tile.orders.get(look.order)), this.side), 0, 0);
+    return this.#scratch;
   }
 
   /** Keeps a part of the sheet in view. */
@@ -333,6 +407,3 @@ export class Plane {
     });
   }
 }
-
-/** @param {number[]} levels @param {number} back @param {Tile} tile */
-const keyOf = (levels, back, { row, column }) => `${levels.map((level) => level - back)}/${row}/${column}`;

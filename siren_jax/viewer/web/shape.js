@@ -90,7 +90,7 @@ export function showShape({ signal, evaluate, hand, stage, panel, name, palettes
    * @param {{ found: Float32Array, camera: import("./tracing.js").Camera, width: number, height: number }} seen @param {number} mine */
   async function polish({ found, camera, width, height }, mine) {
     const { eye, direction } = raysOf(camera, width, height);
-    const hits = [];
+    const hits = /** @type {number[]} */ ([]);
     for (let i = 0; i < width * height; i++) if (found[FOUND * i] && !Number.isNaN(found[FOUND * i + 1])) hits.push(i);
     const blocks = Array.from({ length: Math.ceil(hits.length / BLOCK) }, (_, b) => hits.slice(b * BLOCK, (b + 1) * BLOCK));
     let drawn = performance.now();

@@ -1,9 +1,12 @@
-/* Starts the program, which is deflated. */
+// @ts-check
+/** Starts the program, which is deflated. */
+const part = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 (async () => {
-  const deflated = await fetch(`data:application/octet-stream;base64,${document.getElementById("program").textContent}`);
-  const program = await new Response(deflated.body.pipeThrough(new DecompressionStream("deflate-raw"))).blob();
-  globalThis.programURL = URL.createObjectURL(program);
-  document.head.append(Object.assign(document.createElement("script"), { src: programURL }));
+  const deflated = (await fetch(`data:application/octet-stream;base64,${part("program").textContent}`)).body;
+  const program = await new Response(deflated?.pipeThrough(new DecompressionStream("deflate-raw"))).blob();
+  const src = URL.createObjectURL(program);
+  part("program").dataset.url = src; // for workers
+  document.head.append(Object.assign(document.createElement("script"), { src }));
 })().catch((error) => {
-  document.getElementById("panel").textContent = `This browser cannot start the page: ${error}`;
+  part("panel").textContent = `This browser cannot start the page: ${error}`;
 });

@@ -31,14 +31,25 @@ class Showable(Protocol):
     @property
     def value_range(self) -> tuple[float, float]: ...
     def to_bytes(self, *, precision: Precision) -> bytes: ...
-    def still(self) -> bytes | None: ...
     def render(self, shape: tuple[int, ...]) -> ndarray: ...
 
 
 def entry(
-    field: Showable, name: str, *, precision: Precision = "float16", original: Float[ndarray, "h w c"] | None = None
+    field: Showable,
+    name: str,
+    still: bytes | None,
+    *,
+    precision: Precision = "float16",
+    original: Float[ndarray, "h w c"] | None = None,
 ) -> Entry:
-    """A field as a signal of a page; arguments as for `NeuralField.page`.
+    """A field as a signal of a page.
+
+    Args:
+        field: a `NeuralField`.
+        name: what the page calls it.
+        still: the field's `still()`, which is seen until the function is.
+        precision: as for `NeuralField.page`.
+        original: as for `NeuralField.page`.
 
     Raises:
         InputError: the network is too large for a page, or the original has another size.
@@ -54,7 +65,7 @@ def entry(
             )
         pixels = _encoded(_shades(original, field.value_range), "PNG")
     frames = _frames(field) if field.kind == "video" and field.network.width >= WIDE else None
-    return replace(bare, poster=_poster(field.still()), original=pixels, frames=frames)
+    return replace(bare, poster=_poster(still), original=pixels, frames=frames)
 
 
 def bare_entry(field: Showable, name: str, *, precision: Precision = "float16") -> Entry:
