@@ -157,6 +157,9 @@ class Output:
     no_figures: bool = False
     """Write only the signal, the network and the metrics, without comparison.png, curve.png and the picture for
     TensorBoard. Saves about a second per fit."""
+    live: bool = False
+    """Open a page in the browser that shows the function and the learning curve while the fit runs, every second. Only
+    this computer can open its address. The page takes time from a fit on the same processor."""
     preview_every: Annotated[int | None, optional("N", "never")] = None
     """Write the comparison figure to OUT/preview every N steps during the fit."""
     tensorboard: bool = False

@@ -13,7 +13,9 @@ from typing import Any
 
 from flax import nnx
 
+from siren_jax.cli.browser import opened
 from siren_jax.cli.console import Reporter, printable
+from siren_jax.cli.live import Live
 from siren_jax.cli.memory import give_back_memory, peak_memory
 from siren_jax.cli.tensorboard import TensorBoard
 from siren_jax.errors import InputError
@@ -23,6 +25,7 @@ from siren_jax.fitting.progress import Progress
 from siren_jax.fitting.result import Fit
 from siren_jax.subjects.procedure import (
     METRICS,
+    kept_network,
     names_of_files,
     remove_figures,
     write_figure,
@@ -94,6 +97,7 @@ class Session:
         self._tensorboard = TensorBoard(os.path.join(directory, "tensorboard")) if tensorboard else None
         self._previewed = begun // preview_every if preview_every else 0
         self._rest_until, self._tidy_at = -math.inf, 0.0
+        self._live: Live | None = None
         self.reporter = Reporter(subject.measure)
 
     def __enter__(self) -> "Session":
@@ -103,6 +107,17 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stores.close()
+
+    def show_live(self, network: nnx.Module) -> None:
+        """Opens a page that shows the fit while it runs, from this network on. Without a page, the fit goes on."""
+        try:
+            self._live = self._stores.enter_context(Live(printable(self._name), self._subject, network))
+        except InputError as error:
+            warnings.warn(f"{error} The fit goes on without a page.", stacklevel=2)
+            return
+        print(f"{self._live.address}  (while the fit runs)", file=sys.stderr, flush=True)
+        if not opened(self._live.address):
+            warnings.warn("there is no browser to open; open the address in one.", stacklevel=2)
 
     def begin_second(self, steps: int) -> Checkpoints | None:
         """Checkpoints of a second phase, which begins after `steps` of the first; None if they cannot be written."""
@@ -152,6 +167,8 @@ class Session:
         self.reporter.update(
             progress.share, progress.step, progress.terms["loss"], estimate, 1 / progress.seconds_per_step, left
         )
+        if self._live is not None:
+            self._live.update(network, progress.step, list(self._curve), self._subject.measure.tell(estimate), left)
         if self._tensorboard is not None and fresh:
             self._tensorboard.scalars({**progress.terms, self._subject.measure.name: estimate}, progress.step)
         if self._preview_every and progress.step // self._preview_every > self._previewed:
@@ -194,6 +211,9 @@ class Session:
         """
         os.makedirs(self._directory, exist_ok=True)  # it may have been removed
         curve = [(int(step), quality) for step, quality in self._curve]
+        if self._live is not None:
+            estimate = self._subject.measure.tell(curve[-1][1] if curve else None)
+            self._live.update(*kept_network(self._subject, fitted), curve, estimate, None)
         result = write_result(
             self._subject,
             fitted,
@@ -205,6 +225,9 @@ class Session:
             figures=self._figures,
             overwrite=self._overwrite,
         )
+        if self._live is not None:
+            found = result.metrics[self._subject.measure.name]
+            self._live.end(self._subject.measure.tell(found, further=1), found)
         if not self._figures:
             remove_figures(self._directory)
         if self._tensorboard is not None:

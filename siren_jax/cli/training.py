@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -108,6 +109,14 @@ def train(
         checkpoint_every=output.checkpoint_every,
     )
     with session:
+        if output.live and kept is not None:
+            warnings.warn(
+                "a page cannot show a function that satisfies conditions by construction; the fit goes on without a "
+                "page.",
+                stacklevel=2,
+            )
+        elif output.live:
+            session.show_live(unknown(network))
         with session.reporter:
             fitted = fit_subject(
                 subject,

@@ -4,7 +4,6 @@ import os
 import sys
 import tempfile
 import warnings
-import webbrowser
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import tyro
 
 from siren_jax import viewer
 from siren_jax._types import Precision
+from siren_jax.cli.browser import opened
 from siren_jax.cli.console import printable
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.precision_cost import agreement
@@ -60,7 +60,7 @@ class View:
             return 0
         with Server(page, self.port or 0) as server:
             print(f"{server.address}  (until Ctrl-C)", flush=True)
-            if not self.no_browser and not _opened(server.address):
+            if not self.no_browser and not opened(server.address):
                 warnings.warn("there is no browser to open; open the address in one.", stacklevel=2)
             try:
                 server.serve_forever()
@@ -97,10 +97,3 @@ def _cost(field: NeuralField, precision: Precision) -> str:
         path = os.path.join(folder, "a.siren")
         field.save(path, precision=precision)
         return agreement(load(path), field)
-
-
-def _opened(address: str) -> bool:
-    try:
-        return webbrowser.open(address)
-    except webbrowser.Error:
-        return False

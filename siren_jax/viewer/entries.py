@@ -2,6 +2,7 @@
 
 import io
 import math
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -53,9 +54,7 @@ def entry(
     Raises:
         InputError: the network is too large for a page, or the original has another size.
     """
-    for size, most in LARGEST.items():
-        if (found := getattr(field.network, size)) > most:
-            raise InputError(f"a page shows networks with {size} up to {most:,}, but this one has {found:,}.")
+    bare = bare_entry(field, name, precision=precision)
     pixels = None
     if original is not None:
         shape = field.frame.shape
@@ -66,7 +65,19 @@ def entry(
             )
         pixels = _encoded(_shades(original, field.value_range), "PNG")
     frames = _frames(field) if field.kind == "video" and field.network.width >= WIDE else None
-    return Entry(name, field.to_bytes(precision=precision), _poster(still), pixels, frames)
+    return replace(bare, poster=_poster(still), original=pixels, frames=frames)
+
+
+def bare_entry(field: Showable, name: str, *, precision: Precision = "float16") -> Entry:
+    """A field as a signal of a page, without the pictures that are seen before the function is.
+
+    Raises:
+        InputError: the network is too large for a page.
+    """
+    for size, most in LARGEST.items():
+        if (found := getattr(field.network, size)) > most:
+            raise InputError(f"a page shows networks with {size} up to {most:,}, but this one has {found:,}.")
+    return Entry(name, field.to_bytes(precision=precision))
 
 
 def _poster(still: bytes | None) -> bytes | None:

@@ -43,14 +43,20 @@ class Entry:
     """JPEG of frames of a video, one below another, and their number."""
 
 
-def page(entries: list[Entry]) -> str:
-    """The HTML of a page with a chooser if there are several signals."""
+def page(entries: list[Entry], *, live: bool = False) -> str:
+    """The HTML of a page.
+
+    Args:
+        entries: the signals; several are shown with a chooser.
+        live: whether the page asks its server for the signal of a fit that runs, see `siren_jax.cli.live`.
+    """
     data = [
         {
             "name": entry.name,
             "file": _base64(_deflated(entry.file)),
             "poster": _address("webp", entry.poster),
             "original": _address("png", entry.original),
+            "live": live,
             "frames": entry.frames and {"image": _address("jpeg", entry.frames[0]), "count": entry.frames[1]},
         }
         for entry in entries

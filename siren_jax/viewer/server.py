@@ -1,6 +1,7 @@
 """Shows one page on this computer, to nobody else."""
 
 import errno
+import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -28,12 +29,18 @@ class Server(ThreadingHTTPServer):
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as error:
+            if port == 0:
+                raise InputError(f"this computer gives no port for a page: {error.strerror}.") from None
             reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
             raise InputError(f"port {port} {reason}; choose another with port=, or leave it out.") from None
 
     @property
     def address(self) -> str:
         return f"http://{HOST}:{self.server_address[1]}/"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a page that is closed while it is answered
+            super().handle_error(request, client_address)  # pyright: ignore[reportArgumentType]
 
 
 class _Handler(BaseHTTPRequestHandler):

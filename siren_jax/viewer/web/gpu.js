@@ -104,14 +104,30 @@ export class GpuNetwork {
     const pipeline = (/** @type {string} */ entryPoint) =>
       device.createComputePipeline({ layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module, entryPoint } });
     this.pipelines = { dense: pipeline("dense"), activate: pipeline("activate") };
-    const last = network.layers.length - 1;
-    this.layers = network.layers.map(({ kernel, bias }, i) => {
-      const scale = network.activation === "sine" && i < last ? network.omegas[i] / (2 * Math.PI) : 1;
-      const phases = i < last && network.activation === "sine" ? bias.map((b) => scale * b - Math.round(scale * b)) : bias;
-      return { weights: this.#buffer(kernel.map((w) => scale * w)), bias: this.#buffer(phases) };
-    });
+    this.layers = network.layers.map(({ kernel, bias }) => ({ weights: this.#buffer(kernel.length), bias: this.#buffer(bias.length) }));
+    this.#load(network);
     /** @type {Promise<unknown>} */
     this.turn = Promise.resolve();
+  }
+
+  /** Takes the weights of another network of the same sizes, after the points that were asked before.
+   * @param {Network} network */
+  change(network) {
+    this.turn = this.turn.then(() => this.#load(network));
+  }
+
+  /** @param {Network} network */
+  #load(network) {
+    this.network = network;
+    const last = network.layers.length - 1;
+    const sine = network.activation === "sine";
+    network.layers.forEach(({ kernel, bias }, i) => {
+      const scale = sine && i < last ? network.omegas[i] / (2 * Math.PI) : 1;
+      const phases = sine && i < last ? bias.map((b) => scale * b - Math.round(scale * b)) : bias;
+      const write = (/** @type {GPUBuffer} */ buffer, /** @type {Float32Array} */ numbers) => this.device.queue.writeBuffer(buffer, 0, /** @type {Float32Array<ArrayBuffer>} */ (numbers));
+      write(this.layers[i].weights, kernel.map((w) => scale * w));
+      write(this.layers[i].bias, phases);
+    });
   }
 
   /** See `WasmNetwork.evaluate`. @param {import("./network.js").Points} points @returns {Promise<Float32Array>} */

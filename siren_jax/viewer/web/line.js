@@ -11,7 +11,7 @@ const BLOCK = 4096; // samples that are evaluated together
 const WINDOW = 1024; // samples of a spectrum
 const DARK = 80; // dB below the loudest that are the darkest
 
-/** @param {Shown} shown @returns {() => void} what ends it */
+/** @param {Shown} shown @returns {import("./main.js").View} */
 export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
   const { kind, shape, low, high, range, network, rate, record } = signal;
   const { channels } = network;
@@ -31,6 +31,7 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
   let order = /** @type {Order} */ ("value");
   let channel = 0;
   let playing = -1;
+  let passing = false; // whether the function will soon be another one, whose samples are not worth their time
 
   /** All samples of a sound at a rate, as far as they are there. */
   const samples = { rate, values: [new Float32Array(0)], known: new Uint8Array(0), blocks: 0, version: 0 };
@@ -56,13 +57,16 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
   /** The function itself at every pixel of the view, if it was asked for. */
   let exact = { from: 0, to: 0, order, channel: -1, values: new Float32Array(0) };
   let asking = false;
+  let renewed = 0;
   async function askExact() {
     if (asking || (exact.from === view.from && exact.to === view.to && exact.order === order && exact.channel === channel)) return;
     asking = true;
+    const mine = renewed;
     const now = { from: view.from, to: view.to, order, channel };
-    const n = 2 * canvas.width;
+    const n = (passing ? 6 : 2) * canvas.width; // samples that are not there are seen as a band
     const found = await evaluate({ centre: [coordinate((now.from + now.to) / 2)], order, shape: [n], steps: [[((now.to - now.from) / (n - 1)) * slope]] }, () => -1);
     asking = false;
+    if (mine !== renewed) return draw();
     if (!found) return;
     const stream = { value: 0, gradient: 1, laplacian: 2 }[now.order];
     const values = found.slice((stream * channels + channel) * n, (stream * channels + channel + 1) * n);
@@ -86,7 +90,7 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
     const { width, height } = canvas;
     context.clearRect(0, 0, width, height);
     const perPixel = ((view.to - view.from) * samples.rate) / width;
-    const dense = sound && order === "value" && perPixel > 4;
+    const dense = sound && order === "value" && perPixel > 4 && !passing;
     if (!dense) askExact();
     const [least, most] = order === "value" && sound ? range : extremes(exact.values);
     const x = (/** @type {number} */ s) => ((s - view.from) / (view.to - view.from)) * width;
@@ -115,7 +119,7 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
       const n = exact.values.length;
       exact.values.forEach((value, i) => context.lineTo(x(exact.from + ((exact.to - exact.from) * i) / (n - 1)), y(value)));
       context.stroke();
-      if (sound && order === "value" && perPixel < 0.15) {
+      if (sound && order === "value" && perPixel < 0.15 && !passing) {
         const own = samples.values[channel];
         for (let k = Math.max(0, Math.floor(view.from * samples.rate)); k < Math.min(own.length, view.to * samples.rate + 1); k++) {
           if (!samples.known[Math.floor(k / BLOCK)]) continue;
@@ -131,7 +135,7 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
     };
     mark(cursor, colour("line"));
     if (playing >= 0) mark(playing, colour("ink"));
-    if (sound) paintSpectrum();
+    if (sound && !passing) paintSpectrum();
   }
 
   // The spectrogram, a few columns at a time.
@@ -285,7 +289,19 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
   stage.append(canvas, ...(sound ? [spectrogram] : []));
   if (sound) sample(rate);
   read();
-  return silence;
+  return {
+    close: silence,
+    renew(soon) {
+      passing = soon;
+      renewed++;
+      exact.channel = -1; // is seen until there is another one
+      play.disabled = spectrogram.hidden = passing;
+      if (passing) samples.version++;
+      else if (sound) sample(samples.rate);
+      draw();
+      read();
+    },
+  };
 }
 
 /** @param {Float32Array} values @param {boolean} apart whether the two may not be equal @returns {[number, number]} */

@@ -2,6 +2,7 @@
 /** The page: reads the signals, chooses an evaluator and shows one signal at a time. */
 import { GpuNetwork } from "./gpu.js";
 import { kernels } from "./kernels.js";
+import { follow } from "./live.js";
 import { bytesOf, element, inflated, select } from "./page.js";
 import { showPicture } from "./picture.js";
 import { Hand, Queue } from "./pool.js";
@@ -11,10 +12,11 @@ import { showLine } from "./line.js";
 import { pointsOf } from "./worker.js";
 
 /** @typedef {import("./worker.js").Request} Request */
-/** @typedef {{ name: string, file: string, poster: string | null, original: string | null, frames: { image: string, count: number } | null }} Entry  texts are base64 or data addresses */
+/** @typedef {{ name: string, file: string, poster: string | null, original: string | null, frames: { image: string, count: number } | null, live: boolean }} Entry  texts are base64 or data addresses */
 /** @typedef {{ sequential: Uint8Array, diverging: Uint8Array, cyclic: Uint8Array }} Palettes */
 /** @typedef {(request: Request, urgency?: () => number) => Promise<Float32Array | null>} Evaluate */
 /** @typedef {{ signal: import("./siren_file.js").Signal, name: string, evaluate: Evaluate, hand: () => Hand, stage: HTMLElement, panel: HTMLElement, poster: HTMLImageElement | null, original: ImageData | null, frames: { image: HTMLImageElement, count: number } | null, palettes: Palettes }} Shown */
+/** @typedef {{ close: () => void, renew: (passing: boolean) => void }} View  `renew`: the function is another one, and is passing if it will soon be another one again */
 
 const TRIED = 4096; // points on which evaluators are compared
 
@@ -62,11 +64,15 @@ async function present(entry, poster, stage, panel) {
   const url = found("program").dataset.url ?? ""; // as start.js made it
   const hands = Array.from({ length: Math.min(8, Math.max(1, navigator.hardwareConcurrency || 2)) }, () => new Hand(url, module, signal.network));
   let queue = new Queue(hands);
-  let [points, began, first] = [0, 0, true];
+  let { network } = signal; // as it is now
+  /** @type {{ evaluate: (request: Request) => Promise<Float32Array>, change: (network: import("./siren_file.js").Network) => void } | null} */
+  let gpu = null;
+  let [points, began, first, open] = [0, 0, true, 0];
   /** @type {Evaluate} */
   const evaluate = async (request, urgency) => {
     const asked = performance.now();
-    const result = await queue.evaluate(request, urgency);
+    open++;
+    const result = await queue.evaluate(request, urgency).finally(() => open--);
     if (result) tell(result.length, asked);
     return result;
   };
@@ -81,26 +87,43 @@ async function present(entry, poster, stage, panel) {
     status.textContent = `${signal.network.depth + 1} layers of ${signal.network.width} units; ${where}`;
     status.title = `${Math.round(points / Math.max(1, now - began))} numbers per ms`;
   };
+  let ended = false;
   end = () => {
+    ended = true;
     for (const { worker } of hands) worker.terminate();
-    close();
+    view.close();
   };
   const palettes = /** @type {Palettes} */ (Object.fromEntries(Object.entries(embedded("palettes")).map(([name, text]) => [name, bytesOf(String(text))])));
   await poster?.decode();
   const shown = {
     signal, name: entry.name, evaluate, stage, panel, palettes, poster,
     hand: () => {
-      const hand = new Hand(url, module, signal.network);
+      const hand = new Hand(url, module, network);
       hands.push(hand);
       return hand;
     },
     original: entry.original ? await pixelsOf(entry.original) : null,
     frames: entry.frames ? { image: await loaded(entry.frames.image), count: entry.frames.count } : null,
   };
-  const close = signal.network.inputs === 1 ? showLine(shown) : signal.kind === "shape" ? showShape(shown) : showPicture(shown);
+  const view = signal.network.inputs === 1 ? showLine(shown) : signal.kind === "shape" ? showShape(shown) : showPicture(shown);
   poster?.remove();
-  const gpu = await faster(signal.network, hands);
+  if (entry.live) {
+    view.renew(true);
+    follow(panel, {
+      busy: () => open > 0,
+      ended: () => ended,
+      change(file) {
+        ({ network } = read(file));
+        for (const hand of hands) hand.change(network);
+        gpu?.change(network);
+        view.renew(true);
+      },
+      rest: () => view.renew(false),
+    });
+  }
+  gpu = await faster(network, hands);
   if (!gpu) return;
+  gpu.change(network);
   queue = new Queue([gpu]);
   where = "WebGPU";
 }
@@ -119,7 +142,7 @@ async function faster(network, hands) {
   try {
     const byGpu = await seconds(() => gpu.evaluate(pointsOf(request)));
     const byHands = await seconds(() => hands[0].evaluate(request));
-    return byGpu < byHands / hands.length ? { evaluate: (/** @type {Request} */ request) => gpu.evaluate(pointsOf(request)) } : null;
+    return byGpu < byHands / hands.length ? { evaluate: (/** @type {Request} */ request) => gpu.evaluate(pointsOf(request)), change: (/** @type {import("./siren_file.js").Network} */ other) => gpu.change(other) } : null;
   } catch {
     return null;
   }

@@ -35,9 +35,6 @@ export class WasmNetwork {
   /** @param {WebAssembly.Module} module of `kernels` @param {Network} network */
   constructor(module, network) {
     this.network = network;
-    const turns = 1 / (2 * Math.PI);
-    const sine = network.activation === "sine";
-    const last = network.layers.length - 1;
     const floats = network.layers.reduce((sum, { inputs, units }) => sum + (inputs + 1) * padded(units, ROWS), 0);
     const streams = streamsOf("laplacian", network.inputs);
     const rows = Math.max(padded(network.width, ROWS), padded(network.channels, ROWS), network.inputs);
@@ -49,9 +46,22 @@ export class WasmNetwork {
     this.floats = new Float32Array(memory.buffer);
     let at = 64;
     const reserve = (/** @type {number} */ count) => (at += count) - count;
-    this.layers = network.layers.map(({ kernel, bias, inputs, units }, i) => {
+    this.layers = network.layers.map(({ inputs, units }) => {
       const rows = padded(units, ROWS);
-      const layer = { weights: reserve(inputs * rows), bias: reserve(rows), inputs, units: rows };
+      return { weights: reserve(inputs * rows), bias: reserve(rows), inputs, units: rows };
+    });
+    this.areas = [reserve(area), reserve(area)];
+    this.load(network);
+  }
+
+  /** Takes the weights of a network of the same sizes. @param {Network} network */
+  load(network) {
+    this.network = network;
+    const turns = 1 / (2 * Math.PI);
+    const sine = network.activation === "sine";
+    const last = network.layers.length - 1;
+    network.layers.forEach(({ kernel, bias, inputs, units }, i) => {
+      const layer = this.layers[i];
       const scale = sine && i < last ? network.omegas[i] * turns : 1;
       for (let k = 0; k < inputs; k++) {
         for (let j = 0; j < units; j++) {
@@ -60,9 +70,7 @@ export class WasmNetwork {
         }
       }
       bias.forEach((b, j) => (this.floats[layer.bias + j] = sine && i < last ? phase(scale * b) : b));
-      return layer;
     });
-    this.areas = [reserve(area), reserve(area)];
   }
 
   /** The network at points, `[stream][channel][point]`: values, derivatives along each coordinate, Laplacian.

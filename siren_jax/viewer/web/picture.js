@@ -2,6 +2,7 @@
 /** Pictures, and solutions of equations: a plane of the function with its derivatives, a scale, the numbers under the
  * cursor, cuts along lines and, for more than two coordinates, sliders for the others. */
 import { mapped, picture, shaped, short, text, ticks } from "./colours.js";
+import { curve } from "./curve.js";
 import { button, choice, colour, download, element, select, slider, tick } from "./page.js";
 import { Plane } from "./plane.js";
 
@@ -13,7 +14,7 @@ const ORDERS = /** @type {Record<Quantity, import("./network.js").Order>} */ ({ 
 const LONGEST = 4096; // side of a saved picture
 const LARGE = 50000; // weights of networks whose tiles are small, so that jobs stay short
 
-/** @param {Shown} shown @returns {() => void} what ends it */
+/** @param {Shown} shown @returns {import("./main.js").View} */
 export function showPicture({ signal, evaluate, stage, panel, name, poster, original, palettes, frames }) {
   const { kind, shape, low, high, range, network, record } = signal;
   const { channels, inputs } = network;
@@ -312,39 +313,18 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
   );
   stage.append(canvas, plot);
   look();
-  return () => {};
+  return {
+    close() {},
+    renew(passing) {
+      for (const known of limits.keys()) if (known !== key()) limits.delete(known);
+      if (limits.size) learnLimits();
+      sampled.clear();
+      plane.poster = null;
+      plane.renew(passing);
+    },
+  };
 }
 
 /** Names of a file's record, which is untrusted, if they are of the right number. @param {any} given @param {number} count @param {string[]} usual */
 const names = (given, count, usual) =>
   (Array.isArray(given) && given.length === count ? given : usual.slice(0, count)).map((name) => String(name).slice(0, 40));
-
-/** Draws numbers at equal distances as a curve with axes. @param {HTMLCanvasElement} canvas @param {ArrayLike<number>} numbers
- * @param {[number, number]} ends of the abscissa @param {string} abscissa @param {string} ordinate */
-export function curve(canvas, numbers, ends, abscissa, ordinate) {
-  const ratio = devicePixelRatio;
-  Object.assign(canvas, { width: Math.round(canvas.clientWidth * ratio), height: Math.round(canvas.clientHeight * ratio) });
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  const [left, bottom, top] = [56 * ratio, canvas.height - 22 * ratio, 18 * ratio];
-  let [least, most] = [Infinity, -Infinity];
-  for (let i = 0; i < numbers.length; i++) [least, most] = [Math.min(least, numbers[i]), Math.max(most, numbers[i])];
-  if (!(least < most)) [least, most] = [least - 1, most + 1];
-  const x = (/** @type {number} */ share) => left + share * (canvas.width - left - 8 * ratio);
-  const y = (/** @type {number} */ value) => bottom - ((value - least) / (most - least)) * (bottom - top);
-  Object.assign(context, { font: `${12 * ratio}px system-ui, sans-serif`, fillStyle: colour("ink"), strokeStyle: colour("line"), lineWidth: ratio });
-  context.beginPath();
-  for (const value of ticks(least, most, 4)) {
-    context.moveTo(left, y(value));
-    context.lineTo(canvas.width, y(value));
-    context.fillText(short(value), 4 * ratio, y(value) + 4 * ratio);
-  }
-  for (const value of ticks(...ends, 6)) context.fillText(short(value), x((value - ends[0]) / (ends[1] - ends[0])) - 8 * ratio, canvas.height - 6 * ratio);
-  context.stroke();
-  context.fillText(ordinate, left, 12 * ratio);
-  context.fillText(abscissa, canvas.width - (8 + 7 * abscissa.length) * ratio, bottom - 4 * ratio);
-  Object.assign(context, { strokeStyle: colour("accent"), lineWidth: 1.5 * ratio });
-  context.beginPath();
-  for (let i = 0; i < numbers.length; i++) context.lineTo(x(i / (numbers.length - 1)), y(numbers[i]));
-  context.stroke();
-  canvas.setAttribute("aria-label", `${ordinate} along ${abscissa} from ${text(ends[0])} to ${text(ends[1])}: ${text(least)} to ${text(most)}`);
-}

@@ -16,6 +16,7 @@ const PAGES = 60; // that are kept
 const FRAME = 10; // ms for painting tiles
 const COARSEST = 12; // levels below that of the view from which it is filled
 const COARSE = [4, 2]; // levels below that of the view which are evaluated first
+const PASSING = 400; // ms in which a passing function is evaluated, by leaving out fine levels
 const DEEPEST = 36; // levels; coordinates have float64
 
 /** @typedef {{ image: HTMLCanvasElement, look: string, moment: string, levels: number[], row: number, column: number, todo: Tile[] }} Page  an image of many tiles; those to do are not painted yet */
@@ -67,14 +68,35 @@ export class Plane {
   /** Says that the plane is another one, for instance at another time; until its tiles are there, the old ones are seen.
    * @param {string} moment a name under which its tiles are kept */
   move(moment) {
+    this.#turn(`${this.#version}/${moment}`);
+  }
+
+  /** Says that the function is another one; until its tiles are there, the old ones are seen.
+   * @param {boolean} passing whether it will soon be another one again: then it is seen as finely as its time allows */
+  renew(passing) {
+    this.#passing = passing;
+    this.#began = performance.now();
+    this.#turn(`${++this.#version}/${this.#moment.split("/")[1]}`);
+    for (const kept of [this.#tiles, this.#pages]) {
+      for (const key of kept.keys()) if (!key.startsWith(`${this.#before}/`)) kept.delete(key);
+    }
+  }
+
+  /** @param {string} moment */
+  #turn(moment) {
     if (this.#complete) this.#before = this.#moment;
+    this.#complete = false;
     this.#moment = moment;
     this.draw();
   }
 
-  #moment = "";
+  #version = 0;
+  #moment = "0/";
   #before = "";
   #complete = false;
+  #passing = false;
+  #began = 0;
+  #left = COARSE[0]; // levels that a passing function lacks
 
   /** Shows the whole sheet. @param {boolean} stretch whether each axis has its own zoom */
   fit(stretch = this.stretched) {
@@ -154,12 +176,14 @@ export class Plane {
     context.rect(edge[0].x, edge[0].y, edge[1].x - edge[0].x, edge[1].y - edge[0].y);
     context.clip();
     const [height, width] = levels.map((level) => PAGE / 2 ** level);
+    // A passing function replaces the one before as a whole: parts of both would be seen as edges.
+    const moment = this.#passing && this.#before && !this.#complete ? this.#before : this.#moment;
     for (let i = Math.floor(view.u0 / height); i * height < view.u1; i++) {
       for (let j = Math.floor(view.v0 / width); j * width < view.v1; j++) {
         // From whole pixels to whole pixels, so that no seam is seen.
         const [a, b] = [this.pixel(i * height, j * width), this.pixel((i + 1) * height, (j + 1) * width)];
         const [x, y] = [Math.round(a.x), Math.round(a.y)];
-        context.drawImage(this.#page(levels, i, j, look), x, y, Math.round(b.x) - x, Math.round(b.y) - y);
+        context.drawImage(this.#page(moment, levels, i, j, look), x, y, Math.round(b.x) - x, Math.round(b.y) - y);
       }
     }
     context.restore();
@@ -171,7 +195,7 @@ export class Plane {
    * @param {{ u0: number, v0: number, u1: number, v1: number }} view @param {number[]} levels @param {Order} order */
   #want(view, levels, order) {
     this.#wanted.clear();
-    for (const [rank, back] of [...COARSE, 0].entries()) {
+    for (const [rank, back] of (this.#passing ? [this.#left] : [...COARSE, 0]).entries()) {
       this.#visible(view, levels.map((level) => level - back), this.#moment, true, (tile, u, v, height, width) => {
         tile.used = ++this.#clock;
         if (tile.orders.has(order)) return;
@@ -191,10 +215,20 @@ export class Plane {
         });
       });
     }
-    this.#complete = this.#wanted.size === 0;
+    const complete = this.#wanted.size === 0;
+    if (this.#passing && complete && !this.#complete) this.#passed();
+    this.#complete = complete;
     if (this.#tiles.size < 1.25 * KEPT) return;
     const kept = [...this.#tiles].sort(([, a], [, b]) => b.used - a.used);
     for (const [key] of kept.slice(KEPT)) this.#tiles.delete(key);
+  }
+
+  /** All tiles of a passing function are there: the next one has more levels if there was time, or fewer. */
+  #passed() {
+    const took = performance.now() - this.#began;
+    if (this.#began) this.#left = Math.min(6, Math.max(0, this.#left + (took > PASSING ? 1 : took < PASSING / 5 ? -1 : 0)));
+    this.#began = 0;
+    this.#before = this.#moment;
   }
 
   /** A request for points of a grid on the sheet about a place. @param {number} u @param {number} v @param {number[]} shape
@@ -227,9 +261,8 @@ export class Plane {
   }
 
   /** An image of PAGE² points of a level: its tiles and, where they are not there yet, coarser ones and the poster.
-   * @param {number[]} levels @param {number} row @param {number} column @param {Look} look @returns {HTMLCanvasElement} */
-  #page(levels, row, column, look) {
-    const moment = this.#moment;
+   * @param {string} moment @param {number[]} levels @param {number} row @param {number} column @param {Look} look @returns {HTMLCanvasElement} */
+  #page(moment, levels, row, column, look) {
     const key = `${moment}/${levels}/${row}/${column}`;
     const old = this.#pages.get(key);
     if (old?.look === look.look) {

@@ -25,6 +25,11 @@ export class Hand {
     };
   }
 
+  /** Takes the weights of another network of the same sizes. @param {import("./siren_file.js").Network} network */
+  change(network) {
+    this.worker.postMessage({ network });
+  }
+
   /** @param {object} message @returns {Promise<any>} */
   ask(message) {
     const number = this.#numbered++;

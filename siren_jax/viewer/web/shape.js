@@ -11,7 +11,7 @@ const MOVING = 220; // shorter side of the picture while it moves, in pixels
 const RESTING = 800; // and at rest
 const BLOCK = 2048; // rays that the network polishes at a time
 
-/** @param {Shown} shown @returns {() => void} what ends it */
+/** @param {Shown} shown @returns {import("./main.js").View} */
 export function showShape({ signal, evaluate, hand, stage, panel, name, palettes }) {
   const tracer = hand();
   const canvas = element("canvas", { tabindex: 0, role: "img", "aria-label": `${name}: drag or use the arrow keys to turn, wheel or + and - to come nearer, 0 for the first view` });
@@ -26,22 +26,26 @@ export function showShape({ signal, evaluate, hand, stage, panel, name, palettes
 
   /** Distances at the corners of a grid, in slabs. @param {number} n @param {(share: number) => void} tell */
   async function bake(n, tell) {
+    const mine = begun;
     const values = new Float32Array(n ** 3);
     const step = 2 / (n - 1);
     let done = 0;
     await Promise.all(Array.from({ length: n }, async (_, i) => {
-      const found = await evaluate({ centre: [-1 + i * step, 0, 0], order: "value", shape: [n, n], steps: [[0, step, 0], [0, 0, step]] }, () => (ended ? Infinity : 10 + n));
+      const found = await evaluate({ centre: [-1 + i * step, 0, 0], order: "value", shape: [n, n], steps: [[0, step, 0], [0, 0, step]] }, () => (ended || mine !== begun ? Infinity : 10 + n));
       if (found) values.set(found, i * n * n);
-      tell(++done / n);
+      if (mine === begun && !passing) tell(++done / n);
     }));
     return { n, values, steepest: steepest(values, n) };
   }
 
   const progress = element("p", { class: "progress", role: "status" });
+  let begun = 0;
+  let passing = false; // whether the function will soon be another one, which is seen on the first grid alone
   async function begin() {
-    for (const n of GRIDS) {
+    const mine = ++begun;
+    for (const n of passing ? GRIDS.slice(0, 1) : GRIDS) {
       const baked = await bake(n, (share) => (progress.textContent = `Surface on a grid of ${n}³: ${Math.round(100 * share)} %`));
-      if (ended) return;
+      if (ended || mine !== begun) return;
       grid = baked;
       fresh = true;
       look();
@@ -65,7 +69,7 @@ export function showShape({ signal, evaluate, hand, stage, panel, name, palettes
       if (!again) {
         const mine = version;
         const seen = await picture(RESTING);
-        if (!again && seen) polish(seen, mine);
+        if (!again && seen && !passing) polish(seen, mine);
       }
     }
     tracing = false;
@@ -202,8 +206,14 @@ export function showShape({ signal, evaluate, hand, stage, panel, name, palettes
   );
   stage.append(canvas);
   begin();
-  return () => {
-    ended = true;
-    watch.disconnect();
+  return {
+    close() {
+      ended = true;
+      watch.disconnect();
+    },
+    renew(soon) {
+      passing = soon;
+      begin();
+    },
   };
 }

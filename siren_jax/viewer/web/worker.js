@@ -10,12 +10,13 @@ import { trace } from "./tracing.js";
 export const pointsOf = (request) =>
   "offsets" in request ? request : { centre: request.centre, order: request.order, offsets: gridOffsets(request.shape, request.steps) };
 
-/** Answers messages: one with a network changes the network, one with a number is answered. */
+/** Answers messages: one with a network changes the network, whose sizes stay, one with a number is answered. */
 export function work() {
   /** @type {WasmNetwork} */
   let evaluator;
   addEventListener("message", ({ data: { number, module, network, request, rays } }) => {
     if (module) evaluator = new WasmNetwork(module, network);
+    else if (network) evaluator.load(network);
     if (number === undefined) return;
     try {
       const result = request ? evaluator.evaluate(pointsOf(request)) : trace(rays);
