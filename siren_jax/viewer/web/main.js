@@ -106,7 +106,7 @@ async function present(entry, poster, stage, panel) {
     frames: entry.frames ? { image: await loaded(entry.frames.image), count: entry.frames.count } : null,
   };
   const view = signal.network.inputs === 1 ? showLine(shown) : signal.kind === "shape" ? showShape(shown) : showPicture(shown);
-  poster?.remove();
+  if (signal.kind !== "shape") poster?.remove(); // a shape keeps it until there is a grid
   if (entry.live) {
     view.renew(true);
     follow(panel, {

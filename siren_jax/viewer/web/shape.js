@@ -12,7 +12,7 @@ const RESTING = 800; // and at rest
 const BLOCK = 2048; // rays that the network polishes at a time
 
 /** @param {Shown} shown @returns {import("./main.js").View} */
-export function showShape({ signal, evaluate, hand, stage, panel, name, palettes }) {
+export function showShape({ signal, evaluate, hand, stage, panel, name, palettes, poster }) {
   const tracer = hand();
   const canvas = element("canvas", { tabindex: 0, role: "img", "aria-label": `${name}: drag or use the arrow keys to turn, wheel or + and - to come nearer, 0 for the first view` });
   const first = { azimuth: -60, elevation: 25, distance: 3.2 };
@@ -135,6 +135,7 @@ export function showShape({ signal, evaluate, hand, stage, panel, name, palettes
       }
       image.data.set([...colour, 255], 4 * i);
     }
+    poster?.remove();
     Object.assign(canvas, { width, height });
     /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(image, 0, 0);
   }
