@@ -444,3 +444,34 @@ def test_a_notebook_has_the_live_page_in_a_frame_that_cannot_reach_it(browser):
     assert "WebAssembly" in frame.locator("#status").inner_text() or frame.locator(".failure").count() == 0
     assert page.evaluate("document.querySelector('iframe').contentDocument") is None
     page.close()
+
+
+def test_signals_may_be_chosen_in_haste(opened):
+    page = opened(*(entry(KINDS[kind], kind) for kind in ("image", "sound", "shape", "solution")))
+    for name in ("sound", "solution", "image", "shape", "image"):
+        page.select_option("#chooser select", label=name)
+    settled(page)
+    assert page.title() == "image"
+    assert page.locator("#stage > canvas").count() == 2  # the plane, and the cut that is not shown
+    assert page.locator(".failure").count() == 0
+
+
+def test_the_finest_tiles_of_a_large_screen_are_evaluated(program):
+    finest = program.evaluate(
+        """async () => {
+          const canvas = document.createElement("canvas");
+          Object.assign(canvas.style, { position: "fixed", width: "1600px", height: "1600px" });
+          document.body.append(canvas);
+          const steps = [];
+          const evaluate = async (request) => {
+            steps.push(request.steps[0][0]);
+            return new Float32Array(32 * 32);
+          };
+          const plane = new $plane.Plane(canvas, [64, 64], 32, (u, v) => [u, v], evaluate);
+          plane.show({ look: "value", order: "value", paint: (_, side) => new ImageData(side, side) });
+          await new Promise((resolve) => setTimeout(resolve, 2000));
+          canvas.remove();
+          return steps.reduce((least, step) => Math.min(least, step));
+        }"""
+    )
+    assert finest == 1 / 32  # 25 pixels for a unit of the sheet: 4,096 tiles

@@ -49,7 +49,7 @@ class View:
         entries = []
         for path in self.files:
             field = load(path)
-            name = os.path.splitext(os.path.basename(path))[0]
+            name = printable(os.path.splitext(os.path.basename(path))[0])
             entries.append(viewer.entry(field, name, field.still(), precision=precision, original=self._pixels(field)))
             if precision != "float32":
                 print(f"{printable(path)} in {precision}: {_cost(field, precision)}", file=sys.stderr)

@@ -58,10 +58,10 @@ def entry(
     pixels = None
     if original is not None:
         shape = field.frame.shape
-        if field.kind != "image" or original.shape[:2] != shape:
+        if field.kind != "image" or original.ndim != 3 or original.shape[:2] != shape:
             raise InputError(
                 f"the original of a {field.kind} of {' × '.join(map(str, shape))} samples is a picture of this size, "
-                f"but has {' × '.join(map(str, original.shape[:2]))} pixels."
+                f"of the shape (h, w, c), but has the shape {original.shape}."
             )
         pixels = _encoded(_shades(original, field.value_range), "PNG")
     frames = _frames(field) if field.kind == "video" and field.network.width >= WIDE else None

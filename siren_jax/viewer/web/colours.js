@@ -10,7 +10,7 @@ export function picture(values, channels, { low, high }) {
   const image = new ImageData(count, 1);
   const colours = channels < 3 ? 1 : 3;
   for (let i = 0; i < count; i++) {
-    for (let c = 0; c < 3; c++) image.data[4 * i + c] = (255 * (values[Math.min(c, colours - 1) * count + i] - low)) / (high - low) + 0.5;
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = (255 * (values[Math.min(c, colours - 1) * count + i] - low)) / (high - low);
     image.data[4 * i + 3] = channels > colours ? (255 * (values[colours * count + i] - low)) / (high - low) : 255;
   }
   return image;

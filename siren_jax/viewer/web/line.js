@@ -170,6 +170,7 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
   // The loudspeaker.
   /** @type {AudioContext | null} */
   let audio = null;
+  let closed = false;
   let chosen = rate;
   const play = button("▶ Play", async () => {
     if (audio) return silence();
@@ -177,11 +178,13 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
       play.disabled = true;
       const watch = setInterval(() => (play.textContent = `${Math.floor((100 * samples.blocks) / samples.known.length)} %`), 200);
       if (samples.rate !== chosen) await sample(chosen);
-      while (samples.blocks < samples.known.length) await new Promise((resolve) => setTimeout(resolve, 50));
+      while (samples.blocks < samples.known.length && !closed) await new Promise((resolve) => setTimeout(resolve, 50));
       clearInterval(watch);
       play.disabled = false;
     }
+    if (closed) return;
     audio = new AudioContext();
+    audio.resume(); // a browser may have begun it at rest
     const buffer = audio.createBuffer(channels, samples.values[0].length, samples.rate);
     samples.values.forEach((values, c) => buffer.copyToChannel(values.map((y) => Math.min(1, Math.max(-1, (y - range[0]) / half - 1))), c));
     const source = new AudioBufferSourceNode(audio, { buffer });
@@ -290,7 +293,10 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
   if (sound) sample(rate);
   read();
   return {
-    close: silence,
+    close() {
+      closed = true;
+      silence();
+    },
     renew(soon) {
       passing = soon;
       renewed++;

@@ -27,6 +27,7 @@ const embedded = (id) => JSON.parse(found(id).textContent ?? "");
 
 /** @type {() => void} */
 let end = () => {};
+let shows = 0; // how many signals have been chosen
 
 export function start() {
   const entries = /** @type {Entry[]} */ (embedded("signals"));
@@ -40,6 +41,8 @@ export function start() {
 /** @param {Entry} entry */
 async function show(entry) {
   end();
+  end = () => {};
+  const mine = ++shows;
   const [stage, panel] = [found("stage"), found("panel")];
   stage.replaceChildren();
   panel.replaceChildren();
@@ -47,32 +50,40 @@ async function show(entry) {
   const poster = entry.poster ? element("img", { src: entry.poster, alt: `${entry.name}, as it was when this page was made`, class: "poster" }) : null;
   if (poster) stage.append(poster);
   try {
-    await present(entry, poster, stage, panel);
+    await present(entry, poster, stage, panel, () => mine === shows);
   } catch (error) {
+    if (mine !== shows) return;
     if (!(error instanceof FileError)) console.error(error);
     const message = error instanceof FileError ? error.message : `This page failed: ${error}`;
     panel.replaceChildren(element("p", { class: "failure", role: "alert" }, message));
   }
 }
 
-/** @param {Entry} entry @param {HTMLImageElement | null} poster @param {HTMLElement} stage @param {HTMLElement} panel */
-async function present(entry, poster, stage, panel) {
+/** @param {Entry} entry @param {HTMLImageElement | null} poster @param {HTMLElement} stage @param {HTMLElement} panel
+ * @param {() => boolean} wanted whether no other signal has been chosen */
+async function present(entry, poster, stage, panel, wanted) {
   const signal = read(await inflated(bytesOf(entry.file)));
   const bytes = typeof Worker === "function" ? kernels() : null;
   if (!bytes) throw new FileError("This browser has no WebAssembly with SIMD, or no workers, which the function needs; the picture is that of the page's maker.");
   const module = await WebAssembly.compile(bytes);
+  await poster?.decode().catch(() => poster.remove());
+  const original = entry.original ? await pixelsOf(entry.original) : null;
+  const frames = entry.frames ? { image: await loaded(entry.frames.image), count: entry.frames.count } : null;
+  if (!wanted()) return;
   const url = found("program").dataset.url ?? ""; // as start.js made it
   const hands = Array.from({ length: Math.min(8, Math.max(1, navigator.hardwareConcurrency || 2)) }, () => new Hand(url, module, signal.network));
   let queue = new Queue(hands);
   let { network } = signal; // as it is now
-  /** @type {{ evaluate: (request: Request) => Promise<Float32Array>, change: (network: import("./siren_file.js").Network) => void } | null} */
+  /** @type {{ evaluate: (request: Request) => Promise<Float32Array>, change: (network: import("./siren_file.js").Network) => void, end: () => void } | null} */
   let gpu = null;
   let [points, began, first, open] = [0, 0, true, 0];
   /** @type {Evaluate} */
   const evaluate = async (request, urgency) => {
     const asked = performance.now();
     open++;
-    const result = await queue.evaluate(request, urgency).finally(() => open--);
+    const urgent = () => (ended ? Infinity : (urgency?.() ?? 0));
+    const result = await queue.evaluate(request, urgent).catch(failed).finally(() => open--);
+    if (ended) return null;
     if (result) tell(result.length, asked);
     return result;
   };
@@ -88,13 +99,24 @@ async function present(entry, poster, stage, panel) {
     status.title = `${Math.round(points / Math.max(1, now - began))} numbers per ms`;
   };
   let ended = false;
+  /** @type {View | null} */
+  let view = null;
   end = () => {
     ended = true;
     for (const { worker } of hands) worker.terminate();
-    view.close();
+    gpu?.end();
+    view?.close();
+  };
+  /** Says that an evaluator has failed; WebGPU gives way to the workers. @param {Error} error @returns {null} */
+  const failed = (error) => {
+    if (ended) return null;
+    if (gpu) {
+      [gpu, queue, where] = [null, new Queue(hands), `WebAssembly, because WebGPU failed`];
+      view?.renew(entry.live);
+    } else status.textContent = `The function cannot be evaluated: ${error.message}`;
+    return null;
   };
   const palettes = /** @type {Palettes} */ (Object.fromEntries(Object.entries(embedded("palettes")).map(([name, text]) => [name, bytesOf(String(text))])));
-  await poster?.decode();
   const shown = {
     signal, name: entry.name, evaluate, stage, panel, palettes, poster,
     hand: () => {
@@ -102,13 +124,13 @@ async function present(entry, poster, stage, panel) {
       hands.push(hand);
       return hand;
     },
-    original: entry.original ? await pixelsOf(entry.original) : null,
-    frames: entry.frames ? { image: await loaded(entry.frames.image), count: entry.frames.count } : null,
+    original, frames,
   };
-  const view = signal.network.inputs === 1 ? showLine(shown) : signal.kind === "shape" ? showShape(shown) : showPicture(shown);
+  view = signal.network.inputs === 1 ? showLine(shown) : signal.kind === "shape" ? showShape(shown) : showPicture(shown);
   if (signal.kind !== "shape") poster?.remove(); // a shape keeps it until there is a grid
   if (entry.live) {
-    view.renew(true);
+    const following = view;
+    following.renew(true);
     follow(panel, {
       busy: () => open > 0,
       ended: () => ended,
@@ -116,13 +138,14 @@ async function present(entry, poster, stage, panel) {
         ({ network } = read(file));
         for (const hand of hands) hand.change(network);
         gpu?.change(network);
-        view.renew(true);
+        following.renew(true);
       },
-      rest: () => view.renew(false),
+      rest: () => following.renew(false),
     });
   }
   gpu = await faster(network, hands);
   if (!gpu) return;
+  if (ended) return gpu.end();
   gpu.change(network);
   queue = new Queue([gpu]);
   where = "WebGPU";
@@ -142,7 +165,7 @@ async function faster(network, hands) {
   try {
     const byGpu = await seconds(() => gpu.evaluate(pointsOf(request)));
     const byHands = await seconds(() => hands[0].evaluate(request));
-    return byGpu < byHands / hands.length ? { evaluate: (/** @type {Request} */ request) => gpu.evaluate(pointsOf(request)), change: (/** @type {import("./siren_file.js").Network} */ other) => gpu.change(other) } : null;
+    return byGpu < byHands / hands.length ? { evaluate: (/** @type {Request} */ request) => gpu.evaluate(pointsOf(request)), change: (/** @type {import("./siren_file.js").Network} */ other) => gpu.change(other), end: () => gpu.device.destroy() } : null;
   } catch {
     return null;
   }

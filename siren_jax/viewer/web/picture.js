@@ -20,7 +20,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
   const { channels, inputs } = network;
   const solution = kind === "solution";
   const video = kind === "video";
-  const axes = names(record.axes, inputs, solution ? Array.from({ length: inputs }, (_, i) => `x${i}`) : video ? ["time", "row", "column"] : ["row", "column"]);
+  const axes = names(record.axes, inputs, solution ? Array.from({ length: inputs }, (_, i) => `x${i}`) : video ? ["time", "row", "column"] : [...Array.from({ length: inputs - 2 }, (_, i) => `x${i}`), "row", "column"]);
   const parts = names(record.channels, channels, channels > 2 && !solution ? ["red", "green", "blue", "opacity"] : Array.from({ length: channels }, (_, i) => `channel ${i + 1}`));
   // The last two coordinates are the plane, rows first; an interval is a plane of one row, seen as a curve.
   const [row, column] = [inputs - 2, inputs - 1];
@@ -33,7 +33,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
 
   const canvas = element("canvas", { tabindex: 0, role: "img", "aria-label": `${name}: drag or use the arrow keys to move, wheel or + and - to zoom, 0 for all` });
   const plane = new Plane(canvas, size, network.weights > LARGE ? 32 : 64, coordinates, evaluate);
-  plane.poster = poster;
+  plane.poster = solution ? null : poster; // that of a solution has axes
 
   // The other coordinates. Those of a video and its play are whole frames, whose tiles stay.
   const move = (/** @type {number} */ d, /** @type {number} */ x) => {
@@ -66,10 +66,10 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
   const half = (range[1] - range[0]) / 2;
   const inRange = (/** @type {number} */ y) => range[0] + half * (y + 1);
 
-  /** A tile's numbers as they are shown: one for each point, or a colour. @param {Float32Array} found @param {Quantity} of */
-  function numbersOf(found, of) {
+  /** A tile's numbers as they are shown: one for each point, or a colour. @param {Float32Array} found @param {Quantity} of @param {number} part a channel */
+  function numbersOf(found, of, part = channel) {
     const count = found.length / (channels * ({ value: 1, gradient: 1 + inputs, laplacian: 2 + inputs })[ORDERS[of]]);
-    const stream = (/** @type {number} */ s, c = channel) => found.subarray((s * channels + c) * count, (s * channels + c + 1) * count);
+    const stream = (/** @type {number} */ s) => found.subarray((s * channels + part) * count, (s * channels + part + 1) * count);
     if (of === "value") return stream(0).map(inRange);
     if (of === "laplacian") return stream(1 + inputs).map((y) => half * y);
     const [down, right] = [stream(1 + row), stream(1 + column)];
@@ -86,10 +86,10 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
 
   /** Limits of a quantity from the whole sheet, coarsely: all but a half percent at either end. */
   async function learnLimits() {
-    const [wanted, of] = [key(), quantity];
+    const [wanted, of, part] = [key(), quantity, channel];
     const found = await evaluate(plane.request(size[0] / 2, size[1] / 2, [64, 64], [[size[0] / 64, 0], [0, size[1] / 64]], ORDERS[of]), () => -1);
     if (!found) return;
-    const sorted = numbersOf(found, of).sort();
+    const sorted = numbersOf(found, of, part).sort();
     const end = (/** @type {number} */ share) => sorted[Math.round(share * (sorted.length - 1))];
     const [least, most] = of === "value" ? [sorted[0], sorted[sorted.length - 1]] : [end(0.005), end(0.995)];
     const largest = Math.max(Math.abs(least), Math.abs(most)) || 1;
@@ -100,11 +100,11 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
   function look() {
     if (!coloured() && quantity !== "direction" && !limits.has(key())) learnLimits();
     const now = scale();
-    const of = quantity;
+    const [of, part] = [quantity, channel];
     plane.show({
       look: `${key()}/${now.low}/${now.high}`,
       order: ORDERS[quantity],
-      paint: (found, side) => shaped(now.map ? mapped(numbersOf(found, of), now) : picture(found.map(inRange), channels, now), side),
+      paint: (found, side) => shaped(now.map ? mapped(numbersOf(found, of, part), now) : picture(found.map(inRange), channels, now), side),
     });
     drawScale(now);
   }
@@ -165,18 +165,19 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
 
   // Pixels of the original, and axes of a solution, over the tiles.
   let pixels = false;
-  const samples = original ?? new ImageData(shape[column] || 1, solution ? 1 : shape[row]);
+  let samples = original;
   const sampled = new Set(); // rows
   /** Evaluates the pixels of some rows, a few rows at a time. @param {number} first @param {number} last */
   function sample(first, last) {
     const w = shape[column];
+    const into = (samples ??= new ImageData(w, shape[row]));
     const many = Math.max(1, Math.floor(1024 / w));
     for (let i = first - (first % many); i < last; i += many) {
       if (original || sampled.has(i)) continue;
       sampled.add(i);
       const rows = Math.min(many, shape[row] - i);
       evaluate(plane.request(i + rows / 2, w / 2, [rows, w], [[1, 0], [0, 1]], "value"), () => -1).then((found) => {
-        if (found) samples.data.set(picture(found.map(inRange), channels, scale()).data, 4 * i * w);
+        if (found) into.data.set(picture(found.map(inRange), channels, { name: "value", unit: "", low: range[0], high: range[1], map: null }).data, 4 * i * w);
         plane.draw();
       });
     }
@@ -186,15 +187,16 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     if (pixels && Math.min(side, aside) >= 12) {
       const [top, bottom] = [plane.place(0, 0), plane.place(canvas.height, canvas.width)];
       sample(Math.max(0, Math.floor(top.u)), Math.min(size[0], bottom.u));
+      const { data, width } = /** @type {ImageData} */ (samples);
       for (let i = Math.max(0, Math.floor(top.u)); i < Math.min(size[0], bottom.u); i++) {
         for (let j = Math.max(0, Math.floor(top.v)); j < Math.min(size[1], bottom.v); j++) {
           const { y, x } = plane.pixel(i + 0.5, j + 0.5);
           const r = Math.max(3, 0.15 * side);
-          const at = 4 * (i * samples.width + j);
-          if (!samples.data[at + 3]) continue;
-          context.fillStyle = `rgb(${samples.data[at]} ${samples.data[at + 1]} ${samples.data[at + 2]})`;
+          const at = 4 * (i * width + j);
+          if (!data[at + 3]) continue;
+          context.fillStyle = `rgb(${data[at]} ${data[at + 1]} ${data[at + 2]})`;
           context.fillRect(x - r, y - r, 2 * r, 2 * r);
-          context.strokeStyle = samples.data[at] > 127 ? "#000" : "#fff";
+          context.strokeStyle = data[at] > 127 ? "#000" : "#fff";
           context.strokeRect(x - r, y - r, 2 * r, 2 * r);
         }
       }
@@ -247,7 +249,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     const { u, v } = plane.cursor;
     const [top, bottom] = [plane.place(0, 0), plane.place(canvas.height, canvas.width)];
     const clip = (/** @type {number} */ x, /** @type {number} */ most) => Math.min(most, Math.max(0, x));
-    return cut === "across" ? [[u, clip(top.v, size[1])], [u, clip(bottom.v, size[1])]] : [[clip(top.u, size[0]), v], [clip(bottom.u, size[0]), v]];
+    return cut === "across" ? [[u, clip(top.v, size[1])], [u, clip(bottom.v, size[1])]] : (solution ? [bottom, top] : [top, bottom]).map(({ u }) => [clip(u, size[0]), v]);
   }
   /** @param {CanvasRenderingContext2D} context */
   function drawLine(context) {
@@ -260,36 +262,41 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
       context.stroke();
     }
   }
-  let cutting = false;
+  let [cutting, seen] = [false, ""];
+  let renewed = 0; // how often the function has changed
   async function drawCut() {
-    if (cutting) return;
-    cutting = true;
-    plane.draw();
+    const [along, of, part] = [cut, quantity, channel];
     const [[u0, v0], [u1, v1]] = ends();
+    const now = String([along, of, part, u0, v0, u1, v1, fixed, renewed]);
+    if (cutting || now === seen || along === "none") return;
+    [cutting, seen] = [true, now];
+    plane.draw();
     const n = 512;
     const step = [(u1 - u0) / (n - 1), (v1 - v0) / (n - 1)];
-    const found = await evaluate(plane.request((u0 + u1) / 2, (v0 + v1) / 2, [n], [step], ORDERS[quantity]), () => -1);
+    const found = await evaluate(plane.request((u0 + u1) / 2, (v0 + v1) / 2, [n], [step], ORDERS[of]), () => -1);
     cutting = false;
+    drawCut(); // the cursor may have moved
     if (!found || cut === "none") return;
-    const axis = cut === "across" ? column : row;
+    const axis = along === "across" ? column : row;
     const at = (/** @type {number} */ u, /** @type {number} */ v) => (solution ? coordinates(u, v)[axis] : [u, v][axis - row] - 0.5);
-    curve(plot, numbersOf(found, quantity), [at(u0, v0), at(u1, v1)], axes[axis], NAMES[quantity]);
+    curve(plot, numbersOf(found, of, part), [at(u0, v0), at(u1, v1)], axes[axis], NAMES[of]);
   }
 
   // Saving, at any size.
   const width = element("input", { type: "number", min: 1, max: LONGEST, value: Math.min(LONGEST, 2 * size[1]), "aria-label": "Width of the saved PNG in pixels" });
   async function save() {
-    const columns = Math.min(LONGEST, Math.max(1, Math.round(Number(width.value)) || 1));
+    const most = Math.min(LONGEST, (LONGEST * size[1]) / size[0]);
+    const columns = Math.max(1, Math.floor(Math.min(most, Number(width.value) || 1)));
     const rows = Math.max(1, Math.round((columns * size[0]) / size[1]));
     const target = element("canvas", { width: columns, height: rows });
     const context = /** @type {CanvasRenderingContext2D} */ (target.getContext("2d"));
-    const [of, now] = [quantity, scale()];
+    const [of, part, now] = [quantity, channel, scale()];
     const strip = Math.max(1, Math.floor(16384 / columns));
     const step = [[size[0] / rows, 0], [0, size[1] / columns]];
     await Promise.all(Array.from({ length: Math.ceil(rows / strip) }, async (_, k) => {
       const height = Math.min(strip, rows - k * strip);
       const found = await evaluate(plane.request(((k * strip + height / 2) * size[0]) / rows, size[1] / 2, [height, columns], step, ORDERS[of]), () => 1e5);
-      if (found) context.putImageData(shaped(now.map ? mapped(numbersOf(found, of), now) : picture(found.map(inRange), channels, now), columns), 0, k * strip);
+      if (found) context.putImageData(shaped(now.map ? mapped(numbersOf(found, of, part), now) : picture(found.map(inRange), channels, now), columns), 0, k * strip);
     }));
     target.toBlob((blob) => blob && download(blob, `${name}.png`));
   }
@@ -316,6 +323,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
   return {
     close() {},
     renew(passing) {
+      renewed++;
       for (const known of limits.keys()) if (known !== key()) limits.delete(known);
       if (limits.size) learnLimits();
       sampled.clear();

@@ -218,9 +218,10 @@ export class Plane {
     const complete = this.#wanted.size === 0;
     if (this.#passing && complete && !this.#complete) this.#passed();
     this.#complete = complete;
-    if (this.#tiles.size < 1.25 * KEPT) return;
-    const kept = [...this.#tiles].sort(([, a], [, b]) => b.used - a.used);
-    for (const [key] of kept.slice(KEPT)) this.#tiles.delete(key);
+    const kept = Math.max(KEPT, 2 * this.#most);
+    if (this.#tiles.size < 1.25 * kept) return;
+    const newest = [...this.#tiles].sort(([, a], [, b]) => b.used - a.used);
+    for (const [key] of newest.slice(kept)) this.#tiles.delete(key);
   }
 
   /** All tiles of a passing function are there: the next one has more levels if there was time, or fewer. */
@@ -229,6 +230,12 @@ export class Plane {
     if (this.#began) this.#left = Math.min(6, Math.max(0, this.#left + (took > PASSING ? 1 : took < PASSING / 5 ? -1 : 0)));
     this.#began = 0;
     this.#before = this.#moment;
+  }
+
+  /** Tiles that a view may have: a level's points are up to √2 times as dense as the canvas's pixels. */
+  get #most() {
+    const along = (/** @type {number} */ pixels) => Math.ceil((1.42 * pixels) / this.side) + 2;
+    return along(this.canvas.height) * along(this.canvas.width);
   }
 
   /** A request for points of a grid on the sheet about a place. @param {number} u @param {number} v @param {number[]} shape
@@ -246,7 +253,7 @@ export class Plane {
     const [height, width] = levels.map((level) => this.side / 2 ** level);
     const [i0, i1] = [Math.floor(u0 / height), Math.ceil(u1 / height)];
     const [j0, j1] = [Math.floor(v0 / width), Math.ceil(v1 / width)];
-    if ((i1 - i0) * (j1 - j0) > KEPT / 2) return;
+    if ((i1 - i0) * (j1 - j0) > this.#most) return;
     for (let i = i0; i < i1; i++) {
       for (let j = j0; j < j1; j++) {
         const key = `${moment}/${levels}/${i}/${j}`;
@@ -273,7 +280,7 @@ export class Plane {
     const page = /** @type {Page} */ ({ image, look: look.look, moment, levels, row, column, todo: [] });
     this.#pages.delete(key);
     this.#pages.set(key, page);
-    for (const old of [...this.#pages.keys()].slice(0, -PAGES)) this.#pages.delete(old);
+    for (const old of [...this.#pages.keys()].slice(0, -Math.max(PAGES, (4 * this.#most * this.side ** 2) / PAGE ** 2))) this.#pages.delete(old);
     const context = /** @type {CanvasRenderingContext2D} */ (image.getContext("2d"));
     const [height, width] = levels.map((level) => PAGE / 2 ** level);
     const part = { u0: row * height, v0: column * width, u1: (row + 1) * height, v1: (column + 1) * width };

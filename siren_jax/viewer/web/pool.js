@@ -17,6 +17,10 @@ export class Hand {
   constructor(url, module, network) {
     this.worker = new Worker(url);
     this.worker.postMessage({ module, network });
+    this.worker.onerror = ({ message }) => {
+      for (const [, reject] of this.#asked.values()) reject(new Error(message));
+      this.#asked.clear();
+    };
     this.worker.onmessage = ({ data: { number, result, error } }) => {
       const [resolve, reject] = /** @type {[(result: any) => void, (error: Error) => void]} */ (this.#asked.get(number));
       this.#asked.delete(number);

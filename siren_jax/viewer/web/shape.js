@@ -80,8 +80,9 @@ export function showShape({ signal, evaluate, hand, stage, panel, name, palettes
     const shrink = Math.min(1, side / Math.min(canvas.clientHeight || side, canvas.clientWidth || side));
     const [height, width] = [Math.max(2, Math.round(canvas.clientHeight * shrink)), Math.max(2, Math.round(canvas.clientWidth * shrink))];
     const rays = { camera: { ...camera }, width, height, plane: plane.on ? { axis: plane.axis, at: plane.at } : null };
-    const found = /** @type {Float32Array} */ (await tracer.ask({ rays: fresh ? { ...rays, grid } : rays }));
+    const sent = fresh; // a later grid may come while it traces
     fresh = false;
+    const found = /** @type {Float32Array} */ (await tracer.ask({ rays: sent ? { ...rays, grid } : rays }));
     paint(found, width, height, rays.camera);
     return { found, ...rays };
   }

@@ -15,13 +15,14 @@ export function work() {
   /** @type {WasmNetwork} */
   let evaluator;
   addEventListener("message", ({ data: { number, module, network, request, rays } }) => {
-    if (module) evaluator = new WasmNetwork(module, network);
-    else if (network) evaluator.load(network);
-    if (number === undefined) return;
     try {
+      if (module) evaluator = new WasmNetwork(module, network);
+      else if (network) evaluator.load(network);
+      if (number === undefined) return;
       const result = request ? evaluator.evaluate(pointsOf(request)) : trace(rays);
       postMessage({ number, result }, { transfer: [result.buffer] });
     } catch (error) {
+      if (number === undefined) throw error;
       postMessage({ number, error: String(error) });
     }
   });
