@@ -170,7 +170,7 @@ def uninterrupted_long(photo, tmp_path_factory) -> dict[str, bytes]:
     return undisturbed(["fit", photo, *LONG], tmp_path_factory.mktemp("uninterrupted"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(1, 14))
 def test_fits_that_are_killed_four_times_each_write_the_same_bytes(seed, photo, uninterrupted_long, tmp_path):
     begins = survive(["fit", photo, *LONG], tmp_path / "run", seed, kills=4)
@@ -179,7 +179,7 @@ def test_fits_that_are_killed_four_times_each_write_the_same_bytes(seed, photo, 
     assert results(tmp_path / "run") == uninterrupted_long
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["sound", "video", "shape", "blend", "inpaint"])
 def test_signals_of_every_kind_survive(kind, photo, tmp_path):
     """Their samples are made anew, bit by bit as before: otherwise resuming would be refused."""
