@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import signal
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +34,13 @@ from matplotlib.image import imsave
 matplotlib.use("Agg")
 savefig = Figure.savefig
 install_import_hook("siren_jax", "typechecker.checked")  # before any test imports the package
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = (
+    *("--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+    *("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"),  # WebGPU on the processor
+)
 
 # The same examples in every run; no deadline, because the first example compiles.
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=30)
@@ -111,3 +119,15 @@ def heeded_signals():
     yield
     for number, handler in previous.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium. Where there is none: apt-get install chromium."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium; apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()

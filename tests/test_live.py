@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from flax import nnx
 from PIL import Image
-from test_viewer import CHROMIUM, FLAGS
 
 from siren_jax import SIREN, PixelDataset, load, metrics
 from siren_jax.cli import browser as browsers
@@ -178,17 +177,6 @@ def test_a_page_that_is_closed_while_it_is_answered_is_no_error(capfd):
             time.sleep(0.01)
         server.shutdown()
     assert capfd.readouterr().err == ""
-
-
-@pytest.fixture
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium; apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def seen(page):

@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import shutil
 import struct
 import threading
 import urllib.error
@@ -24,12 +23,6 @@ from siren_jax.fields import Grid, operators
 from siren_jax.shapes import Placement
 from siren_jax.viewer.server import Server
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    *("--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-    *("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"),  # WebGPU on the processor
-)
 FILES = sorted((Path(__file__).parent / "data").glob("*.siren"))  # of every version and precision
 POINTS = 150  # more than a chunk of the evaluator
 
@@ -72,17 +65,6 @@ KINDS = {
     "deep": NeuralField(SIREN(2, 4, width=9, depth=12, rngs=nnx.Rngs(9)), Frame((9, 9))),
     "relu": NeuralField(ReLUMLP(2, 1, width=19, depth=2, rngs=nnx.Rngs(10)), Frame((9, 9))),
 }
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium; apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -38,9 +38,7 @@ MAX_HEADER = 2**20  # bytes of the safetensors header: names, types and shapes o
 EXTRA = {"siren": ("first_omega", "omega", "outermost", "use_bias"), "relu": ()}
 
 
-def encoded(
-    network: Network, header: Mapping[str, Any], *, precision: Precision = "float32", owner: str = "the signal"
-) -> bytes:
+def encoded(network: Network, header: Mapping[str, Any], *, precision: Precision = "float32") -> bytes:
     """The bytes of a `.siren` file.
 
     Args:
@@ -48,7 +46,6 @@ def encoded(
         header: JSON values, as from `header.as_json`; the fields `format`, `network` and `precision` are added.
         precision: precision of the kernels after the first layer, one of `PRECISIONS`. "int8" has one scale per unit,
             max|w|/127 over the unit's weights.
-        owner: what the header describes, for messages.
 
     Raises:
         InputError: the precision is unknown; the network has another type, is larger than the format allows, or has
@@ -65,10 +62,10 @@ def encoded(
         raise InputError(f"{bad[0]} contains values that are not finite; a .siren file needs finite weights.")
     header = {"format": FORMAT_VERSION, "network": architecture, "precision": precision, **header}
     text = json.dumps(header, allow_nan=False)
-    _checked_header(owner, text)
+    _checked_header("the signal", text)
     data = save(_at_precision(arrays, precision), metadata={"siren": text})
     if (length := _header_length(data)) > MAX_HEADER:
-        raise InputError(f"the record of {owner} is too long: {length:,} bytes of {MAX_HEADER:,}.")
+        raise InputError(f"the record of the signal is too long: {length:,} bytes of {MAX_HEADER:,}.")
     return data
 
 
@@ -89,7 +86,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
         if length > MAX_HEADER:
             raise InputError(f"{path!r} is not a .siren file: its header has {length:,} bytes of {MAX_HEADER:,}.")
         with safe_open(path, framework="numpy") as file:
-            header = _checked_header(path, (file.metadata() or {}).get("siren"))
+            header = _checked_header(repr(path), (file.metadata() or {}).get("siren"))
             graphdef, structure, shapes = _structure(json.dumps(header["network"]))
             wanted = _stored(shapes, header["precision"])
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
@@ -181,28 +178,28 @@ def _header_length(data: bytes) -> int:
     return int.from_bytes(data[:8], "little")
 
 
-def _checked_header(path: str, text: str | None) -> dict[str, Any]:
+def _checked_header(owner: str, text: str | None) -> dict[str, Any]:
     """The header, after checking that it has every field for building the network, within limits."""
     if text is None:
-        raise InputError(f"{path!r} is a safetensors file, but not a .siren file: it has no header named 'siren'.")
+        raise InputError(f"{owner} is a safetensors file, but not a .siren file: it has no header named 'siren'.")
     try:
         header = parse(text)
         version, architecture = header["format"], {**header["network"]}
         too_deep = nesting(header) > MAX_NESTING
         json.dumps(header, ensure_ascii=False).encode()  # fails for half a surrogate pair, which cannot be printed
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise InputError(f"the header of {path!r} is not JSON with the fields format and network.") from None
+        raise InputError(f"the header of {owner} is not JSON with the fields format and network.") from None
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise InputError(
-            f"{path!r} has the format version {version!r}; this siren_jax reads versions 1 to {FORMAT_VERSION}."
+            f"{owner} has the format version {version!r}; this siren_jax reads versions 1 to {FORMAT_VERSION}."
         )
     if too_deep:
-        raise InputError(f"the header of {path!r} is nested more than {MAX_NESTING} times.")
-    _check_architecture(f"the header of {path!r}", architecture, version)
+        raise InputError(f"the header of {owner} is nested more than {MAX_NESTING} times.")
+    _check_architecture(f"the header of {owner}", architecture, version)
     header["precision"] = "float32" if version == 1 else header.get("precision")
     if not isinstance(header["precision"], str) or header["precision"] not in PRECISIONS:
         raise InputError(
-            f"the header of {path!r} names the precision {header['precision']!r}; {', '.join(PRECISIONS)} are known."
+            f"the header of {owner} names the precision {header['precision']!r}; {', '.join(PRECISIONS)} are known."
         )
     return header
 

@@ -1,7 +1,8 @@
 """One self-contained HTML page in which signals are evaluated, with neither a server nor a network.
 
-The scripts are the modules of `web/`. Each becomes a function that is called once and returns its exports, so that the
-page is one script. The page's content security policy allows that script by its hash, its workers, and nothing else.
+The scripts are the modules of `web/`. Each becomes a function that is called once and returns its exports, so that they
+are one program, which `start.js` inflates and which runs in the page and in its workers. The page's content security
+policy allows `start.js` by its hash, what it makes (`blob:`), and no connection but to the page's own server.
 """
 
 import base64

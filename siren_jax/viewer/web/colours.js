@@ -1,7 +1,7 @@
 // @ts-check
 /** Numbers as colours. */
 
-/** @typedef {{ name: string, unit: string, low: number, high: number, map: Uint8Array | null }} Scale  no map: the values are grey or colours */
+/** @typedef {{ name: string, low: number, high: number, map: Uint8Array | null }} Scale  no map: the values are grey or colours */
 
 /** The colours of channels of a picture, between the ends of a scale; one channel is grey, a second and a fourth one are
  * opacity. @param {Float32Array} values `[channel][point]` @param {number} channels @param {Scale} scale @returns {ImageData} of a row */

@@ -81,7 +81,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
   function scale() {
     const [from, to] = coloured() ? range : quantity === "direction" ? [-Math.PI, Math.PI] : limits.get(key()) ?? [0, 1];
     const map = coloured() ? null : { value: palettes.sequential, gradient: palettes.sequential, direction: palettes.cyclic, laplacian: palettes.diverging }[quantity];
-    return { name: NAMES[quantity], unit: "", low: from, high: to, map };
+    return { name: NAMES[quantity], low: from, high: to, map };
   }
 
   /** Limits of a quantity from the whole sheet, coarsely: all but a half percent at either end. */
@@ -177,7 +177,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
       sampled.add(i);
       const rows = Math.min(many, shape[row] - i);
       evaluate(plane.request(i + rows / 2, w / 2, [rows, w], [[1, 0], [0, 1]], "value"), () => -1).then((found) => {
-        if (found) into.data.set(picture(found.map(inRange), channels, { name: "value", unit: "", low: range[0], high: range[1], map: null }).data, 4 * i * w);
+        if (found) into.data.set(picture(found.map(inRange), channels, { name: "value", low: range[0], high: range[1], map: null }).data, 4 * i * w);
         plane.draw();
       });
     }
