@@ -23,6 +23,7 @@ from siren_jax.fields import Grid
 
 FLAGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 JAVASCRIPT = Path(__file__).with_suffix(".js")
+REST = 15000  # ms in which a page has measured WebGPU and evaluated what it shows
 WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
 
 
@@ -49,51 +50,43 @@ def signals(config: Config) -> dict[str, NeuralField]:
 def main(config: Config) -> list[dict]:
     from playwright.sync_api import sync_playwright
 
+    fields = signals(config)
     rows: list[dict[str, Any]] = []
     chromium = shutil.which("chromium")
     if chromium is None:
         raise SystemExit("there is no Chromium; apt-get install chromium")
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        browser = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, *WEBGPU])
+        paths = {name: Path(folder) / f"{number}.html" for number, name in enumerate(fields)}
+        for name, field in fields.items():
+            paths[name].write_text(field.page(name=name), encoding="utf-8")
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         version = browser.version
-        for name, field in signals(config).items():
-            path = Path(folder) / "page.html"
-            text = field.page(name=name)
-            path.write_text(text, encoding="utf-8")
-            page = browser.new_page(viewport={"width": 1000, "height": 700})
-            page.goto(path.as_uri())
-            page.wait_for_selector("#panel > *")
-            seen: dict[str, Any] = {"signal": name, "page kB": len(text.encode()) / 1000}
-            seen["first paint s"] = float(np.median([_first_paint(browser, path) for _ in range(config.rounds)]))
-            seen["256² points s"] = None
+        for name, path in paths.items():
+            paint = float(np.median([_first_paint(browser, path) for _ in range(config.rounds)]))
+            page = _opened(browser, path)
+            size = path.stat().st_size / 1000
+            rows.append({"signal": name, "page kB": size, "first paint s": paint, **_run(page, "fluent")})
+            page.close()
+        browser.close()
+        browser = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, *WEBGPU])
+        for name, field in fields.items():
+            page = _opened(browser, paths[name])
+            page.wait_for_timeout(REST)
             file = base64.b64encode(field.to_bytes()).decode()
             for evaluator in ("WebAssembly, one worker", "WebAssembly, all workers", "WebGPU"):
+                side = min(config.side, 16) if evaluator == "WebGPU" else config.side
                 for order in ("value", "laplacian"):
-                    given = {
-                        "file": file,
-                        "evaluator": evaluator,
-                        "order": order,
-                        "side": config.side if evaluator != "WebGPU" else min(config.side, 16),
-                    }
+                    given = {"file": file, "evaluator": evaluator, "order": order, "side": side}
                     rate = _run(page, "speed", **given, rounds=config.rounds)
-                    if rate is None:
-                        continue
-                    if order == "value" and evaluator == "WebAssembly, all workers":
-                        seen["256² points s"] = 65536 / rate
-                    rows.append({"signal": name, "evaluator": evaluator, "of": order, "points a second": rate})
-            seen |= _run(page, "fluent")
-            rows.append(seen)
-            layer = _run(page, "webgl", rounds=config.rounds)
-            if layer:
-                rows.append(
-                    {
-                        "signal": "one layer of 256",
-                        "evaluator": "WebGL 2",
-                        "points a second": layer["rate"],
-                        "error": layer["worst"],
-                    }
-                )
+                    if rate is not None:
+                        row = {"signal": name, "evaluator": evaluator, "of": order}
+                        rows.append({**row, "points a second": rate, "256² points s": 65536 / rate})
             page.close()
+        page = _opened(browser, paths[name])
+        layer = _run(page, "webgl", rounds=config.rounds)
+        if layer:
+            row = {"signal": "one layer of 256", "evaluator": "WebGL 2"}
+            rows.append({**row, "points a second": layer["rate"], "error": layer["worst"]})
         browser.close()
     publish("viewer", rows, config, chromium=version)
     return rows
@@ -103,11 +96,16 @@ def _run(page: Any, function: str, **given: Any) -> Any:
     return page.evaluate(f"async (given) => ({JAVASCRIPT.read_text()}).{function}(given)", given)
 
 
-def _first_paint(browser: Any, path: Path) -> float:
-    """Seconds until something is seen of a page that is opened anew."""
-    page = browser.new_page()
+def _opened(browser: Any, path: Path) -> Any:
+    page = browser.new_page(viewport={"width": 1000, "height": 700})
     page.goto(path.as_uri())
     page.wait_for_selector("#panel > *")
+    return page
+
+
+def _first_paint(browser: Any, path: Path) -> float:
+    """Seconds until something is seen of a page that is opened anew."""
+    page = _opened(browser, path)
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN")
     page.close()
     return paint / 1000

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import struct
 import threading
 import urllib.error
@@ -457,3 +458,80 @@ def test_the_finest_tiles_of_a_large_screen_are_evaluated(program):
         }"""
     )
     assert finest == 1 / 32  # 25 pixels for a unit of the sheet: 4,096 tiles
+
+
+def test_a_small_canvas_shows_its_tiles(program):
+    shown = program.evaluate(
+        """async () => {
+          const canvas = document.createElement("canvas");
+          Object.assign(canvas.style, { position: "fixed", width: "200px", height: "100px" });
+          document.body.append(canvas);
+          const plane = new $plane.Plane(canvas, [64, 64], 32, (u, v) => [u, v], async () => new Float32Array(32 * 32));
+          const white = (side) => new ImageData(new Uint8ClampedArray(4 * side * side).fill(255), side);
+          plane.show({ look: "value", order: "value", paint: (_, side) => white(side) });
+          const middle = () => canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data;
+          for (let k = 0; k < 100 && !middle()[3]; k++) await new Promise((resolve) => setTimeout(resolve, 100));
+          const pixel = [...middle()];
+          canvas.remove();
+          return pixel;
+        }"""
+    )
+    assert shown == [255, 255, 255, 255]
+
+
+def test_what_lies_under_two_fingers_stays_under_them(program):
+    apart = program.evaluate(
+        """() => {
+          const canvas = document.createElement("canvas");
+          document.body.append(canvas);
+          canvas.setPointerCapture = () => {};
+          // Where places that lay at (y, x) are after the moves so far.
+          let [scale, down, right] = [1, 0, 0];
+          $gestures.listen(canvas, {
+            pan: (dy, dx) => { down += dy; right += dx; },
+            zoom: (factor, about) => {
+              scale *= factor;
+              down = about.y + (down - about.y) * factor;
+              right = about.x + (right - about.x) * factor;
+            },
+            all: () => {},
+          });
+          const box = canvas.getBoundingClientRect();
+          const send = (type, pointerId, x, y) => {
+            const at = { clientX: box.left + x, clientY: box.top + y };
+            canvas.dispatchEvent(new PointerEvent(type, { pointerId, ...at }));
+          };
+          send("pointerdown", 1, 40, 50);
+          send("pointerdown", 2, 80, 50);
+          for (let step = 1; step <= 20; step++) {
+            send("pointermove", 1, 40 - step, 50);
+            send("pointermove", 2, 80 + 2 * step, 50);
+          }
+          canvas.remove();
+          return [scale * 40 + right - 20, scale * 80 + right - 120, scale * 50 + down - 50];
+        }"""
+    )
+    np.testing.assert_allclose(apart, 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("degrees", [45, 135])
+def test_a_cut_at_an_angle_is_the_function_along_its_line(degrees, opened):
+    network = SIREN(2, 1, width=8, depth=0, first_omega=5.0, rngs=nnx.Rngs(0))
+    page = opened(entry(NeuralField(network, Grid((8, 8), (0.0, 0.0), (1.0, 1.0)), (-100, 100), "solution")))
+    page.select_option("label:has-text('Cut') select", label="at an angle")
+    page.locator("label:has-text('Angle') input").evaluate(
+        "(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", degrees
+    )
+    page.wait_for_function("document.querySelector('.plot').getAttribute('aria-label')?.includes('along')")
+    settled(page)
+    words = page.locator(".plot").get_attribute("aria-label").replace("−", "-")
+    axis, *numbers = re.fullmatch(r"value along (x\d) from (\S+) to (\S+): (\S+) to (\S+)", words).groups()
+    low, high, least, most = map(float, numbers)
+    height, width = page.evaluate("(({ height, width }) => [height, width])(document.querySelector('#stage > canvas'))")
+    across = min(1, height / width)  # of the box, by a line through its middle that is oblique on the screen
+    assert axis == "x1"
+    assert (low, high) == pytest.approx(((1 - across) / 2, (1 + across) / 2), abs=2e-3)
+    share = np.linspace(-0.5, 0.5, 1001) * min(1, width / height)
+    up = 0.5 + (share if degrees == 45 else -share)
+    seen = 100 * np.asarray(network(jnp.stack([up, 0.5 + np.linspace(-0.5, 0.5, 1001) * across], axis=-1)))
+    assert (least, most) == pytest.approx((seen.min(), seen.max()), abs=0.02)

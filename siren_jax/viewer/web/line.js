@@ -2,6 +2,7 @@
 /** Functions of one coordinate: sounds, and solutions on an interval. A curve that zooms to single samples and beyond, with
  * its derivatives; for a sound also its spectrogram and loudspeaker. */
 import { short, text, ticks } from "./colours.js";
+import { buttons, listen } from "./gestures.js";
 import { button, choice, colour, element, select } from "./page.js";
 
 /** @typedef {import("./main.js").Shown} Shown */
@@ -185,7 +186,13 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
     if (closed) return;
     audio = new AudioContext();
     audio.resume(); // a browser may have begun it at rest
-    const buffer = audio.createBuffer(channels, samples.values[0].length, samples.rate);
+    let buffer;
+    try {
+      buffer = audio.createBuffer(channels, samples.values[0].length, samples.rate);
+    } catch {
+      unplayable.textContent = `This browser does not play ${samples.rate} Hz; choose another rate.`;
+      return silence();
+    }
     samples.values.forEach((values, c) => buffer.copyToChannel(values.map((y) => Math.min(1, Math.max(-1, (y - range[0]) / half - 1))), c));
     const source = new AudioBufferSourceNode(audio, { buffer });
     source.connect(audio.destination);
@@ -201,6 +208,7 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
     };
     follow();
   });
+  const unplayable = element("p", { class: "note", role: "status" });
   function silence() {
     audio?.close();
     audio = null;
@@ -231,51 +239,27 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
   }
 
   // Moving about.
-  function zoom(/** @type {number} */ factor, about = (view.from + view.to) / 2) {
-    const width = Math.min(to - from, Math.max((to - from) * 2 ** -36, (view.to - view.from) / factor));
-    const start = about - ((about - view.from) * width) / (view.to - view.from);
-    move(start, width);
-  }
   function move(/** @type {number} */ start, width = view.to - view.from) {
     view.from = Math.max(from, Math.min(to - width, start));
     view.to = view.from + width;
     draw();
   }
-  const at = (/** @type {MouseEvent} */ event) => view.from + ((view.to - view.from) * event.offsetX) / canvas.clientWidth;
-  canvas.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) move(view.from + ((view.to - view.from) * event.deltaX) / canvas.clientWidth);
-    else zoom(Math.exp(-event.deltaY * 0.0015 * (event.ctrlKey ? 5 : 1)), at(event));
-  }, { passive: false });
-  /** @type {Map<number, number>} seconds under each finger */
-  const fingers = new Map();
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    fingers.set(event.pointerId, at(event));
+  const under = (/** @type {number} */ x) => view.from + ((view.to - view.from) * x) / canvas.clientWidth;
+  const moves = /** @type {import("./gestures.js").Moves} */ ({
+    pan: (_, right) => move(under(-right)),
+    zoom: (factor, about) => {
+      const width = Math.min(to - from, Math.max((to - from) * 2 ** -36, (view.to - view.from) / factor));
+      const still = about ? under(about.x) : (view.from + view.to) / 2;
+      move(still - ((still - view.from) * width) / (view.to - view.from), width);
+    },
+    all: () => move(from, to - from),
+    point: (at) => {
+      cursor = at ? under(at.x) : (view.from + view.to) / 2;
+      draw();
+      read();
+    },
   });
-  canvas.addEventListener("pointermove", (event) => {
-    cursor = at(event);
-    read();
-    const before = fingers.get(event.pointerId);
-    const other = [...fingers].find(([id]) => id !== event.pointerId)?.[1];
-    if (before === undefined) return draw();
-    if (other !== undefined) zoom(Math.min(1.2, Math.max(0.8, Math.abs(cursor - other) / Math.max(1e-12, Math.abs(before - other)))), (cursor + other) / 2);
-    else move(view.from + before - cursor);
-    fingers.set(event.pointerId, at(event));
-  });
-  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => fingers.delete(/** @type {PointerEvent} */ (event).pointerId));
-  canvas.addEventListener("keydown", (event) => {
-    const step = (view.to - view.from) / 10;
-    const actions = /** @type {Record<string, () => void>} */ ({
-      ArrowLeft: () => move(view.from - step), ArrowRight: () => move(view.from + step),
-      "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => move(from, to - from),
-    });
-    if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    actions[event.key]();
-    cursor = (view.from + view.to) / 2;
-    read();
-  });
+  listen(canvas, moves);
   new ResizeObserver(() => {
     Object.assign(canvas, { width: Math.round(canvas.clientWidth * devicePixelRatio), height: Math.round(canvas.clientHeight * devicePixelRatio) });
     draw();
@@ -285,8 +269,8 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
   panel.append(
     choice("Show", [["value", "value"], ["gradient", "derivative"], ["laplacian", "second derivative"]], (value) => { order = /** @type {Order} */ (value); draw(); }),
     ...(channels > 1 ? [select("Channel", Array.from({ length: channels }, (_, c) => [String(c), String(c + 1)]), (value) => { channel = Number(value); draw(); read(); })] : []),
-    element("div", { class: "row" }, button("+", () => zoom(1.5), "Zoom in"), button("−", () => zoom(1 / 1.5), "Zoom out"), button("All", () => move(from, to - from), "Show all")),
-    ...(sound ? [element("div", { class: "row" }, play, select("at", rates.map((each) => [String(each), `${each} Hz`]), (value) => { chosen = Number(value); silence(); sample(chosen); }))] : []),
+    buttons(moves),
+    ...(sound ? [element("div", { class: "row" }, play, select("at", rates.map((each) => [String(each), `${each} Hz`]), (value) => { chosen = Number(value); unplayable.textContent = ""; silence(); sample(chosen); })), unplayable] : []),
     element("h2", {}, "Under the cursor"), readout,
   );
   stage.append(canvas, ...(sound ? [spectrogram] : []));

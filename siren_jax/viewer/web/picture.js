@@ -3,6 +3,7 @@
  * cursor, cuts along lines and, for more than two coordinates, sliders for the others. */
 import { mapped, picture, shaped, short, text, ticks } from "./colours.js";
 import { curve } from "./curve.js";
+import { buttons } from "./gestures.js";
 import { button, choice, colour, download, element, select, slider, tick } from "./page.js";
 import { Plane } from "./plane.js";
 
@@ -84,12 +85,17 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     return { name: NAMES[quantity], low: from, high: to, map };
   }
 
-  /** Limits of a quantity from the whole sheet, coarsely: all but a half percent at either end. */
+  /** Limits of a quantity from the whole signal, coarsely: all but a half percent at either end. */
   async function learnLimits() {
     const [wanted, of, part] = [key(), quantity, channel];
-    const found = await evaluate(plane.request(size[0] / 2, size[1] / 2, [64, 64], [[size[0] / 64, 0], [0, size[1] / 64]], ORDERS[of]), () => -1);
-    if (!found) return;
-    const sorted = numbersOf(found, of, part).sort();
+    const n = row ? 32 : 64;
+    const found = await Promise.all((row ? [0, 0.25, 0.5, 0.75, 1] : [0]).map((moment) => {
+      const request = plane.request(size[0] / 2, size[1] / 2, [n, n], [[size[0] / n, 0], [0, size[1] / n]], ORDERS[of]);
+      const centre = request.centre.map((x, d) => (d < row ? low[d] + moment * (high[d] - low[d]) : x));
+      return evaluate({ ...request, centre }, () => -1);
+    }));
+    const sorted = Float32Array.from(found.flatMap((one) => (one ? [...numbersOf(one, of, part)] : []))).sort();
+    if (!sorted.length) return;
     const end = (/** @type {number} */ share) => sorted[Math.round(share * (sorted.length - 1))];
     const [least, most] = of === "value" ? [sorted[0], sorted[sorted.length - 1]] : [end(0.005), end(0.995)];
     const largest = Math.max(Math.abs(least), Math.abs(most)) || 1;
@@ -160,7 +166,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
   plane.onview = () => {
     asked++;
     read();
-    if (cut !== "none") drawCut();
+    if (cut !== null) drawCut();
   };
 
   // Pixels of the original, and axes of a solution, over the tiles.
@@ -202,7 +208,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
       }
     }
     if (solution) drawAxes(context);
-    if (cut !== "none") drawLine(context);
+    if (cut !== null) drawLine(context);
   };
 
   /** @param {CanvasRenderingContext2D} context */
@@ -242,18 +248,31 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
   };
 
   // A cut along a line through the cursor.
-  let cut = "none";
+  /** @type {number | null} degrees from the columns' axis, counterclockwise as it is seen */
+  let cut = null;
   const plot = element("canvas", { class: "plot", role: "img", hidden: true });
-  /** The ends of the cut on the sheet. @returns {[number, number][]} */
+  /** The axis that the cut mostly follows, and its ends within view and sheet, if it meets them. */
   function ends() {
     const { u, v } = plane.cursor;
+    const [sine, cosine] = [Math.sin, Math.cos].map((f) => Math.round(1e6 * f(((cut ?? 0) * Math.PI) / 180)) / 1e6);
+    const [down, right] = [-sine / plane.camera.zoom[0], cosine / plane.camera.zoom[1]];
     const [top, bottom] = [plane.place(0, 0), plane.place(canvas.height, canvas.width)];
-    const clip = (/** @type {number} */ x, /** @type {number} */ most) => Math.min(most, Math.max(0, x));
-    return cut === "across" ? [[u, clip(top.v, size[1])], [u, clip(bottom.v, size[1])]] : (solution ? [bottom, top] : [top, bottom]).map(({ u }) => [clip(u, size[0]), v]);
+    let [first, last] = [-Infinity, Infinity];
+    for (const [slope, a, b] of [[down, Math.max(0, top.u) - u, Math.min(size[0], bottom.u) - u], [right, Math.max(0, top.v) - v, Math.min(size[1], bottom.v) - v]]) {
+      if (slope) [first, last] = [Math.max(first, Math.min(a / slope, b / slope)), Math.min(last, Math.max(a / slope, b / slope))];
+    }
+    if (!(first < last)) return null;
+    const axis = Math.abs(cosine) >= Math.SQRT1_2 ? column : row;
+    const [one, other] = [first, last].map((t) => {
+      const [y, x] = [u + t * down, v + t * right];
+      return { u: y, v: x, at: solution ? coordinates(y, x)[axis] : [y, x][axis - row] - 0.5 };
+    });
+    return { axis, span: one.at < other.at ? [one, other] : [other, one] };
   }
   /** @param {CanvasRenderingContext2D} context */
   function drawLine(context) {
-    const [a, b] = ends().map(([u, v]) => plane.pixel(u, v));
+    const [a, b] = ends()?.span.map(({ u, v }) => plane.pixel(u, v)) ?? [];
+    if (!a) return;
     for (const [style, width] of /** @type {[string, number][]} */ ([["#000", 3], ["#fff", 1]])) {
       Object.assign(context, { strokeStyle: style, lineWidth: width * devicePixelRatio });
       context.beginPath();
@@ -265,21 +284,19 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
   let [cutting, seen] = [false, ""];
   let renewed = 0; // how often the function has changed
   async function drawCut() {
-    const [along, of, part] = [cut, quantity, channel];
-    const [[u0, v0], [u1, v1]] = ends();
-    const now = String([along, of, part, u0, v0, u1, v1, fixed, renewed]);
-    if (cutting || now === seen || along === "none") return;
+    const [of, part, line] = [quantity, channel, cut === null ? null : ends()];
+    if (!line) return;
+    const { axis, span: [a, b] } = line;
+    const now = String([of, part, a.u, a.v, b.u, b.v, fixed, renewed]);
+    if (cutting || now === seen) return;
     [cutting, seen] = [true, now];
     plane.draw();
     const n = 512;
-    const step = [(u1 - u0) / (n - 1), (v1 - v0) / (n - 1)];
-    const found = await evaluate(plane.request((u0 + u1) / 2, (v0 + v1) / 2, [n], [step], ORDERS[of]), () => -1);
+    const step = [(b.u - a.u) / (n - 1), (b.v - a.v) / (n - 1)];
+    const found = await evaluate(plane.request((a.u + b.u) / 2, (a.v + b.v) / 2, [n], [step], ORDERS[of]), () => -1);
     cutting = false;
     drawCut(); // the cursor may have moved
-    if (!found || cut === "none") return;
-    const axis = along === "across" ? column : row;
-    const at = (/** @type {number} */ u, /** @type {number} */ v) => (solution ? coordinates(u, v)[axis] : [u, v][axis - row] - 0.5);
-    curve(plot, numbersOf(found, of, part), [at(u0, v0), at(u1, v1)], axes[axis], NAMES[of]);
+    if (found && cut !== null) curve(plot, numbersOf(found, of, part), [a.at, b.at], axes[axis], NAMES[of]);
   }
 
   // Saving, at any size.
@@ -301,20 +318,28 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     target.toBlob((blob) => blob && download(blob, `${name}.png`));
   }
 
+  let oblique = 45;
+  const angle = slider("Angle", 0, 180, oblique, (degrees) => `${Math.round(degrees)}°`, (degrees) => {
+    cut = oblique = degrees;
+    drawCut();
+  });
+  angle.hidden = true;
   const quantities = /** @type {[string, string][]} */ (Object.entries(NAMES));
   panel.append(
     choice("Show", quantities, (value) => { quantity = /** @type {Quantity} */ (value); look(); }),
     ...(channels > 1 ? [select("Channel of scalars", parts.map((part, i) => [String(i), part]), (value) => { channel = Number(value); look(); asked++; read(); })] : []),
     element("figure", { class: "scale" }, element("figcaption", {}, barName), bar, barTicks),
     ...others(),
-    element("div", { class: "row" }, button("+", () => plane.zoom(1.5), "Zoom in"), button("−", () => plane.zoom(1 / 1.5), "Zoom out"), button("All", () => plane.fit(), "Show all")),
+    buttons(plane.moves),
     ...(solution ? [] : [tick(original ? "Pixels of the original" : "Pixels, as the function has them", (on) => { pixels = on; if (on && plane.camera.zoom[0] < 24) plane.zoom(24 / plane.camera.zoom[0]); plane.draw(); })]),
-    select("Cut through the cursor", [["none", "none"], ["across", `along ${axes[column]}`], ["down", `along ${axes[row]}`]], (value) => {
-      cut = value;
-      plot.hidden = cut === "none";
-      if (cut === "none") plane.draw();
-      else drawCut();
+    select("Cut through the cursor", [["none", "none"], ["0", `along ${axes[column]}`], ["90", `along ${axes[row]}`], ["oblique", "at an angle"]], (value) => {
+      cut = value === "none" ? null : value === "oblique" ? oblique : Number(value);
+      angle.hidden = value !== "oblique";
+      plot.hidden = cut === null;
+      plane.draw();
+      drawCut();
     }),
+    angle,
     element("div", { class: "row" }, button("Save PNG", save), width, "px wide"),
     element("h2", {}, "Under the cursor"), readout,
   );

@@ -4,6 +4,7 @@
  * Places on the plane are (u, v), rows and columns of a sheet of `size`; a tile of level L has points at a distance of 2^-L,
  * `side` of them along each axis. Coordinates of the network follow from `coordinates`, in float64.
  */
+import { listen } from "./gestures.js";
 
 /** @typedef {import("./worker.js").Request} Request */
 /** @typedef {import("./network.js").Order} Order */
@@ -13,7 +14,7 @@
 const KEPT = 2500; // tiles
 const PAGE = 512; // pixels along each side of the images that are drawn, which have many tiles
 const PAGES = 60; // that are kept
-const FRAME = 10; // ms for painting tiles
+const FRAME = 8; // ms for making pages and painting tiles
 const COARSEST = 12; // levels below that of the view from which it is filled
 const COARSE = [4, 2]; // levels below that of the view which are evaluated first
 const PASSING = 400; // ms in which a passing function is evaluated, by leaving out fine levels
@@ -32,6 +33,8 @@ export class Plane {
   #scheduled = false;
   /** @type {Map<string, Page>} those made last come last */
   #pages = new Map();
+  /** @type {Page[]} of which the last whole view was made */
+  #seen = [];
   #until = 0; // the time at which a frame ends
   #scratch = document.createElement("canvas");
   /** @type {Look | null} */
@@ -54,7 +57,7 @@ export class Plane {
     this.overlay = () => {};
     /** @type {() => void} */
     this.onview = () => {};
-    this.#listen();
+    listen(canvas, this.moves);
     new ResizeObserver(() => this.#resize()).observe(canvas);
     this.fitted = true;
   }
@@ -163,11 +166,11 @@ export class Plane {
   /** @param {Look} look */
   #draw(look) {
     const { canvas } = this;
-    this.#until = performance.now() + FRAME;
     const [top, bottom] = [this.place(0, 0), this.place(canvas.height, canvas.width)];
     const view = { u0: Math.max(0, top.u), v0: Math.max(0, top.v), u1: Math.min(this.size[0], bottom.u), v1: Math.min(this.size[1], bottom.v) };
     const levels = this.levels;
     this.#want(view, levels, look.order);
+    this.#until = performance.now() + FRAME;
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     context.clearRect(0, 0, canvas.width, canvas.height);
     context.save();
@@ -178,14 +181,23 @@ export class Plane {
     const [height, width] = levels.map((level) => PAGE / 2 ** level);
     // A passing function replaces the one before as a whole: parts of both would be seen as edges.
     const moment = this.#passing && this.#before && !this.#complete ? this.#before : this.#moment;
+    /** @type {(Page | null)[]} */
+    const pages = [];
     for (let i = Math.floor(view.u0 / height); i * height < view.u1; i++) {
-      for (let j = Math.floor(view.v0 / width); j * width < view.v1; j++) {
-        // From whole pixels to whole pixels, so that no seam is seen.
-        const [a, b] = [this.pixel(i * height, j * width), this.pixel((i + 1) * height, (j + 1) * width)];
-        const [x, y] = [Math.round(a.x), Math.round(a.y)];
-        context.drawImage(this.#page(moment, levels, i, j, look), x, y, Math.round(b.x) - x, Math.round(b.y) - y);
-      }
+      for (let j = Math.floor(view.v0 / width); j * width < view.v1; j++) pages.push(this.#page(moment, levels, i, j, look));
     }
+    // Until all pages are made, those of the view before are seen below.
+    const made = pages.filter((page) => page !== null);
+    const below = made.length < pages.length ? this.#seen.filter((page) => page.look === look.look) : [];
+    for (const { image, levels, row, column } of [...below, ...made]) {
+      const [height, width] = levels.map((level) => PAGE / 2 ** level);
+      // From whole pixels to whole pixels, so that no seam is seen.
+      const [a, b] = [this.pixel(row * height, column * width), this.pixel((row + 1) * height, (column + 1) * width)];
+      const [x, y] = [Math.round(a.x), Math.round(a.y)];
+      context.drawImage(image, x, y, Math.round(b.x) - x, Math.round(b.y) - y);
+    }
+    if (made.length === pages.length) this.#seen = made;
+    else this.draw();
     context.restore();
     this.overlay(context);
     this.onview();
@@ -246,14 +258,14 @@ export class Plane {
     return { centre, order, shape, steps: steps.map(([a, b]) => centre.map((_, d) => a * down[d] + b * right[d])) };
   }
 
-  /** Calls `visit` for each tile of some levels within a view, unless there are too many to be evaluated.
+  /** Calls `visit` for each tile of some levels within a view.
    * @param {{ u0: number, v0: number, u1: number, v1: number }} view @param {number[]} levels @param {string} moment
-   * @param {boolean} make whether tiles that are not there are made @param {(tile: Tile, u: number, v: number, height: number, width: number) => void} visit */
+   * @param {boolean} make whether tiles that are not there are made @param {(tile: Tile, u: number, v: number, height: number, width: number) => void} visit
+   * @returns {number} how many tiles the view has, whether or not they are there */
   #visible({ u0, v0, u1, v1 }, levels, moment, make, visit) {
     const [height, width] = levels.map((level) => this.side / 2 ** level);
     const [i0, i1] = [Math.floor(u0 / height), Math.ceil(u1 / height)];
     const [j0, j1] = [Math.floor(v0 / width), Math.ceil(v1 / width)];
-    if ((i1 - i0) * (j1 - j0) > this.#most) return;
     for (let i = i0; i < i1; i++) {
       for (let j = j0; j < j1; j++) {
         const key = `${moment}/${levels}/${i}/${j}`;
@@ -265,17 +277,20 @@ export class Plane {
         if (tile) visit(tile, i * height, j * width, height, width);
       }
     }
+    return (i1 - i0) * (j1 - j0);
   }
 
   /** An image of PAGE² points of a level: its tiles and, where they are not there yet, coarser ones and the poster.
-   * @param {string} moment @param {number[]} levels @param {number} row @param {number} column @param {Look} look @returns {HTMLCanvasElement} */
+   * @param {string} moment @param {number[]} levels @param {number} row @param {number} column @param {Look} look
+   * @returns {Page | null} null if this frame has no time to make it */
   #page(moment, levels, row, column, look) {
     const key = `${moment}/${levels}/${row}/${column}`;
     const old = this.#pages.get(key);
     if (old?.look === look.look) {
       this.#fill(old, look);
-      return old.image;
+      return old;
     }
+    if (performance.now() > this.#until) return null;
     const image = old?.image ?? Object.assign(document.createElement("canvas"), { width: PAGE, height: PAGE });
     const page = /** @type {Page} */ ({ image, look: look.look, moment, levels, row, column, todo: [] });
     this.#pages.delete(key);
@@ -283,22 +298,29 @@ export class Plane {
     for (const old of [...this.#pages.keys()].slice(0, -Math.max(PAGES, (4 * this.#most * this.side ** 2) / PAGE ** 2))) this.#pages.delete(old);
     const context = /** @type {CanvasRenderingContext2D} */ (image.getContext("2d"));
     const [height, width] = levels.map((level) => PAGE / 2 ** level);
-    const part = { u0: row * height, v0: column * width, u1: (row + 1) * height, v1: (column + 1) * width };
+    const part = { u0: Math.max(0, row * height), v0: Math.max(0, column * width), u1: Math.min(this.size[0], (row + 1) * height), v1: Math.min(this.size[1], (column + 1) * width) };
     context.clearRect(0, 0, PAGE, PAGE);
     if (this.poster && look.look.startsWith("value")) {
       context.drawImage(this.poster, -column * PAGE, -row * PAGE, (this.size[1] / width) * PAGE, (this.size[0] / height) * PAGE);
     }
-    for (const then of new Set([this.#before, moment])) {
-      for (let back = COARSEST; back >= 0; back--) {
-        this.#visible(part, levels.map((level) => level - back), then, false, (tile, u, v, h, w) => {
+    // From fine to coarse, until a level has all of the page.
+    const coarser = /** @type {(() => void)[]} */ ([]);
+    let whole = false;
+    for (const then of new Set([moment, this.#before])) {
+      for (let back = 0; back <= COARSEST && !whole; back++) {
+        let count = 0;
+        const all = this.#visible(part, levels.map((level) => level - back), then, false, (tile, u, v, h, w) => {
           if (!tile.orders.has(look.order)) return;
+          count++;
           if (back === 0 && then === moment) page.todo.push(tile);
-          else context.drawImage(this.#painted(tile, look), ((v - part.v0) / width) * PAGE, ((u - part.u0) / height) * PAGE, (w / width) * PAGE, (h / height) * PAGE);
+          else coarser.push(() => context.drawImage(this.#painted(tile, look), (v / width - column) * PAGE, (u / height - row) * PAGE, (w / width) * PAGE, (h / height) * PAGE));
         });
+        whole = count === all;
       }
     }
+    for (const draw of coarser.reverse()) draw();
     this.#fill(page, look);
-    return image;
+    return page;
   }
 
   /** Paints tiles on their page, as many as the time of a frame allows. @param {Page} page @param {Look} look */
@@ -346,6 +368,27 @@ export class Plane {
     return this.#scratch;
   }
 
+  /** What gestures do. @type {import("./gestures.js").Moves} */
+  moves = {
+    pan: (down, right) => this.pan(down * this.#ratio, right * this.#ratio),
+    zoom: (factor, about) => this.zoom(factor, about && this.#under(about)),
+    all: () => this.fit(),
+    point: (at) => {
+      this.cursor = at ? this.#under(at) : { u: this.camera.u, v: this.camera.v };
+      this.onview();
+    },
+  };
+
+  /** Place under a CSS pixel. @param {import("./gestures.js").Pixel} pixel */
+  #under({ y, x }) {
+    return this.place(y * this.#ratio, x * this.#ratio);
+  }
+
+  /** Pixels of the canvas per CSS pixel. */
+  get #ratio() {
+    return this.canvas.width / this.canvas.clientWidth;
+  }
+
   /** Keeps a part of the sheet in view. */
   #contain() {
     const { camera, size } = this;
@@ -361,56 +404,5 @@ export class Plane {
     Object.assign(canvas, { height, width });
     if (this.fitted) this.fit();
     else this.draw();
-  }
-
-  #listen() {
-    const { canvas } = this;
-    /** @type {Map<number, { y: number, x: number }>} */
-    const fingers = new Map();
-    const at = (/** @type {MouseEvent} */ event) => {
-      const box = canvas.getBoundingClientRect();
-      return { y: ((event.clientY - box.top) * canvas.height) / box.height, x: ((event.clientX - box.left) * canvas.width) / box.width };
-    };
-    const point = (/** @type {{ y: number, x: number }} */ { y, x }) => {
-      this.cursor = this.place(y, x);
-      this.onview();
-    };
-    canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const { y, x } = at(event);
-      this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015) * (event.ctrlKey ? 5 : 1)), this.place(y, x));
-    }, { passive: false });
-    canvas.addEventListener("pointerdown", (event) => {
-      canvas.setPointerCapture(event.pointerId);
-      fingers.set(event.pointerId, at(event));
-      point(at(event));
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      const [before, now] = [fingers.get(event.pointerId), at(event)];
-      if (!before) return point(now);
-      const other = [...fingers].find(([id]) => id !== event.pointerId)?.[1];
-      fingers.set(event.pointerId, now);
-      if (other) {
-        const apart = (/** @type {{ y: number, x: number }} */ one) => Math.max(1, Math.hypot(one.y - other.y, one.x - other.x));
-        this.zoom(apart(now) / apart(before), this.place((now.y + other.y) / 2, (now.x + other.x) / 2));
-        this.pan((now.y - before.y) / 2, (now.x - before.x) / 2);
-      } else this.pan(now.y - before.y, now.x - before.x);
-    });
-    for (const end of ["pointerup", "pointercancel"]) {
-      canvas.addEventListener(end, (event) => fingers.delete(/** @type {PointerEvent} */ (event).pointerId));
-    }
-    canvas.addEventListener("keydown", (event) => {
-      const step = 0.1 * Math.min(canvas.height, canvas.width);
-      const actions = /** @type {Record<string, () => void>} */ ({
-        ArrowUp: () => this.pan(step, 0), ArrowDown: () => this.pan(-step, 0),
-        ArrowLeft: () => this.pan(0, step), ArrowRight: () => this.pan(0, -step),
-        "+": () => this.zoom(1.5), "=": () => this.zoom(1.5), "-": () => this.zoom(1 / 1.5), 0: () => this.fit(),
-      });
-      if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
-      event.preventDefault();
-      actions[event.key]();
-      this.cursor = { u: this.camera.u, v: this.camera.v };
-      this.onview();
-    });
   }
 }

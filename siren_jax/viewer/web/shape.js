@@ -1,6 +1,7 @@
 // @ts-check
 /** Shapes: the surface of a signed distance, by rays through a baked grid and, at rest, by the network itself. */
 import { text } from "./colours.js";
+import { buttons, listen } from "./gestures.js";
 import { button, download, element, slider, tick } from "./page.js";
 import { FOUND, raysOf, steepest } from "./tracing.js";
 
@@ -9,6 +10,7 @@ import { FOUND, raysOf, steepest } from "./tracing.js";
 const GRIDS = [24, 48, 96]; // corners along each side, coarse to fine
 const MOVING = 220; // shorter side of the picture while it moves, in pixels
 const RESTING = 800; // and at rest
+const TURN = 200; // degrees, by a drag from side to side
 const BLOCK = 2048; // rays that the network polishes at a time
 
 /** @param {Shown} shown @returns {import("./main.js").View} */
@@ -149,45 +151,22 @@ export function showShape({ signal, evaluate, hand, stage, panel, name, palettes
     return [0, 1, 2].map((c) => dim * palettes.diverging[at + c]);
   }
 
-  function turn(/** @type {number} */ right, /** @type {number} */ up) {
-    camera.azimuth -= right;
-    camera.elevation = Math.min(89, Math.max(-89, camera.elevation + up));
-    look();
-  }
-  function near(/** @type {number} */ factor) {
-    camera.distance = Math.min(12, Math.max(1.2, camera.distance / factor));
-    look();
-  }
-  /** @type {Map<number, PointerEvent>} */
-  const fingers = new Map();
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    fingers.set(event.pointerId, event);
+  const moves = /** @type {import("./gestures.js").Moves} */ ({
+    pan: (down, right) => {
+      camera.azimuth -= (TURN * right) / canvas.clientWidth;
+      camera.elevation = Math.min(89, Math.max(-89, camera.elevation + (TURN * down) / canvas.clientHeight));
+      look();
+    },
+    zoom: (factor) => {
+      camera.distance = Math.min(12, Math.max(1.2, camera.distance / factor));
+      look();
+    },
+    all: () => {
+      Object.assign(camera, first);
+      look();
+    },
   });
-  canvas.addEventListener("pointermove", (event) => {
-    const before = fingers.get(event.pointerId);
-    if (!before) return;
-    const other = [...fingers.values()].find(({ pointerId }) => pointerId !== event.pointerId);
-    fingers.set(event.pointerId, event);
-    if (other) {
-      const apart = (/** @type {PointerEvent} */ one) => Math.max(1, Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY));
-      near(apart(event) / apart(before));
-    } else turn((event.clientX - before.clientX) / 2, (event.clientY - before.clientY) / 2);
-  });
-  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => fingers.delete(/** @type {PointerEvent} */ (event).pointerId));
-  canvas.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    near(Math.exp(-event.deltaY * 0.001));
-  }, { passive: false });
-  canvas.addEventListener("keydown", (event) => {
-    const actions = /** @type {Record<string, () => void>} */ ({
-      ArrowLeft: () => turn(-10, 0), ArrowRight: () => turn(10, 0), ArrowUp: () => turn(0, -10), ArrowDown: () => turn(0, 10),
-      "+": () => near(1.2), "=": () => near(1.2), "-": () => near(1 / 1.2), 0: () => { Object.assign(camera, first); look(); },
-    });
-    if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    actions[event.key]();
-  });
+  listen(canvas, moves);
   const watch = new ResizeObserver(() => look());
   watch.observe(canvas);
 
@@ -198,7 +177,7 @@ export function showShape({ signal, evaluate, hand, stage, panel, name, palettes
     cuts.replaceChildren(...(plane.on ? [slider("Plane", -1, 1, plane.at, at, (x) => { plane.at = x; look(); }, 6)] : []));
   };
   panel.append(
-    element("div", { class: "row" }, button("+", () => near(1.2), "Nearer"), button("−", () => near(1 / 1.2), "Farther"), button("First view", () => { Object.assign(camera, first); look(); })),
+    buttons(moves, "First view"),
     tick("A plane of distances", (on) => { plane.on = on; showCut(); look(); }),
     element("div", { class: "row" }, ...["x", "y", "z"].map((axis, d) => button(`across ${axis}`, () => { Object.assign(plane, { axis: d, on: true }); /** @type {HTMLInputElement} */ (panel.querySelector(".tick input")).checked = true; showCut(); look(); }))),
     cuts,
