@@ -28,6 +28,7 @@ def test_peers_take_the_same_steps_as_ours(peer, target):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peer", PEERS)
 def test_several_steps_at_a_time_are_the_same_steps(peer):
     if peer == "torch.compile":

@@ -119,6 +119,7 @@ def test_the_same_seed_gives_the_same_file(photo, tmp_path):
     assert a == b
 
 
+@pytest.mark.slow
 def test_a_target_psnr_ends_the_fit_once_all_pixels_reach_it(photo, tmp_path, capsys):
     arguments = ["--width", "32", "--depth", "1", "--steps", "5000", "--target-psnr", "22", "--no-figures"]
     assert main(["fit", str(photo), *arguments, "--out", str(tmp_path / "a"), "--json"]) == 0
@@ -153,6 +154,7 @@ def test_a_fit_that_diverges_says_where_and_keeps_a_finite_network(photo, tmp_pa
     assert np.isfinite(load(tmp_path / "a" / "my photo.siren").render()).all()
 
 
+@pytest.mark.slow
 def test_previews_and_tensorboard_are_written_during_the_fit(photo, tmp_path):
     pytest.importorskip("tensorboardX", reason="the extra tensorboard is not installed")
     arguments = [*DRAWN, "--preview-every", "5", "--tensorboard", "--out", str(tmp_path / "a")]
@@ -161,6 +163,7 @@ def test_previews_and_tensorboard_are_written_during_the_fit(photo, tmp_path):
     assert list((tmp_path / "a" / "tensorboard").glob("events*"))
 
 
+@pytest.mark.slow
 def test_previews_of_an_earlier_fit_are_refused_before_the_fit_and_cleared_on_request(photo, tmp_path, capsys):
     left = tmp_path / "a" / "preview" / "step_0000001.png"
     left.parent.mkdir(parents=True)
@@ -187,6 +190,7 @@ def test_omega_is_chosen_for_the_picture_and_explained(photo, tmp_path, capsys):
     assert omega == pytest.approx(share * frequency, rel=0.1)  # two digits each
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "omega"),
     [(["--first-omega", "17.5"], 17.5), (["--recipe", "paper"], 30.0), (["--model", "relu"], None)],
@@ -209,6 +213,7 @@ def test_recipe_paper_is_its_options_spelt_out():
     assert {name: getattr(found, name) for name in same} == same
 
 
+@pytest.mark.slow
 def test_another_picture_of_the_same_shape_and_omega_compiles_nothing(tmp_path, compilation_cache):
     kept = []
     for seed in (1, 2):
@@ -256,6 +261,7 @@ def test_nothing_asks_the_network(photo, tmp_path, monkeypatch):
     assert main(["render", str(tmp_path / "a" / "my photo.siren"), "--out", str(tmp_path / "b.png")]) == 0
 
 
+@pytest.mark.slow
 def test_the_command_does_not_import_what_only_figures_and_filters_need():
     code = "import sys, siren_jax.cli; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
@@ -270,6 +276,7 @@ def test_transparency_is_kept_on_request(tmp_path):
         assert load(tmp_path / name / "a.siren").network.out_features == channels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "target"), [((1, 9), "gradient"), ((1, 1), "laplacian")])
 def test_the_smallest_pictures_are_fitted(size, target, tmp_path):
     Image.new("L", size, 77).save(tmp_path / "a.png")
@@ -354,6 +361,7 @@ def test_files_that_are_no_pictures_are_refused(photo, tmp_path, capsys):
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_an_animation_is_fitted_by_its_first_frame_and_says_so(tmp_path, capsys):
     frames = [Image.new("L", (8, 6), grey) for grey in (0, 255)]
     frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
@@ -425,6 +433,7 @@ print(resident() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
 def test_what_is_free_goes_back_to_the_system_though_blocks_that_live_lie_between():
     process = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
@@ -518,6 +527,7 @@ def test_files_that_are_no_networks_are_refused(command, photo, tmp_path, capsys
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_figure_shows_pixels_of_large_pictures_too(fitted, photo, monkeypatch):
     field = load(fitted)
     dataset = PixelDataset(load_image(photo))

@@ -76,6 +76,7 @@ def test_a_mesh_is_fitted_and_everything_is_written(fitted):
     assert (field.kind, field.network.in_features, field.network.out_features) == ("shape", 3, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".ply", ".obj", ".stl"])
 def test_it_is_rendered_to_a_mesh_in_the_units_of_its_file(suffix, fitted, tmp_path):
     path = tmp_path / f"a{suffix}"
@@ -87,6 +88,7 @@ def test_it_is_rendered_to_a_mesh_in_the_units_of_its_file(suffix, fitted, tmp_p
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * 8**3, rel=0.03)
 
 
+@pytest.mark.slow
 def test_the_resolution_is_that_of_the_mesh(fitted, tmp_path):
     sizes = []
     for resolution in ("32", "64"):
@@ -97,6 +99,7 @@ def test_the_resolution_is_that_of_the_mesh(fitted, tmp_path):
     assert sizes[1] / sizes[0] == pytest.approx(4, rel=0.05)  # an area
 
 
+@pytest.mark.slow
 def test_it_is_rendered_to_a_picture_without_a_display(fitted, tmp_path):
     path = tmp_path / "a.png"
     assert main(["render", str(fitted), "--resolution", "32", "--view", "0", "90", "--out", str(path)]) == 0

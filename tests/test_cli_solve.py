@@ -94,6 +94,7 @@ def test_a_second_phase_that_cannot_be_kept_is_taken_all_the_same(poisson, tmp_p
     assert (out / "poisson.siren").read_bytes() == (poisson / "out" / "poisson.siren").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("drawn_figures")
 def test_a_solution_is_rendered_as_an_array_and_as_a_figure(poisson, monkeypatch, capsys):
     monkeypatch.chdir(poisson)
@@ -156,6 +157,7 @@ def test_a_condition_by_construction_leaves_a_plain_network(tmp_path, monkeypatc
     assert np.sqrt(np.mean((start - x**2 * np.cos(np.pi * x)) ** 2)) < 0.05
 
 
+@pytest.mark.slow
 def test_a_target_ends_the_fit(tmp_path):
     assert main(["solve", "poisson", *QUICK, "--target-error", "1000", "--out", str(tmp_path / "out")]) == 0
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["stopped_by"] == "watch"

@@ -51,6 +51,7 @@ def refused(arguments, capsys) -> str:
     return capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_video_is_fitted_and_everything_is_written(clip, tmp_path, capsys):
     out = tmp_path / "a"
     arguments = ["--width", "16", "--depth", "1", "--steps", "12", "--out", str(out), "--json"]
@@ -64,6 +65,7 @@ def test_a_video_is_fitted_and_everything_is_written(clip, tmp_path, capsys):
     assert field.network.in_features == 3
 
 
+@pytest.mark.slow
 def test_a_gif_is_a_video_and_needs_no_extra(tmp_path, monkeypatch):
     monkeypatch.setattr("siren_jax.subjects.video.writes_mp4", lambda: False)
     frames = [Image.new("L", (8, 6), grey) for grey in (0, 128, 255)]
@@ -99,6 +101,7 @@ def test_the_psnr_that_is_printed_is_that_of_all_pixels(clip, fitted, tmp_path):
     assert printed["psnr"] > 30  # enough that a shifted or mirrored frame would show below
 
 
+@pytest.mark.slow
 def test_it_is_rendered_at_its_own_size_and_rate(fitted, truth, tmp_path):
     video = rendered(fitted, tmp_path / "a.mp4")
     assert video.rate == 4
@@ -156,6 +159,7 @@ def test_a_network_for_a_video_has_the_papers_width(clip, tmp_path):
     assert (network.width, network.first_omega) == (1024, 60)
 
 
+@pytest.mark.slow
 def test_a_clip_of_uneven_frames_is_fitted_at_their_times(tmp_path, capsys):
     """At 1.0 s the clip shows the frame that came at 0.3 s, not the eleventh frame."""
     frames = [Image.new("L", (8, 6), grey) for grey in (0, 80, 160, 255, 40, 120)]

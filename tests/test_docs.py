@@ -9,15 +9,11 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/*.md"), *ROOT.glob("benchmarks/*.md")]
 )
-SLOW = {"README.md", "docs/equations.md"}
 name = lambda page: str(page.relative_to(ROOT))
-WITH_CODE = [
-    pytest.param(page, marks=pytest.mark.slow if name(page) in SLOW else (), id=name(page))
-    for page in PAGES
-    if "```python" in page.read_text()
-]
+WITH_CODE = [pytest.param(page, id=name(page)) for page in PAGES if "```python" in page.read_text()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

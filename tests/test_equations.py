@@ -259,6 +259,7 @@ def test_coefficients_leave_the_recipe_as_it_is_for_the_network():
         beside["spede"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", [jnp.tanh, jnp.sin])
 def test_any_network_has_coefficients_beside_it(activation, key):
     plain = nnx.Sequential(nnx.Linear(2, 6, rngs=nnx.Rngs(0)), activation, nnx.Linear(6, 1, rngs=nnx.Rngs(1)))

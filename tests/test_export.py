@@ -39,6 +39,7 @@ def exported_step(quantities: tuple[str, ...], platforms: tuple[str, ...] = PLAT
     return export.export(jax.jit(steps), platforms=platforms)(initial_state(params, optimizer, len(terms)), given, span)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantities", TARGETS, ids="-".join)
 def test_training_step_lowers_for_every_platform(quantities):
     assert exported_step(quantities).platforms == PLATFORMS

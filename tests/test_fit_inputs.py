@@ -77,6 +77,7 @@ def first_is_frozen(params):
     return jax.tree_util.tree_map_with_path(label, params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labelled", [first_is_frozen, first_is_frozen(nnx.state(siren(), nnx.Param))])
 @pytest.mark.parametrize("way", ["partition", "multi_transform", "masked"])
 def test_a_frozen_layer_keeps_its_bits(way, labelled):

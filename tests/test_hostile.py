@@ -38,6 +38,7 @@ def test_seeds_are_sound(name):
             TARGETS[name].run(seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_what_is_damaged_is_read_or_refused(name):
     @settings(max_examples=40 if name == "arguments" else 150)

@@ -60,6 +60,7 @@ def asked(address, since):
         return json.load(answer)
 
 
+@pytest.mark.slow
 def test_a_page_gets_every_network_and_the_fit_stays_the_same(photo, page, two_step_chunks, tmp_path, capsys):
     assert main(["fit", str(photo), *TINY, "--out", str(tmp_path / "alone")]) == 0
     assert page == []
@@ -205,6 +206,7 @@ def shows(page, function, tolerance):
     return False
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_untrained_network_then_each_that_comes_and_the_end(browser, shown):
     page = browser.new_page(viewport={"width": 800, "height": 460})
     wrong = []
@@ -224,6 +226,7 @@ def test_the_page_shows_the_untrained_network_then_each_that_comes_and_the_end(b
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_an_evaluator_that_takes_other_weights_is_one_of_them(browser, shown):
     page = browser.new_page()
     page.goto(shown.address)

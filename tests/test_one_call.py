@@ -77,6 +77,7 @@ def test_an_array_is_what_a_file_of_it_is(photo):
     assert same(from_file.fit(**TINY).field, from_array.fit(**TINY).field)
 
 
+@pytest.mark.slow
 def test_a_fit_ends_at_a_quality():
     smooth = np.hypot(*np.mgrid[-1:1:12j, -1:1:16j])
     fitted = siren_jax.open(smooth).fit(quality=25.0, width=32, depth=1)
@@ -85,6 +86,7 @@ def test_a_fit_ends_at_a_quality():
     assert fitted.fit.steps < recipes.TUNED["values"].steps
 
 
+@pytest.mark.slow
 def test_a_sound_of_an_array_keeps_its_rate(tmp_path):
     samples = 0.5 * np.sin(2 * np.pi * 40 * np.arange(400) / 800)
     fitted = siren_jax.open(samples, rate=800).fit(**TINY)
@@ -153,6 +155,7 @@ def test_a_network_that_no_file_can_hold_is_refused(settings, message):
         siren_jax.open(NOISE).fit(**TINY | settings)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the network has learned next to nothing")
 def test_names_and_choices_are_kept(tmp_path):
     fitted = siren_jax.open(jnp.asarray(NOISE), name=r"cost $\foo$").fit(**TINY, first_omega=17.0)

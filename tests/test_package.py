@@ -23,6 +23,7 @@ def test_the_version_is_one_and_the_same_everywhere(capsys):
     assert f"\nversion: {siren_jax.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
+@pytest.mark.slow
 def test_the_package_runs_as_a_module():
     ran = subprocess.run([sys.executable, "-m", "siren_jax", "--version"], capture_output=True, text=True, check=True)
     assert ran.stdout == f"siren-jax {siren_jax.__version__}\n"

@@ -342,6 +342,7 @@ def test_a_field_in_metres_with_a_hole_is_fitted_rendered_and_described_in_metre
     assert "next to which its derivatives are unknown" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_inpainting_fills_what_a_file_lacks_without_a_mask(tmp_path, capsys):
     path = tmp_path / "dem.tiff"
     Image.fromarray(np.where(HOLE, np.float32(np.nan), METRES)).save(path)

@@ -113,6 +113,7 @@ def test_the_greater_difference_shows_the_structure_of_both():
     np.testing.assert_allclose(solution - solution[0, 0], left + right, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("free", [DISK, None], ids=["disk", "everywhere"])
 def test_batches_of_a_composite_have_its_pixels_as_their_mean(free):
     composite = Composite(picture(24, 30), picture(24, 30), free, mode="max", value_range=(0.0, 1.0))

@@ -69,6 +69,7 @@ def test_an_optimizer_takes_fields_as_parameters():
     assert field.value_range == (0.0, 255.0)
 
 
+@pytest.mark.slow
 def test_stacked_fields_are_evaluated_as_one_by_one():
     fields = [make(seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *fields)

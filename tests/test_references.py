@@ -313,6 +313,7 @@ def test_burgers_agrees_with_an_independent_run(viscosity, n):
 # Allen and Cahn
 
 
+@pytest.mark.slow
 def test_allen_cahn_is_as_accurate_as_it_says():
     points = uniform([0, 0], [1, 1], 4000) ** [3, 1]  # near the start,
     points[::2, 1] = 1 - points[::2, 1] ** 3  # and near the kink
@@ -321,6 +322,7 @@ def test_allen_cahn_is_as_accurate_as_it_says():
     assert np.max(np.abs(allen_cahn(points, resolution=512) - finest)) < 2e-7
 
 
+@pytest.mark.slow
 def test_allen_cahn_agrees_with_steps_of_diffusion_and_reaction_in_turn():
     n, times = 2048, (0.2, 0.6, 1.0)
     x = 2 * np.arange(n) / n - 1

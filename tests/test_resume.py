@@ -224,6 +224,7 @@ def test_steps_can_be_raised_and_all_else_stays(photo, tmp_path, capsys):
     assert results(tmp_path / "run") == before
 
 
+@pytest.mark.slow
 def test_another_picture_is_not_taken_for_the_one_that_was_begun(photo, tmp_path, capsys):
     run, other = str(tmp_path / "run"), tmp_path / "gradient.png"
     assert main(["fit", str(photo), *TINY, "--out", run]) == 0
@@ -238,6 +239,7 @@ def test_what_was_not_begun_is_not_resumed(photo, tmp_path, capsys):
     assert not (tmp_path / "typo").exists()
 
 
+@pytest.mark.slow
 def test_a_fit_that_has_not_ended_is_not_lost_by_another(photo, tmp_path, capsys):
     run = tmp_path / "run"
     assert main(["fit", str(photo), *TINY, "--out", str(run)]) == 0
@@ -344,6 +346,7 @@ def test_nothing_is_written_through_a_link(folder, photo, tmp_path, capsys):
     assert os.listdir(tmp_path / "elsewhere") == ["precious"]
 
 
+@pytest.mark.slow
 def test_a_fit_without_figures_leaves_none_of_an_earlier_one(photo, tmp_path):
     run = tmp_path / "run"
     assert main(["fit", str(photo), *DRAWN, "--out", str(run)]) == 0
@@ -351,6 +354,7 @@ def test_a_fit_without_figures_leaves_none_of_an_earlier_one(photo, tmp_path):
     assert not {"comparison.png", "curve.png"} & set(os.listdir(run))
 
 
+@pytest.mark.slow
 def test_results_that_are_links_are_replaced_and_not_followed(photo, tmp_path):
     run, precious = tmp_path / "run", tmp_path / "precious"
     precious.write_text("kept")

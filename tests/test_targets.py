@@ -102,6 +102,7 @@ def test_looking_changes_nothing_else():
     assert np.array_equal(one.history["loss"], other.history["loss"])
 
 
+@pytest.mark.slow
 def test_a_resumed_fit_ends_at_the_same_step_with_the_same_bits(tmp_path):
     options = {"average": True, "schedule": inverse_root, "steps": 2000}
     options["until"] = lambda progress: error(progress.network()) < 0.03
@@ -167,6 +168,7 @@ def test_a_target_ends_the_fit_with_the_same_bytes_whatever_the_clock(photo, tmp
     assert files[0] == files[1]
 
 
+@pytest.mark.slow
 def test_a_target_out_of_reach_is_given_up_in_a_sentence(photo, tmp_path, capsys):
     options = ["--steps", "40", "--target-psnr", "90", "--no-figures", "--out", str(tmp_path / "a")]
     assert main(["fit", str(photo), *SMALL, *options]) == 0

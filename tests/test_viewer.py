@@ -147,7 +147,7 @@ def far_apart(found, right):
     return np.abs(found - right).max() / max(np.abs(right).max(), 1e-30)
 
 
-@pytest.mark.parametrize("evaluator", ["WebAssembly", "WebGPU"])
+@pytest.mark.parametrize("evaluator", ["WebAssembly", pytest.param("WebGPU", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_evaluator_has_the_function_and_its_derivatives(kind, evaluator, program):
     field = KINDS[kind]
@@ -162,6 +162,7 @@ def test_an_evaluator_has_the_function_and_its_derivatives(kind, evaluator, prog
         assert far_apart(one, other) < tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evaluator", ["WebAssembly", "WebGPU"])
 def test_a_corner_enlarged_ten_thousand_times_is_the_function(evaluator, program):
     field = KINDS["image"]
@@ -229,6 +230,7 @@ def test_a_picture_from_disk_is_upright_and_in_its_colours(opened):
     assert np.mean(np.abs(right[::-1] - right)) > 10  # upside down would be seen
 
 
+@pytest.mark.slow
 def test_the_laplacian_is_shown_with_its_scale_and_the_cursor_reads_numbers(opened):
     field = KINDS["image"]
     page = opened(entry(field))
@@ -270,6 +272,7 @@ def test_every_kind_is_shown(kind, opened):
     assert not np.array_equal(shown(page), before)
 
 
+@pytest.mark.slow
 def test_a_page_of_several_signals_has_a_chooser(opened):
     page = opened(entry(KINDS["image"], "one"), entry(KINDS["sound"], "two"))
     page.select_option("#chooser select", label="two")
@@ -352,6 +355,7 @@ def test_a_browser_that_lacks_simd_says_so_and_keeps_the_picture(browser, tmp_pa
     page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_screen_has_everything_in_reach(scheme, opened):
     page = opened(entry(KINDS["solution"]), size=(360, 640), color_scheme=scheme)
@@ -419,6 +423,7 @@ def test_a_screen_reader_finds_its_way(kind, opened):
     assert found.violations_count == 0, found.generate_report()
 
 
+@pytest.mark.slow
 def test_a_notebook_has_the_live_page_in_a_frame_that_cannot_reach_it(browser):
     page = browser.new_page()
     page.set_content(KINDS["image"]._repr_mimebundle_()["text/html"])
@@ -429,6 +434,7 @@ def test_a_notebook_has_the_live_page_in_a_frame_that_cannot_reach_it(browser):
     page.close()
 
 
+@pytest.mark.slow
 def test_signals_may_be_chosen_in_haste(opened):
     page = opened(*(entry(KINDS[kind], kind) for kind in ("image", "sound", "shape", "solution")))
     for name in ("sound", "solution", "image", "shape", "image"):
@@ -439,6 +445,7 @@ def test_signals_may_be_chosen_in_haste(opened):
     assert page.locator(".failure").count() == 0
 
 
+@pytest.mark.slow
 def test_the_finest_tiles_of_a_large_screen_are_evaluated(program):
     finest = program.evaluate(
         """async () => {
@@ -460,6 +467,7 @@ def test_the_finest_tiles_of_a_large_screen_are_evaluated(program):
     assert finest == 1 / 32  # 25 pixels for a unit of the sheet: 4,096 tiles
 
 
+@pytest.mark.slow
 def test_a_small_canvas_shows_its_tiles(program):
     shown = program.evaluate(
         """async () => {
@@ -514,6 +522,7 @@ def test_what_lies_under_two_fingers_stays_under_them(program):
     np.testing.assert_allclose(apart, 0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degrees", [45, 135])
 def test_a_cut_at_an_angle_is_the_function_along_its_line(degrees, opened):
     network = SIREN(2, 1, width=8, depth=0, first_omega=5.0, rngs=nnx.Rngs(0))
