@@ -67,6 +67,7 @@ def fitted_until(step: int | None, directory: Path, **settings):
         return fit(settings.pop("network"), settings.pop("objective"), sample, checkpoints=checkpoints, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_step_chunks")
 @pytest.mark.parametrize(
     "settings",

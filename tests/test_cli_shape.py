@@ -14,6 +14,8 @@ from siren_jax.shapes import Mesh, encode_mesh
 from siren_jax.shapes.level_set import extract
 from siren_jax.subjects.kinds import SIGNALS
 
+pytestmark = pytest.mark.slow
+
 CENTRE = np.array([100.0, 20.0, -3.0])
 SMALL = ["--width", "48", "--depth", "1", "--first-omega", "5", "--omega", "10", "--batch-size", "256"]
 SMALL += ["--learning-rate", "2e-3"]
@@ -59,7 +61,6 @@ def refused(arguments, capsys) -> str:
     return capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_mesh_is_fitted_and_everything_is_written(fitted):
     out = fitted.parent
     files = ["comparison.png", "curve.png", "metrics.json", "my ball.siren", "reconstruction.ply"]
@@ -76,7 +77,6 @@ def test_a_mesh_is_fitted_and_everything_is_written(fitted):
     assert (field.kind, field.network.in_features, field.network.out_features) == ("shape", 3, 1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".ply", ".obj", ".stl"])
 def test_it_is_rendered_to_a_mesh_in_the_units_of_its_file(suffix, fitted, tmp_path):
     path = tmp_path / f"a{suffix}"
@@ -88,7 +88,6 @@ def test_it_is_rendered_to_a_mesh_in_the_units_of_its_file(suffix, fitted, tmp_p
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * 8**3, rel=0.03)
 
 
-@pytest.mark.slow
 def test_the_resolution_is_that_of_the_mesh(fitted, tmp_path):
     sizes = []
     for resolution in ("32", "64"):
@@ -99,7 +98,6 @@ def test_the_resolution_is_that_of_the_mesh(fitted, tmp_path):
     assert sizes[1] / sizes[0] == pytest.approx(4, rel=0.05)  # an area
 
 
-@pytest.mark.slow
 def test_it_is_rendered_to_a_picture_without_a_display(fitted, tmp_path):
     path = tmp_path / "a.png"
     assert main(["render", str(fitted), "--resolution", "32", "--view", "0", "90", "--out", str(path)]) == 0
@@ -131,7 +129,6 @@ def test_info_tells_where_a_shape_lies(fitted, capsys):
     assert "91.11" in text  # 100 - 8 / 0.9
 
 
-@pytest.mark.slow
 def test_a_cloud_is_fitted_and_a_target_ends_it(tmp_path, capsys):
     cloud = sample(SOLIDS["sphere"], 400)
     np.savetxt(tmp_path / "a.xyz", np.hstack([cloud.points, cloud.normals]))
@@ -176,7 +173,6 @@ def test_what_a_shape_cannot_have_is_refused(arguments, message, scan, tmp_path,
     assert not (tmp_path / "a").exists()
 
 
-@pytest.mark.slow
 def test_a_network_without_a_surface_says_so(scan, tmp_path, capsys):
     flat = ["--model", "relu", "--width", "4", "--depth", "0", "--steps", "1", "--learning-rate", "1e-9"]
     # With this seed the function begins below -0.1 everywhere.

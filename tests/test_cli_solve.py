@@ -17,6 +17,8 @@ from siren_jax.cli.session import Session
 from siren_jax.equations import Interval, distil, solution
 from siren_jax.fitting import progress
 
+pytestmark = pytest.mark.slow
+
 SOLVED = ["--width", "24", "--depth", "1", "--steps", "60", "--refine", "60"]
 QUICK = ["--width", "8", "--depth", "0", "--steps", "5", "--no-figures"]
 
@@ -36,7 +38,6 @@ def wave(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
 def test_a_solution_is_near_the_reference_and_everything_is_written(poisson):
     out = poisson / "out"
     files = ["comparison.png", "curve.png", "metrics.json", "poisson.siren", "solution.npy"]
@@ -53,7 +54,6 @@ def test_a_solution_is_near_the_reference_and_everything_is_written(poisson):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("heeded_signals")
 def test_both_phases_are_continued_where_they_were_interrupted(poisson, tmp_path, monkeypatch, capsys):
     watch, out = Session.watch, str(tmp_path / "out")
@@ -77,7 +77,6 @@ def test_both_phases_are_continued_where_they_were_interrupted(poisson, tmp_path
         assert (tmp_path / "out" / name).read_bytes() == (poisson / "out" / name).read_bytes()
 
 
-@pytest.mark.slow
 def test_a_second_phase_that_cannot_be_kept_is_taken_all_the_same(poisson, tmp_path, monkeypatch, capsys):
     # What is in the way is a link, which is not followed; a full disk does the same.
     out, make = tmp_path / "out", Session._make
@@ -94,7 +93,6 @@ def test_a_second_phase_that_cannot_be_kept_is_taken_all_the_same(poisson, tmp_p
     assert (out / "poisson.siren").read_bytes() == (poisson / "out" / "poisson.siren").read_bytes()
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("drawn_figures")
 def test_a_solution_is_rendered_as_an_array_and_as_a_figure(poisson, monkeypatch, capsys):
     monkeypatch.chdir(poisson)
@@ -113,7 +111,6 @@ def test_info_tells_the_domain(poisson, capsys):
     assert re.search(r"^domain +-1 to 1 x -1 to 1$", capsys.readouterr().out, re.MULTILINE)
 
 
-@pytest.mark.slow
 def test_a_moment_of_a_solution_in_time_is_rendered(wave, monkeypatch, capsys):
     monkeypatch.chdir(wave)
     assert main(["render", "out/wave.siren", "--at", "0.1", "--shape", "4", "6", "--out", "u.npy"]) == 0
@@ -144,7 +141,6 @@ def test_a_solution_on_an_interval_is_rendered_as_a_curve(tmp_path, monkeypatch,
     assert "has one coordinate; give --scale" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_condition_by_construction_leaves_a_plain_network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("siren_jax.cli.solve.distil", partial(distil, steps=200, refined=20))  # which suffices for this
@@ -157,7 +153,6 @@ def test_a_condition_by_construction_leaves_a_plain_network(tmp_path, monkeypatc
     assert np.sqrt(np.mean((start - x**2 * np.cos(np.pi * x)) ** 2)) < 0.05
 
 
-@pytest.mark.slow
 def test_a_target_ends_the_fit(tmp_path):
     assert main(["solve", "poisson", *QUICK, "--target-error", "1000", "--out", str(tmp_path / "out")]) == 0
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["stopped_by"] == "watch"

@@ -12,6 +12,8 @@ from siren_jax.cli import main
 from siren_jax.metrics import snr
 from siren_jax.signals import Sound, resample
 
+pytestmark = pytest.mark.slow
+
 RATE = 8000
 DRAWN = ["--width", "16", "--depth", "1", "--steps", "12"]
 TINY = [*DRAWN, "--no-figures"]
@@ -53,7 +55,6 @@ def test_a_sound_is_fitted_and_everything_is_written(recording, tmp_path, capsys
     assert (field.kind, field.rate, field.frame.shape) == ("sound", RATE, (RATE // 4,))
 
 
-@pytest.mark.slow
 def test_the_snr_that_is_printed_is_that_of_the_sound_that_is_written(recording, fitted):
     printed = json.loads((fitted.parent / "metrics.json").read_text())
     truth, made = load_sound(recording), load_sound(fitted.parent / "reconstruction.wav")
@@ -70,7 +71,6 @@ def test_the_snr_that_is_printed_is_that_of_the_sound_that_is_written(recording,
 ROUNDING = 2e-4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("rate", [16000, 44100, 8001])
 def test_at_a_higher_rate_it_is_the_function_at_those_times(rate, fitted, tmp_path):
     field = load(fitted)
@@ -116,14 +116,12 @@ def test_more_samples_than_can_be_held_are_refused(fitted, monkeypatch, tmp_path
     assert "4,000 samples of each channel are 8,000; up to 7,999" in message
 
 
-@pytest.mark.slow
 def test_a_part_of_a_file_is_fitted(recording, tmp_path):
     arguments = [*TINY, "--between", "0.05", "0.15", "--out", str(tmp_path / "a")]
     assert main(["fit", str(recording), *arguments]) == 0
     assert load(tmp_path / "a" / "my chord.siren").frame.shape == (RATE // 10,)
 
 
-@pytest.mark.slow
 def test_the_sound_of_an_mp4_is_fitted(tmp_path):
     av = pytest.importorskip("av", reason="MP4 needs the extra `video`")
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
@@ -139,7 +137,6 @@ def test_the_sound_of_an_mp4_is_fitted(tmp_path):
     assert (field.kind, field.rate, field.frame.shape) == ("sound", RATE // 2, (2 * 1024,))
 
 
-@pytest.mark.slow
 def test_a_target_snr_ends_the_fit(recording, tmp_path, capsys):
     arguments = ["--width", "64", "--depth", "1", "--steps", "4000", "--learning-rate", "2e-3", "--target-snr", "10"]
     assert main(["fit", str(recording), *arguments, "--out", str(tmp_path / "a"), "--json"]) == 0
@@ -180,7 +177,6 @@ def test_what_cannot_be_rendered_is_refused(arguments, message, fitted, tmp_path
     assert not os.listdir(tmp_path)
 
 
-@pytest.mark.slow
 def test_the_recipe_of_the_paper_begins_with_its_omega_for_sounds(recording, tmp_path):
     arguments = [*TINY, "--recipe", "paper", "--out", str(tmp_path / "a")]
     assert main(["fit", str(recording), *arguments]) == 0

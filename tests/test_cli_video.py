@@ -12,6 +12,8 @@ from siren_jax.cli import main
 from siren_jax.metrics import psnr
 from siren_jax.signals import encode_video
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("av", reason="MP4 needs the extra `video`")
 SHAPE = (8, 12, 20, 3)
 
@@ -51,7 +53,6 @@ def refused(arguments, capsys) -> str:
     return capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_video_is_fitted_and_everything_is_written(clip, tmp_path, capsys):
     out = tmp_path / "a"
     arguments = ["--width", "16", "--depth", "1", "--steps", "12", "--out", str(out), "--json"]
@@ -65,7 +66,6 @@ def test_a_video_is_fitted_and_everything_is_written(clip, tmp_path, capsys):
     assert field.network.in_features == 3
 
 
-@pytest.mark.slow
 def test_a_gif_is_a_video_and_needs_no_extra(tmp_path, monkeypatch):
     monkeypatch.setattr("siren_jax.subjects.video.writes_mp4", lambda: False)
     frames = [Image.new("L", (8, 6), grey) for grey in (0, 128, 255)]
@@ -89,7 +89,6 @@ def test_a_gif_is_a_video_and_needs_no_extra(tmp_path, monkeypatch):
     assert (tmp_path / "out" / "reconstruction.gif").exists()
 
 
-@pytest.mark.slow
 def test_the_psnr_that_is_printed_is_that_of_all_pixels(clip, fitted, tmp_path):
     printed = json.loads((fitted.parent / "metrics.json").read_text())
     frames, truth = rendered(fitted, tmp_path / "a.npy"), load_video(clip).frames
@@ -101,7 +100,6 @@ def test_the_psnr_that_is_printed_is_that_of_all_pixels(clip, fitted, tmp_path):
     assert printed["psnr"] > 30  # enough that a shifted or mirrored frame would show below
 
 
-@pytest.mark.slow
 def test_it_is_rendered_at_its_own_size_and_rate(fitted, truth, tmp_path):
     video = rendered(fitted, tmp_path / "a.mp4")
     assert video.rate == 4
@@ -142,7 +140,6 @@ def test_a_region_is_that_part_of_every_frame(fitted, tmp_path):
     assert np.allclose(part, whole[:, 2:10, 3:13], atol=1e-3)
 
 
-@pytest.mark.slow
 def test_a_target_psnr_ends_the_fit(clip, tmp_path, capsys):
     arguments = ["--width", "64", "--depth", "1", "--steps", "4000", "--learning-rate", "1e-3", "--target-psnr", "25"]
     assert main(["fit", str(clip), *arguments, "--out", str(tmp_path / "a"), "--json"]) == 0
@@ -151,7 +148,6 @@ def test_a_target_psnr_ends_the_fit(clip, tmp_path, capsys):
     assert summary["psnr"] >= 25
 
 
-@pytest.mark.slow
 def test_a_network_for_a_video_has_the_papers_width(clip, tmp_path):
     arguments = ["--steps", "1", "--no-figures", "--batch-size", "2", "--out", str(tmp_path / "a")]
     assert main(["fit", str(clip), *arguments]) == 0
@@ -159,7 +155,6 @@ def test_a_network_for_a_video_has_the_papers_width(clip, tmp_path):
     assert (network.width, network.first_omega) == (1024, 60)
 
 
-@pytest.mark.slow
 def test_a_clip_of_uneven_frames_is_fitted_at_their_times(tmp_path, capsys):
     """At 1.0 s the clip shows the frame that came at 0.3 s, not the eleventh frame."""
     frames = [Image.new("L", (8, 6), grey) for grey in (0, 80, 160, 255, 40, 120)]

@@ -36,6 +36,8 @@ from experiments.run import run as run_command
 from siren_jax import Frame, InputError, PixelDataset
 from siren_jax.shapes import Placement
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENTS = [importlib.import_module(f"experiments.{name}") for name in names()]
 
 
@@ -77,7 +79,6 @@ def run(tmp_path_factory):
     return run
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_leaves_its_numbers_and_a_figure_of_all_or_of_each(experiment, run):
     config, numbers = run(experiment)
@@ -167,7 +168,6 @@ def test_the_settled_std_is_the_fixed_point_of_the_sine(width, use_bias, std):
     assert np.isclose(settled, std, atol=5e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", ["paper", "paper_shifted", "paper_deep", "paper_unbiased"])
 def test_hidden_layers_settle_at_the_predicted_normal_law(case, run):
     config, numbers = run(activation_statistics)
@@ -252,7 +252,6 @@ def test_gradients_before_the_sine_obey_the_chain_rule():
         assert np.allclose(layer.squared_gradient, np.mean(gradient**2, axis=1), **tolerance)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", ["paper", "paper_shifted", "default"])
 def test_gradients_and_bandwidths_are_those_of_many_units(case, run):
     _, numbers = run(activation_spectra)
@@ -299,7 +298,6 @@ def test_a_seam_is_the_step_across_the_outline():
     assert np.isclose(poisson_editing.seam(ramp + 0.3 * free[..., None], free), 0.3)
 
 
-@pytest.mark.slow
 def test_masks_and_pictures_of_every_mode_have_one_size():
     for size in (16, 33, 64):
         for front, back, free in poisson_editing.examples(size).values():
@@ -313,14 +311,12 @@ def test_an_unknown_mode_of_composites_is_refused_before_a_folder_is_made(tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_a_relu_network_has_no_laplacian_and_a_siren_has_one(run):
     _, numbers = run(image_fit)
     for name, row in numbers.items():
         assert (row["largest_laplacian"] == 0) == name.startswith("ReLU")
 
 
-@pytest.mark.slow
 def test_every_method_of_an_inverse_problem_is_judged(run):
     _, numbers = run(inverse_problems)
     assert list(numbers) == ["inpainting", "denoising", "super_resolution"]
@@ -330,7 +326,6 @@ def test_every_method_of_an_inverse_problem_is_judged(run):
     assert abs(noise - 20) < 10 / np.log(10) * 5 * np.sqrt(2 / 32**2)  # five standard errors of a mean of squares
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 3e-5), ("float64", 3e-14)])
 def test_composed_derivatives_are_exact_to_rounding_at_every_order(dtype, bound, run):
     _, numbers = run(higher_derivatives)
@@ -347,7 +342,6 @@ def test_the_taylor_series_of_one_sine_layer_is_its_closed_form():
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", list(shape_fit.SOLIDS))
 def test_the_distance_of_a_solid_is_one_with_the_right_slope_and_surface(name):
     solid = shape_fit.SOLIDS[name]
@@ -424,7 +418,6 @@ def test_records_are_read_with_time_turned_round(tmp_path):
             full_waveform_inversion.read(path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", [baselines.TanhMLP, baselines.FastReLUMLP])
 def test_the_derivatives_of_a_baseline_are_those_of_autodiff(kind, key):
     network = kind(3, 2, width=8, depth=1, rngs=nnx.Rngs(0))

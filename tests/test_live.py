@@ -24,6 +24,8 @@ from siren_jax.errors import InputError
 from siren_jax.subjects.picture import Picture
 from siren_jax.viewer.server import Server
 
+pytestmark = pytest.mark.slow
+
 TINY = ["--width", "16", "--depth", "1", "--steps", "12", "--no-figures"]
 
 
@@ -60,7 +62,6 @@ def asked(address, since):
         return json.load(answer)
 
 
-@pytest.mark.slow
 def test_a_page_gets_every_network_and_the_fit_stays_the_same(photo, page, two_step_chunks, tmp_path, capsys):
     assert main(["fit", str(photo), *TINY, "--out", str(tmp_path / "alone")]) == 0
     assert page == []
@@ -92,7 +93,6 @@ def test_a_fit_whose_page_nobody_opens_writes_no_network_for_it(photo, monkeypat
     assert written == []
 
 
-@pytest.mark.slow
 def test_the_second_phase_of_an_equation_is_shown_too(page, two_step_chunks, tmp_path):
     sizes = ["--width", "8", "--depth", "1", "--steps", "3", "--refine", "4", "--no-figures"]
     assert main(["solve", "burgers", *sizes, "--live", "--out", str(tmp_path / "a")]) == 0
@@ -109,9 +109,7 @@ def no_port(*_, **__):
     [
         (["fit", "PHOTO", *TINY], "none is left. The fit goes on without a page."),
         (["fit", "PHOTO", "--width", "1025", "--depth", "0", "--steps", "1", "--no-figures"], "width up to 1,024"),
-        pytest.param(
-            ["solve", "allen-cahn", *TINY, "--refine", "0"], "conditions by construction", marks=pytest.mark.slow
-        ),
+        pytest.param(["solve", "allen-cahn", *TINY, "--refine", "0"], "conditions by construction"),
     ],
 )
 def test_a_fit_without_a_page_goes_on(command, words, photo, monkeypatch, tmp_path, capsys):
@@ -206,7 +204,6 @@ def shows(page, function, tolerance):
     return False
 
 
-@pytest.mark.slow
 def test_the_page_shows_the_untrained_network_then_each_that_comes_and_the_end(browser, shown):
     page = browser.new_page(viewport={"width": 800, "height": 460})
     wrong = []
@@ -226,7 +223,6 @@ def test_the_page_shows_the_untrained_network_then_each_that_comes_and_the_end(b
     assert wrong == []
 
 
-@pytest.mark.slow
 def test_an_evaluator_that_takes_other_weights_is_one_of_them(browser, shown):
     page = browser.new_page()
     page.goto(shown.address)
@@ -254,7 +250,6 @@ def test_an_evaluator_that_takes_other_weights_is_one_of_them(browser, shown):
         assert changed == right
 
 
-@pytest.mark.slow
 def test_a_page_whose_fit_is_gone_says_so_and_stays(browser, shown):
     page = browser.new_page(viewport={"width": 800, "height": 460})
     page.goto(shown.address)
