@@ -15,6 +15,7 @@ PACKAGE = Path(siren_jax.__file__).parent
 LAYERS = (
     "__init__ __main__",
     "cli",
+    "sets",
     "subjects",
     "equations",
     "neural_field",
@@ -33,6 +34,7 @@ OTHERS = {
     "__init__": "jaxlib",
     "__main__": "",
     "cli": "*",
+    "sets": f"{ARRAYS} flax optax",
     "subjects": f"{ARRAYS} flax scipy PIL matplotlib",
     "equations": f"{ARRAYS} flax scipy",
     "neural_field": f"{ARRAYS} flax",

@@ -55,15 +55,15 @@ def encoded(network: Network, header: Mapping[str, Any], *, precision: Precision
 
     if precision not in PRECISIONS:
         raise InputError(f"a precision is one of {', '.join(PRECISIONS)}, but is {precision!r}.")
-    architecture, arrays = _architecture(network), _arrays(network)
+    architecture, arrays = architecture_of(network), _arrays(network)
     _check_architecture("the network", architecture, FORMAT_VERSION)
     _check_count("the network", [array.shape for array in arrays.values()])
     if bad := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
         raise InputError(f"{bad[0]} contains values that are not finite; a .siren file needs finite weights.")
     header = {"format": FORMAT_VERSION, "network": architecture, "precision": precision, **header}
     text = json.dumps(header, allow_nan=False)
-    _checked_header("the signal", text)
-    data = save(_at_precision(arrays, precision), metadata={"siren": text})
+    checked_header("the signal", text)
+    data = save(at_precision(arrays, precision), metadata={"siren": text})
     if (length := _header_length(data)) > MAX_HEADER:
         raise InputError(f"the record of the signal is too long: {length:,} bytes of {MAX_HEADER:,}.")
     return data
@@ -86,8 +86,8 @@ def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
         if length > MAX_HEADER:
             raise InputError(f"{path!r} is not a .siren file: its header has {length:,} bytes of {MAX_HEADER:,}.")
         with safe_open(path, framework="numpy") as file:
-            header = _checked_header(repr(path), (file.metadata() or {}).get("siren"))
-            graphdef, structure, shapes = _structure(json.dumps(header["network"]))
+            header = checked_header(repr(path), (file.metadata() or {}).get("siren"))
+            shapes = _structure(json.dumps(header["network"]))[2]
             wanted = _stored(shapes, header["precision"])
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             found = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
@@ -105,11 +105,26 @@ def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
         weights = {name: arrays[name] * arrays.get(f"{name}.scale", 1) for name in shapes}
     if bad := [name for name, array in weights.items() if not np.isfinite(array).all()]:
         raise InputError(f"{path!r} is damaged: {bad[0]} contains values that are not finite.")
-    state = jax.tree.unflatten(structure, [jnp.asarray(array) for array in weights.values()])
-    return nnx.merge(graphdef, state), header
+    return network_from(header["network"], weights), header
 
 
-def _architecture(network: Network) -> dict[str, Any]:
+def network_from(architecture: Mapping[str, Any], weights: Mapping[str, Any]) -> Network:
+    """The network of a checked description and its arrays by name."""
+    graphdef, structure, shapes = _structure(json.dumps(architecture))
+    return nnx.merge(graphdef, jax.tree.unflatten(structure, [jnp.asarray(weights[name]) for name in shapes]))
+
+
+def stored_arrays(architecture: Mapping[str, Any], precision: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of every array in a file, from a checked description of the network."""
+    return _stored(_structure(json.dumps(architecture))[2], precision)
+
+
+def architecture_of(network: Network) -> dict[str, Any]:
+    """The description of a network in the header.
+
+    Raises:
+        InputError: it is neither a SIREN nor a ReLUMLP.
+    """
     kinds = {SIREN: "siren", ReLUMLP: "relu"}
     if type(network) not in kinds:  # a subclass may compute another function
         raise InputError(
@@ -153,7 +168,7 @@ def _stored(shapes: Mapping[str, tuple[int, ...]], precision: str) -> dict[str, 
     return stored
 
 
-def _at_precision(arrays: Mapping[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:
+def at_precision(arrays: Mapping[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:
     """The arrays of a file, from the network's arrays in float32."""
     if precision == "float32":
         return dict(arrays)
@@ -178,7 +193,7 @@ def _header_length(data: bytes) -> int:
     return int.from_bytes(data[:8], "little")
 
 
-def _checked_header(owner: str, text: str | None) -> dict[str, Any]:
+def checked_header(owner: str, text: str | None) -> dict[str, Any]:
     """The header, after checking that it has every field for building the network, within limits."""
     if text is None:
         raise InputError(f"{owner} is a safetensors file, but not a .siren file: it has no header named 'siren'.")

@@ -171,6 +171,11 @@ of 4e-4 29.0 dB. On the whole clip, twice the initial weights give a lower PSNR 
 TUNED_INPAINTING = _VALUES._replace(batch_size=1024)
 """Default recipe for inpainting, with `batch_size` known pixels and as many points of a prior per step."""
 
+TUNED_SET = _VALUES._replace(learning_rate=6e-3, b2=0.95, phase_limit=None, steps=500, first_omega=20.0, for_width=32)
+"""Default recipe for the values of many small signals, in networks of some 32 units per layer. It was chosen on 64 and
+256 digits of 28 x 28 pixels with width 32 and depth 1: 40 dB after 138 steps on average. A rate of 3e-3 takes 341 steps
+with b2 = 0.99, 2e-3 with b2 = 0.999 over 900."""
+
 PAPER_SHAPE = PAPER._replace(batch_size=1400, clip=1.0)
 """Recipe of the paper for a shape, with 1,400 points on the surface and as many off it, and a clipped gradient. The
 paper takes 50,000 steps, with up to 250,000 points."""

@@ -137,7 +137,7 @@ class Steps:
             finite = jnp.isfinite(value)
             sound = jnp.all(jnp.stack([finite, *(jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient))]))
             updates, moments = self.optimizer.update(gradient, state.optimizer, state.params)
-            factor = self._factor(share, index)
+            factor = factor_on_rate(self.schedule, share, index)
             params = optax.apply_updates(state.params, jax.tree.map(lambda u: factor.astype(u.dtype) * u, updates))
             known = jnp.isfinite(state.running)
             running = jnp.where(known, REMEMBERED * state.running + (1 - REMEMBERED) * value, value)
@@ -165,11 +165,6 @@ class Steps:
         log = jnp.full((self.capacity, 1 + len(self.terms)), jnp.nan, jnp.float32)
         state, log, index = jax.lax.while_loop(goes_on, step, (state, log, span.start))
         return state, log, index - span.start
-
-    def _factor(self, share: Array, index: Array) -> Array:
-        """Factor on the learning rate."""
-        told = {"step": index} if "step" in inspect.signature(self.schedule).parameters else {}
-        return self.schedule(share, **told)
 
     def _gradient(self, params: Any, given: Given, weights: Array, batch: Batch) -> Any:
         """Loss and means of the terms, and the gradient of the loss."""
@@ -214,6 +209,12 @@ class Steps:
             return jnp.where(sound, mixed, state.balance)
 
         return jax.lax.cond(index % self.balance_every == 0, renew, lambda: state.balance)
+
+
+def factor_on_rate(schedule: Callable[..., Array], share: Array, index: Array) -> Array:
+    """Factor on the learning rate at a step. A schedule with an argument `step` receives the step's number."""
+    told = {"step": index} if "step" in inspect.signature(schedule).parameters else {}
+    return schedule(share, **told)
 
 
 def averaged(average: Any, params: Any, index: Array) -> Any:

@@ -1,5 +1,7 @@
 """Predictions at some samples of a signal, for the quality that is shown while a fit runs."""
 
+from functools import cached_property
+
 import jax
 import numpy as np
 from flax import nnx
@@ -22,13 +24,25 @@ class Estimate:
     """
 
     def __init__(self, dataset: SampleDataset, count: int):
-        batch = _drawn(dataset.sampler(min(count, len(dataset))))
-        self._coordinates = batch["coordinates"]
-        self.points, self.truth = np.asarray(batch["coordinates"]), np.asarray(batch["value"])
+        self._dataset, self._count = dataset, count
 
     def __call__(self, network: nnx.Module) -> ndarray:
         """The network's values, `(n, c)` in [-1, 1]."""
-        return np.asarray(evaluate(network, self._coordinates))
+        return np.asarray(evaluate(network, self._batch["coordinates"]))
+
+    @property
+    def points(self) -> ndarray:
+        """Coordinates of the samples, `(n, d)`."""
+        return np.asarray(self._batch["coordinates"])
+
+    @property
+    def truth(self) -> ndarray:
+        """Values of the samples, `(n, c)` in [-1, 1]."""
+        return np.asarray(self._batch["value"])
+
+    @cached_property
+    def _batch(self) -> Batch:
+        return _drawn(self._dataset.sampler(min(self._count, len(self._dataset))))
 
 
 @jax.jit

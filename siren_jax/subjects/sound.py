@@ -35,7 +35,7 @@ class Recording(Sampled):
     files = ("reconstruction.wav",)
 
     def __init__(self, sound: Sound):
-        self._sound = sound
+        self._sound, self.rate = sound, float(sound.rate)
         self.dataset = SampleDataset(sound.samples, value_range=(-sound.peak, sound.peak))
         self.objective, self.weights = supervise("value"), {}
         self._estimate = Estimate(self.dataset, ESTIMATED)
@@ -46,7 +46,7 @@ class Recording(Sampled):
 
     def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
         data = self.dataset
-        return NeuralField(network, data.frame, data.value_range, "sound", float(self._sound.rate), record)  # pyright: ignore
+        return NeuralField(network, data.frame, data.value_range, "sound", self.rate, record)  # pyright: ignore
 
     def estimate(self, network: nnx.Module) -> float:
         mse = np.mean((self._estimate(network) - self._estimate.truth) ** 2)

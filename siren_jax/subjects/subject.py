@@ -130,6 +130,8 @@ class Sampled:
     """The common part of subjects that are arrays of samples."""
 
     dataset: SampleDataset
+    rate: float | None = None
+    """Samples per second of a sound, or frames per second of a video."""
     comparable_losses = True
     notes: tuple[str, ...] = ()
 

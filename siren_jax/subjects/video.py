@@ -40,7 +40,7 @@ class Clip(Sampled):
     note = ""
 
     def __init__(self, video: Video):
-        self._video = video
+        self._video, self.rate = video, video.rate
         self.dataset = SampleDataset(video.frames)
         self.files = ("reconstruction.mp4" if writes_mp4() else "reconstruction.gif",)
         self.objective, self.weights = supervise("value"), {}

@@ -1,0 +1,206 @@
+"""The `.sirens` set: a folder of safetensors files, the shards, whose arrays have the entries as leading axis.
+
+Each shard is complete by itself: the JSON header that all shards of a set share, the names of its entries, their
+columns, and their parameters. An entry is read by slices, without the rest of its shard. `docs/file-format.md` is the
+specification.
+"""
+
+import glob
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from numpy import ndarray
+
+from siren_jax._types import Precision
+from siren_jax.errors import InputError
+from siren_jax.files import siren_file
+from siren_jax.files.atomic import write_atomically
+from siren_jax.files.header import parse
+
+FORMAT_VERSION = 1
+MAX_HEADER = 2**22  # bytes: names and labels of a shard's entries
+MAX_ENTRIES = 2**14  # of a shard
+SUFFIX = ".shard"
+# Columns of an entry, with their types in safetensors and their further axes; d is the number of coordinates.
+COLUMNS = {"number": "I64", "quality": "F64", "steps": "I64", "range": "F64", "shape": "I64"}
+OPTIONAL = {"rate": "F64", "placement": "F64", "first_omega": "F64"}
+TEXTS = ("names", "labels", "status")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some entries of a set."""
+
+    header: Mapping[str, Any]
+    """What all shards of a set share: the network, the kind and how the set was made."""
+    texts: Mapping[str, Sequence[str | None]]
+    """`names`, `labels` and `status` of the entries."""
+    columns: Mapping[str, ndarray]
+    """Columns of the entries, see `COLUMNS`."""
+    path: str | None = None
+    """Where the parameters are, or None if they are in memory."""
+    arrays: Mapping[str, ndarray] | None = None
+    """Parameters by name, with a leading axis of entries, in the precision of the set."""
+
+    def __len__(self) -> int:
+        return len(self.texts["names"])
+
+    def parameters(self, rows: Any) -> dict[str, ndarray]:
+        """Parameters of an entry, or of several, in float32.
+
+        Raises:
+            InputError: the file was removed or changed, or its parameters are not finite.
+        """
+        arrays = self._rows(rows)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a damaged scale
+            found = {name: _restored(name, array, arrays) for name, array in arrays.items() if "scale" not in name}
+        if bad := [name for name, array in found.items() if not np.isfinite(array).all()]:
+            raise InputError(f"{self.path!r} is damaged: {bad[0]} contains values that are not finite.")
+        return found
+
+    def _rows(self, rows: Any) -> dict[str, ndarray]:
+        if self.arrays is not None:
+            return {name: array[rows] for name, array in self.arrays.items()}
+        from safetensors import SafetensorError, safe_open
+
+        assert self.path is not None
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                names = [name for name in file.keys() if not name.startswith("entry.")]  # noqa: SIM118
+                return {name: file.get_slice(name)[rows] for name in names}
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"the shard {self.path!r} cannot be read: {error}.") from None
+
+    def write(self, path: str, *, overwrite: bool = False) -> None:
+        """Writes the shard, completely or not at all.
+
+        Raises:
+            InputError: the file exists or cannot be written.
+        """
+        from safetensors.numpy import save
+
+        assert self.arrays is not None
+        text = json.dumps({**self.header, "entries": self.texts}, allow_nan=False)
+        columns = {f"entry.{name}": np.ascontiguousarray(column) for name, column in self.columns.items()}
+        data = save({**self.arrays, **columns}, metadata={"sirens": text})
+        write_atomically(path, lambda file: file.write(data), overwrite=overwrite)
+
+
+def stored(arrays: Mapping[str, ndarray], precision: Precision) -> dict[str, ndarray]:
+    """Parameters with a leading axis of entries, from float32 to the precision of a set; see `siren_file.encoded`."""
+    entries = [siren_file.at_precision({n: a[i] for n, a in arrays.items()}, precision) for i in range(_count(arrays))]
+    return {name: np.stack([entry[name] for entry in entries]) for name in entries[0]}
+
+
+def _count(arrays: Mapping[str, ndarray]) -> int:
+    return len(next(iter(arrays.values())))
+
+
+def _restored(name: str, array: ndarray, arrays: Mapping[str, ndarray]) -> ndarray:
+    scale = arrays.get(f"{name}.scale")
+    array = array.astype(np.float32)
+    return array if scale is None else array * np.expand_dims(scale, -2)
+
+
+def shards(folder: str | os.PathLike[str]) -> list[Shard]:
+    """All shards of a set, in the order of their files.
+
+    Raises:
+        InputError: there is no set, a shard is damaged, or shards are of different sets.
+    """
+    folder = os.fspath(folder)
+    if not os.path.isdir(folder):
+        raise InputError(f"there is no set {folder!r}.")
+    paths = sorted(glob.glob(os.path.join(glob.escape(folder), f"*{SUFFIX}")))
+    if not paths:
+        raise InputError(f"{folder!r} is not a set: it has no files {'*' + SUFFIX!r}.")
+    found = [read(path) for path in paths]
+    for path, shard in zip(paths, found, strict=True):
+        if different := [n for n, value in shard.header.items() if found[0].header.get(n) != value]:
+            raise InputError(f"{paths[0]!r} and {path!r} are of different sets: {different[0]} differs.")
+    return found
+
+
+def read(path: str) -> Shard:
+    """A shard without its parameters, after all checks of its header.
+
+    Raises:
+        InputError: the file is truncated, of another kind or version, or contradicts itself.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+        if length > MAX_HEADER:
+            raise InputError(f"{path!r} is not a shard: its header has {length:,} bytes of {MAX_HEADER:,}.")
+        with safe_open(path, framework="numpy") as file:
+            header, texts = _header(path, (file.metadata() or {}).get("sirens"))
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            found = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+            wanted = _wanted(header, len(texts["names"]), {n.removeprefix("entry.") for n in found})
+            if found != wanted:
+                name = sorted(found.items() ^ wanted.items())[0][0]
+                raise InputError(
+                    f"{path!r} contradicts itself: according to its header {name} is {wanted.get(name, 'absent')}, but "
+                    f"the file has {found.get(name, 'none')}."
+                )
+            columns = {n[6:]: file.get_tensor(n) for n in found if n.startswith("entry.")}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path!r} is not a shard of a set, or is truncated: {error}.") from None
+    return Shard(header, texts, columns, path=path)
+
+
+def _header(path: str, text: str | None) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    if text is None:
+        raise InputError(f"{path!r} is a safetensors file, but not a shard of a set: it has no header named 'sirens'.")
+    try:
+        header = parse(text)
+        texts = {name: header["entries"][name] for name in TEXTS}
+        version = header["format"]
+        del header["entries"]
+        count = len(texts["names"])
+        known = all(isinstance(column, list) and len(column) == count for column in texts.values())
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise InputError(f"the header of {path!r} is not JSON with the fields format and entries.") from None
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise InputError(f"{path!r} has the format version {version!r}; this siren_jax reads version {FORMAT_VERSION}.")
+    named = all(isinstance(name, str) for name in texts["names"]) and len(set(texts["names"])) == count
+    if not known or not named or not 1 <= count <= MAX_ENTRIES:
+        raise InputError(
+            f"{path!r} needs 1 to {MAX_ENTRIES:,} entries with different names, a label and a status each."
+        )
+    # The description of the network has the rules of a .siren file.
+    siren_file.checked_header(repr(path), json.dumps({**header, "format": siren_file.FORMAT_VERSION}))
+    if not isinstance(header.get("kind"), str) or not isinstance(header.get("record"), dict):
+        raise InputError(f"the header of {path!r} has no kind or no record.")
+    return header, texts
+
+
+def _wanted(header: Mapping[str, Any], count: int, names: set[str]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Types and shapes of the arrays of a shard."""
+    axes = header["network"]["in_features"]
+    further = {"range": (2,), "shape": (axes,), "placement": (4,)}
+    columns = {**COLUMNS, **{name: kind for name, kind in OPTIONAL.items() if name in names}}
+    wanted = {f"entry.{name}": (kind, (count, *further.get(name, ()))) for name, kind in columns.items()}
+    own = siren_file.stored_arrays(header["network"], header["precision"])
+    return wanted | {name: (kind, (count, *shape)) for name, (kind, shape) in own.items()}
+
+
+def network_of(header: Mapping[str, Any], arrays: Mapping[str, ndarray], first_omega: float | None) -> Any:
+    """The network of an entry from its parameters."""
+    described = dict(header["network"])
+    if first_omega is not None:
+        described["first_omega"] = first_omega
+    return siren_file.network_from(described, {name: jnp.asarray(array) for name, array in arrays.items()})
+
+
+def parameters_of(state: Any) -> dict[str, ndarray]:
+    """Parameters by name, as in a `.siren` file, from the state of one network or of many."""
+    return {".".join(map(str, name)): np.asarray(leaf[...]) for name, leaf in nnx.to_flat_state(state)}

@@ -1,0 +1,147 @@
+"""Fitted signals of one kind in one set, each read when it is needed."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from siren_jax.errors import InputError
+from siren_jax.fields.coordinates import Frame
+from siren_jax.files import set_file
+from siren_jax.files.set_file import Shard
+from siren_jax.neural_field import NeuralField
+from siren_jax.shapes.placement import Placement
+
+
+class FieldSet(Sequence[NeuralField]):
+    """The fields of a set, in the order of their signals; made by `fit_many` and `load_set`.
+
+    `fields[3]` and `fields["3/0017.png"]` are a `NeuralField`, `fields[:100]` is a set.
+
+    Args:
+        shards: all shards of a set.
+    """
+
+    def __init__(self, shards: Sequence[Shard]):
+        numbers = np.concatenate([shard.columns["number"] for shard in shards])
+        self._shards = shards
+        places = [(shard, row) for shard in shards for row in range(len(shard))]
+        self._places: list[tuple[Shard, int]] = [places[place] for place in np.argsort(numbers, kind="stable")]
+        self._by_name: dict[str, int] | None = None
+
+    @property
+    def kind(self) -> str:
+        return self._shards[0].header["kind"]
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What all entries share: `network`, `precision`, `kind`, `measure` and `record`; see `docs/file-format.md`."""
+        return dict(self._shards[0].header)
+
+    @property
+    def names(self) -> list[str]:
+        return [str(name) for name in self._texts("names")]
+
+    @property
+    def labels(self) -> list[str | None]:
+        return self._texts("labels")
+
+    @property
+    def status(self) -> list[str]:
+        """How each fit ended: "reached", "steps", "seconds" or "non-finite"."""
+        return [str(word) for word in self._texts("status")]
+
+    @property
+    def quality(self) -> Float[ndarray, "n"]:
+        """PSNR or SNR in dB of every entry."""
+        return self._column("quality")
+
+    @property
+    def steps(self) -> ndarray:
+        """Number of steps of every entry."""
+        return self._column("steps")
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The field of a number or a name; the set of a slice, a mask or an array of numbers.
+
+        Raises:
+            InputError: there is no such name, or its shard is damaged.
+        """
+        if isinstance(index, str):
+            if self._by_name is None:
+                self._by_name = {name: number for number, name in enumerate(self.names)}
+            if index not in self._by_name:
+                raise InputError(f"the set has no entry {index!r}; the first of {len(self):,} is {self.names[0]!r}.")
+            index = self._by_name[index]
+        if isinstance(index, int | np.integer):
+            return self._field(*self._places[index])
+        part = object.__new__(FieldSet)
+        part._shards, part._by_name = self._shards, None
+        part._places = [self._places[number] for number in np.arange(len(self))[index]]
+        return part
+
+    def __iter__(self) -> Iterator[NeuralField]:
+        return (self._field(*place) for place in self._places)
+
+    def arrays(self) -> tuple[Float[ndarray, "n dims"], ndarray]:
+        """All parameters and labels, as scikit-learn takes them: `X` of shape (n, parameters) and `y` of shape (n,).
+
+        The parameters are in the order of their names in the file.
+        """
+        rows: dict[int, ndarray] = {}
+        for shard in {id(shard): shard for shard, _ in self._places}.values():
+            own = [row for owner, row in self._places if owner is shard]
+            first, last = min(own), max(own) + 1
+            found = shard.parameters(slice(first, last))
+            flat = np.concatenate([found[name].reshape(last - first, -1) for name in sorted(found)], axis=1)
+            rows.update({(id(shard), row): flat[row - first] for row in own})  # pyright: ignore
+        return np.stack([rows[id(shard), row] for shard, row in self._places]), np.array(self.labels)  # pyright: ignore
+
+    def __repr__(self) -> str:
+        network = self._shards[0].header["network"]
+        sizes = f"{network['width']} x {network['depth']}"
+        return f"FieldSet({len(self):,} of kind {self.kind!r}, {network['type']} {sizes})"
+
+    def _texts(self, name: str) -> list[Any]:
+        return [shard.texts[name][row] for shard, row in self._places]
+
+    def _column(self, name: str) -> ndarray:
+        return np.array([shard.columns[name][row] for shard, row in self._places])
+
+    def _field(self, shard: Shard, row: int) -> NeuralField:
+        column = lambda name: shard.columns[name][row] if name in shard.columns else None
+        omega, rate, place = column("first_omega"), column("rate"), column("placement")
+        low, high = map(float, shard.columns["range"][row])
+        made = {"name": shard.texts["names"][row], "steps": int(shard.columns["steps"][row])}
+        if shard.texts["labels"][row] is not None:
+            made["label"] = shard.texts["labels"][row]
+        made[shard.header["measure"]] = float(shard.columns["quality"][row])
+        return NeuralField(
+            set_file.network_of(shard.header, shard.parameters(row), None if omega is None else float(omega)),
+            Frame(tuple(map(int, shard.columns["shape"][row]))),
+            (low, high),
+            kind=shard.header["kind"],
+            rate=None if rate is None else float(rate),
+            record={**shard.header["record"], **made},
+            placement=None if place is None else Placement(tuple(map(float, place[:3])), float(place[3])),  # pyright: ignore
+        )
+
+
+def load_set(path: str | os.PathLike[str]) -> FieldSet:
+    """The set of fields in a folder that `fit_many` or `siren-jax fit-many` has written.
+
+    Raises:
+        InputError: there is no set, a shard is damaged or of another version, or shards are of different sets.
+    """
+    fields = FieldSet(set_file.shards(path))
+    names = fields.names
+    if len(set(names)) != len(names):
+        twice = sorted(name for name in set(names) if names.count(name) > 1)[0]
+        raise InputError(f"two entries of {os.fspath(path)!r} have the name {twice!r}; a shard was copied.")
+    return fields
