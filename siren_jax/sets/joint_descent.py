@@ -24,8 +24,8 @@ from siren_jax.files.set_file import FORMAT_VERSION, parameters_of
 from siren_jax.files.siren_file import Network
 from siren_jax.fitting.progress import interrupts
 from siren_jax.fitting.recipes import TUNED_SET, Recipe, cosine_decay, until_a_target
-from siren_jax.sets.optimizer import adam
 from siren_jax.sets.field_set import FieldSet
+from siren_jax.sets.optimizer import adam
 from siren_jax.sets.reader import Reader, Samples
 from siren_jax.sets.signals import Entry, Signals
 from siren_jax.sets.stack import AXIS, Given, Rows, Stack, Task, initial, over, rows_per_tile

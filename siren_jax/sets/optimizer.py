@@ -33,11 +33,11 @@ def adam(recipe: Recipe, network: Any) -> optax.GradientTransformation:
         zeros = lambda: jax.tree.map(jnp.zeros_like, params)
         return Moments(zeros(), zeros(), jnp.int32(0))
 
-    def update(gradient: Any, moments: Any, params: Any = None) -> tuple[Any, Moments]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Moments]:
         del params
-        step = moments.step + 1
-        mean = jax.tree.map(lambda m, g: B1 * m + (1 - B1) * g, moments.mean, gradient)
-        square = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * (g * g), moments.square, gradient)
+        step = state.step + 1
+        mean = jax.tree.map(lambda m, g: B1 * m + (1 - B1) * g, state.mean, updates)
+        square = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * (g * g), state.square, updates)
         for_mean, for_square = (jax.lax.reciprocal(1 - b**step) for b in (jnp.float32(B1), jnp.float32(b2)))
         move = lambda m, v: -rate * (m * for_mean) / (jnp.sqrt(v * for_square) + EPSILON)
         return jax.tree.map(move, mean, square), Moments(mean, square, step)

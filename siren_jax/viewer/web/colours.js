@@ -39,7 +39,7 @@ export function text(x, digits = 4) {
 }
 
 /** A number of a scale: no digits that do not count. @param {number} x */
-export const short = (x) => String(Number(x.toPrecision(4))).replace(/-/g, "−").replace("e+", "e");
+export const short = (x) => (Math.abs(x) < 1e6 ? String(Number(x.toPrecision(4))) : x.toExponential(3).replace(/\.?0*e/, "e")).replace(/-/g, "−").replace("e+", "e");
 
 /** Numbers at round distances within an interval. @param {number} low @param {number} high @param {number} about how many */
 export function ticks(low, high, about = 5) {

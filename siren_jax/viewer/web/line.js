@@ -10,6 +10,7 @@ import { button, choice, colour, element, select } from "./page.js";
 
 const BLOCK = 4096; // samples that are evaluated together
 const WINDOW = 1024; // samples of a spectrum
+const MOST = 16; // points for each pixel of a curve
 const DARK = 80; // dB below the loudest that are the darkest
 
 /** @param {Shown} shown @returns {import("./main.js").View} */
@@ -64,7 +65,8 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
     asking = true;
     const mine = renewed;
     const now = { from: view.from, to: view.to, order, channel };
-    const n = (passing ? 6 : 2) * canvas.width; // samples that are not there are seen as a band
+    // Between two pixels there may be many oscillations, which are seen as a band.
+    const n = Math.min(MOST, Math.max(2, passing ? 6 : Math.ceil((2 * (now.to - now.from) * rate) / canvas.width))) * canvas.width;
     const found = await evaluate({ centre: [coordinate((now.from + now.to) / 2)], order, shape: [n], steps: [[((now.to - now.from) / (n - 1)) * slope]] }, () => -1);
     asking = false;
     if (mine !== renewed) return draw();
@@ -101,10 +103,13 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
     for (const value of ticks(least, most, 5)) {
       context.moveTo(0, y(value));
       context.lineTo(width, y(value));
-      context.fillText(short(value), 4 * ratio, y(value) - 3 * ratio);
+    }
+    const moments = ticks(view.from, view.to, 6);
+    for (const s of moments) {
+      context.moveTo(x(s), height - 18 * ratio);
+      context.lineTo(x(s), height);
     }
     context.stroke();
-    for (const s of ticks(view.from, view.to, 6)) context.fillText(label(s, view.to - view.from), x(s) + 3 * ratio, height - 6 * ratio);
     Object.assign(context, { strokeStyle: colour("accent"), fillStyle: colour("accent"), lineWidth: 1.5 * ratio });
     if (dense) {
       const own = samples.values[channel];
@@ -134,6 +139,15 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
       context.fillStyle = style;
       context.fillRect(x(s), 0, ratio, height);
     };
+    const write = (/** @type {string} */ words, /** @type {number} */ left, /** @type {number} */ base) => {
+      const at = Math.min(left, width - context.measureText(words).width - 2 * ratio);
+      context.fillStyle = colour("veil");
+      context.fillRect(at - 2 * ratio, base - 11 * ratio, context.measureText(words).width + 4 * ratio, 14 * ratio);
+      context.fillStyle = colour("ink");
+      context.fillText(words, at, base);
+    };
+    for (const value of ticks(least, most, 5)) write(short(value), 4 * ratio, y(value) - 3 * ratio);
+    moments.forEach((s, i) => write(`${label(s, view.to - view.from)}${i ? "" : ` ${unit}`}`, x(s) + 3 * ratio, height - 6 * ratio));
     mark(cursor, colour("line"));
     if (playing >= 0) mark(playing, colour("ink"));
     if (sound && !passing) paintSpectrum();
@@ -148,6 +162,7 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
     if (state === painted || !columns) return;
     painted = state;
     Object.assign(spectrogram, { width: columns, height: rows });
+    top.textContent = kHz(samples.rate / 2);
     const context = /** @type {CanvasRenderingContext2D} */ (spectrogram.getContext("2d"));
     const own = samples.values[channel];
     const reference = 20 * Math.log10((half * WINDOW) / 4);
@@ -273,7 +288,10 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
     ...(sound ? [element("div", { class: "row" }, play, select("at", rates.map((each) => [String(each), `${each} Hz`]), (value) => { chosen = Number(value); unplayable.textContent = ""; silence(); sample(chosen); })), unplayable] : []),
     element("h2", {}, "Under the cursor"), readout,
   );
-  stage.append(canvas, ...(sound ? [spectrogram] : []));
+  const kHz = (/** @type {number} */ hertz) => `${text(hertz / 1000, 3)} kHz`;
+  const top = element("span", { class: "top" });
+  const frame = element("figure", { class: "frequencies" }, spectrogram, top, element("span", {}, kHz(0)), element("figcaption", {}, `Spectrogram, dark ${DARK} dB below the loudest`));
+  stage.append(canvas, ...(sound ? [frame] : []));
   if (sound) sample(rate);
   read();
   return {
@@ -285,7 +303,7 @@ export function showLine({ signal, evaluate, stage, panel, name, palettes }) {
       passing = soon;
       renewed++;
       exact.channel = -1; // is seen until there is another one
-      play.disabled = spectrogram.hidden = passing;
+      play.disabled = frame.hidden = passing;
       if (passing) samples.version++;
       else if (sound) sample(samples.rate);
       draw();
@@ -310,7 +328,9 @@ const label = (s, width) => s.toFixed(Math.min(9, Math.max(0, 2 - Math.floor(Mat
 
 /** Levels of the frequencies of WINDOW samples under Hann's window, in dB. @param {Float32Array} samples @param {number} start */
 function decibels(samples, start) {
-  const real = Float64Array.from({ length: WINDOW }, (_, i) => (samples[start + i] ?? 0) * Math.sin((Math.PI * i) / WINDOW) ** 2);
+  const last = samples.length - 1;
+  const mirrored = (/** @type {number} */ k) => samples[Math.max(0, Math.min(last, k < 0 ? -k : k > last ? 2 * last - k : k))];
+  const real = Float64Array.from({ length: WINDOW }, (_, i) => mirrored(start + i) * Math.sin((Math.PI * i) / WINDOW) ** 2);
   const imaginary = new Float64Array(WINDOW);
   transform(real, imaginary);
   return Float32Array.from({ length: WINDOW / 2 }, (_, k) => 10 * Math.log10(real[k] ** 2 + imaginary[k] ** 2 + 1e-30));

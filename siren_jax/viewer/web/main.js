@@ -77,17 +77,18 @@ async function present(entry, poster, stage, panel, wanted) {
   /** @type {{ evaluate: (request: Request) => Promise<Float32Array>, change: (network: import("./siren_file.js").Network) => void, end: () => void } | null} */
   let gpu = null;
   let [points, began, first, open] = [0, 0, true, 0];
+  const status = found("status");
   /** @type {Evaluate} */
   const evaluate = async (request, urgency) => {
     const asked = performance.now();
     open++;
+    status.classList.add("busy");
     const urgent = () => (ended ? Infinity : (urgency?.() ?? 0));
-    const result = await queue.evaluate(request, urgent).catch(failed).finally(() => open--);
+    const result = await queue.evaluate(request, urgent).catch(failed).finally(() => status.classList.toggle("busy", --open > 0));
     if (ended) return null;
     if (result) tell(result.length, asked);
     return result;
   };
-  const status = found("status");
   let where = `WebAssembly on ${hands.length} ${hands.length > 1 ? "workers" : "worker"}`;
   const tell = (/** @type {number} */ count, /** @type {number} */ asked) => {
     const now = performance.now();

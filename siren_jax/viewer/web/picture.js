@@ -123,8 +123,10 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
   function drawScale(now) {
     const ramp = Float32Array.from({ length: 256 }, (_, i) => now.low + (i / 255) * (now.high - now.low));
     /** @type {CanvasRenderingContext2D} */ (bar.getContext("2d")).putImageData(mapped(ramp, now), 0, 0);
+    // Scales of derivatives end before the largest numbers.
+    const beyond = (/** @type {number} */ i, /** @type {number} */ count) => (i === count - 1 && ["gradient", "laplacian"].includes(quantity) ? "≥ " : i === 0 && quantity === "laplacian" ? "≤ " : "");
     const marks = quantity === "direction" ? [[0, "left"], [0.25, "down"], [0.5, "right"], [0.75, "up"], [1, "left"]]
-      : [now.low, ...ticks(now.low, now.high, 3), now.high].map((x) => [(x - now.low) / (now.high - now.low), short(Number(x.toPrecision(3)))])
+      : [now.low, ...ticks(now.low, now.high, 3), now.high].map((x, i, all) => [(x - now.low) / (now.high - now.low), `${beyond(i, all.length)}${short(Number(x.toPrecision(3)))}`])
         .filter(([share], i, all) => i === 0 || i === all.length - 1 || (Number(share) > 0.2 && Number(share) < 0.8));
     barTicks.replaceChildren(...marks.map(([share, label]) => {
       const mark = element("span", {}, String(label));
@@ -149,16 +151,15 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     busy = false;
     if (found) {
       const at = coordinates(u, v);
-      const rows = [[solution ? axes.join(", ") : "pixel (row, column)", solution ? at.map((x) => text(x, 5)).join(", ") : `${text(u - 0.5, 6)}, ${text(v - 0.5, 6)}`]];
-      for (let c = 0; c < channels; c++) {
-        const y = (/** @type {number} */ s) => found[s * channels + c];
-        const label = channels > 1 ? parts[c] : "value";
-        rows.push([label, text(inRange(y(0)), 5)]);
-        if (c === channel) {
-          rows.push([`gradient (${axes.join(", ")})`, Array.from({ length: inputs }, (_, d) => text(half * y(1 + d))).join(", ")]);
-          rows.push(["Laplacian", text(half * y(1 + inputs))]);
-        }
-      }
+      const fine = (/** @type {number} */ x, /** @type {number} */ zoom) => x.toFixed(Math.max(1, Math.ceil(Math.log10(zoom)) + 1)).replace("-", "−");
+      const y = (/** @type {number} */ s, c = channel) => found[s * channels + c];
+      const of = channels > 1 ? ` of ${parts[channel]}` : "";
+      const rows = [
+        [solution ? axes.join(", ") : "row, column", solution ? at.map((x) => text(x, 5)).join(", ") : `${fine(u - 0.5, plane.camera.zoom[0])}, ${fine(v - 0.5, plane.camera.zoom[1])}`],
+        ...parts.map((part, c) => [channels > 1 ? part : "value", text(inRange(y(0, c)), 5)]),
+        [`gradient${of}`, Array.from({ length: inputs }, (_, d) => text(half * y(1 + d))).join(", ")],
+        [`Laplacian${of}`, text(half * y(1 + inputs))],
+      ];
       readout.replaceChildren(...rows.flatMap(([label, value]) => [element("dt", {}, label), element("dd", {}, value)]));
     }
     if (mine !== asked) read();
@@ -296,7 +297,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     const found = await evaluate(plane.request((a.u + b.u) / 2, (a.v + b.v) / 2, [n], [step], ORDERS[of]), () => -1);
     cutting = false;
     drawCut(); // the cursor may have moved
-    if (found && cut !== null) curve(plot, numbersOf(found, of, part), [a.at, b.at], axes[axis], NAMES[of]);
+    if (found && cut !== null) curve(plot, numbersOf(found, of, part), [a.at, b.at], axes[axis], `${NAMES[of]}${channels > 1 ? ` of ${parts[part]}` : ""}`);
   }
 
   // Saving, at any size.
@@ -332,7 +333,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     ...others(),
     buttons(plane.moves),
     ...(solution ? [] : [tick(original ? "Pixels of the original" : "Pixels, as the function has them", (on) => { pixels = on; if (on && plane.camera.zoom[0] < 24) plane.zoom(24 / plane.camera.zoom[0]); plane.draw(); })]),
-    select("Cut through the cursor", [["none", "none"], ["0", `along ${axes[column]}`], ["90", `along ${axes[row]}`], ["oblique", "at an angle"]], (value) => {
+    select("Cut through the cursor", [["none", "none"], ["0", solution ? `along ${axes[column]}` : "along the row"], ["90", solution ? `along ${axes[row]}` : "along the column"], ["oblique", "at an angle"]], (value) => {
       cut = value === "none" ? null : value === "oblique" ? oblique : Number(value);
       angle.hidden = value !== "oblique";
       plot.hidden = cut === null;
@@ -342,6 +343,7 @@ export function showPicture({ signal, evaluate, stage, panel, name, poster, orig
     angle,
     element("div", { class: "row" }, button("Save PNG", save), width, "px wide"),
     element("h2", {}, "Under the cursor"), readout,
+    element("p", { class: "note" }, `Gradients are along ${axes.join(", ")}, per coordinate${solution ? "" : `; ${short(Math.max(...shape) / 2)} pixels are 1`}.`),
   );
   stage.append(canvas, plot);
   look();

@@ -10,7 +10,9 @@ import { FOUND, raysOf, steepest } from "./tracing.js";
 const GRIDS = [24, 48, 96]; // corners along each side, coarse to fine
 const MOVING = 220; // shorter side of the picture while it moves, in pixels
 const RESTING = 800; // and at rest
+const STONE = [214, 206, 190]; // red, green and blue
 const TURN = 200; // degrees, by a drag from side to side
+const STRIP = 24; // rows that are traced at a time; after each, the shape may be turned
 const BLOCK = 2048; // rays that the network polishes at a time
 
 /** @param {Shown} shown @returns {import("./main.js").View} */
@@ -66,25 +68,30 @@ export function showShape({ signal, evaluate, hand, stage, panel, name, palettes
     tracing = true;
     while (again && !ended) {
       again = false;
-      await picture(MOVING);
+      await picture(MOVING, () => false);
       if (!again) await new Promise((resolve) => setTimeout(resolve, 60));
       if (!again) {
         const mine = version;
-        const seen = await picture(RESTING);
+        const seen = await picture(RESTING, () => again);
         if (!again && seen && !passing) polish(seen, mine);
       }
     }
     tracing = false;
   }
 
-  /** @param {number} side */
-  async function picture(side) {
+  /** Traces a picture and paints it, unless it is not wanted any more. @param {number} side @param {() => boolean} unwanted */
+  async function picture(side, unwanted) {
     const shrink = Math.min(1, side / Math.min(canvas.clientHeight || side, canvas.clientWidth || side));
     const [height, width] = [Math.max(2, Math.round(canvas.clientHeight * shrink)), Math.max(2, Math.round(canvas.clientWidth * shrink))];
     const rays = { camera: { ...camera }, width, height, plane: plane.on ? { axis: plane.axis, at: plane.at } : null };
-    const sent = fresh; // a later grid may come while it traces
-    fresh = false;
-    const found = /** @type {Float32Array} */ (await tracer.ask({ rays: sent ? { ...rays, grid } : rays }));
+    const found = new Float32Array(FOUND * width * height);
+    for (let row = 0; row < height; row += STRIP) {
+      const rows = [row, Math.min(height, row + STRIP)];
+      const sent = fresh; // a later grid may come while it traces
+      fresh = false;
+      found.set(/** @type {Float32Array} */ (await tracer.ask({ rays: { ...rays, rows, ...(sent ? { grid } : {}) } })), FOUND * width * row);
+      if (unwanted() || ended) return null;
+    }
     paint(found, width, height, rays.camera);
     return { found, ...rays };
   }
@@ -125,18 +132,20 @@ export function showShape({ signal, evaluate, hand, stage, panel, name, palettes
     const light = back.map((b, d) => 0.75 * b - 0.45 * right[d] + 0.55 * up[d]);
     const bright = Math.hypot(...light);
     const image = new ImageData(width, height);
+    const bytes = image.data;
     for (let i = 0; i < width * height; i++) {
-      const [length, x, y, z] = found.subarray(FOUND * i, FOUND * (i + 1));
-      if (!length) continue;
-      let colour;
-      if (Number.isNaN(x)) colour = onPlane(y);
-      else {
-        const lit = Math.max(0, (x * light[0] + y * light[1] + z * light[2]) / bright);
-        const rim = Math.max(0, x * back[0] + y * back[1] + z * back[2]);
-        const shade = 0.22 + 0.68 * lit + 0.1 * rim;
-        colour = [214 * shade, 206 * shade, 190 * shade];
+      const [at, out] = [FOUND * i, 4 * i];
+      if (!found[at]) continue;
+      bytes[out + 3] = 255;
+      const [x, y, z] = [found[at + 1], found[at + 2], found[at + 3]];
+      if (Number.isNaN(x)) {
+        const colour = onPlane(y);
+        for (let c = 0; c < 3; c++) bytes[out + c] = colour[c];
+        continue;
       }
-      image.data.set([...colour, 255], 4 * i);
+      const lit = Math.max(0, (x * light[0] + y * light[1] + z * light[2]) / bright);
+      const shade = 0.34 + 0.58 * lit + 0.08 * Math.max(0, x * back[0] + y * back[1] + z * back[2]);
+      for (let c = 0; c < 3; c++) bytes[out + c] = STONE[c] * shade;
     }
     poster?.remove();
     Object.assign(canvas, { width, height });
@@ -173,15 +182,17 @@ export function showShape({ signal, evaluate, hand, stage, panel, name, palettes
   const centre = signal.placement?.centre ?? [0, 0, 0];
   const cuts = element("div", {});
   const showCut = () => {
-    const at = (/** @type {number} */ x) => `${"xyz"[plane.axis]} = ${text(centre[plane.axis] + scale * x)}`;
-    cuts.replaceChildren(...(plane.on ? [slider("Plane", -1, 1, plane.at, at, (x) => { plane.at = x; look(); }, 6)] : []));
+    const place = (/** @type {number} */ x) => centre[plane.axis] + scale * x;
+    const at = (/** @type {number} */ x) => `${"xyz"[plane.axis]} = ${text(Math.abs(place(x)) < 1e-6 * scale ? 0 : place(x), 3)}`;
+    const legend = element("p", { class: "note" }, `Lines are ${text(0.1 * scale)} apart; blue is inside, red outside.`);
+    cuts.replaceChildren(...(plane.on ? [slider("Plane", -1, 1, plane.at, at, (x) => { plane.at = x; look(); }, 6), legend] : []));
   };
   panel.append(
     buttons(moves, "First view"),
     tick("A plane of distances", (on) => { plane.on = on; showCut(); look(); }),
     element("div", { class: "row" }, ...["x", "y", "z"].map((axis, d) => button(`across ${axis}`, () => { Object.assign(plane, { axis: d, on: true }); /** @type {HTMLInputElement} */ (panel.querySelector(".tick input")).checked = true; showCut(); look(); }))),
     cuts,
-    element("p", { class: "note" }, `Lines are ${text(0.1 * scale)} apart; blue is inside, red outside. The surface is polished by the network while nothing moves.`),
+    element("p", { class: "note" }, "The surface is polished by the network while nothing moves."),
     element("div", { class: "row" }, button("Save PNG", () => canvas.toBlob((blob) => blob && download(blob, `${name}.png`)))),
     progress,
   );

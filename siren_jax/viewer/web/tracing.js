@@ -3,7 +3,7 @@
 
 /** @typedef {{ n: number, values: Float32Array, steepest: number }} Grid  values[(x * n + y) * n + z], corners at ±1 */
 /** @typedef {{ azimuth: number, elevation: number, distance: number }} Camera  degrees; z is up; distance from the origin */
-/** @typedef {{ grid?: Grid, camera: Camera, width: number, height: number, plane: { axis: number, at: number } | null }} Rays */
+/** @typedef {{ grid?: Grid, camera: Camera, width: number, height: number, plane: { axis: number, at: number } | null, rows: [number, number] }} Rays  rows from and to which are traced */
 
 const STEPS = 500;
 const FOCUS = 2.2; // half heights of the picture from the eye
@@ -43,14 +43,14 @@ function distanceAt({ n, values }, x, y, z) {
   return across(at) + a * (across(at + n * n) - across(at));
 }
 
-/** @param {Rays} rays @returns {Float32Array} FOUND numbers for each pixel */
+/** @param {Rays} rays @returns {Float32Array} FOUND numbers for each pixel of the rows */
 export function trace(rays) {
   grid = rays.grid ?? grid;
-  const { camera, width, height, plane } = rays;
-  const found = new Float32Array(FOUND * width * height);
+  const { camera, width, height, plane, rows: [first, last] } = rays;
+  const found = new Float32Array(FOUND * width * (last - first));
   const { eye, direction } = raysOf(camera, width, height);
   const least = 0.2 / grid.n;
-  for (let i = 0; i < height; i++) {
+  for (let i = first; i < last; i++) {
     for (let j = 0; j < width; j++) {
       const ray = direction(i, j);
       let [near, far] = [0, Infinity];
@@ -63,7 +63,7 @@ export function trace(rays) {
       const place = (/** @type {number} */ t) => /** @type {[number, number, number]} */ (eye.map((x, d) => x + t * ray[d]));
       const cut = plane ? (plane.at - eye[plane.axis]) / ray[plane.axis] : -1;
       const end = cut >= near && cut <= far ? cut : far;
-      const at = FOUND * (i * width + j);
+      const at = FOUND * ((i - first) * width + j);
       const hit = surface(place, near, end, least);
       if (hit) {
         const h = 1 / grid.n;
