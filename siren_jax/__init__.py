@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from siren_jax import equations as equations
     from siren_jax import plot as plot
     from siren_jax import references as references
+    from siren_jax.sets import FieldSet as FieldSet
+    from siren_jax.sets import Signals as Signals
+    from siren_jax.sets import fit_many as fit_many
+    from siren_jax.sets import load_set as load_set
     from siren_jax.subjects.one_call import FittedSignal as FittedSignal
     from siren_jax.subjects.one_call import Signal as Signal
     from siren_jax.subjects.one_call import open as open
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
 __all__ = [  # without `open`: a star import must not hide Python's own
     "SIREN",
     "Checkpoints",
+    "FieldSet",
     "Fit",
     "FittedSignal",
     "Frame",
@@ -65,6 +70,7 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "ReLUMLP",
     "SampleDataset",
     "Signal",
+    "Signals",
     "SineLayer",
     "Surface",
     "SurfaceDataset",
@@ -73,6 +79,7 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "divergence",
     "equations",
     "fit",
+    "fit_many",
     "generate_coordinates",
     "gradient",
     "hessian",
@@ -81,6 +88,7 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "laplacian",
     "load",
     "load_image",
+    "load_set",
     "load_sound",
     "load_surface",
     "load_video",
@@ -96,19 +104,23 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "with_prior",
 ]
 
-LAZY, ONE_CALL = ("equations", "plot", "references"), ("FittedSignal", "Signal", "open")
+PACKAGES = ("equations", "plot", "references")
+LAZY = {
+    **dict.fromkeys(("FittedSignal", "Signal", "open"), "siren_jax.subjects.one_call"),
+    **dict.fromkeys(("FieldSet", "Signals", "fit_many", "load_set"), "siren_jax.sets"),
+}
 
 warn_of_wrong_numbers(_jaxlib)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *LAZY, *ONE_CALL])
+    return sorted([*globals(), *PACKAGES, *LAZY])
 
 
 def __getattr__(name: str) -> Any:
-    """Packages that take long to import, and what `open` needs, imported at their first use."""
-    if name in LAZY:
+    """What takes long to import, imported at its first use."""
+    if name in PACKAGES:
         return import_module(f"siren_jax.{name}")
-    if name in ONE_CALL:
-        return getattr(import_module("siren_jax.subjects.one_call"), name)
+    if name in LAZY:
+        return getattr(import_module(LAZY[name]), name)
     raise AttributeError(f"module 'siren_jax' has no attribute {name!r}")

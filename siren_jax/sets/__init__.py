@@ -3,3 +3,10 @@
 `signals` is the collection, `reader` reads it for the rows of a stack, `joint_descent` is the fit, `stack` its compiled
 steps, `optimizer` their Adam, `tasks` what they minimise, `writer` where results go, and `field_set` the result.
 """
+
+from siren_jax.sets.field_set import FieldSet as FieldSet
+from siren_jax.sets.field_set import load_set as load_set
+from siren_jax.sets.joint_descent import SetProgress as SetProgress
+from siren_jax.sets.joint_descent import fit_many as fit_many
+from siren_jax.sets.signals import Entry as Entry
+from siren_jax.sets.signals import Signals as Signals

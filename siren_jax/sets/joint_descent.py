@@ -73,7 +73,7 @@ def fit_many(
     """A network fitted to the values of every signal: pictures, sounds or videos.
 
         digits = siren_jax.Signals("digits", labels="folder")
-        make = lambda rngs: siren_jax.SIREN(2, 1, width=32, depth=1, first_omega=20, rngs=rngs)
+        make = lambda rngs: siren_jax.SIREN(2, 1, width=32, depth=1, first_omega=20.0, rngs=rngs)
         fields = siren_jax.fit_many(digits, make, key=jax.random.key(0), quality=40)
 
     The networks are rows of stacked arrays, and one compiled program takes the steps of all rows. A signal that reaches
