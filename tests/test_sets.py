@@ -204,8 +204,10 @@ def test_shards_of_different_sets_are_refused(folder, tmp_path):
     shutil.copy(next(folder.glob("*.shard")), other / "00000100.shard")
     with pytest.raises(InputError, match="different sets: record differs"):
         load_set(other)
-    with pytest.raises(InputError, match="another way: record differs"):
-        fit_many(Signals(PICTURES[:2]), make, key=KEY, steps=4, out=str(folder))
+    wider = lambda rngs: SIREN(2, 1, width=8, depth=1, first_omega=5.0, weight_scale=3.0, rngs=rngs)
+    for start, settings in ((make, {"steps": 4}), (make, {"steps": 2, "batch_size": 5}), (wider, {"steps": 2})):
+        with pytest.raises(InputError, match="another way: record differs"):
+            fit_many(Signals(PICTURES[:2]), start, key=KEY, out=str(folder), **settings)
 
 
 @pytest.mark.parametrize(
@@ -232,6 +234,8 @@ def test_collections_that_cannot_be_are_refused(arguments, words):
         ({"steps": 0}, "steps must be at least 1"),
         ({"quality": float("nan")}, "quality must be a finite number"),
         ({"rows": 0}, "rows must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"precision": "float8"}, "a precision is one of"),
         ({"share": "all"}, "share is"),
         ({"mesh": Mesh(np.array(jax.devices()[:1]), ("x",))}, "one axis named 'signals'"),
     ],

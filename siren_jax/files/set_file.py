@@ -59,7 +59,9 @@ class Shard:
         """
         arrays = self._rows(rows)
         with np.errstate(over="ignore", invalid="ignore"):  # of a damaged scale
-            found = {name: _restored(name, array, arrays) for name, array in arrays.items() if "scale" not in name}
+            found = {
+                name: _restored(name, array, arrays) for name, array in arrays.items() if not name.endswith(".scale")
+            }
         if bad := [name for name, array in found.items() if not np.isfinite(array).all()]:
             raise InputError(f"{self.path!r} is damaged: {bad[0]} contains values that are not finite.")
         return found

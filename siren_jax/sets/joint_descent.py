@@ -24,6 +24,7 @@ from siren_jax.files.set_file import FORMAT_VERSION, parameters_of
 from siren_jax.files.siren_file import Network
 from siren_jax.fitting.progress import interrupts
 from siren_jax.fitting.recipes import TUNED_SET, Recipe, cosine_decay, until_a_target
+from siren_jax.fitting.resume import fingerprint
 from siren_jax.sets.field_set import FieldSet
 from siren_jax.sets.optimizer import adam
 from siren_jax.sets.reader import Reader, Samples
@@ -108,14 +109,16 @@ def fit_many(
         InputError: a setting is invalid; the network has other coordinates or channels than the signals; the folder
             contains another set; all signals are damaged, or one with `strict`.
     """
-    settings = _settings(signals, network, key, quality, steps, recipe, share, rows, mesh)
+    if precision not in siren_file.PRECISIONS:
+        raise InputError(f"a precision is one of {', '.join(siren_file.PRECISIONS)}, but is {precision!r}.")
+    settings = _settings(signals, network, key, quality, steps, recipe, batch_size, share, rows, mesh)
     header = _header(signals, settings, precision)
     folder = None if out is None else os.fspath(out)
     shards, numbers = begun(folder, header, signals.names)
     writer = Writer(folder, header, precision, shards)
     finished = {str(name) for shard in shards for name in shard.texts["names"]}
     left = [(numbers[entry.name], entry) for entry in signals if entry.name not in finished]
-    reader = Reader(signals, settings.example, batch_size, strict)
+    reader = Reader(signals, settings.example, settings.batch_size, strict)
     tally = _Tally(len(signals), reader, [str(word) for shard in shards for word in shard.texts["status"]])
     ended = False
     with interrupts() as interrupted:
@@ -146,6 +149,7 @@ class _Settings:
     quality: int | float | None
     steps: int
     recipe: Recipe
+    batch_size: int | None
     share: str
     rows: int
     mesh: Mesh
@@ -158,6 +162,7 @@ def _settings(
     quality: int | float | None,
     steps: int | None,
     recipe: Recipe,
+    batch_size: int | None,
     share: str,
     rows: int | None,
     mesh: Mesh | None,
@@ -166,6 +171,8 @@ def _settings(
         raise InputError(f"steps must be at least 1, but is {steps}.")
     if quality is not None and not math.isfinite(quality):
         raise InputError(f"quality must be a finite number of dB, but is {quality}.")
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, but is {batch_size}.")
     if rows is not None and rows < 1:
         raise InputError(f"rows must be at least 1, but is {rows}.")
     if share not in ("none", "start"):
@@ -179,7 +186,7 @@ def _settings(
         recipe = until_a_target(recipe)
     limit = steps or recipe.steps * (1 if quality is None else PATIENCE)
     rows = rows or ROWS * mesh.size
-    return _Settings(network, network(nnx.Rngs(0)), key, quality, limit, recipe, share, rows, mesh)
+    return _Settings(network, network(nnx.Rngs(0)), key, quality, limit, recipe, batch_size, share, rows, mesh)
 
 
 def _header(signals: Signals, settings: _Settings, precision: Precision) -> dict[str, Any]:
@@ -187,7 +194,9 @@ def _header(signals: Signals, settings: _Settings, precision: Precision) -> dict
     record = {
         "quality": settings.quality,
         "steps": settings.steps,
+        "batch_size": settings.batch_size,
         "share": settings.share,
+        "start": fingerprint(nnx.state(settings.example)).tobytes().hex()[:16],  # code cannot be compared, weights can
         "key": jax.random.key_data(settings.key).tolist(),
         "recipe": {**settings.recipe._asdict(), "schedule": settings.recipe.schedule.__name__},
     }
