@@ -282,7 +282,7 @@ class _Group:
         )
         self._replaced = jax.jit(self._stack.replaced, donate_argnums=0)
         advance = jax.jit(self._stack.advance, donate_argnums=0)
-        given = Given(nnx.State({}), rest, self._task.common)
+        given = Given(rest, self._task.common)
         owners: list[Samples | None] = [None] * (max(1, settings.rows // self._unit) * self._unit)
         rows = None
         while True:
@@ -323,8 +323,7 @@ class _Group:
         data = jax.tree.map(lambda *each: np.stack(each), *(task.data(s.value, s.shape) for s in order))
         keys = _keys(settings.key, jnp.array([s.number for s in order], jnp.uint32))
         params = initial(settings.network, keys if settings.share == "none" else _repeated(settings.key, count))
-        omega = jnp.full(count, getattr(settings.example, "first_omega", 0.0), jnp.float32)
-        return jax.device_put(self._stack.begin(params, keys, omega, data), over(settings.mesh))
+        return jax.device_put(self._stack.begin(params, keys, data), over(settings.mesh))
 
     def _looked(self, rows: Rows, owners: list[Samples | None], errors: ndarray) -> list[Samples | None]:
         """Hands over the signals whose fit has ended; returns the owners of the rows without them."""

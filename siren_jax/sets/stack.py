@@ -24,6 +24,7 @@ from siren_jax.fitting.recipes import Schedule
 from siren_jax.fitting.step import averaged, factor_on_rate
 
 AXIS = "signals"  # name of the mesh's axis over which rows are divided
+TILE = 4096  # points of a row whose gradient is computed at once
 VALUES = 2**17  # values of a layer in a tile of rows, 0.5 MiB: layer, sine and gradient stay in a core's cache
 
 
@@ -33,11 +34,6 @@ class Task(Protocol):
 
     @property
     def objective(self) -> Objective: ...
-
-    @property
-    def weights(self) -> tuple[tuple[str, float], ...]:
-        """Weights of the objective's terms; 1 for terms not named."""
-        ...
 
     @property
     def points(self) -> int:
@@ -58,7 +54,7 @@ class Task(Protocol):
         ...
 
     def error(self, field: Field, common: Any, data: Any) -> Float[Array, ""]:
-        """Mean squared error over all samples of a row's signal; NaN if it is only known elsewhere."""
+        """Mean squared error over all samples of a row's signal."""
         ...
 
 
@@ -73,8 +69,6 @@ class Rows(NamedTuple):
     step: Int[Array, "rows"]
     """Number of steps that a row has taken."""
     key: Array
-    omega: Float[Array, "rows"]
-    """Omega of the first layer; not used by networks without sines."""
     data: Any
     """Arrays of a row's signal."""
 
@@ -87,8 +81,6 @@ class Rows(NamedTuple):
 class Given(NamedTuple):
     """Arrays that all rows share."""
 
-    params: Any
-    """Parameters that no step changes: those of shared layers."""
     rest: Any
     """The network's state without its parameters."""
     common: Any
@@ -119,11 +111,11 @@ class Stack:
     per_tile: int
     mesh: Mesh
 
-    def begin(self, params: Any, key: Array, omega: Array, data: Any) -> Rows:
+    def begin(self, params: Any, key: Array, data: Any) -> Rows:
         """Rows at step 0 with these parameters."""
         moments = jax.vmap(self.optimizer.init)(params)
         average = jax.tree.map(jnp.copy, params) if self.average else None
-        return Rows(params, moments, average, jnp.zeros(len(key), jnp.int32), key, omega, data)
+        return Rows(params, moments, average, jnp.zeros(len(key), jnp.int32), key, data)
 
     def replaced(self, rows: Rows, fresh: Rows, where: Array) -> Rows:
         """The rows, with fresh ones where a mask is true."""
@@ -163,12 +155,9 @@ class Stack:
         return row._replace(params=params, moments=moments, average=average, step=row.step + 1)
 
     def _gradient(self, row: Rows, given: Given, batch: Batch) -> Any:
-        weights = dict(self.task.weights)
-
         def loss(params: Any, batch: Batch, masks: Any) -> Array:
-            terms = self.task.objective(self._network(params, row.omega, given), batch)
-            means = [weights.get(name, 1.0) * jnp.sum(masks[len(term)] * term) for name, term in terms.items()]
-            return jnp.sum(jnp.stack(means))
+            terms = self.task.objective(self._network(params, given), batch)
+            return jnp.sum(jnp.stack([jnp.sum(masks[len(term)] * term) for term in terms.values()]))
 
         if self.task.points <= TILE:
             masks = {n: jnp.full(n, 1 / n, jnp.float32) for n in {len(leaf) for leaf in jax.tree.leaves(batch)}}
@@ -177,16 +166,10 @@ class Stack:
         return sum_over_tiles(jax.grad(loss), zero, row.params, batch, TILE)
 
     def _error(self, row: Rows, given: Given) -> Array:
-        return self.task.error(self._network(row.result, row.omega, given), given.common, row.data)
+        return self.task.error(self._network(row.result, given), given.common, row.data)
 
-    def _network(self, params: Any, omega: Array, given: Given) -> Any:
-        network = nnx.merge(self.graphdef, params, given.params, given.rest)
-        if hasattr(network, "first_omega"):
-            network.layers[0].omega = omega
-        return network
-
-
-TILE = 4096  # points of a row whose gradient is computed at once
+    def _network(self, params: Any, given: Given) -> Any:
+        return nnx.merge(self.graphdef, params, given.rest)
 
 
 def rows_per_tile(points: int, width: int) -> int:

@@ -24,10 +24,6 @@ class _Values:
     def objective(self) -> Objective:
         return VALUE
 
-    @property
-    def weights(self) -> tuple[tuple[str, float], ...]:
-        return ()
-
 
 @dataclass(frozen=True)
 class Whole(_Values):
