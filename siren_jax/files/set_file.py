@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from numpy import ndarray
@@ -29,7 +28,7 @@ MAX_ENTRIES = 2**14  # of a shard
 SUFFIX = ".shard"
 # Columns of an entry, with their types in safetensors and their further axes; d is the number of coordinates.
 COLUMNS = {"number": "I64", "quality": "F64", "steps": "I64", "range": "F64", "shape": "I64"}
-OPTIONAL = {"rate": "F64", "placement": "F64", "first_omega": "F64"}
+OPTIONAL = {"rate": "F64"}
 TEXTS = ("names", "labels", "status")
 
 
@@ -188,19 +187,11 @@ def _header(path: str, text: str | None) -> tuple[dict[str, Any], dict[str, list
 def _wanted(header: Mapping[str, Any], count: int, names: set[str]) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Types and shapes of the arrays of a shard."""
     axes = header["network"]["in_features"]
-    further = {"range": (2,), "shape": (axes,), "placement": (4,)}
+    further = {"range": (2,), "shape": (axes,)}
     columns = {**COLUMNS, **{name: kind for name, kind in OPTIONAL.items() if name in names}}
     wanted = {f"entry.{name}": (kind, (count, *further.get(name, ()))) for name, kind in columns.items()}
     own = siren_file.stored_arrays(header["network"], header["precision"])
     return wanted | {name: (kind, (count, *shape)) for name, (kind, shape) in own.items()}
-
-
-def network_of(header: Mapping[str, Any], arrays: Mapping[str, ndarray], first_omega: float | None) -> Any:
-    """The network of an entry from its parameters."""
-    described = dict(header["network"])
-    if first_omega is not None:
-        described["first_omega"] = first_omega
-    return siren_file.network_from(described, {name: jnp.asarray(array) for name, array in arrays.items()})
 
 
 def parameters_of(state: Any) -> dict[str, ndarray]:

@@ -10,10 +10,9 @@ from numpy import ndarray
 
 from siren_jax.errors import InputError
 from siren_jax.fields.coordinates import Frame
-from siren_jax.files import set_file
+from siren_jax.files import set_file, siren_file
 from siren_jax.files.set_file import Shard
 from siren_jax.neural_field import NeuralField
-from siren_jax.shapes.placement import Placement
 
 
 class FieldSet(Sequence[NeuralField]):
@@ -115,21 +114,19 @@ class FieldSet(Sequence[NeuralField]):
         return np.array([shard.columns[name][row] for shard, row in self._places])
 
     def _field(self, shard: Shard, row: int) -> NeuralField:
-        column = lambda name: shard.columns[name][row] if name in shard.columns else None
-        omega, rate, place = column("first_omega"), column("rate"), column("placement")
+        rate = float(shard.columns["rate"][row]) if "rate" in shard.columns else None
         low, high = map(float, shard.columns["range"][row])
         made = {"name": shard.texts["names"][row], "steps": int(shard.columns["steps"][row])}
         if shard.texts["labels"][row] is not None:
             made["label"] = shard.texts["labels"][row]
         made[shard.header["measure"]] = float(shard.columns["quality"][row])
         return NeuralField(
-            set_file.network_of(shard.header, shard.parameters(row), None if omega is None else float(omega)),
+            siren_file.network_from(shard.header["network"], shard.parameters(row)),
             Frame(tuple(map(int, shard.columns["shape"][row]))),
             (low, high),
             kind=shard.header["kind"],
-            rate=None if rate is None else float(rate),
+            rate=rate,
             record={**shard.header["record"], **made},
-            placement=None if place is None else Placement(tuple(map(float, place[:3])), float(place[3])),  # pyright: ignore
         )
 
 
