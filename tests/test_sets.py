@@ -92,7 +92,8 @@ def test_a_set_that_was_cut_short_is_continued_to_the_same_bytes(tmp_path, monke
     settings = {"key": KEY, "quality": 28, "steps": 150, "rows": 4}
     fit_many(Signals(PICTURES), make, out=str(whole), **settings)
     fit_many(Signals(PICTURES), make, out=str(cut), watch=lambda progress: progress.done >= 4, **settings)
-    assert 0 < len(os.listdir(cut)) < len(os.listdir(whole))
+    assert 0 < len(list(cut.glob("*.shard"))) < len(list(whole.glob("*.shard")))
+    assert list(cut.glob("*.part"))
     fit_many(Signals(PICTURES), make, out=str(cut), **settings)
     assert sorted(os.listdir(cut)) == sorted(os.listdir(whole))
     for name in os.listdir(whole):
@@ -205,9 +206,10 @@ def test_shards_of_different_sets_are_refused(folder, tmp_path):
     with pytest.raises(InputError, match="different sets: record differs"):
         load_set(other)
     wider = lambda rngs: SIREN(2, 1, width=8, depth=1, first_omega=5.0, weight_scale=3.0, rngs=rngs)
-    for start, settings in ((make, {"steps": 4}), (make, {"steps": 2, "batch_size": 5}), (wider, {"steps": 2})):
-        with pytest.raises(InputError, match="another way: record differs"):
-            fit_many(Signals(PICTURES[:2]), start, key=KEY, out=str(folder), **settings)
+    others = {"steps": (make, {"steps": 4}), "batch_size": (make, {"batch_size": 5}), "start": (wider, {})}
+    for name, (start, settings) in others.items():
+        with pytest.raises(InputError, match=f"another way: {name} differs"):
+            fit_many(Signals(PICTURES[:2]), start, key=KEY, out=str(folder), **{"steps": 2, **settings})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ specification.
 import glob
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ import numpy as np
 from flax import nnx
 from numpy import ndarray
 
-from siren_jax._types import Precision
 from siren_jax.errors import InputError
 from siren_jax.files import siren_file
 from siren_jax.files.atomic import write_atomically
@@ -25,10 +24,10 @@ from siren_jax.files.header import parse
 FORMAT_VERSION = 1
 MAX_HEADER = 2**22  # bytes: names and labels of a shard's entries
 MAX_ENTRIES = 2**14  # of a shard
-SUFFIX = ".shard"
-# Columns of an entry, with their types in safetensors and their further axes; d is the number of coordinates.
+SUFFIX, PART = ".shard", ".part"  # of complete shards and of others
+# Columns of an entry, with their types in safetensors.
 COLUMNS = {"number": "I64", "quality": "F64", "steps": "I64", "range": "F64", "shape": "I64"}
-OPTIONAL = {"rate": "F64"}
+OPTIONAL = {"rate": "F64", "placement": "F64"}
 TEXTS = ("names", "labels", "status")
 
 
@@ -45,35 +44,53 @@ class Shard:
     path: str | None = None
     """Where the parameters are, or None if they are in memory."""
     arrays: Mapping[str, ndarray] | None = None
-    """Parameters by name, with a leading axis of entries, in the precision of the set."""
+    """Parameters by name in the precision of the set: with a leading axis of entries, or shared by all entries."""
 
     def __len__(self) -> int:
         return len(self.texts["names"])
 
+    @property
+    def shared(self) -> list[str]:
+        """Names of the parameters that all entries share."""
+        return self.header.get("shared", [])
+
     def parameters(self, rows: Any) -> dict[str, ndarray]:
-        """Parameters of an entry, or of several, in float32.
+        """Own parameters of an entry, or of several, in float32.
 
         Raises:
             InputError: the file was removed or changed, or its parameters are not finite.
         """
-        arrays = self._rows(rows)
+        return self._in_float32(self.stored(rows))
+
+    def common(self) -> dict[str, ndarray]:
+        """Parameters that all entries share, in float32; errors as for `parameters`."""
+        return self._in_float32(self._arrays(self._is_shared, slice(None))) if self.shared else {}
+
+    def stored(self, rows: Any) -> dict[str, ndarray]:
+        """Own parameters of an entry, or of several, in the precision of the set."""
+        return self._arrays(lambda name: not self._is_shared(name), rows)
+
+    def _is_shared(self, name: str) -> bool:
+        return name.removesuffix(".scale") in self.shared
+
+    def _in_float32(self, arrays: Mapping[str, ndarray]) -> dict[str, ndarray]:
+        names = [name for name in arrays if not name.endswith(".scale")]
         with np.errstate(over="ignore", invalid="ignore"):  # of a damaged scale
-            found = {
-                name: _restored(name, array, arrays) for name, array in arrays.items() if not name.endswith(".scale")
-            }
+            found = {name: _restored(name, arrays) for name in names}
         if bad := [name for name, array in found.items() if not np.isfinite(array).all()]:
             raise InputError(f"{self.path!r} is damaged: {bad[0]} contains values that are not finite.")
         return found
 
-    def _rows(self, rows: Any) -> dict[str, ndarray]:
+    def _arrays(self, wanted: Callable[[str], bool], rows: Any) -> dict[str, ndarray]:
+        """Rows of all arrays with a wanted name."""
         if self.arrays is not None:
-            return {name: array[rows] for name, array in self.arrays.items()}
+            return {name: array[rows] for name, array in self.arrays.items() if wanted(name)}
         from safetensors import SafetensorError, safe_open
 
         assert self.path is not None
         try:
             with safe_open(self.path, framework="numpy") as file:
-                names = [name for name in file.keys() if not name.startswith("entry.")]  # noqa: SIM118
+                names = [n for n in file.keys() if not n.startswith("entry.") and wanted(n)]  # noqa: SIM118
                 return {name: file.get_slice(name)[rows] for name in names}
         except (SafetensorError, OSError) as error:
             raise InputError(f"the shard {self.path!r} cannot be read: {error}.") from None
@@ -93,19 +110,8 @@ class Shard:
         write_atomically(path, lambda file: file.write(data), overwrite=overwrite)
 
 
-def stored(arrays: Mapping[str, ndarray], precision: Precision) -> dict[str, ndarray]:
-    """Parameters with a leading axis of entries, from float32 to the precision of a set; see `siren_file.encoded`."""
-    entries = [siren_file.at_precision({n: a[i] for n, a in arrays.items()}, precision) for i in range(_count(arrays))]
-    return {name: np.stack([entry[name] for entry in entries]) for name in entries[0]}
-
-
-def _count(arrays: Mapping[str, ndarray]) -> int:
-    return len(next(iter(arrays.values())))
-
-
-def _restored(name: str, array: ndarray, arrays: Mapping[str, ndarray]) -> ndarray:
-    scale = arrays.get(f"{name}.scale")
-    array = array.astype(np.float32)
+def _restored(name: str, arrays: Mapping[str, ndarray]) -> ndarray:
+    array, scale = arrays[name].astype(np.float32), arrays.get(f"{name}.scale")
     return array if scale is None else array * np.expand_dims(scale, -2)
 
 
@@ -126,6 +132,13 @@ def shards(folder: str | os.PathLike[str]) -> list[Shard]:
         if different := [n for n, value in shard.header.items() if found[0].header.get(n) != value]:
             raise InputError(f"{paths[0]!r} and {path!r} are of different sets: {different[0]} differs.")
     return found
+
+
+def any_shard(folder: str) -> Shard | None:
+    """A shard of a folder, complete or not, or None if there is none."""
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    found = [name for name in names if name.endswith((SUFFIX, PART))]
+    return read(os.path.join(folder, found[0])) if found else None
 
 
 def read(path: str) -> Shard:
@@ -181,17 +194,27 @@ def _header(path: str, text: str | None) -> tuple[dict[str, Any], dict[str, list
     siren_file.checked_header(repr(path), json.dumps({**header, "format": siren_file.FORMAT_VERSION}))
     if not isinstance(header.get("kind"), str) or not isinstance(header.get("record"), dict):
         raise InputError(f"the header of {path!r} has no kind or no record.")
+    shared = header.get("shared", [])
+    if not isinstance(shared, list) or not all(isinstance(name, str) for name in shared):
+        raise InputError(f"the header of {path!r} has shared parameters without names.")
     return header, texts
 
 
 def _wanted(header: Mapping[str, Any], count: int, names: set[str]) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Types and shapes of the arrays of a shard."""
     axes = header["network"]["in_features"]
-    further = {"range": (2,), "shape": (axes,)}
+    further = {"range": (2,), "shape": (axes,), "placement": (4,)}
     columns = {**COLUMNS, **{name: kind for name, kind in OPTIONAL.items() if name in names}}
     wanted = {f"entry.{name}": (kind, (count, *further.get(name, ()))) for name, kind in columns.items()}
-    own = siren_file.stored_arrays(header["network"], header["precision"])
-    return wanted | {name: (kind, (count, *shape)) for name, (kind, shape) in own.items()}
+    shared = header.get("shared", [])
+    for name, (kind, shape) in siren_file.stored_arrays(header["network"], header["precision"]).items():
+        wanted[name] = (kind, shape if name.removesuffix(".scale") in shared else (count, *shape))
+    return wanted
+
+
+def dtype_of(column: str) -> type:
+    """NumPy type of a column."""
+    return {"I64": np.int64, "F64": np.float64}[{**COLUMNS, **OPTIONAL}[column]]
 
 
 def parameters_of(state: Any) -> dict[str, ndarray]:

@@ -57,8 +57,18 @@ class ReLUMLP(nnx.Module):
         self.in_features, self.out_features, self.width, self.depth = in_features, out_features, width, depth
 
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... c"]:
+        return self.head(self.trunk(x, 0), 0)
+
+    def trunk(self, x: Float[Array, "... d"], layers: int) -> Float[Array, "... width"]:
+        """Values of the first ReLU layers, as many as `layers`."""
         check_points(x, self.in_features)
-        *hidden, output = self.layers
-        for layer in hidden:
+        for layer in list(self.layers)[:layers]:
             x = jax.nn.relu(layer(x))
-        return output(x)
+        return x
+
+    def head(self, h: Float[Array, "... width"], layers: int) -> Float[Array, "... c"]:
+        """Values of the network, from the values h of its first `layers` layers."""
+        *hidden, output = list(self.layers)[layers:]
+        for layer in hidden:
+            h = jax.nn.relu(layer(h))
+        return output(h)

@@ -105,6 +105,19 @@ class SIREN(nnx.Module):
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... c"]:
         return self.activations(x)[-1].after
 
+    def trunk(self, x: Float[Array, "... d"], layers: int) -> Float[Array, "... width"]:
+        """Values of the first sine layers, as many as `layers`."""
+        check_points(x, self.in_features)
+        for layer in list(self.layers)[:layers]:
+            x = layer(x)
+        return x
+
+    def head(self, h: Float[Array, "... width"], layers: int) -> Float[Array, "... c"]:
+        """Φ, from the values h of the first `layers` layers: `head(trunk(x, n), n)` is `Φ(x)`."""
+        for layer in list(self.layers)[layers:]:
+            h = layer(h)
+        return self._ending(self.output(h))
+
     def activations(self, x: Float[Array, "... d"]) -> list[Activation]:
         """Values of every sine layer before and after its sine, then Wh + b of the last layer and the network's value.
 

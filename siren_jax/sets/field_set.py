@@ -13,6 +13,7 @@ from siren_jax.fields.coordinates import Frame
 from siren_jax.files import set_file, siren_file
 from siren_jax.files.set_file import Shard
 from siren_jax.neural_field import NeuralField
+from siren_jax.shapes.placement import Placement
 
 
 class FieldSet(Sequence[NeuralField]):
@@ -50,12 +51,12 @@ class FieldSet(Sequence[NeuralField]):
 
     @property
     def status(self) -> list[str]:
-        """How each fit ended: "reached", "steps", "seconds" or "non-finite"."""
+        """How each fit ended: "reached", "steps" or "non-finite"."""
         return [str(word) for word in self._texts("status")]
 
     @property
     def quality(self) -> Float[ndarray, "n"]:
-        """PSNR or SNR in dB of every entry."""
+        """Quality of every entry: PSNR or SNR in dB, or Chamfer distance in percent of the diagonal."""
         return self._column("quality")
 
     @property
@@ -120,13 +121,15 @@ class FieldSet(Sequence[NeuralField]):
         if shard.texts["labels"][row] is not None:
             made["label"] = shard.texts["labels"][row]
         made[shard.header["measure"]] = float(shard.columns["quality"][row])
+        place = shard.columns["placement"][row].tolist() if "placement" in shard.columns else None
         return NeuralField(
-            siren_file.network_from(shard.header["network"], shard.parameters(row)),
+            siren_file.network_from(shard.header["network"], {**shard.common(), **shard.parameters(row)}),
             Frame(tuple(map(int, shard.columns["shape"][row]))),
             (low, high),
             kind=shard.header["kind"],
             rate=rate,
             record={**shard.header["record"], **made},
+            placement=None if place is None else Placement((place[0], place[1], place[2]), place[3]),
         )
 
 

@@ -1,20 +1,25 @@
 """Signals as the rows of a stack need them: read, with one number of channels, in groups that share a program."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from siren_jax.errors import InputError
 from siren_jax.files.siren_file import Network
+from siren_jax.neural_field import NeuralField
 from siren_jax.sets.signals import Entry, Signals
-from siren_jax.sets.tasks import Drawn, Whole
-from siren_jax.subjects.subject import SNR, Sampled
+from siren_jax.sets.tasks import VALUE, Drawn, Task, Whole, by_subject
+from siren_jax.signals import IncompletePicture
+from siren_jax.subjects.subject import SNR, Sampled, Subject
 
 WHOLE = 4096  # samples up to which every step has all of them
 DRAWN = 2048  # samples of a step otherwise
+BY_SUBJECT = 512  # points of a step that a subject's own sampler draws
 SURVEYED = 64  # signals that are read before the fit, to learn their shape
 
 
@@ -24,72 +29,127 @@ class Samples(NamedTuple):
     number: int
     name: str
     label: str | None
-    value: Float[ndarray, "n c"]
-    shape: tuple[int, ...]
-    value_range: tuple[float, float]
-    rate: float | None
-    peak: float
-    """Squared error at a quality of 0 dB: 4, the square of the range, for a PSNR, or the signal's power for an SNR."""
+    task: Task
+    data: Any
+    """The row's arrays, as the task needs them."""
+    about: NeuralField
+    """The signal's frame, values, rate and placement."""
+    peak: float | None
+    """Squared error at a quality of 0 dB: 4, the square of the range, for a PSNR, or the signal's power for an SNR.
+    None if the quality is not a mean squared error."""
+    judge: Callable[[Network], float]
+    """Quality of a network, measured by the subject."""
+    omega: float | None
+    """First omega that suits the signal, if one was asked for."""
+    attempt: int = 0
+    """Number of earlier fits of this signal that have missed the quality."""
 
     def quality(self, error: float) -> float:
         """PSNR or SNR in dB for a mean squared error."""
+        assert self.peak is not None
         return 10 * math.log10(self.peak / error) if error > 0 else math.inf if error == 0 else math.nan
 
 
 class Reader:
-    """Reads signals and assigns each to a group, whose signals are fitted by one program."""
+    """Reads signals and assigns each to a group, whose signals are fitted by one program.
 
-    def __init__(self, signals: Signals, example: Network, batch_size: int | None, strict: bool):
+    Args:
+        signals: the signals.
+        example: a network of their size.
+        batch_size: see `fit_many`.
+        layers: number of layers that all networks share.
+        own_omega: whether to choose a first omega for every signal.
+        strict: whether a signal that cannot be read is an error.
+    """
+
+    def __init__(
+        self,
+        signals: Signals,
+        example: Network,
+        *,
+        batch_size: int | None,
+        layers: int = 0,
+        own_omega: bool = False,
+        strict: bool = False,
+    ):
         self.skipped: dict[str, str] = {}
-        self._channels, self._axes = example.out_features, example.in_features
-        self._batch_size, self._strict = batch_size, strict
-        self._snr = signals.kind.measure is SNR
+        """Signals that could not be read, with the reason."""
+        self.shapes: list[tuple[int, ...]] = []
+        """Shapes of the signals of a survey."""
+        self._example, self._batch_size, self._layers = example, batch_size, layers
+        self._own_omega, self._strict, self._usual = own_omega, strict, ()
+        self._kind = signals.kind
         places = np.unique(np.linspace(0, len(signals) - 1, min(SURVEYED, len(signals))).astype(int))
-        shapes = [s.shape for place in places if (s := self.read(0, signals[int(place)])) is not None]
-        self._usual = max(set(shapes), key=shapes.count) if shapes else ()
-        if shapes and len(shapes[0]) != self._axes:
-            raise InputError(
-                f"the network has {self._axes} coordinates, but {signals.kind.plural} have {len(shapes[0])}."
-            )
-        if 2 * shapes.count(self._usual) < len(shapes):
-            self._usual = ()  # signals of many shapes are fitted to points that are drawn
+        for place in places:
+            if (subject := self._opened(signals[int(place)])) is not None:
+                axes = subject.features[0]
+                if axes != example.in_features:
+                    raise InputError(
+                        f"the network has {example.in_features} coordinates, but {signals.kind.plural} have {axes}."
+                    )
+                if isinstance(subject, Sampled):
+                    self.shapes.append(subject.dataset.shape)
+        if self.shapes:
+            usual = max(set(self.shapes), key=self.shapes.count)
+            # Signals of many shapes are fitted to points that are drawn.
+            self._usual = usual if 2 * self.shapes.count(usual) >= len(self.shapes) else ()
         self.skipped.clear()
 
     def read(self, number: int, entry: Entry) -> Samples | None:
         """The samples of a signal; None if it cannot be read."""
-        try:
-            subject = entry.read()
-            assert isinstance(subject, Sampled)
-            data = subject.dataset
-            value = _with_channels(data.value, self._channels)
-        except InputError as error:
-            if self._strict:
-                raise InputError(f"{entry.name!r}: {error}") from None
-            self.skipped[entry.name] = str(error)
+        if (subject := self._opened(entry)) is None:
             return None
-        peak = float(np.mean(np.square(value, dtype=np.float64))) if self._snr else 4.0
-        return Samples(number, entry.name, entry.label, value, data.shape, data.value_range, subject.rate, peak)
+        try:
+            task, data, peak = self._task(subject)
+            omega = subject.choose_omega().omega if self._own_omega else None
+        except InputError as error:
+            return self._skip(entry, error)
+        about = subject.field(self._example, {})
+        return Samples(number, entry.name, entry.label, task, data, about, peak, subject.quality, omega)
 
-    def task(self, samples: Samples) -> Whole | Drawn:
-        """What the rows of the signal's group are fitted to; equal for signals of one group."""
-        count = len(samples.value)
-        whole = min(WHOLE, self._batch_size or WHOLE)
-        if samples.shape == self._usual and count <= whole:
-            return Whole(samples.shape, self._channels)
+    def _opened(self, entry: Entry) -> Subject | None:
+        try:
+            return entry.read()
+        except InputError as error:
+            return self._skip(entry, error)
+
+    def _skip(self, entry: Entry, error: InputError) -> None:
+        if self._strict:
+            raise InputError(f"{entry.name!r}: {error}") from None
+        self.skipped[entry.name] = str(error)
+
+    def _task(self, subject: Subject) -> tuple[Task, Any, float | None]:
+        """What the rows of the signal's group are fitted to, the signal's arrays, and its peak."""
+        if not isinstance(subject, Sampled) or not _fits_values(subject):
+            return *by_subject(subject, min(subject.points, self._batch_size or BY_SUBJECT)), None
+        value = _with_channels(subject.dataset.value, self._example.out_features, self._kind.name)
+        count, shape, channels = len(value), subject.dataset.shape, self._example.out_features
+        peak = float(np.mean(np.square(value, dtype=np.float64))) if self._kind.measure is SNR else 4.0
+        if shape == self._usual and count <= min(WHOLE, self._batch_size or WHOLE):
+            whole = Whole(shape, channels, self._layers)
+            return whole, whole.data(value), peak
         length = 2 ** math.ceil(math.log2(max(2, count)))
-        return Drawn(self._axes, self._channels, length, min(length, self._batch_size or DRAWN))
+        drawn = Drawn(len(shape), channels, length, min(length, self._batch_size or DRAWN))
+        return drawn, drawn.data(value, shape), peak
 
 
-def _with_channels(value: Float[ndarray, "n c"], channels: int) -> Float[ndarray, "n k"]:
-    """Values with another number of channels: grey becomes colour, and what lacks transparency becomes opaque."""
+def _fits_values(subject: Sampled) -> bool:
+    """Whether the subject is fitted to values alone, and all of them are known."""
+    same = jax.tree.structure(subject.objective) == jax.tree.structure(VALUE)
+    return same and not isinstance(subject.dataset, IncompletePicture)
+
+
+def _with_channels(value: Float[ndarray, "n c"], channels: int, kind: str) -> Float[ndarray, "n k"]:
+    """Values with more channels: grey becomes colour, what lacks transparency opaque, mono any number of channels."""
     found = value.shape[1]
     if found == channels:
         return value
-    if found > channels:
+    if kind == "sound" and found == 1:
+        return np.repeat(value, channels, axis=1)
+    transparent = found in (2, 4)
+    if kind == "sound" or found > channels or channels > 4 or (transparent and channels == 3):
         raise InputError(f"it has {found} channels, but the network has {channels}.")
-    colours = np.repeat(value, 3, axis=1) if found in (1, 2) and channels in (3, 4) else value
-    if colours.shape[1] == channels:
-        return colours
-    if channels == colours.shape[1] + 1 and channels in (2, 4):
-        return np.concatenate([colours, np.ones_like(colours[:, :1])], axis=1)
-    raise InputError(f"it has {found} channels, but the network has {channels}.")
+    colours, opacity = value[:, : found - transparent], value[:, found - 1 :] if transparent else np.ones_like(value)
+    if channels > 2 and colours.shape[1] == 1:
+        colours = np.repeat(colours, 3, axis=1)
+    return np.concatenate([colours, opacity[:, :1]], axis=1) if channels in (2, 4) else colours

@@ -89,6 +89,8 @@ class Signals(Sequence[Entry]):
             known = ", ".join(sorted(self.kind.open_options))
             raise InputError(f"{unknown[0]} does not apply to {self.kind.noun}; it has {known}.")
         given = _labels(labels, found)
+        self.options: dict[str, Any] = dict(options)
+        """Options of `siren_jax.open` that were given."""
         opened = lambda source: self.kind.open(source, **options)
         self._entries = [Entry(*row, opened) for row in zip(found, given, sources, strict=True)]
 
@@ -140,7 +142,7 @@ class Signals(Sequence[Entry]):
 
     def _part(self, numbers: ndarray) -> "Signals":
         part = object.__new__(Signals)
-        part.kind, part._entries = self.kind, [self._entries[number] for number in numbers]
+        part.kind, part.options, part._entries = self.kind, self.options, [self._entries[number] for number in numbers]
         return part
 
 

@@ -4,10 +4,10 @@ A row depends on no other row: the same signal, key and settings give the same b
 number of devices.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,46 +16,16 @@ from flax import nnx
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int
-from numpy import ndarray
 
-from siren_jax._types import Batch, Field, Objective
+from siren_jax._types import Batch, Field
 from siren_jax.fields.tiles import sum_over_tiles
 from siren_jax.fitting.recipes import Schedule
 from siren_jax.fitting.step import averaged, factor_on_rate
+from siren_jax.sets.tasks import Task
 
 AXIS = "signals"  # name of the mesh's axis over which rows are divided
 TILE = 4096  # points of a row whose gradient is computed at once
 VALUES = 2**17  # values of a layer in a tile of rows, 0.5 MiB: layer, sine and gradient stay in a core's cache
-
-
-@runtime_checkable
-class Task(Protocol):
-    """What the rows are fitted to: functions of a row's arrays, traced into the steps."""
-
-    @property
-    def objective(self) -> Objective: ...
-
-    @property
-    def points(self) -> int:
-        """Number of points in a batch of a row."""
-        ...
-
-    @property
-    def common(self) -> Any:
-        """Arrays that all rows share."""
-        ...
-
-    def data(self, value: Float[ndarray, "n c"], shape: tuple[int, ...]) -> Mapping[str, ndarray]:
-        """A row's arrays, from the values of its signal in [-1, 1] and their numbers along each axis."""
-        ...
-
-    def sample(self, common: Any, data: Any, key: Array, step: Array) -> Batch:
-        """The batch of a step, from arrays that all rows share and those of one row."""
-        ...
-
-    def error(self, field: Field, common: Any, data: Any) -> Float[Array, ""]:
-        """Mean squared error over all samples of a row's signal."""
-        ...
 
 
 class Rows(NamedTuple):
@@ -82,9 +52,9 @@ class Given(NamedTuple):
     """Arrays that all rows share."""
 
     rest: Any
-    """The network's state without its parameters."""
+    """The network's state without the parameters of the rows: of the layers that all rows share, for instance."""
     common: Any
-    """Arrays of the signals."""
+    """Arrays of the task."""
 
 
 @dataclass(frozen=True)
@@ -152,12 +122,16 @@ class Stack:
         factor = factor_on_rate(self.schedule, share, row.step)
         params = optax.apply_updates(row.params, jax.tree.map(lambda u: factor * u, updates))
         average = None if row.average is None else averaged(row.average, params, row.step)
-        return row._replace(params=params, moments=moments, average=average, step=row.step + 1)
+        moved = row._replace(params=params, moments=moments, average=average, step=row.step + 1)
+        return jax.tree.map(partial(jnp.where, row.step < self.steps), moved, row)
 
     def _gradient(self, row: Rows, given: Given, batch: Batch) -> Any:
+        weights, objective = dict(self.task.weights), self.task.objective(row.data)
+
         def loss(params: Any, batch: Batch, masks: Any) -> Array:
-            terms = self.task.objective(self._network(params, given), batch)
-            return jnp.sum(jnp.stack([jnp.sum(masks[len(term)] * term) for term in terms.values()]))
+            terms = objective(self._field(params, given), batch)
+            sums = [weights.get(name, 1.0) * jnp.sum(masks[len(term)] * term) for name, term in terms.items()]
+            return jnp.sum(jnp.stack(sums))
 
         if self.task.points <= TILE:
             masks = {n: jnp.full(n, 1 / n, jnp.float32) for n in {len(leaf) for leaf in jax.tree.leaves(batch)}}
@@ -166,10 +140,10 @@ class Stack:
         return sum_over_tiles(jax.grad(loss), zero, row.params, batch, TILE)
 
     def _error(self, row: Rows, given: Given) -> Array:
-        return self.task.error(self._network(row.result, given), given.common, row.data)
+        return self.task.error(self._field(row.result, given), given.common, row.data)
 
-    def _network(self, params: Any, given: Given) -> Any:
-        return nnx.merge(self.graphdef, params, given.rest)
+    def _field(self, params: Any, given: Given) -> Field:
+        return self.task.field(nnx.merge(self.graphdef, params, given.rest))
 
 
 def rows_per_tile(points: int, width: int) -> int:
@@ -177,10 +151,17 @@ def rows_per_tile(points: int, width: int) -> int:
     return 2 ** max(0, int(VALUES / (points * width)).bit_length() - 1)
 
 
-@partial(jax.jit, static_argnames="make")
-def initial(make: Callable[[nnx.Rngs], nnx.Module], keys: Array) -> Any:
-    """Initial parameters of a network for each key."""
-    return jax.vmap(lambda key: nnx.state(make(nnx.Rngs(key)), nnx.Param))(keys)
+@partial(jax.jit, static_argnames=("make", "layers"))
+def initial(make: Callable[[nnx.Rngs], nnx.Module], keys: Array, layers: int) -> Any:
+    """Initial parameters of a network for each key, without those of its first layers."""
+    return jax.vmap(lambda key: divided(make(nnx.Rngs(key)), layers)[1])(keys)
+
+
+def divided(network: nnx.Module, layers: int) -> tuple[nnx.GraphDef, Any, Any]:
+    """A network's graph, its parameters after its first layers, and the rest of its state."""
+
+    later = lambda path, _: path[0] != "layers" or path[1] >= layers
+    return nnx.split(network, nnx.All(nnx.Param, later), ...)
 
 
 def over(mesh: Mesh) -> NamedSharding:

@@ -3,131 +3,213 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy import ndarray
 
 from siren_jax._types import Precision
 from siren_jax.errors import InputError
-from siren_jax.files import set_file
+from siren_jax.files import set_file, siren_file
 from siren_jax.files.atomic import clear_leftovers, write_atomically
-from siren_jax.files.set_file import SUFFIX, Shard
+from siren_jax.files.set_file import PART, SUFFIX, TEXTS, Shard
 
 MANIFEST = "names.json"
 ENTRIES = 256  # of a shard
 
 
 class Result(NamedTuple):
-    """The end of the fit of one signal."""
+    """The end of the fit of one signal, as an entry of a shard."""
 
     number: int
-    name: str
-    label: str | None
-    status: str
-    quality: float
-    steps: int
-    value_range: tuple[float, float]
-    shape: tuple[int, ...]
-    further: Mapping[str, Any]
-    """Columns that only some sets have; see `set_file.OPTIONAL`."""
-    parameters: Mapping[str, ndarray]
+    texts: Mapping[str, str | None]
+    columns: Mapping[str, Any]
+    arrays: Mapping[str, ndarray]
+    """Parameters in the precision of the set."""
 
 
 @dataclass
 class Writer:
-    """Gathers results in shards of consecutive signals of a group, and keeps each shard that is complete.
+    """Gathers results in shards, and keeps each shard that is complete.
+
+    A shard has the signals of one group whose numbers lie in one block of 256. Results of shards that are not complete
+    are written to files of their own, so that a kill loses at most 256 results.
 
     Args:
         folder: where shards are written, or None to keep them in memory.
         header: what all shards share.
         precision: precision of the parameters.
+        shared: parameters that all entries share, in float32.
+        shards: complete shards of an earlier process.
+        results: results of an earlier process in shards that are not complete, by number.
     """
 
     folder: str | None
     header: Mapping[str, Any]
-    precision: Precision = "float32"
-    shards: list[Shard] = field(default_factory=list)
+    precision: Precision
+    shared: Mapping[str, ndarray]
+    shards: list[Shard]
+    results: dict[int, Result]
     _open: list[list[int]] = field(default_factory=list)
-    """Numbers of the signals of every shard that is not complete."""
-    _results: dict[int, Result] = field(default_factory=dict)
+    """Numbers of the signals of every shard that is not complete; the last may get more."""
+    _unsaved: int = 0
 
     def started(self, number: int) -> None:
-        """Tells that a signal will be fitted. The signals of a group come in order."""
-        if not self._open or len(self._open[-1]) == ENTRIES:
+        """Tells that a signal will be fitted, or was by an earlier process; those of a group in ascending order."""
+        if not self._open or self._open[-1][0] // ENTRIES != number // ENTRIES:
             self._open.append([])
+            self._settle()
         self._open[-1].append(number)
 
-    def ended(self, result: Result) -> None:
-        """Keeps the result of a signal, and writes its shard if that is now full and complete."""
-        self._results[result.number] = result
-        for numbers in [n for n in self._open if len(n) == ENTRIES and result.number in n]:
-            if all(number in self._results for number in numbers):
-                self._write(numbers)
+    def ended(
+        self,
+        number: int,
+        texts: Mapping[str, str | None],
+        columns: Mapping[str, Any],
+        parameters: Mapping[str, ndarray],
+    ) -> None:
+        """Keeps the result of a signal, from its parameters in float32."""
+        arrays = siren_file.at_precision(parameters, self.precision)
+        self.results[number] = Result(number, texts, columns, arrays)
+        self._unsaved += 1
+        self._settle()
+        if self.folder is not None and self._unsaved >= ENTRIES:
+            self._save_parts(self.folder)
 
     def finish(self, *, partly: bool = False) -> None:
-        """Writes the last shard of a group.
+        """Completes the shards of a group.
 
         Args:
             partly: whether signals may lack in shards, because the fit was ended early.
         """
         for numbers in list(self._open):
-            if complete := [number for number in numbers if number in self._results]:
+            if complete := [number for number in numbers if number in self.results]:
                 assert partly or complete == numbers
                 self._write(numbers)
         self._open.clear()
 
+    def pause(self) -> None:
+        """Keeps all results so far, for a later process."""
+        if self.folder is not None:
+            self._save_parts(self.folder)
+
+    def _settle(self) -> None:
+        """Writes the shards that are complete: all but the last, which may get more signals."""
+        for numbers in self._open[:-1]:
+            if all(number in self.results for number in numbers):
+                self._write(numbers)
+
     def _write(self, numbers: list[int]) -> None:
         self._open.remove(numbers)
-        shard = self._shard([self._results.pop(number) for number in numbers if number in self._results])
+        shard = self._shard([self.results.pop(number) for number in numbers if number in self.results])
         if self.folder is not None:
-            path = os.path.join(self.folder, f"{numbers[0]:08d}{SUFFIX}")
+            path = self._path(numbers, SUFFIX)
             shard.write(path)
             shard = set_file.read(path)
+            with suppress(FileNotFoundError):
+                os.remove(self._path(numbers, PART))
         self.shards.append(shard)
 
+    def _save_parts(self, folder: str) -> None:
+        for numbers in self._open:
+            if ended := [self.results[number] for number in numbers if number in self.results]:
+                self._shard(ended).write(self._path(numbers, PART), overwrite=True)
+        self._unsaved = 0
+
+    def _path(self, numbers: Sequence[int], suffix: str) -> str:
+        assert self.folder is not None
+        return os.path.join(self.folder, f"{numbers[0]:08d}{suffix}")
+
     def _shard(self, results: Sequence[Result]) -> Shard:
-        arrays = {name: np.stack([result.parameters[name] for result in results]) for name in results[0].parameters}
-        columns = {
-            "number": np.array([result.number for result in results], np.int64),
-            "quality": np.array([result.quality for result in results], np.float64),
-            "steps": np.array([result.steps for result in results], np.int64),
-            "range": np.array([result.value_range for result in results], np.float64),
-            "shape": np.array([result.shape for result in results], np.int64),
-        }
-        for name in results[0].further:
-            columns[name] = np.array([result.further[name] for result in results], np.float64)
-        texts = {
-            "names": [result.name for result in results],
-            "labels": [result.label for result in results],
-            "status": [result.status for result in results],
-        }
-        return Shard(self.header, texts, columns, arrays=set_file.stored(arrays, self.precision))
+        columns = {"number": np.array([result.number for result in results], np.int64)}
+        for name in results[0].columns:
+            columns[name] = np.array([result.columns[name] for result in results], set_file.dtype_of(name))
+        texts = {name: [result.texts[name] for result in results] for name in TEXTS}
+        arrays = {name: np.stack([result.arrays[name] for result in results]) for name in results[0].arrays}
+        return Shard(self.header, texts, columns, arrays={**arrays, **self.shared})
 
 
-def begun(folder: str | None, header: Mapping[str, Any], names: Sequence[str]) -> tuple[list[Shard], dict[str, int]]:
-    """The complete shards of a folder, which is made if need be, and the number of every name.
-
-    Names that the folder does not know yet get the next numbers; without a folder, all do.
+def claimed(folder: str, part: tuple[int, int]) -> FileLock:
+    """A folder, which is made if need be, for this process alone, or for its part of the signals.
 
     Raises:
-        InputError: the folder contains another set, or cannot be written.
+        InputError: the folder cannot be written, or another process uses it.
     """
-    if folder is None:
-        return [], {name: number for number, name in enumerate(names)}
+    lock = FileLock(os.path.join(folder, f".lock-{part[0]}-of-{part[1]}"), thread_local=False)
     try:
         os.makedirs(folder, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"another process is writing the set {folder!r}; wait for it, or choose another folder."
+        ) from None
     except OSError as error:
-        raise InputError(f"the folder {folder!r} cannot be made: {error.strerror}.") from None
-    clear_leftovers(os.path.join(folder, "*"))
+        raise InputError(f"the folder {folder!r} cannot be written: {error.strerror}.") from None
+    return lock
+
+
+def begun(folder: str, header: Mapping[str, Any], part: tuple[int, int]) -> tuple[list[Shard], dict[int, Result]]:
+    """The complete shards of a folder, and the results in other shards by number, as far as they are of this part.
+
+    Raises:
+        InputError: the folder contains another set.
+    """
+    if part[1] == 1:
+        clear_leftovers(os.path.join(folder, "*"))
     shards = set_file.shards(folder) if any(name.endswith(SUFFIX) for name in os.listdir(folder)) else []
-    plain = json.loads(json.dumps(header))
-    if shards and (other := [name for name in plain if shards[0].header.get(name) != plain[name]]):
+    finished = {int(number) for shard in shards for number in shard.columns["number"]}
+    results: dict[int, Result] = {}
+    for name in sorted(os.listdir(folder)):
+        stem, suffix = os.path.splitext(name)
+        if suffix == PART and stem.isdecimal() and belongs(int(stem), part):
+            path = os.path.join(folder, name)
+            shard = set_file.read(path)
+            _check_same(folder, shard, header)
+            left = {result.number: result for result in _results(shard) if result.number not in finished}
+            results.update(left)
+            if not left:  # the shard was completed, and its process killed
+                os.remove(path)
+    if shards:
+        _check_same(folder, shards[0], header)
+    return shards, results
+
+
+def belongs(number: int, part: tuple[int, int]) -> bool:
+    """Whether a signal is of part i of n: its block has a number k with k mod n = i."""
+    return number // ENTRIES % part[1] == part[0]
+
+
+def _check_same(folder: str, shard: Shard, header: Mapping[str, Any]) -> None:
+    old, new = dict(shard.header), json.loads(json.dumps(header))
+    old, new = ({**header.pop("record"), **header} for header in (old, new))
+    if other := [name for name in new if old.get(name) != new[name]]:
         raise InputError(
             f"{folder!r} contains a set that was made in another way: {other[0]} differs. Repeat the settings of that "
             "set to continue it, or choose another folder."
         )
+
+
+def _results(shard: Shard) -> list[Result]:
+    arrays = shard.stored(slice(None))
+    found = []
+    for row, number in enumerate(shard.columns["number"]):
+        texts = {name: shard.texts[name][row] for name in TEXTS}
+        columns = {name: column[row] for name, column in shard.columns.items() if name != "number"}
+        found.append(Result(int(number), texts, columns, {name: array[row] for name, array in arrays.items()}))
+    return found
+
+
+def numbered(folder: str | None, names: Sequence[str]) -> dict[str, int]:
+    """The number of every name. Names that the folder does not know yet get the next numbers; without a folder, all do.
+
+    Raises:
+        InputError: the folder has shards, but no numbers.
+    """
+    if folder is None:
+        return {name: number for number, name in enumerate(names)}
     path = os.path.join(folder, MANIFEST)
     numbers: dict[str, int] = {}
     if os.path.exists(path):
@@ -136,10 +218,10 @@ def begun(folder: str | None, header: Mapping[str, Any], names: Sequence[str]) -
                 numbers = {str(name): number for number, name in enumerate(json.load(file))}
         except (OSError, ValueError, TypeError) as error:
             raise InputError(f"{path!r} cannot be read: {error}.") from None
-    elif shards:
+    elif any(name.endswith((SUFFIX, PART)) for name in os.listdir(folder)):
         raise InputError(f"{folder!r} has shards, but no {MANIFEST}, so it cannot be continued.")
     if new := [name for name in names if name not in numbers]:
         numbers.update({name: len(numbers) + i for i, name in enumerate(new)})
         text = json.dumps(list(numbers))
         write_atomically(path, lambda file: file.write(text.encode()), overwrite=True)
-    return shards, numbers
+    return numbers
