@@ -68,16 +68,17 @@ def test_each_ends_at_its_quality_and_has_it():
 def test_the_result_is_the_plain_loop_of_adam():
     picture = PICTURES[0]
     fields = fit_many(
-        Signals(PICTURES[:1]), make, key=KEY, steps=25, recipe=TUNED_SET._replace(learning_rate=1e-3, for_width=None)
+        Signals(PICTURES[:1]), make, key=KEY, steps=30, recipe=TUNED_SET._replace(learning_rate=1e-3, for_width=None)
     )
+    assert fields.steps.tolist() == [30]
     network = make(nnx.Rngs(jax.random.fold_in(KEY, 0)))
     graphdef, params = nnx.split(network)
     grid = (np.arange(8) * 2 + 1) / 8 - 1
     points = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.float32)
     truth = (picture.reshape(-1, 1) / 127.5 - 1).astype(np.float32)
-    optimizer = optax.adam(lambda k: 1e-3 * 0.5 * (1 + jnp.cos(np.pi * k / 25)), b2=0.95)
+    optimizer = optax.adam(lambda k: 1e-3 * 0.5 * (1 + jnp.cos(np.pi * k / 30)), b2=0.95)
     state = optimizer.init(params)
-    for _ in range(25):
+    for _ in range(30):
         loss = lambda params: ((nnx.merge(graphdef, params)(jnp.asarray(points)) - truth) ** 2).mean()
         updates, state = optimizer.update(jax.grad(loss)(params), state, params)
         params = optax.apply_updates(params, updates)
@@ -137,6 +138,105 @@ def test_a_common_start_is_the_same_for_all():
     rows = fields.arrays()[0]
     assert np.array_equal(rows[0], rows[1])
     assert np.array_equal(rows[0], rows[2])
+
+
+def test_layers_that_all_share_are_those_of_the_common_start_and_are_kept_once(tmp_path):
+    deep = lambda rngs: SIREN(2, 1, width=8, depth=2, first_omega=5.0, weight_scale=2.0, rngs=rngs)
+    start = deep(nnx.Rngs(KEY))
+    for share, layers in (("first", 1), ("trunk", 2)):
+        out = tmp_path / share
+        fields = fit_many(Signals(PICTURES[:3]), deep, key=KEY, steps=50, share=share, out=str(out))
+        for picture, field, quality in zip(PICTURES[:3], fields, fields.quality, strict=True):
+            for place in range(3):
+                same = np.array_equal(start.layers[place].linear.kernel, field.network.layers[place].linear.kernel)
+                assert same == (place < layers)
+            found = metrics.psnr(field.render()[..., 0], picture / 255, data_range=1.0)
+            assert found == pytest.approx(quality, abs=1e-3)
+        own = 3 * (8 * 2 + 8 + 8 * 8 + 8 + 8 * 8 + 8 + 8 + 1 - (24 if layers == 1 else 96))
+        assert fields.arrays()[0].size == own
+        assert all(x.shape[0] == 8 for n, x in fields._shards[0].common().items() if n == "layers.1.linear.bias")
+
+
+def test_a_restart_begins_elsewhere_and_the_best_one_counts():
+    settings = {"key": KEY, "quality": 99.0, "steps": 25}
+    once = fit_many(Signals(PICTURES), make, **settings).quality
+    thrice = fit_many(Signals(PICTURES), make, restarts=2, **settings)
+    assert (thrice.quality >= once).all()
+    assert (thrice.quality > once).any()
+    assert (thrice.quality == once).any()
+    for picture, field, quality in zip(PICTURES, thrice, thrice.quality, strict=True):
+        assert metrics.psnr(field.render()[..., 0], picture / 255, data_range=1.0) == pytest.approx(quality, abs=1e-3)
+
+
+def test_a_first_layer_is_scaled_to_the_omega_of_its_signal():
+    times = np.arange(400) / 400
+    sounds = np.stack([np.sin(2 * np.pi * f * times) for f in (5, 40)]).astype(np.float32)
+    line = lambda rngs: SIREN(1, 1, width=16, depth=1, first_omega=20.0, rngs=rngs)
+    signals = Signals(sounds, rate=400)
+    settings = {"key": KEY, "steps": 1, "recipe": STILL}
+    own = fit_many(signals, line, own_omega=True, **settings)
+    usual = fit_many(signals, line, **settings)
+    for entry, field, plain in zip(signals, own, usual, strict=True):
+        factor = entry.read().choose_omega().omega / 20
+        for name in ("kernel", "bias"):
+            scaled, before = (getattr(f.network.layers[0].linear, name)[...] for f in (field, plain))
+            np.testing.assert_allclose(scaled, factor * before, rtol=1e-6)
+        np.testing.assert_array_equal(field.network.output.kernel[...], plain.network.output.kernel[...])
+
+
+def test_processes_of_parts_make_the_set_of_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "ENTRIES", 3)
+    settings = {"key": KEY, "steps": 25}
+    fit_many(Signals(PICTURES), make, out=str(tmp_path / "one"), **settings)
+    for part in ((1, 2), (0, 2)):
+        fit_many(Signals(PICTURES), make, out=str(tmp_path / "two"), part=part, **settings)
+    shards = sorted(path.name for path in (tmp_path / "one").glob("*.shard"))
+    assert len(shards) == 4
+    for name in [*shards, "names.json"]:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_time_becomes_steps_which_a_later_process_repeats(tmp_path):
+    settings = {"key": KEY, "out": str(tmp_path)}
+    first = fit_many(Signals(PICTURES[:4]), make, seconds=3, **settings)
+    (steps,) = set(first.steps)
+    assert steps == first.header["record"]["steps"]
+    later = fit_many(Signals(PICTURES), make, seconds=1000, **settings)
+    assert set(later.steps) == {steps}
+
+
+def test_a_folder_is_for_one_process(tmp_path):
+    with writer.claimed(str(tmp_path), (0, 1)), pytest.raises(InputError, match="another process is writing the set"):
+        fit_many(Signals(PICTURES[:2]), make, key=KEY, steps=1, out=str(tmp_path))
+
+
+@pytest.mark.slow
+def test_derivatives_and_pictures_with_holes_are_judged_by_their_subjects():
+    holed = [np.where(RNG.random((8, 8)) < 0.2, np.nan, picture / 255) for picture in PICTURES[:2]]
+    for signals in (Signals(PICTURES[:2], target="gradient"), Signals(PICTURES[:2], target="mixed"), Signals(holed)):
+        fields = fit_many(signals, make, key=KEY, steps=200)
+        assert fields[0].record.get("target", "values") == signals.options.get("target", "values")
+        for entry, field, quality in zip(signals, fields, fields.quality, strict=True):
+            assert entry.read().quality(field.network) == pytest.approx(quality, abs=1e-3)
+            assert quality > 15
+
+
+@pytest.mark.slow
+def test_shapes_are_fitted_in_their_own_units(tmp_path):
+    points = RNG.normal(size=(3000, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    for name, radius in (("small", 0.5), ("large", 20.0)):
+        np.savetxt(tmp_path / f"{name}.xyz", np.hstack([radius * points + 7, points]))
+    ball = lambda rngs: SIREN(3, 1, width=16, depth=1, first_omega=5.0, rngs=rngs)
+    signals = Signals(tmp_path)
+    fields = fit_many(signals, ball, key=KEY, quality=2.0, steps=600)
+    for name, radius in (("small.xyz", 0.5), ("large.xyz", 20.0)):
+        vertices = fields[name].mesh(32).vertices
+        assert np.linalg.norm(vertices - 7, axis=1) == pytest.approx(radius, rel=0.1)
+        assert signals[name].read().quality(fields[name].network) == pytest.approx(
+            fields.quality[fields.names.index(name)], rel=1e-3
+        )
+    assert fields.status == ["reached"] * 2
 
 
 def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path):
@@ -238,7 +338,13 @@ def test_collections_that_cannot_be_are_refused(arguments, words):
         ({"rows": 0}, "rows must be at least 1"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"precision": "float8"}, "a precision is one of"),
-        ({"share": "all"}, "share is"),
+        ({"share": "all"}, "share is one of"),
+        ({"restarts": -1}, "restarts must not be negative"),
+        ({"restarts": 1, "share": "start"}, "restarts start from other networks"),
+        ({"own_omega": True, "share": "first"}, "own_omega=True needs SIRENs with first layers of their own"),
+        ({"seconds": 0}, "seconds must be a positive number"),
+        ({"part": (2, 2), "out": "x"}, "a part is"),
+        ({"part": (0, 2)}, "several processes need out="),
         ({"mesh": Mesh(np.array(jax.devices()[:1]), ("x",))}, "one axis named 'signals'"),
     ],
 )

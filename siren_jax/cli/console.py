@@ -49,7 +49,7 @@ class Reporter:
     ) -> None:
         """Shows the spent share of the budget and the state of the fit."""
         state = f"step {step:,}  loss {loss:.3g}  {self._measure.tell(quality)}"
-        left = "" if seconds_left is None else f"  {_duration(seconds_left)} left"
+        left = "" if seconds_left is None else f"  {duration(seconds_left)} left"
         line = f"{state}  {steps_per_second:.3g} steps/s{left}"
         if self._bar is not None:
             self._bar.update(self._task, completed=min(done, 1.0), description=line)
@@ -115,6 +115,7 @@ class Lasting:
                 raise InputError(f"standard output cannot be written: {error.strerror}.") from None
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time as text, such as `3 min 07 s`."""
     minutes, seconds = divmod(max(0, round(seconds)), 60)
     return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

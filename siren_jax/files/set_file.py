@@ -205,7 +205,8 @@ def _wanted(header: Mapping[str, Any], count: int, names: set[str]) -> dict[str,
     axes = header["network"]["in_features"]
     further = {"range": (2,), "shape": (axes,), "placement": (4,)}
     columns = {**COLUMNS, **{name: kind for name, kind in OPTIONAL.items() if name in names}}
-    wanted = {f"entry.{name}": (kind, (count, *further.get(name, ()))) for name, kind in columns.items()}
+    wanted: dict[str, tuple[str, tuple[int, ...]]] = {}
+    wanted |= {f"entry.{name}": (kind, (count, *further.get(name, ()))) for name, kind in columns.items()}
     shared = header.get("shared", [])
     for name, (kind, shape) in siren_file.stored_arrays(header["network"], header["precision"]).items():
         wanted[name] = (kind, shape if name.removesuffix(".scale") in shared else (count, *shape))

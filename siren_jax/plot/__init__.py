@@ -9,6 +9,8 @@ from siren_jax.plot.missing_pixels import inpainting as inpainting
 from siren_jax.plot.picture import as_picture as as_picture
 from siren_jax.plot.picture import comparison as comparison
 from siren_jax.plot.picture import panels as panels
+from siren_jax.plot.sets import pairs as pairs
+from siren_jax.plot.sets import qualities as qualities
 from siren_jax.plot.shape import VIEWS as VIEWS
 from siren_jax.plot.shape import shaded as shaded
 from siren_jax.plot.shape import shape_comparison as shape_comparison

@@ -96,7 +96,7 @@ class Canvas:
 
 def shaded(
     vertices: Float[ndarray, "v 3"],
-    faces: Int[ndarray, "f 3"],
+    faces: Int[ndarray, "f 3"] | None,
     normals: Float[ndarray, "v 3"],
     *,
     view: tuple[float, float] = VIEWS[0],
@@ -106,13 +106,17 @@ def shaded(
 
     Args:
         vertices: in any units; z is up.
-        faces: three vertices each, counterclockwise as seen from outside.
+        faces: three vertices each, counterclockwise as seen from outside; None to draw the vertices as points.
         normals: normals of the vertices.
         view: azimuth about z from x and elevation of the eye, in degrees.
         side: side of the picture in pixels.
     """
-    canvas = Canvas(view, *_around(vertices[faces.ravel()]), side)
-    canvas.draw_mesh(vertices, faces, normals)
+    centre, radius = _around(vertices if faces is None else vertices[faces.ravel()])
+    canvas = Canvas(view, centre, radius, side)
+    if faces is None:
+        canvas.draw_points(vertices, normals, 2 * radius / np.sqrt(len(vertices)))
+    else:
+        canvas.draw_mesh(vertices, faces, normals)
     return canvas.picture
 
 

@@ -21,7 +21,7 @@ from siren_jax.files import set_file, siren_file
 from siren_jax.files.header import as_json
 from siren_jax.files.set_file import FORMAT_VERSION, parameters_of
 from siren_jax.files.siren_file import Network
-from siren_jax.fitting.progress import interrupts
+from siren_jax.fitting.progress import StoppedBy, interrupts
 from siren_jax.fitting.recipes import TUNED_SET, Recipe, cosine_decay, until_a_target
 from siren_jax.fitting.resume import fingerprint
 from siren_jax.networks.siren import SIREN
@@ -56,6 +56,8 @@ class SetProgress(NamedTuple):
     """Estimate from the signals that have ended in this process; until then, the longest possible time."""
     speed: float
     """Steps of single signals in a second."""
+    stopped_by: StoppedBy | None
+    """Why the fit ends now, if it ends early: "seconds" or a signal; see `Fit.stopped_by`."""
     quality: tuple[float, float]
     """Worst and mean quality of the signals of this process that have ended."""
 
@@ -157,11 +159,15 @@ def fit_many(
         tally = Tally(len(known), known.count(done), len(own))
         shared = siren_file.at_precision(_shared(settings), precision)
         writer = Writer(folder, header, precision, shared, shards, results)
-        told = lambda: _progress(tally, len(known), settings, reader, time.perf_counter() - began)
         ended = False
         with interrupts() as interrupted:
-            late = lambda: seconds is not None and time.perf_counter() - began > seconds
-            stopped = lambda: bool(interrupted() or late() or (watch is not None and watch(told())))
+
+            def stopped() -> bool:
+                passed = time.perf_counter() - began
+                word = interrupted() or ("seconds" if seconds is not None and passed > seconds else None)
+                asked = watch is not None and watch(_progress(tally, len(known), settings, reader, passed, word))
+                return bool(word or asked)
+
             while left and not ended:
                 group = Group(settings, left, reader, writer, tally)
                 ended = group.run(stopped)
@@ -173,10 +179,9 @@ def fit_many(
     for name, reason in reader.skipped.items():
         warnings.warn(f"{name!r} was left out: {reason}", stacklevel=2)
     if not writer.shards:
-        reasons = [f"{name!r}: {reason}" for name, reason in reader.skipped.items()]
-        raise InputError(
-            f"no signal was fitted; {reasons[0] if reasons else 'the fit was ended before the first shard.'}"
-        )
+        reasons = [f"no signal was fitted; {name!r}: {reason}" for name, reason in reader.skipped.items()]
+        kept = "" if folder is None else f"; the results so far are kept in {folder!r}, where the fit can be continued"
+        raise InputError(reasons[0] if reasons else f"the fit was ended before the first shard was complete{kept}.")
     return FieldSet(writer.shards)
 
 
@@ -240,7 +245,7 @@ def _settings(
 
 
 def _steps_within(
-    seconds: float, settings: Settings, signals: Signals, reader: Reader, folder: str | None, processes: int
+    seconds: int | float, settings: Settings, signals: Signals, reader: Reader, folder: str | None, processes: int
 ) -> int:
     """Steps of each signal that all signals can take in this time; those of the folder if a set was begun in it."""
     if folder is not None and (begun := set_file.any_shard(folder)) is not None:
@@ -287,7 +292,9 @@ def _header(
     }
 
 
-def _progress(tally: Tally, before: int, settings: Settings, reader: Reader, seconds: float) -> SetProgress:
+def _progress(
+    tally: Tally, before: int, settings: Settings, reader: Reader, seconds: float, word: StoppedBy | None
+) -> SetProgress:
     total = tally.total - len(reader.skipped)
     left, new = total - tally.done, tally.done - before
     longest = left * settings.steps / tally.speed
@@ -302,5 +309,6 @@ def _progress(tally: Tally, before: int, settings: Settings, reader: Reader, sec
         seconds,
         min(longest, seconds * left / new) if new else longest,
         tally.speed,
+        word,
         (worst, float(np.mean(qualities))),
     )

@@ -14,13 +14,12 @@ from siren_jax.files.siren_file import Network
 from siren_jax.neural_field import NeuralField
 from siren_jax.sets.signals import Entry, Signals
 from siren_jax.sets.tasks import VALUE, Drawn, Task, Whole, by_subject
-from siren_jax.signals import IncompletePicture
+from siren_jax.signals import IncompletePicture, SampleDataset
 from siren_jax.subjects.subject import SNR, Sampled, Subject
 
 WHOLE = 4096  # samples up to which every step has all of them
 DRAWN = 2048  # samples of a step otherwise
 BY_SUBJECT = 512  # points of a step that a subject's own sampler draws
-SURVEYED = 64  # signals that are read before the fit, to learn their shape
 
 
 class Samples(NamedTuple):
@@ -74,26 +73,17 @@ class Reader:
     ):
         self.skipped: dict[str, str] = {}
         """Signals that could not be read, with the reason."""
-        self.shapes: list[tuple[int, ...]] = []
-        """Shapes of the signals of a survey."""
         self._example, self._batch_size, self._layers = example, batch_size, layers
         self._own_omega, self._strict, self._usual = own_omega, strict, ()
         self._kind = signals.kind
-        places = np.unique(np.linspace(0, len(signals) - 1, min(SURVEYED, len(signals))).astype(int))
-        for place in places:
-            if (subject := self._opened(signals[int(place)])) is not None:
-                axes = subject.features[0]
-                if axes != example.in_features:
-                    raise InputError(
-                        f"the network has {example.in_features} coordinates, but {signals.kind.plural} have {axes}."
-                    )
-                if isinstance(subject, Sampled):
-                    self.shapes.append(subject.dataset.shape)
-        if self.shapes:
-            usual = max(set(self.shapes), key=self.shapes.count)
-            # Signals of many shapes are fitted to points that are drawn.
-            self._usual = usual if 2 * self.shapes.count(usual) >= len(self.shapes) else ()
-        self.skipped.clear()
+        axes, shapes = signals.survey.features[0], signals.survey.shapes
+        if axes != example.in_features:
+            raise InputError(
+                f"the network has {example.in_features} coordinates, but {signals.kind.plural} have {axes}."
+            )
+        usual = max(set(shapes), key=shapes.count, default=())
+        # Signals of many shapes are fitted to points that are drawn.
+        self._usual = usual if 2 * shapes.count(usual) >= len(shapes) else ()
 
     def read(self, number: int, entry: Entry) -> Samples | None:
         """The samples of a signal; None if it cannot be read."""
@@ -120,7 +110,7 @@ class Reader:
 
     def _task(self, subject: Subject) -> tuple[Task, Any, float | None]:
         """What the rows of the signal's group are fitted to, the signal's arrays, and its peak."""
-        if not isinstance(subject, Sampled) or not _fits_values(subject):
+        if not isinstance(subject, Sampled) or not _fits_values(subject, subject.dataset):
             return *by_subject(subject, min(subject.points, self._batch_size or BY_SUBJECT)), None
         value = _with_channels(subject.dataset.value, self._example.out_features, self._kind.name)
         count, shape, channels = len(value), subject.dataset.shape, self._example.out_features
@@ -133,10 +123,10 @@ class Reader:
         return drawn, drawn.data(value, shape), peak
 
 
-def _fits_values(subject: Sampled) -> bool:
+def _fits_values(subject: Subject, dataset: SampleDataset) -> bool:
     """Whether the subject is fitted to values alone, and all of them are known."""
     same = jax.tree.structure(subject.objective) == jax.tree.structure(VALUE)
-    return same and not isinstance(subject.dataset, IncompletePicture)
+    return same and not isinstance(dataset, IncompletePicture)
 
 
 def _with_channels(value: Float[ndarray, "n c"], channels: int, kind: str) -> Float[ndarray, "n k"]:

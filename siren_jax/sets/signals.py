@@ -4,8 +4,9 @@ import csv
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 from jax import Array
@@ -15,8 +16,9 @@ from siren_jax._types import SignalName
 from siren_jax.errors import InputError
 from siren_jax.subjects.kinds import SIGNALS, SignalKind, kind_of_source
 from siren_jax.subjects.one_call import Options
-from siren_jax.subjects.subject import Subject
+from siren_jax.subjects.subject import Sampled, Subject
 
+SURVEYED = 64
 SEPARATOR = "::"  # between the path of a set and the name of an entry
 Labels = str | os.PathLike[str] | Sequence[str | int] | Mapping[str, str | int] | None
 """Labels of signals: "folder", the path of a CSV file, one for each signal, or by name."""
@@ -39,6 +41,15 @@ class Entry:
             InputError: the file is damaged or of another kind, or the array cannot be a signal.
         """
         return self._open(self.source)
+
+
+class Survey(NamedTuple):
+    """What the first look at some signals of a collection has found."""
+
+    features: tuple[int, int]
+    """Number of coordinates, and the largest number of channels."""
+    shapes: list[tuple[int, ...]]
+    """Numbers of samples along each axis, of every signal that has samples on a grid."""
 
 
 class Signals(Sequence[Entry]):
@@ -134,6 +145,30 @@ class Signals(Sequence[Entry]):
             own = order[labels[order] == label]
             first.extend(own[: round(share * len(own))])
         return self._part(np.sort(np.array(first, int))), self._part(np.setdiff1d(np.arange(len(self)), first))
+
+    @cached_property
+    def survey(self) -> Survey:
+        """A survey of up to 64 signals that are spread over the collection; of one, if they are shapes.
+
+        Raises:
+            InputError: none of them can be read.
+        """
+        features: list[tuple[int, int]] = []
+        shapes: list[tuple[int, ...]] = []
+        reasons: list[str] = []
+        for place in np.unique(np.linspace(0, len(self) - 1, min(SURVEYED, len(self))).astype(int)):
+            try:
+                subject = self[int(place)].read()
+            except InputError as error:
+                reasons.append(f"{self[int(place)].name!r}: {error}")
+                continue
+            features.append(subject.features)
+            if not isinstance(subject, Sampled):
+                break
+            shapes.append(subject.dataset.shape)
+        if not features:
+            raise InputError(f"none of {len(reasons):,} {self.kind.plural} can be read; {reasons[0]}")
+        return Survey((features[0][0], max(channels for _, channels in features)), shapes)
 
     def __repr__(self) -> str:
         labelled = sorted({label for label in self.labels if label is not None})

@@ -161,7 +161,8 @@ def divided(network: nnx.Module, layers: int) -> tuple[nnx.GraphDef, Any, Any]:
     """A network's graph, its parameters after its first layers, and the rest of its state."""
 
     later = lambda path, _: path[0] != "layers" or path[1] >= layers
-    return nnx.split(network, nnx.All(nnx.Param, later), ...)
+    graphdef, own, rest = nnx.split(network, nnx.All(nnx.Param, later), ...)
+    return graphdef, own, rest
 
 
 def over(mesh: Mesh) -> NamedSharding:

@@ -60,6 +60,8 @@ class SignalKind(Kind):
     """Recipe of the paper."""
     width: int = 256
     """Default number of units per hidden layer."""
+    many: Recipe = recipes.TUNED_SET
+    """Recipe for fitting many signals at once."""
     usual_shape: tuple[int, ...] | None = None
     """Default number of samples along each axis, for a state dict."""
 

@@ -83,11 +83,22 @@ class Scan:
 
         mesh = self.field(network, {}).mesh(SHOWN)
         error = self._truth.distance(mesh.vertices) * 100 / self._surface.diagonal
-        truth = self._surface.points, None, self._surface.normals
-        if (true := self._surface.mesh) is not None:
-            truth = true.vertices, true.faces, true.vertex_normals
         prediction = mesh.vertices, mesh.faces, mesh.vertex_normals
-        return plot.shape_comparison(truth, prediction, error, title=title)
+        return plot.shape_comparison(self._drawn, prediction, error, title=title)
+
+    def picture(self, side: int) -> np.ndarray:
+        """The surface from one side, colours `(side, side, 3)` in [0, 1]."""
+        from siren_jax import plot
+
+        return plot.shaded(*self._drawn, side=side)
+
+    @property
+    def _drawn(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Vertices, triangles and vertex normals; or points, None and their normals."""
+        true = self._surface.mesh
+        if true is None:
+            return self._surface.points, None, self._surface.normals
+        return true.vertices, true.faces, true.vertex_normals
 
     def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
         field = self.field(network, {})

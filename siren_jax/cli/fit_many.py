@@ -1,0 +1,331 @@
+"""`siren-jax fit-many`: fits a network to every signal of a folder, and writes them as one set."""
+
+import json
+import math
+import os
+import sys
+import time
+from collections import Counter
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Annotated, Any, Literal
+
+import jax
+import numpy as np
+import tyro
+from flax import nnx
+from jax.sharding import Mesh
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from siren_jax._types import Precision, SignalName, Target
+from siren_jax.cli.console import PLAIN_SECONDS, duration, printable, status
+from siren_jax.cli.helptext import documented, optional
+from siren_jax.cli.options import check_positive, number
+from siren_jax.cli.training import EXITS
+from siren_jax.errors import InputError
+from siren_jax.files.siren_file import MAX_OMEGA, Network
+from siren_jax.fitting.progress import StoppedBy
+from siren_jax.networks.layers import count_parameters
+from siren_jax.networks.relu import ReLUMLP
+from siren_jax.networks.siren import SIREN
+from siren_jax.sets.field_set import FieldSet
+from siren_jax.sets.joint_descent import SetProgress, Share, fit_many
+from siren_jax.sets.overview import worst, write_figures, write_metrics
+from siren_jax.sets.signals import Signals
+from siren_jax.sets.stack import AXIS
+from siren_jax.subjects.subject import Measure
+
+WORST = 10  # entries in the table
+SMALL = 1024  # samples of a signal up to which the default network is 32 x 1
+OPENING = ("target", "size", "downsample", "between", "keep_alpha", "samples", "flip_normals")
+TARGETS = ("psnr", "snr", "chamfer")
+
+
+@dataclass(frozen=True)
+@documented
+class FitMany:
+    """Fit a network to every picture, sound, video or shape of a folder, each until it is as good as asked, and write
+    them as one set."""
+
+    folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FOLDER")]
+    """Folder of the signals, which is searched with its sub-folders. They are of one kind."""
+    out: Annotated[str, tyro.conf.arg(metavar="SET")]
+    """Folder in which the set is written."""
+    psnr: Annotated[float | None, optional("DB", "none")] = None
+    """Fit each picture or video until its PSNR reaches this many dB."""
+    snr: Annotated[float | None, optional("DB", "none")] = None
+    """Fit each sound until its SNR reaches this many dB."""
+    chamfer: Annotated[float | None, optional("PERCENT", "none")] = None
+    """Fit each shape until its Chamfer distance is no larger than this many percent of its box's diagonal."""
+    steps: Annotated[int | None, optional("N", "those of the recipe, ten times as many with a quality")] = None
+    """Number of steps at which the fit of a signal ends."""
+    minutes: Annotated[float | None, optional("M", "no limit")] = None
+    """Alone, each signal gets as many steps as all of them need in this time. With a quality or --steps, the command
+    ends after this time, and --resume continues."""
+    labels: Annotated[str | None, optional("folder|FILE", "none")] = None
+    """Labels of the signals: `folder` for the name of each file's sub-folder, or a CSV file with rows of a name and a
+    label."""
+    kind: Annotated[SignalName | None, optional("KIND", "that of the files")] = None
+    """Kind of the signals: image, sound, video or shape."""
+    model: Literal["siren", "relu"] = "siren"
+    """Type of the networks: sine networks (siren), or ReLU networks as a baseline (relu)."""
+    width: Annotated[int | None, optional("N", f"32 for signals of up to {SMALL:,} samples, 64 for others")] = None
+    """Number of units per hidden layer."""
+    depth: Annotated[int | None, optional("N", "1 for signals of that size, 2 for others, 3 for shapes")] = None
+    """Number of hidden layers after the first one."""
+    first_omega: Annotated[str | None, optional("auto|OMEGA", "auto for sounds, 20 for pictures")] = None
+    """Frequency factor of the first layer. `auto` measures the frequencies of each signal."""
+    share: Share = "none"
+    """What all networks share: nothing (none), the initial weights (start), a first layer that is not fitted (first),
+    or all layers but the last two (trunk). Common layers are evaluated once for pictures of one size, and stored
+    once."""
+    restarts: int = 0
+    """Number of further fits, from other initial weights, of a signal that has missed the quality; the best one
+    counts."""
+    batch_size: Annotated[int | None, optional("N", "all samples up to 4,096, 2,048 of others, 512 of shapes")] = None
+    """Number of points per step of a signal."""
+    learning_rate: Annotated[float | None, optional("RATE", "that of the recipe")] = None
+    """Learning rate of Adam."""
+    seed: int = 0
+    """Seed of the initial weights and of every batch."""
+    precision: Precision = "float32"
+    """Precision of the weights in the set."""
+    target: Target = "values"
+    """Quantity of the pictures that the networks are fitted to: values, gradient, laplacian or mixed."""
+    size: Annotated[int | None, optional("N", "the file's own")] = None
+    """Resize each picture or video so that its longer side has N pixels, with an anti-aliasing filter."""
+    downsample: int = 1
+    """Divide both sides of a picture or a video, or the samples per second of a sound, by this whole number."""
+    between: Annotated[tuple[float, float] | None, optional("START STOP", "all of it")] = None
+    """Fit only this part of each sound or video, in seconds."""
+    keep_alpha: bool = False
+    """Fit the transparency of pictures as the last channel. By default, they are composited over white."""
+    samples: Annotated[int | None, optional("N", "20,000")] = None
+    """Number of points to draw from each mesh."""
+    flip_normals: bool = False
+    """Reverse all normals of the shapes."""
+    rows: Annotated[int | None, optional("N", "64 for each device, 8 for shapes")] = None
+    """Number of signals that are fitted at once. The result does not depend on it."""
+    devices: Annotated[int | None, optional("N", "all GPUs, or one virtual device for each core")] = None
+    """Number of devices. The result does not depend on it."""
+    part: Annotated[tuple[int, int] | None, optional("I N", "0 1")] = None
+    """Fit part I of N, from 0, for N processes on one or several machines that write into one folder."""
+    strict: bool = False
+    """End with an error at a signal that cannot be read, instead of leaving it out."""
+    resume: bool = False
+    """Continue the set in the folder, or add signals that are new."""
+    no_figures: bool = False
+    """Write no histogram and no contact sheet."""
+    json: bool = False
+    """Print the counts and qualities as one JSON object on the last line of the output."""
+
+    def run(self) -> int:
+        self._check()
+        mesh = use_devices(self.devices)
+        options = {name: getattr(self, name) for name in OPENING if getattr(self, name) != self._default(name)}
+        signals = Signals(self.folder, kind=self.kind, labels=self.labels, **options)
+        measure, quality = signals.kind.measure, getattr(self, signals.kind.measure.name)
+        for name in TARGETS:
+            if name != measure.name and getattr(self, name) is not None:
+                raise InputError(f"--{name} does not apply to {signals.kind.noun}; leave it out.")
+        with status("looking at the signals"):
+            make, network = self._network(signals)
+        recipe = signals.kind.many
+        if self.learning_rate is not None:
+            recipe = recipe._replace(learning_rate=self.learning_rate, for_width=None)
+        self._tell_before(signals, network, quality, mesh.size)
+        reporter = SetReporter(measure, quality)
+        with reporter:
+            fields = fit_many(
+                signals,
+                make,
+                key=jax.random.key(self.seed),
+                quality=quality,
+                steps=self.steps,
+                seconds=None if self.minutes is None else 60 * self.minutes,
+                recipe=recipe,
+                batch_size=self.batch_size,
+                share=self.share,
+                own_omega=self._own_omega(signals),
+                restarts=self.restarts,
+                rows=self.rows,
+                mesh=mesh,
+                part=self.part,
+                out=self.out,
+                precision=self.precision,
+                strict=self.strict,
+                watch=reporter.update,
+            )
+        self._tell_after(signals, fields, measure, quality, reporter)
+        return EXITS.get(reporter.stopped_by or "", 0)
+
+    def _default(self, name: str) -> Any:
+        return self.__dataclass_fields__[name].default
+
+    def _check(self) -> None:
+        """Refuses invalid settings, before anything is read."""
+        positive = (*TARGETS, "steps", "minutes", "width", "batch_size", "learning_rate", "rows", "devices", "size")
+        check_positive(self, (*positive, "samples"))
+        omega = self.first_omega
+        if omega not in (None, "auto") and not 0 < number(omega) < MAX_OMEGA:
+            raise InputError(f"--first-omega takes a positive number below {MAX_OMEGA:g} or 'auto', but is {omega!r}.")
+        if self.model == "relu" and omega is not None:
+            raise InputError("--first-omega applies to sine networks only; leave it out.")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed takes a whole number from 0 to {2**32 - 1}, but is {self.seed}.")
+        there = os.path.isdir(self.out) and any(name.endswith((".shard", ".part")) for name in os.listdir(self.out))
+        if there and not self.resume and self.part is None:
+            raise InputError(
+                f"{self.out!r} contains a set; continue it or add to it with --resume, or choose another --out."
+            )
+        if self.resume and not there:
+            raise InputError(f"there is no set to resume in {self.out!r}; leave out --resume.")
+        if os.path.exists(self.out) and not os.path.isdir(self.out):
+            raise InputError(f"--out is a folder, but {self.out!r} is a file.")
+
+    def _own_omega(self, signals: Signals) -> bool:
+        return self.model == "siren" and (self.first_omega or signals.kind.many.first_omega or "auto") == "auto"
+
+    def _network(self, signals: Signals) -> tuple[Any, Network]:
+        """A function that makes the initial network of a signal, and one of them."""
+        features, shapes = signals.survey
+        small = bool(shapes) and float(np.median([math.prod(shape) for shape in shapes])) <= SMALL
+        usual = (32, 1) if small else (64, 2) if shapes else (64, 3)
+        width, depth = self.width or usual[0], usual[1] if self.depth is None else self.depth
+        recipe = signals.kind.many
+        omega = self.first_omega or recipe.first_omega or "auto"
+        first = 30.0 if omega == "auto" else float(omega)
+
+        def make(rngs: nnx.Rngs) -> Network:
+            if self.model == "relu":
+                return ReLUMLP(*features, width=width, depth=depth, rngs=rngs)
+            scale = recipe.weight_scale
+            return SIREN(*features, width=width, depth=depth, first_omega=first, weight_scale=scale, rngs=rngs)
+
+        return make, make(nnx.Rngs(0))
+
+    def _tell_before(self, signals: Signals, network: Network, quality: float | None, devices: int) -> None:
+        features, shapes = signals.survey
+        sizes = Counter(" x ".join(map(str, shape)) for shape in shapes)
+        most = sizes.most_common(1)[0] if sizes else None
+        about = f"{len(signals):,} {signals.kind.plural}"
+        if most is not None:
+            about += f" of {most[0]} samples" if len(sizes) == 1 else f" of many sizes, such as {most[0]} samples"
+            about += f" and up to {features[1]} channels" if features[1] > 1 else ""
+        labels = len({label for label in signals.labels if label is not None})
+        about += f", {labels:,} labels" if labels else ""
+        size = f"{network.width} x {network.depth} units, {count_parameters(network):,} parameters each"
+        until = "" if quality is None else f", until {signals.kind.measure.tell(quality)}"
+        print(f"{about}\n{size}{until}; {devices} device{'s' * (devices > 1)}", file=sys.stderr, flush=True)
+
+    def _tell_after(
+        self, signals: Signals, fields: FieldSet, measure: Measure, quality: float | None, reporter: "SetReporter"
+    ) -> None:
+        counts = Counter(fields.status)
+        left = len(signals) - len(fields) - len(reporter.skipped)
+        with status("writing the table and the figures"):
+            paths = [write_metrics(self.out, fields, measure)]
+            if not self.no_figures:
+                paths += write_figures(self.out, signals, fields, measure, quality)
+        order = worst(fields, measure)[:WORST]
+        names = [printable(fields.names[number]) for number in order]
+        wide = max(map(len, names))
+        print(f"{'the worst':{wide}}  {measure.label} ({measure.unit})  steps  status")
+        for name, entry in zip(names, order, strict=True):
+            found = f"{fields.quality[entry]:.{measure.decimals + 1}f}"
+            print(f"{name:{wide}}  {found:>{len(measure.label) + len(measure.unit) + 3}}  {fields.steps[entry]:5}  "
+                  f"{fields.status[entry]}")  # fmt: skip
+        finite = fields.quality[np.isfinite(fields.quality)]
+        median = float(np.median(finite)) if len(finite) else None
+        reached = "" if quality is None else f"{counts['reached']:,} of {len(fields):,} reach {measure.tell(quality)}; "
+        print(f"{reached}median {measure.tell(median, further=1)} after {fields.steps.mean():.0f} steps on average, "
+              f"in {duration(reporter.seconds)}")  # fmt: skip
+        for path in (self.out, *paths):
+            print(f"  {printable(path)}")
+        if left > 0:
+            print(f"siren-jax: {left:,} signals are left; --resume continues.", file=sys.stderr)
+        if self.json:
+            summary = {"signals": len(signals), "entries": len(fields), "left": left, "status": dict(counts),
+                       measure.name: {"median": median, "worst": float(fields.quality[order[0]])},
+                       "skipped": reporter.skipped, "seconds": reporter.seconds}  # fmt: skip
+            print(json.dumps(summary))
+
+
+class SetReporter(AbstractContextManager["SetReporter"]):
+    """A context manager whose `update` shows the progress of a joint fit on standard error."""
+
+    def __init__(self, measure: Measure, quality: float | None):
+        self._measure, self._quality = measure, quality
+        self.skipped: dict[str, str] = {}
+        self.seconds = 0.0
+        self.stopped_by: StoppedBy | None = None
+        self._foreseen, self._last = False, -PLAIN_SECONDS
+        self._bar = None
+        if sys.stderr.isatty():
+            columns = (BarColumn(bar_width=20), TextColumn("{task.description}"))
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task("compiling", total=1.0)
+
+    def __enter__(self) -> "SetReporter":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, progress: SetProgress) -> None:
+        """Shows how many signals are done, their quality, and the time that is left."""
+        self.skipped, self.seconds, self.stopped_by = progress.skipped, progress.seconds, progress.stopped_by
+        if not self._foreseen:
+            self._foreseen = True
+            self._tell(self._forecast(progress))
+        parts = [f"{progress.done:,} of {progress.total:,}"]
+        if progress.skipped:
+            parts.append(f"{len(progress.skipped):,} left out")
+        if self._quality is not None and progress.reached < progress.done:
+            parts.append(f"{progress.done - progress.reached:,} missed it")
+        if not math.isnan(progress.quality[1]):
+            parts.append(f"worst {self._measure.tell(progress.quality[0])}, mean {progress.quality[1]:.1f}")
+        parts.append(f"{duration(progress.seconds_left)} left")
+        line = "  ".join(parts)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=progress.done / max(1, progress.total), description=line)
+        elif time.monotonic() - self._last >= PLAIN_SECONDS:
+            self._last = time.monotonic()
+            self._tell(line)
+
+    def _forecast(self, progress: SetProgress) -> str:
+        left = progress.total - progress.done
+        longest = duration(left * progress.steps / progress.speed)
+        rate = f"{progress.speed:,.0f} steps/s over all signals"
+        if self._quality is None:
+            return f"{left:,} signals of {progress.steps:,} steps at {rate}: about {longest}"
+        return f"{left:,} signals of up to {progress.steps:,} steps at {rate}: at most {longest}"
+
+    def _tell(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(line, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+def use_devices(count: int | None) -> Mesh:
+    """The devices that share the signals: as many as asked for, or all. A CPU is divided into virtual ones.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(RuntimeError):  # JAX has been used, so its devices are as they are
+        jax.config.update("jax_num_cpu_devices", cores)
+    there = jax.local_devices()
+    if count is not None and count > len(there):
+        raise InputError(f"--devices is {count}, but there are {len(there)} here ({there[0].device_kind}).")
+    return Mesh(np.array(there[:count]), (AXIS,))
