@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from siren_jax.errors import InputError
@@ -62,6 +62,21 @@ class FieldSet(Sequence[NeuralField]):
     def steps(self) -> ndarray:
         """Number of steps of every entry."""
         return self._column("steps")
+
+    @property
+    def shapes(self) -> Int[ndarray, "n d"]:
+        """Number of samples of every signal along each axis."""
+        return self._column("shape")
+
+    @property
+    def value_ranges(self) -> Float[ndarray, "n 2"]:
+        """Lowest and highest value of every signal, for the network's values -1 and 1."""
+        return self._column("range")
+
+    @property
+    def rates(self) -> Float[ndarray, "n"] | None:
+        """Samples per second of every sound, or frames per second of every video; None for other kinds."""
+        return self._column("rate") if "rate" in self._shards[0].columns else None
 
     def __len__(self) -> int:
         return len(self._places)
