@@ -34,7 +34,7 @@ OTHERS = {
     "__init__": "jaxlib",
     "__main__": "",
     "cli": "*",
-    "sets": f"{ARRAYS} flax optax",
+    "sets": f"{ARRAYS} flax optax h5py",
     "subjects": f"{ARRAYS} flax scipy PIL matplotlib",
     "equations": f"{ARRAYS} flax scipy",
     "neural_field": f"{ARRAYS} flax",
@@ -64,6 +64,7 @@ HEAVY = {
     "av",
     "trimesh",
     "tensorboardX",
+    "h5py",
     "torch",
 }  # only inside a function
 FLOOR = {room: number for number, layer in enumerate(LAYERS) for room in layer.split()}

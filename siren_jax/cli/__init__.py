@@ -1,4 +1,5 @@
-"""The command `siren-jax`: `fit`, `fit-many`, `blend`, `inpaint`, `solve`, `render`, `view`, `convert` and `info`."""
+"""The command `siren-jax`: `fit`, `fit-many`, `blend`, `inpaint`, `solve`, `render`, `view`, `convert`, `export` and
+`info`."""
 
 import io
 import sys
@@ -12,6 +13,7 @@ from siren_jax.cli.blend import Blend
 from siren_jax.cli.cache import keep_compiled_programs
 from siren_jax.cli.console import Lasting, as_options
 from siren_jax.cli.convert import Convert
+from siren_jax.cli.export import Export
 from siren_jax.cli.fit import Fit
 from siren_jax.cli.fit_many import FitMany
 from siren_jax.cli.info import Info
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"siren-jax {__version__}")
         return 0
     command = tyro.cli(
-        Fit | FitMany | Blend | Inpaint | Solve | Render | View | Convert | Info,  # pyright: ignore[reportArgumentType]
+        Fit | FitMany | Blend | Inpaint | Solve | Render | View | Convert | Export | Info,  # pyright: ignore
         prog="siren-jax",
         description=ABOUT,
         args=arguments,

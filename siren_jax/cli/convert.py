@@ -1,4 +1,4 @@
-"""`siren-jax convert`: converts PyTorch state dicts to `.siren` files and back, or to another precision."""
+"""`siren-jax convert`: PyTorch state dicts to `.siren` files and back, to another precision, and entries of sets."""
 
 import os
 import warnings
@@ -12,6 +12,7 @@ from siren_jax._types import Layout, Precision, SignalName
 from siren_jax.cli.console import printable
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.precision_cost import agreement
+from siren_jax.cli.sources import load_field, split
 from siren_jax.errors import InputError
 from siren_jax.fields import Frame
 from siren_jax.files import pytorch
@@ -33,13 +34,14 @@ EITHER = {"omega", "first_omega", "grid", "extent"}
 @dataclass(frozen=True)
 @documented
 class Convert:
-    """Convert a PyTorch state dict to a .siren file, or a .siren file to a state dict or to another precision.
+    """Convert a PyTorch state dict to a .siren file, or a .siren file or an entry of a set to a state dict or to
+    another precision.
 
     A state dict does not contain its omegas. The command assumes 30; for siren-pytorch, 30 in the first layer and 1
     after it."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
-    """A .siren file, or a state dict as .safetensors, .pth or .pt."""
+    """A .siren file, an entry of a set as SET::NAME, or a state dict as .safetensors, .pth or .pt."""
     target: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TARGET")]
     """File to write: a .siren file, or a state dict as .safetensors, .pth or .pt."""
     precision: Annotated[Precision | None, optional("float32|float16|bfloat16|int8", "float32")] = None
@@ -83,10 +85,13 @@ class Convert:
     """Replace the file if it exists."""
 
     def run(self) -> int:
-        source, target = (path.lower().endswith(".siren") for path in (self.source, self.target))
+        of_set = split(self.source) is not None
+        source = of_set or self.source.lower().endswith(".siren")
+        target = self.target.lower().endswith(".siren")
         if not source and not target:
             raise InputError(
-                f"one of SOURCE and TARGET must be a .siren file, but they are {self.source!r} and {self.target!r}."
+                "one of SOURCE and TARGET must be a .siren file, or SOURCE an entry of a set, but they are "
+                f"{self.source!r} and {self.target!r}."
             )
         unused = (READING if source else set()) | (WRITING if target else {"precision"})
         unused |= EITHER if source and target else set()
@@ -94,14 +99,15 @@ class Convert:
             if getattr(self, name) is not None and getattr(self, name) is not False:
                 raise InputError(f"--{name.replace('_', '-')} does not apply to this conversion; leave it out.")
 
-        field = load(self.source) if source else self._read()
-        before = os.path.getsize(self.source)  # before writing: the target may be the same file
+        field = load_field(self.source) if source else self._read()
+        before = None if of_set else os.path.getsize(self.source)  # before writing: the target may be the same file
         if target:
             field.save(self.target, precision=self.precision or "float32", overwrite=self.overwrite)
             print(f"against {printable(self.source)}: {agreement(load(self.target), field)} at points of its grid")
         else:
             self._write(field)
-        print(f"{os.path.getsize(self.target):,} bytes, of {before:,}: {printable(self.target)}")
+        was = "" if before is None else f", of {before:,}"
+        print(f"{os.path.getsize(self.target):,} bytes{was}: {printable(self.target)}")
         return 0
 
     def _read(self) -> NeuralField:

@@ -1,45 +1,112 @@
-"""`siren-jax info`: what a `.siren` file contains."""
+"""`siren-jax info`: what a `.siren` file, an entry of a set or a set contains."""
 
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import tyro
 
 from siren_jax.cli.console import printable
 from siren_jax.cli.helptext import documented
-from siren_jax.files.siren_file import read
-from siren_jax.networks.layers import count_parameters
-from siren_jax.networks.siren import SIREN
-from siren_jax.neural_field import load
+from siren_jax.cli.sources import entry, split
+from siren_jax.files import set_file, siren_file
+from siren_jax.neural_field import NeuralField, load
+from siren_jax.sets.field_set import FieldSet, load_set
 from siren_jax.subjects.kinds import describe
+
+LABELS = 8  # that are printed
+WORST = 3
 
 
 @dataclass(frozen=True)
 @documented
 class Info:
-    """Print what a .siren file contains."""
+    """Print what a .siren file, an entry of a set or a whole set contains."""
 
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
-    """The .siren file."""
+    """The .siren file, an entry of a set as SET::NAME, or the folder of a set."""
 
     def run(self) -> int:
-        field = load(self.file)
-        network = field.network
-        rows = describe(field)
-        rows["network"] = f"{type(network).__name__}, {network.in_features} -> {network.out_features}"
-        rows["layers"] = f"{network.depth + 1} of {network.width} units"
-        if isinstance(network, SIREN):
-            rows["omega"] = f"{network.first_omega:g} in the first layer, {network.omega:g} after"
-            if network.outermost != "linear":
-                rows["outermost"] = network.outermost
-        rows["parameters"] = f"{count_parameters(network):,}"
-        rows["precision"] = read(self.file)[1]["precision"]
-        rows |= {name: _shown(value) for name, value in field.record.items()}
+        address = split(self.file)
+        if address is None:
+            rows = _of_field(load(self.file), siren_file.read(self.file)[1]["precision"])
+        else:
+            folder, name = address
+            fields = load_set(folder)
+            if name:
+                rows = _of_field(entry(fields, folder, name), fields.header["precision"])
+                rows |= {name: "none" for name, value in fields.header["record"].items() if value is None}
+            else:
+                rows = _of_set(fields, folder)
         rows = {printable(name): printable(value) for name, value in rows.items()}
         wide = max(map(len, rows))
         for name, value in rows.items():
             print(f"{name:{wide}} {value}")
         return 0
+
+
+def _of_field(field: NeuralField, precision: str) -> dict[str, object]:
+    rows = describe(field) | _of_network(siren_file.architecture_of(field.network))
+    rows["precision"] = precision
+    return rows | {name: _shown(value) for name, value in field.record.items()}
+
+
+def _of_network(architecture: Mapping[str, Any]) -> dict[str, object]:
+    name = {"siren": "SIREN", "relu": "ReLUMLP"}[architecture["type"]]
+    rows: dict[str, object] = {
+        "network": f"{name}, {architecture['in_features']} -> {architecture['out_features']}",
+        "layers": f"{architecture['depth'] + 1} of {architecture['width']} units",
+    }
+    if name == "SIREN":
+        rows["omega"] = f"{architecture['first_omega']:g} in the first layer, {architecture['omega']:g} after"
+        if architecture["outermost"] != "linear":
+            rows["outermost"] = architecture["outermost"]
+    shapes = [shape for _, shape in siren_file.stored_arrays(architecture, "float32").values()]
+    rows["parameters"] = f"{sum(map(math.prod, shapes)):,}"
+    return rows
+
+
+def _of_set(fields: FieldSet, folder: str) -> dict[str, object]:
+    header, quality, steps = fields.header, fields.quality, fields.steps
+    rows: dict[str, object] = {"kind": fields.kind, "entries": f"{len(fields):,}", "labels": _labels(fields)}
+    rows |= _of_network(header["network"])
+    rows["parameters"] = f"{rows['parameters']} of an entry"
+    rows["precision"] = header["precision"]
+    finite = quality[~np.isnan(quality)]
+    summary = f"least {finite.min():.2f} dB, median {np.median(finite):.2f} dB" if finite.size else "not finite"
+    rows[header["measure"]] = summary
+    names = fields.names
+    lowest = np.argsort(np.where(np.isnan(quality), -np.inf, quality), kind="stable")[:WORST]
+    rows["worst"] = ", ".join(f"{names[i]} ({_decibels(float(quality[i]))})" for i in lowest)
+    rows["status"] = _counted(Counter(fields.status))
+    rows["steps"] = f"median {np.median(steps):g}, at most {steps.max():,}, {steps.sum():,} in all"
+    sizes = [item.stat().st_size for item in os.scandir(folder) if item.name.endswith(set_file.SUFFIX)]
+    shards = "1 shard" if len(sizes) == 1 else f"{len(sizes):,} shards"
+    rows["bytes"] = f"{sum(sizes):,} in {shards}, {sum(sizes) / len(fields):,.0f} an entry"
+    recorded = {name: "none" if value is None else _shown(value) for name, value in header["record"].items()}
+    return rows | {f"record.{name}": value for name, value in recorded.items()}
+
+
+def _labels(fields: FieldSet) -> str:
+    found = Counter(label for label in fields.labels if label is not None)
+    if not found:
+        return "none"
+    first = _counted({label: found[label] for label in sorted(found)[:LABELS]})
+    more = f", and {len(found) - LABELS:,} more" if len(found) > LABELS else ""
+    without = len(fields) - found.total()
+    return first + more + (f"; {without:,} without one" if without else "")
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({count:,})" for name, count in counts.items())
+
+
+def _decibels(quality: float) -> str:
+    return "not finite" if math.isnan(quality) else f"{quality:.2f} dB"
 
 
 def _shown(value: object) -> object:

@@ -1,4 +1,4 @@
-"""`siren-jax render`: writes a `.siren` file as a picture, a sound, a video, a mesh or an array, at any resolution."""
+"""`siren-jax render`: writes a signal as a picture, a sound, a video, a mesh or an array, at any resolution."""
 
 import os
 import sys
@@ -10,8 +10,9 @@ import tyro
 from siren_jax._types import Quantity
 from siren_jax.cli.console import printable, status
 from siren_jax.cli.helptext import documented, optional
+from siren_jax.cli.sources import load_field
 from siren_jax.errors import InputError
-from siren_jax.neural_field import NeuralField, load
+from siren_jax.neural_field import NeuralField
 from siren_jax.subjects.kinds import KINDS, Kind
 from siren_jax.subjects.shape import RESOLUTION
 
@@ -21,11 +22,11 @@ ALL = set.union(*(kind.render_options for kind in KINDS.values()))  # options th
 @dataclass(frozen=True)
 @documented
 class Render:
-    """Sample the signal in a .siren file, or a part of it, at any resolution, and write a picture, a sound, a video, a
-    mesh, a figure or an array."""
+    """Sample the signal in a .siren file or a set, or a part of it, at any resolution, and write a picture, a sound, a
+    video, a mesh, a figure or an array."""
 
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
-    """The .siren file."""
+    """The .siren file, or an entry of a set as SET::NAME."""
     out: Annotated[str, tyro.conf.arg(metavar="PNG|WAV|MP4|PLY|NPY")]
     """File to write; its suffix decides the format. Pictures: 8-bit PNG, rendered in memory, or float32 NPY in true
     units, (h, w, c), or (h, w, c, 2) for a gradient. Sounds: 16-bit WAV, FLAC or OGG, or NPY (n, c). Videos: MP4, GIF
@@ -64,7 +65,7 @@ class Render:
             raise InputError(f"--out ends in one of {', '.join(known)}, but is {self.out!r}.")
         if os.path.exists(self.out) and not self.overwrite:
             raise InputError(f"{self.out!r} exists; choose another name, or allow it to be replaced with --overwrite.")
-        field = load(self.file)
+        field = load_field(self.file)
         kind = self._check(field, suffix)
         if field.record.get("target") in ("gradient", "laplacian") and self.of == "value":
             print(

@@ -1,4 +1,4 @@
-"""`siren-jax view`: shows `.siren` files in a browser, or writes them as one HTML page."""
+"""`siren-jax view`: shows signals in a browser, or writes them as one HTML page."""
 
 import os
 import sys
@@ -15,6 +15,7 @@ from siren_jax.cli.browser import opened
 from siren_jax.cli.console import printable
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.precision_cost import agreement
+from siren_jax.cli.sources import load_field, title
 from siren_jax.errors import InputError
 from siren_jax.files.atomic import write_atomically
 from siren_jax.neural_field import NeuralField, load
@@ -25,11 +26,12 @@ from siren_jax.viewer.server import Server
 @dataclass(frozen=True)
 @documented
 class View:
-    """Show the signals in .siren files in a browser, which evaluates them itself: zoom without end, derivatives, time
-    and sound. Serves one page on this computer until Ctrl-C, or writes it as a file that needs no server."""
+    """Show the signals in .siren files and sets in a browser, which evaluates them itself: zoom without end,
+    derivatives, time and sound. Serves one page on this computer until Ctrl-C, or writes it as a file that needs no
+    server."""
 
     files: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FILE ...")]
-    """The .siren files; several make one page with a chooser."""
+    """The .siren files, or entries of sets as SET::NAME; several make one page with a chooser."""
     out: Annotated[str | None, optional("HTML", "none")] = None
     """Write the page to this file instead of serving it. It works from disk, as an attachment and on any web server."""
     precision: Annotated[Precision | None, optional("float32|float16|bfloat16|int8", "float16")] = None
@@ -48,8 +50,8 @@ class View:
         precision = self.precision or "float16"
         entries = []
         for path in self.files:
-            field = load(path)
-            name = printable(os.path.splitext(os.path.basename(path))[0])
+            field = load_field(path)
+            name = printable(title(path, field))
             entries.append(viewer.entry(field, name, field.still(), precision=precision, original=self._pixels(field)))
             if precision != "float32":
                 print(f"{printable(path)} in {precision}: {_cost(field, precision)}", file=sys.stderr)
@@ -70,7 +72,7 @@ class View:
 
     def _check(self) -> None:
         if not self.files:
-            raise InputError("view takes at least one .siren file.")
+            raise InputError("view takes at least one .siren file or entry of a set.")
         if self.port is not None and not 1 <= self.port <= 65535:
             raise InputError(f"--port takes a number from 1 to 65535, but is {self.port}.")
         if self.out is not None:

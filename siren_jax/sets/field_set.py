@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from siren_jax.errors import InputError
@@ -64,6 +64,33 @@ class FieldSet(Sequence[NeuralField]):
         """Number of steps of every entry."""
         return self._column("steps")
 
+    @property
+    def shapes(self) -> Int[ndarray, "n d"]:
+        """Number of samples of every signal along each axis."""
+        return self._column("shape")
+
+    @property
+    def value_ranges(self) -> Float[ndarray, "n 2"]:
+        """Lowest and highest value of every signal, for the network's values -1 and 1."""
+        return self._column("range")
+
+    @property
+    def rates(self) -> Float[ndarray, "n"] | None:
+        """Samples per second of every sound, or frames per second of every video; None for other kinds."""
+        return self._column("rate") if "rate" in self._shards[0].columns else None
+
+    @property
+    def own(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of an entry's own parameters, in the order of `arrays`."""
+        header = self._shards[0].header
+        shapes = siren_file.stored_arrays(header["network"], "float32")
+        return {name: shapes[name][1] for name in sorted(shapes) if name not in header.get("shared", [])}
+
+    @property
+    def shared(self) -> dict[str, ndarray]:
+        """Parameters that all entries share, by name."""
+        return self._shards[0].common()
+
     def __len__(self) -> int:
         return len(self._places)
 
@@ -90,9 +117,9 @@ class FieldSet(Sequence[NeuralField]):
         return (self._field(*place) for place in self._places)
 
     def arrays(self) -> tuple[Float[ndarray, "n dims"], ndarray]:
-        """All parameters and labels, as scikit-learn takes them: `X` of shape (n, parameters) and `y` of shape (n,).
+        """Own parameters and labels, as scikit-learn takes them: `X` of shape (n, parameters) and `y` of shape (n,).
 
-        The parameters are in the order of their names in the file.
+        The parameters are in the order of their names in the file, without those that all entries share.
         """
         rows: dict[int, ndarray] = {}
         for shard in {id(shard): shard for shard, _ in self._places}.values():
