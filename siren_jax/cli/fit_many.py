@@ -283,7 +283,7 @@ class SetReporter(AbstractContextManager["SetReporter"]):
     def update(self, progress: SetProgress) -> None:
         """Shows how many signals are done, their quality, and the time that is left."""
         self.skipped, self.seconds, self.stopped_by = progress.skipped, progress.seconds, progress.stopped_by
-        if not self._foreseen:
+        if not self._foreseen and progress.done < progress.total:
             self._foreseen = True
             self._tell(self._forecast(progress))
         parts = [f"{progress.done:,} of {progress.total:,}"]

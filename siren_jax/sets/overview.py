@@ -49,7 +49,7 @@ def write_figures(folder: str, signals: Signals, fields: FieldSet, measure: Meas
     label = f"{measure.label} ({measure.unit})"
     histogram = plot.qualities(fields.quality, label=label, target=target, title=title)
     known = set(signals.names)
-    order = [number for number in worst(fields, measure) if fields.names[number] in known]
+    order = [number for number in worst(fields, measure).tolist() if fields.names[number] in known]
     count = SHOWN.get(signals.kind.name, 24)
     some = np.unique(np.linspace(0, len(order) - 1, min(len(order), count // 2)).astype(int))
     numbers = list(dict.fromkeys([*order[: count // 2], *(order[place] for place in some)]))
@@ -65,7 +65,7 @@ def write_figures(folder: str, signals: Signals, fields: FieldSet, measure: Meas
 
 def _pair(signals: Signals, fields: FieldSet, number: int, measure: Measure) -> tuple[ndarray, ndarray, str] | None:
     """A truth, its function and their heading; None if the signal cannot be read any more."""
-    name, field = fields.names[number], fields[int(number)]
+    name, field = fields.names[number], fields[number]
     try:
         truth = _truth(signals[name].read())
     except InputError:

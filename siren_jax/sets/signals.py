@@ -97,8 +97,7 @@ class Signals(Sequence[Entry]):
         _check_names(found)
         self.kind = _kind(sources, found, kind, options.get("rate"))
         if unknown := sorted(set(options) - self.kind.open_options):
-            known = ", ".join(sorted(self.kind.open_options))
-            raise InputError(f"{unknown[0]} does not apply to {self.kind.noun}; it has {known}.")
+            raise InputError(f"{unknown[0]}= does not apply to {self.kind.noun}; leave it out.")
         given = _labels(labels, found)
         self.options: dict[str, Any] = dict(options)
         """Options of `siren_jax.open` that were given."""
