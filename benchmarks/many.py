@@ -187,7 +187,8 @@ def to_the_quality(pictures: Pictures, config: Config) -> tuple[FieldSet, float,
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     began = time.perf_counter()
-    fields = fitted(pictures, config, quality=config.quality)
+    rows = networks_at_once(pictures, len(jax.devices()))
+    fields = fitted(pictures, config, quality=config.quality, rows=rows)
     seconds, compilation = time.perf_counter() - began, float(compilation)
     print(f"fit_many: {seconds:.1f} s, of which {compilation:.1f} s compilation, {fields.steps.mean():.0f} steps")
     return fields, seconds, compilation

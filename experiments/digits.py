@@ -9,6 +9,7 @@
 import json
 import os
 import sys
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,9 +32,9 @@ def read(path: str | os.PathLike[str]) -> Digits:
         InputError: the file cannot be read, or has no images of 8 bits, or another number of labels.
     """
     try:
-        with np.load(path) as file:
-            arrays = [file[name] for name in file.files]
-    except (OSError, ValueError) as error:
+        with open(path, "rb") as file, np.load(file) as loaded:
+            arrays = [loaded[name] for name in loaded.files]
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:  # TypeError: an .npy file
         raise InputError(f"{os.fspath(path)!r} cannot be read as an .npz file: {error}.") from None
     images = next((array for array in arrays if array.ndim == 3 and array.dtype == np.uint8), None)
     labels = next((array for array in arrays if array.ndim == 1), None)
