@@ -118,7 +118,7 @@ def torch_batched(given: Problem, rate: float, *, count: int, compiled: bool = F
             x = torch.sin(omega * torch.baddbmm(b, x, w))
         return ((torch.baddbmm(parameters[-1], x, parameters[-2]) - values) ** 2).mean(dim=(1, 2))
 
-    run = torch.compile(each) if compiled else each
+    run = torch.compile(each, dynamic=False) if compiled else each  # kernels for each number of pictures
 
     def call() -> ndarray:
         kept = []
