@@ -112,12 +112,17 @@ def succeeded(*processes):
         assert process.returncode == 0, error
 
 
+def loaded(path):
+    with np.load(path) as file:
+        return dict(file)
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """Results of fits on several devices, by name."""
     directory = tmp_path_factory.mktemp("mesh")
     succeeded(start(FITS + MESHES, SEVERAL, directory))
-    return np.load(directory / "found.npz")
+    return loaded(directory / "found.npz")
 
 
 @pytest.mark.slow
@@ -160,7 +165,7 @@ def test_two_processes_give_the_bits_of_one_with_two_devices(tmp_path):
     one = "--xla_force_host_platform_device_count=1"
     succeeded(*(start(code, one, tmp_path, number, 2, port) for number in (0, 1)))
     succeeded(start(code, one.replace("=1", "=2"), tmp_path, 0, 1, port))
-    zero, other, alone = (np.load(tmp_path / f"{name}.npz") for name in ("0 of 2", "1 of 2", "0 of 1"))
+    zero, other, alone = (loaded(tmp_path / f"{name}.npz") for name in ("0 of 2", "1 of 2", "0 of 1"))
     for name in ("first", "whole", "timed"):
         assert np.array_equal(zero[name], other[name], equal_nan=True)
     for name in ("first", "whole"):
