@@ -95,7 +95,8 @@ class Reader:
         except InputError as error:
             return self._skip(entry, error)
         about = subject.field(self._example, {})
-        return Samples(number, entry.name, entry.label, task, data, about, peak, subject.quality, omega)
+        judge = subject.quality if isinstance(subject, Sampled) else subject.estimate  # a surface takes seconds
+        return Samples(number, entry.name, entry.label, task, data, about, peak, judge, omega)
 
     def _opened(self, entry: Entry) -> Subject | None:
         try:

@@ -16,6 +16,7 @@ from siren_jax._types import Batch, Field, Objective
 from siren_jax.fields.coordinates import generate_coordinates
 from siren_jax.fitting.objectives import supervise
 from siren_jax.signals.samples import draw_strata, numbered_coordinates, strata
+from siren_jax.subjects.shape import Scan
 from siren_jax.subjects.subject import Subject
 
 VALUE = supervise("value")
@@ -181,13 +182,15 @@ class BySubject:
 
 
 def by_subject(subject: Subject, points: int) -> tuple[BySubject, Any]:
-    """A subject as a task, and its arrays as a row's."""
-    objective = subject.objective
+    """A subject as a task, and its arrays as a row's. A surface is fitted to signed distances as values."""
+    objective, sampler, weights = subject.objective, subject.sampler, subject.weights
+    if isinstance(subject, Scan):
+        objective, sampler, weights = VALUE, subject.distance_sampler, {}
     functions = {
         "objective": objective if isinstance(objective, Partial) else Partial(objective),
-        "sampler": subject.sampler(points),
+        "sampler": sampler(points),
     }
     data = jax.tree.map(lambda leaf: np.asarray(leaf, None if hasattr(leaf, "dtype") else np.float32), functions)
     leaves, structure = jax.tree.flatten(data)
     sizes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-    return BySubject((structure, sizes), tuple(sorted(subject.weights.items())), points), data
+    return BySubject((structure, sizes), tuple(sorted(weights.items())), points), data

@@ -18,6 +18,7 @@ from siren_jax.signals.samples import draw_strata, strata
 
 AROUND = 2**16  # number of points in the cube from which batches draw
 COARSE = 20_000  # points of the surface for measuring distances; a search among more points would take a minute
+NEAR = 0.03  # distance from the surface of the points near it, in coordinates
 FLAT = 1e-6  # smallest thickness of a shape, as a share of its length
 
 
@@ -90,20 +91,46 @@ class SurfaceDataset:
         arrays = self.coordinates, self.normals, *self._around, strata(len(self), batch_size)
         return Partial(_draw, *map(jnp.asarray, arrays))
 
+    def distance_sampler(self, batch_size: int) -> Partial:
+        """A pure function `sample(key, step)` that draws points and their signed distance, for `supervise("value")`.
+
+        Two of three points lie near the surface, about 0.03 away from it, and the others anywhere in the cube. A
+        network that is fitted to these values needs neither normals nor the derivatives of `signed_distance`, so its
+        steps take a fraction of the time.
+
+        Args:
+            batch_size: number of points.
+
+        Raises:
+            InputError: the batch size is below 1.
+        """
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, but is {batch_size}.")
+        random = np.random.default_rng(0)
+        some = random.integers(0, len(self), AROUND // 2)
+        away = random.normal(scale=NEAR, size=(len(some), 1))
+        near = np.clip(self.coordinates[some] + away * self.normals[some], -1, 1).astype(np.float32)
+        points = np.concatenate([near, random.uniform(-1, 1, (AROUND // 4, 3)).astype(np.float32)])
+        arrays = points, self._distance(points)[:, None], np.arange(batch_size) * len(points) // batch_size
+        return Partial(_draw_distances, *map(jnp.asarray, arrays))
+
     @cached_property
     def _around(self) -> tuple[Float[ndarray, "m 3"], Float[ndarray, "m"]]:
         """Points spread over the cube and their distance from the nearest of 20,000 points, negative behind its normal.
 
         Signs are right except at a few points near sharp edges or where the shape is thinner than the sampling.
         """
+        off = np.random.default_rng(0).uniform(-1, 1, (AROUND, 3)).astype(np.float32)
+        return off, self._distance(off)
+
+    def _distance(self, off: Float[ndarray, "m 3"]) -> Float[ndarray, "m"]:
         import scipy.spatial
 
-        off = np.random.default_rng(0).uniform(-1, 1, (AROUND, 3)).astype(np.float32)
         some = np.arange(0, len(self), max(1, len(self) // COARSE))
         points, normals = self.coordinates[some], self.normals[some]
         distance, nearest = scipy.spatial.KDTree(points).query(off)
         ahead = np.sum((off - points[nearest]) * normals[nearest], axis=1)
-        return off, np.where(ahead < 0, -distance, distance).astype(np.float32)
+        return np.where(ahead < 0, -distance, distance).astype(np.float32)
 
 
 def check_extent(points: Float[ndarray, "n 3"], name: str) -> None:
@@ -127,3 +154,11 @@ def _draw(
     index = draw_strata(edges, for_on)
     other = jax.random.randint(for_off, index.shape, 0, len(off), jnp.int32)
     return {"on": points[index], "normal": normals[index], "off": off[other], "distance": distance[other]}
+
+
+def _draw_distances(points: Array, distance: Array, first: Array, key: Array, step: Array | int) -> dict[str, Array]:
+    """A point of each of as many equal strata, whose first points are given."""
+    del step  # all steps draw in the same way, with different keys
+    width = len(points) // len(first)
+    index = first + jax.random.randint(key, first.shape, 0, max(1, width), first.dtype)
+    return {"coordinates": points[index], "value": distance[index]}

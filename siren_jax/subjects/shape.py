@@ -67,6 +67,10 @@ class Scan:
     def sampler(self, batch_size: int) -> Partial:
         return self._dataset.sampler(batch_size)
 
+    def distance_sampler(self, batch_size: int) -> Partial:
+        """Draws points with their signed distance; see `SurfaceDataset.distance_sampler`."""
+        return self._dataset.distance_sampler(batch_size)
+
     def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
         place = self._dataset.placement
         frame, values = Frame((RESOLUTION,) * 3), (-place.scale, place.scale)
