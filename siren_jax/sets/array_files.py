@@ -23,9 +23,10 @@ def export(
     """Writes a set as arrays with the entries as first axis, completely or not at all.
 
     `X` (n, dims) float32 are the own parameters as in `FieldSet.arrays`, `parameters/NAME` (n, *shape) each of them,
-    and `shared/NAME` the parameters that all entries share. `y`, `names` and `status` are strings; a missing label is "". `quality`, `steps`, `shapes` (n, d), `value_ranges`
-    (n, 2) and, for sounds and videos, `rates` are numbers. `header` is the JSON text of `FieldSet.header`, with the
-    omegas. The memory is that of a block of parameters and of the other columns.
+    and `shared/NAME` the parameters that all entries share. `y`, `names` and `status` are strings; a missing label is
+    "". `quality`, `steps`, `shapes` (n, d), `value_ranges` (n, 2) and, for sounds and videos, `rates` are numbers.
+    `header` is the JSON text of `FieldSet.header`, with the omegas. The memory is that of a block of parameters and of
+    the other columns.
 
     Args:
         fields: the set.
