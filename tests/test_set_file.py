@@ -215,6 +215,13 @@ def test_only_the_entry_with_a_bad_column_is_refused(kind, column, value, words,
     assert main(["export", str(folder), "--out", str(tmp_path / "a.npz")]) == 0
 
 
+def test_the_command_tells_the_quality_of_shapes_in_its_unit_the_largest_first(capsys):
+    assert main(["info", str(DATA / "set_1_bfloat16_shape.sirens")]) == 0
+    told = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert told["chamfer"] == "most 2.8036 % of the diagonal, median 2.3485 % of the diagonal"
+    assert told["worst"].startswith("large.xyz (2.8036 % of the diagonal), small.xyz")
+
+
 @pytest.mark.parametrize("name", ["\0", "\x1b[31mred", "a\nb", "\u202e", "../../a", "half \udcff a pair"])
 def test_a_name_is_never_printed_as_it_is_nor_taken_as_a_path(name, tmp_path, capsys):
     folder = folder_of(tmp_path / "a", changed(SEEDS["image"], in_entries("names", name, "b")))
