@@ -120,6 +120,12 @@ def test_a_shard_without_a_change_is_read(kind, tmp_path):
     assert [field.kind for field in fields] == [kind] * 2
 
 
+def test_an_omega_without_a_point_is_the_same_number(tmp_path):
+    whole = lambda header, columns: header["network"].update(first_omega=20, omega=30)
+    network = load_set(folder_of(tmp_path / "a", changed(SEEDS["image"], whole)))[0].network
+    assert (network.first_omega, network.omega) == (20.0, 30.0)
+
+
 LAYER = ["layers.0.linear.bias", "layers.0.linear.kernel"]
 EVERY = [*LAYER, "layers.1.linear.bias", "layers.1.linear.kernel", "output.bias", "output.kernel"]
 
