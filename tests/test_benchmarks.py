@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from benchmarks import measure, quality, scaling, sounds, step
+from benchmarks import many, measure, quality, scaling, sounds, stacks, step
 from benchmarks.peers import PEERS, dataset
 from benchmarks.pictures import hold_out, judge
 from siren_jax import NeuralField, ReLUMLP
@@ -36,6 +36,24 @@ def test_several_steps_at_a_time_are_the_same_steps(peer):
     data = dataset(12)
     single, triple = PEERS[peer](data, "values"), PEERS[peer](data, "values", count=3)
     np.testing.assert_allclose([single() for _ in range(6)][::3], [triple() for _ in range(2)], rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("peer", stacks.PEERS)
+def test_stacks_take_the_same_steps_as_fit_many(peer, monkeypatch):
+    if peer == "torch.compile":
+        pytest.skip("compiles for long, and is PyTorch's loop")
+    monkeypatch.setattr(many, "PEERS", {name: stacks.PEERS[name] for name in {"plain JAX", peer}})
+    config = many.Config(count=4, width=8)
+    many.check_equality(many.read(config), config)
+
+
+@pytest.mark.parametrize("needed", [150, 725, 2000])
+def test_the_least_budget_is_found_to_a_twentieth(needed):
+    enough = lambda budget: budget.steps * budget.rate >= 2e-3 * needed * (1 if budget.decay else 2)
+    found = many.least(enough, rates=(1e-3, 2e-3))
+    assert (found.rate, found.decay) == (2e-3, True)
+    assert needed <= found.steps <= 1.05 * needed + many.LOOK
 
 
 def test_what_lies_between_the_pixels_of_a_slope_is_the_slope():
@@ -95,6 +113,10 @@ RECIPE = {"pictures": ("camera",), "budgets": ((12, 1.0),), "paper_steps": 3}
         ("soak", {"size": 12, "seconds": 1.0, "every": 0.2, "preview_every": 100}),
         ("viewer", {"rounds": 1, "side": 8, "sizes": (16, 8)}),
         ("startup", {"rounds": 1, "size": 12, "targets": ("values",)}),
+        (
+            "many",
+            {"count": 8, "quality": 12.0, "searched": 4, "width": 4, "chunks": (2,), "rates": (6e-3,), "rounds": 2},
+        ),
     ],
 )
 def test_benchmark_prints_its_table_and_writes_its_result(module, settings, tmp_path, monkeypatch, capsys):
@@ -106,6 +128,7 @@ def test_benchmark_prints_its_table_and_writes_its_result(module, settings, tmp_
     for drawing in (step, quality, scaling):
         monkeypatch.setattr(drawing, "PICTURES", tmp_path)
     monkeypatch.setattr(step, "PEERS", {name: PEERS[name] for name in ("ours", "plain JAX")})
+    monkeypatch.setattr(many, "PEERS", {"plain JAX": stacks.plain_jax})
     program = importlib.import_module(f"benchmarks.{module}")
     rows = program.main(program.Config(**settings))
     (path,) = tmp_path.glob("*.json")

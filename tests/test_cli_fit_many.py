@@ -76,7 +76,7 @@ def test_new_files_are_added_on_request_alone(folder, tmp_path, capsys):
         (["--labels", "nowhere.csv"], "the labels in 'nowhere.csv' cannot be read"),
         (["--part", "2", "2"], "a part is"),
         (["--flip-normals"], "flip-normals does not apply to a picture"),
-        (["--devices", "99999"], "--devices is 99999, but there are"),
+        (["--devices", "99999"], "--devices is 99999, but the number of devices here is"),
     ],
 )
 def test_bad_settings_are_told_in_a_sentence(folder, tmp_path, capsys, options, words):

@@ -20,10 +20,12 @@ from experiments import (
     activation_statistics,
     audio_fit,
     baselines,
+    digits,
     full_waveform_inversion,
     higher_derivatives,
     image_fit,
     inverse_problems,
+    neural_dataset,
     outside_the_range,
     poisson_editing,
     poisson_reconstruction,
@@ -67,12 +69,18 @@ class Ball:
         return np.linalg.norm(self.placement.units(cells.reshape(-1, 3)), axis=1) - self.radius
 
 
+def skip_without_its_packages(experiment):
+    if experiment is neural_dataset:
+        pytest.importorskip("sklearn", reason="the classifiers need the extra `dev`")
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Settings and numbers of an experiment's smoke run, which happens once."""
 
     @functools.cache
     def run(experiment):
+        skip_without_its_packages(experiment)
         config = dataclasses.replace(experiment.SMOKE, out=tmp_path_factory.mktemp("out") / "new" / "folder")
         return config, experiment.main(config)
 
@@ -137,6 +145,7 @@ def test_a_failing_experiment_fails_the_run_and_hides_no_other(capfd):
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_replaces_nothing_unasked(experiment, tmp_path):
+    skip_without_its_packages(experiment)
     (tmp_path / "numbers.json").write_text("of an earlier run")
     with pytest.raises(InputError, match="--overwrite"):
         experiment.main(dataclasses.replace(experiment.SMOKE, out=tmp_path))
@@ -147,6 +156,13 @@ def test_an_experiment_replaces_nothing_unasked(experiment, tmp_path):
 def test_an_experiment_refuses_an_empty_network(experiment, tmp_path):
     with pytest.raises(InputError, match="width"):
         experiment.main(dataclasses.replace(experiment.SMOKE, width=0, out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_scikit_learn_an_experiment_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(InputError, match="pip install scikit-learn"):
+        neural_dataset.main(dataclasses.replace(neural_dataset.SMOKE, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -429,3 +445,40 @@ def test_the_derivatives_of_a_baseline_are_those_of_autodiff(kind, key):
     assert np.allclose(wave, hessian[:, 0, 0] - hessian[:, 1, 1] + 2 * hessian[:, 2, 2], atol=1e-6)
     assert np.allclose(first, hessian[:, 0, 0], atol=1e-6)
     assert np.any(hessian) == (kind is baselines.TanhMLP)
+
+
+def test_principal_components_leave_an_error_of_the_variance_beyond_them():
+    pixels = np.random.default_rng(0).normal(size=(50, 12)) * np.arange(1, 13)
+    everyone = np.arange(len(pixels))
+    code, psnr = neural_dataset.principal(pixels, everyone, 4)
+    variances = np.linalg.svd(pixels - pixels.mean(axis=0), compute_uv=False) ** 2 / len(pixels)
+    assert np.allclose(code.var(axis=0), variances[:4])
+    assert np.isclose(np.mean(255**2 / 10 ** (psnr / 10)), variances[4:].sum() / 12)
+
+
+def test_digits_are_read_whatever_the_names_of_the_arrays(tmp_path):
+    path, images = tmp_path / "a.npz", np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    np.savez(path, y=np.array([7, 1]), X=images)
+    assert np.array_equal(digits.read(path).images, images)
+    assert digits.read(path).labels.tolist() == [7, 1]
+    for wrong in ({"images": images, "labels": np.zeros(3)}, {"images": images / 2}, {}):
+        np.savez(path, **wrong)
+        with pytest.raises(InputError, match="needs uint8 images"):
+            digits.read(path)
+    np.save(tmp_path / "a.npy", images)
+    for content in (b"", b"no numbers", (tmp_path / "a.npy").read_bytes(), b"PK\x03\x04"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"a\.npz"):
+            digits.read(path)
+
+
+def test_digits_of_the_package_are_shares_of_255(tmp_path):
+    (tmp_path / "src" / "digits").mkdir(parents=True)
+    for label in range(10):
+        data = [label / 10] * 784 + [0] * 784
+        (tmp_path / "src" / "digits" / f"{label}.json").write_text(json.dumps({"data": data}))
+    images, labels = digits.from_json(tmp_path)
+    assert np.bincount(labels).tolist() == [2] * 10
+    assert {(label, value) for label, image in zip(labels, images, strict=True) for value in np.unique(image)} == {
+        (label, value) for label in range(10) for value in (0, round(25.5 * label))
+    }

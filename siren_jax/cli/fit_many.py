@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections import Counter
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Annotated, Any, Literal
@@ -15,7 +15,6 @@ import jax
 import numpy as np
 import tyro
 from flax import nnx
-from jax.sharding import Mesh
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
@@ -23,7 +22,7 @@ from rich.progress import Progress as Bar
 from siren_jax._types import Precision, SignalName, Target
 from siren_jax.cli.console import PLAIN_SECONDS, duration, printable, status
 from siren_jax.cli.helptext import documented, optional
-from siren_jax.cli.options import check_positive, number
+from siren_jax.cli.options import check_positive, mesh_of, number
 from siren_jax.cli.training import EXITS
 from siren_jax.errors import InputError
 from siren_jax.files.siren_file import MAX_OMEGA, Network
@@ -124,7 +123,7 @@ class FitMany:
 
     def run(self) -> int:
         self._check()
-        mesh = use_devices(self.devices)
+        mesh = mesh_of(self.devices, AXIS)
         options = {name: getattr(self, name) for name in OPENING if getattr(self, name) != self._default(name)}
         signals = Signals(self.folder, kind=self.kind, labels=self.labels, **options)
         measure, quality = signals.kind.measure, getattr(self, signals.kind.measure.name)
@@ -314,18 +313,3 @@ class SetReporter(AbstractContextManager["SetReporter"]):
             self._bar.console.print(line, highlight=False)
         else:
             print(line, file=sys.stderr, flush=True)
-
-
-def use_devices(count: int | None) -> Mesh:
-    """The devices that share the signals: as many as asked for, or all. A CPU is divided into virtual ones.
-
-    Raises:
-        InputError: there are fewer.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with suppress(RuntimeError):  # JAX has been used, so its devices are as they are
-        jax.config.update("jax_num_cpu_devices", cores)
-    there = jax.local_devices()
-    if count is not None and count > len(there):
-        raise InputError(f"--devices is {count}, but there are {len(there)} here ({there[0].device_kind}).")
-    return Mesh(np.array(there[:count]), (AXIS,))

@@ -68,6 +68,7 @@ class Solve:
                 seconds=seconds,
                 watch=watch,
                 checkpoints=checkpoints,
+                mesh=training.mesh(),
             )
 
         def plain(fitted: Fit) -> Fit:

@@ -29,6 +29,7 @@ RESUMABLE = (
     "steps",
     "seconds",
     "skip_nonfinite",
+    "devices",
     "refine",
     "schedule",  # its resolved value is compared
     "target_psnr",
@@ -131,6 +132,7 @@ def train(
                 until=None if target is None else session.reached,
                 watch=session.watch,
                 checkpoints=session.checkpoints,
+                mesh=training.mesh(),
             )
             if then is not None and fitted.stopped_by in ("steps", "seconds"):
                 before = fitted.steps

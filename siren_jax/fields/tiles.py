@@ -11,8 +11,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh
 
 from siren_jax._types import Batch
+
+AXIS = "points"  # name of the mesh's axis over which the tiles of a batch are divided
+PIECES = 8  # least number of sums that make up a gradient: 1, 2, 4 and 8 devices add the same ones
 
 
 def points_per_tile() -> int:
@@ -33,7 +38,12 @@ def evaluate(field: Any, points: Array) -> Array:
 
 
 def sum_over_tiles(
-    value_and_grad: Callable[[Any, Batch, Mapping[int, Array]], Any], zero: Any, params: Any, batch: Batch, tile: int
+    value_and_grad: Callable[[Any, Batch, Mapping[int, Array]], Any],
+    zero: Any,
+    params: Any,
+    batch: Batch,
+    tile: int,
+    mesh: Mesh | None = None,
 ) -> Any:
     """`zero` plus the sum of `value_and_grad(params, tile of the batch, masks)` over tiles of nearly equal size.
 
@@ -43,11 +53,16 @@ def sum_over_tiles(
 
     If a batch has a higher precision than the parameters (and than float32), it is rounded to that of the parameters:
     one float64 array would otherwise promote the whole computation to float64.
+
+    With a mesh, which requires a `jax.shard_map` over its axis "points" and the same arguments on all devices, every
+    device computes the tiles of some pieces of the batch. All devices return the same sum, to the same bits.
     """
     precision = _precision(params)
     batch = jax.tree.map(partial(_no_wider, precision), batch)
     lengths = {len(leaf) for leaf in jax.tree.leaves(batch)}
     count = math.ceil(sum(lengths) / tile)
+    pieces = 1 if mesh is None else mesh.size * math.ceil(PIECES / mesh.size)
+    count = pieces * math.ceil(count / pieces)
 
     def cut(x: Array, mode: Any = "edge") -> Array:
         n = len(x)
@@ -60,7 +75,40 @@ def sum_over_tiles(
     def add(total, piece):
         return jax.tree.map(jnp.add, total, value_and_grad(params, *piece)), None
 
-    return jax.lax.scan(add, zero, (jax.tree.map(cut, batch), masks))[0]
+    total = lambda tiles: jax.lax.scan(add, zero, tiles)[0]
+    tiles = (jax.tree.map(cut, batch), masks)
+    return total(tiles) if mesh is None else _sum_over_devices(total, zero, tiles, pieces, mesh.size)
+
+
+def _sum_over_devices(total: Callable[[Any], Any], zero: Any, tiles: Any, pieces: int, devices: int) -> Any:
+    """The sum of `total` over pieces of equally many tiles, of which every device computes its share.
+
+    The order of the sum is that of a binary tree over the pieces, whichever devices have computed them. The arrays are
+    joined to one vector, and every device adds a part of it: it receives twice the size of the vector, however many
+    devices there are.
+    """
+    share = pieces // devices
+    tiles = jax.tree.map(lambda x: x.reshape(pieces, -1, *x.shape[1:]), tiles)
+    flat, unravel = ravel_pytree(zero)
+    first = jax.lax.axis_index(AXIS) * share
+
+    def add(i, sums):
+        return sums.at[i - first].set(ravel_pytree(total(jax.tree.map(lambda x: x[i], tiles)))[0])
+
+    # XLA does not know the bounds, so a single piece is a loop too, and its code the same as that of several.
+    own = _pairwise_sum(jax.lax.fori_loop(first, first + share, add, jnp.zeros((share, len(flat)), flat.dtype)))
+    parts = jnp.pad(own, (0, -len(own) % devices)).reshape(devices, -1)
+    part = _pairwise_sum(jax.lax.all_to_all(parts, AXIS, 0, 0))
+    whole = jax.lax.all_gather(part, AXIS, tiled=True)[: len(own)]
+    return unravel(jax.lax.optimization_barrier(whole))
+
+
+def _pairwise_sum(rows: Array) -> Array:
+    """Sum over the first axis: of neighbours, then of neighbouring sums, and so on."""
+    while len(rows) > 1:
+        rows = jnp.pad(rows, [(0, len(rows) % 2), (0, 0)])
+        rows = rows[0::2] + rows[1::2]
+    return rows[0]
 
 
 def _precision(params: Any) -> Any:

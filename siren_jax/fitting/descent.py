@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from jax.sharding import Mesh
 from jax.tree_util import Partial
 from numpy import ndarray
 
@@ -20,6 +21,7 @@ from siren_jax._types import Batch, Objective, StoppedBy
 from siren_jax.errors import InputError
 from siren_jax.fields.tiles import points_per_tile
 from siren_jax.fitting.checkpoints import Checkpoints
+from siren_jax.fitting.devices import Devices
 from siren_jax.fitting.host_loop import run
 from siren_jax.fitting.progress import LOOK, Budget, Log, Progress, interrupts
 from siren_jax.fitting.recipes import TUNED, Schedule, cosine_decay
@@ -52,6 +54,7 @@ def fit(
     watch: Callable[[Progress], Any] | None = None,
     reuse: bool = False,
     checkpoints: Checkpoints | None = None,
+    mesh: Mesh | None = None,
 ) -> Fit[N]:
     """A network fitted to an objective: minimises Σ_k weight_k · mean over points of term_k.
 
@@ -96,6 +99,11 @@ def fit(
             result has the same bits as without the interruption if `steps` alone is the budget. If `steps` has grown, a
             schedule uses the new number. Code and numbers inside it, such as a learning rate, cannot be compared: name
             them in the `config` of `Checkpoints`.
+        mesh: devices that share the points of every step, along one axis named "points", for example
+            `jax.make_mesh((8,), ("points",))`. Each has a copy of the network and of the data. 1, 2, 4 and 8 devices of
+            one kind give the same bits; other numbers, and a fit without a mesh, differ from them by rounding. If the
+            devices belong to several processes, every process calls `fit` with the same arguments and gets the same
+            result; process 0 decides by the clock and uses `checkpoints`, which the others need not have.
 
     Returns:
         `Fit`, also after Ctrl-C (a second one raises) and after a non-finite loss, then with the last good network.
@@ -104,8 +112,10 @@ def fit(
         InputError: the optimizer needs more arguments or has its own copy of the parameters, or weights have 16 bits;
             the budget is missing or not positive; a weight is for no term; a term lacks a value at each point, or has
             the name "loss" or "seconds"; a checkpoint has a network, optimizer or terms of other shapes, another key or
-            other data, or is from a later step; with `reuse`, a function has no hash.
+            other data, or is from a later step; with `reuse`, a function has no hash; the mesh has another axis, or the
+            processes have different data.
     """
+    devices = Devices(mesh)
     budget = Budget(steps, seconds)
     if tile is not None and tile < 1:
         raise InputError(f"tile must be at least one point, but got tile={tile}.")
@@ -126,7 +136,7 @@ def fit(
     constants = jnp.array([1.0 if name in schedules else weights.get(name, 1.0) for name in points], jnp.float32)
     state = initial_state(params, optimizer, len(points), average=average)  # copies: the caller's network is unchanged
     log = Log(("loss", *points))
-    keeper = Keeper(checkpoints, log, (key, rest, objective, sample))
+    keeper = Keeper(checkpoints, log, (key, rest, objective, sample), devices)
     state = keeper.restored(state, budget, "the key or the data have changed")
     program = Steps(
         graphdef,
@@ -137,12 +147,14 @@ def fit(
         budget.longest,
         balance_every,
         skip,
+        devices.mesh,
     )
     began = time.perf_counter()
-    descent = _Descent(program, Given(rest, objective, sample, key, constants), state, log, budget, reuse)
+    given = Given(rest, objective, sample, key, constants)
+    descent = _Descent(program, given, state, log, budget, reuse, devices)
     compile_seconds = time.perf_counter() - began
     with interrupts() as interrupted:
-        stopped_by = run(descent, log, budget, interrupted, keeper, until=until, look=look, watch=watch)
+        stopped_by = run(descent, log, budget, interrupted, keeper, devices, until=until, look=look, watch=watch)
 
     state, failed = descent.state(), stopped_by == "non-finite"
     balance = dict(zip(points, np.asarray(state.balance).tolist(), strict=True))
@@ -164,15 +176,18 @@ def fit(
 class _Descent:
     """The `Method` that takes compiled steps of an optimizer."""
 
-    def __init__(self, program: Steps, given: Given, state: State, log: Log, budget: Budget, reuse: bool):
-        self._program, self._given, self._state, self._log, self._budget = program, given, state, log, budget
+    def __init__(
+        self, program: Steps, given: Given, state: State, log: Log, budget: Budget, reuse: bool, devices: Devices
+    ):
+        self._program, self._log, self._budget, self._devices, self._rest = program, log, budget, devices, given.rest
         self._failed: tuple[Span, ndarray] | None = None
-        span = _span(0, 1, (0.0, 0, 0.0))
+        self._given, self._state = given, state = devices.spread((given, state))
+        span = devices.spread(_span(0, 1, (0.0, 0, 0.0)))
         jitted = _kept_for(program, (state, given)) if reuse else _jitted(program)
         self._take = jitted.lower(state, given, span).compile()
 
     def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
-        span = _span(self._log.steps, steps, self._budget.clock(self._log))
+        span = self._devices.spread(_span(self._log.steps, steps, self._budget.clock(self._log)))
         self._state, table, taken = self._take(self._state, self._given, span)
         table, taken = np.asarray(table), int(taken)  # waits for the device
         if taken == steps:
@@ -181,11 +196,11 @@ class _Descent:
         return table[:taken], "non-finite"
 
     def network(self) -> Callable[[], nnx.Module]:
-        params, graphdef, rest = self._state.result, self._program.graphdef, self._given.rest
-        return lambda: nnx.merge(graphdef, jax.tree.map(jnp.copy, params), rest)
+        params, graphdef, rest = self._state.result, self._program.graphdef, self._rest
+        return lambda: nnx.merge(graphdef, jax.tree.map(jnp.copy, self._devices.local(params)), rest)
 
     def state(self) -> State:
-        return self._state
+        return self._devices.local(self._state)
 
     def message(self) -> str:
         """Description of the non-finite value in the step that ended the fit."""
@@ -200,8 +215,7 @@ class _Descent:
 
 
 def _jitted(program: Steps) -> Any:
-    # As a function of its own, because JAX keeps the programs of functions that are equal.
-    return jax.jit(lambda *arguments: program(*arguments), donate_argnums=0)
+    return jax.jit(Devices(program.mesh).everywhere(program), donate_argnums=0)
 
 
 def _kept_for(program: Steps, arguments: Any) -> Any:

@@ -12,6 +12,7 @@ from flax import nnx
 from numpy import ndarray
 
 from siren_jax._types import StoppedBy
+from siren_jax.fitting.devices import Devices
 from siren_jax.fitting.progress import LOOK, Budget, Log, Progress, next_look
 from siren_jax.fitting.resume import Keeper
 
@@ -42,6 +43,7 @@ def run(
     budget: Budget,
     interrupted: Callable[[], StoppedBy | None],
     keeper: Keeper,
+    devices: Devices,
     *,
     converged: StoppedBy | None = None,
     until: Callable[[Progress], Any] | None = None,
@@ -56,6 +58,8 @@ def run(
         budget: steps, seconds or both.
         interrupted: the function from `interrupts`.
         keeper: saves the method's state.
+        devices: the devices of the fit. Several processes have the clock of the first one, and all end as soon as one
+            of them has a reason.
         converged: if given, no step is taken, and this is the reason.
         until: called with `Progress` at fixed steps and at the end of the budget; a true result ends the fit.
         look: share of the completed steps after which `until` is called again.
@@ -67,7 +71,7 @@ def run(
         length = budget.length(log, looked_at)
         began = time.perf_counter()
         rows, stopped_by = method.take(length)
-        log.add(rows, time.perf_counter() - began)
+        log.add(rows, float(devices.of_first(time.perf_counter() - began)))
         if stopped_by == "non-finite":
             return stopped_by
         stopped_by = stopped_by or budget.reached(log)
@@ -76,7 +80,7 @@ def run(
             stopped_by = "watch"
         if watch is not None and watch(progress):
             stopped_by = stopped_by or "watch"
-        stopped_by = interrupted() or stopped_by
+        stopped_by = devices.agreed(interrupted() or stopped_by)
         if stopped_by is None:
             keeper.offer(method.state)
     keeper.save(method.state)

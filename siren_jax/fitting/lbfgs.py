@@ -14,11 +14,13 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import Array
+from jax.sharding import Mesh
 from numpy import ndarray
 
 from siren_jax._types import Batch, Objective, StoppedBy
 from siren_jax.fields.tiles import points_per_tile, sum_over_tiles
 from siren_jax.fitting.checkpoints import Checkpoints
+from siren_jax.fitting.devices import Devices
 from siren_jax.fitting.host_loop import run
 from siren_jax.fitting.progress import Budget, Log, Progress, interrupts
 from siren_jax.fitting.result import Fit, N
@@ -42,6 +44,7 @@ def refine(
     tile: int | None = None,
     watch: Callable[[Progress], Any] | None = None,
     checkpoints: Checkpoints | None = None,
+    mesh: Mesh | None = None,
 ) -> Fit[N]:
     """A network refined on one batch by L-BFGS with a line search, Nocedal and Wright 2006, Algorithm 7.5.
 
@@ -61,6 +64,7 @@ def refine(
         tile: number of points whose gradient is computed at once; the default is that of `fit`.
         watch: see `fit`; called in the caller's own precision mode, usually float32.
         checkpoints: see `fit`; a second phase needs its own directory.
+        mesh: see `fit`.
 
     Returns:
         `Fit`, whose history contains only the loss before each step. The loss and gradient of the returned network are
@@ -69,8 +73,9 @@ def refine(
 
     Raises:
         InputError: the budget is missing, or a weight is for no term; a checkpoint has another network, batch, weight
-            or memory, or is from a later step.
+            or memory, or is from a later step; the mesh has another axis.
     """
+    devices = Devices(mesh)
     usual = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
 
     def heard(progress: Progress) -> Any:
@@ -80,7 +85,9 @@ def refine(
     with jax.enable_x64(double):
         dtype = jnp.float64 if double else jnp.float32
         budget = Budget(steps, seconds)
-        return _refine(network, objective, batch, budget, weights or {}, memory, dtype, tile, heard, checkpoints)
+        return _refine(
+            network, objective, batch, budget, weights or {}, memory, dtype, tile, heard, checkpoints, devices
+        )
 
 
 def _refine(
@@ -94,6 +101,7 @@ def _refine(
     tile: int | None,
     watch: Callable[[Progress], Any],
     checkpoints: Checkpoints | None,
+    devices: Devices,
 ) -> Fit[N]:
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)
     check_precision(params)
@@ -108,18 +116,18 @@ def _refine(
     terms = jax.eval_shape(terms_of, params, batch)
     check_weights(weights, terms)
     final = final_weights(terms, weights)
-    loss = _Loss(terms_of, {name: (len(terms[name]), weight) for name, weight in final.items()}, tile, dtype)
+    loss = _Loss(terms_of, {name: (len(terms[name]), weight) for name, weight in final.items()}, tile, dtype, devices)
     optimizer, log = optax.lbfgs(memory_size=memory), Log(("loss",), dtype=np.float64)
-    keeper = Keeper(checkpoints, log, (params, batch, list(final.values())))
+    keeper = Keeper(checkpoints, log, (params, batch, list(final.values())), devices)
     # Not bound to a name: the first state, a hundred copies of the weights, would live as long as the fit.
     begin = lambda: keeper.restored(
         (params, optimizer.init(params)), budget, "the initial network, batch or weights have changed"
     )
     with interrupts() as interrupted:  # during compilation too: the first phase's result must not be lost
         began = time.perf_counter()
-        method = _LBFGS(optimizer, loss, begin(), batch, merged, log)
+        method = _LBFGS(optimizer, loss, devices.spread(begin()), devices.spread(batch), merged, log)
         compile_seconds = time.perf_counter() - began
-        stopped_by = run(method, log, budget, interrupted, keeper, converged=method.converged(), watch=watch)
+        stopped_by = run(method, log, budget, interrupted, keeper, devices, converged=method.converged(), watch=watch)
     last = merged(method.state()[0])
     return Fit(
         network=last,
@@ -143,6 +151,7 @@ class _Loss:
         terms: number of points and weight of each term.
         tile: number of points of a tile.
         dtype: dtype of the loss.
+        devices: devices that share the tiles.
     """
 
     def __init__(
@@ -151,8 +160,10 @@ class _Loss:
         terms: Mapping[str, tuple[int, float]],
         tile: int | None,
         dtype: Any,
+        devices: Devices,
     ):
-        self._terms_of, self.terms, self._tile, self._dtype = terms_of, terms, tile, dtype
+        self._terms_of, self.terms, self._dtype, self.devices = terms_of, terms, dtype, devices
+        self._tile = tile or points_per_tile()
 
         @jax.custom_vjp
         def loss(params: Any, batch: Batch) -> Array:
@@ -175,7 +186,7 @@ class _Loss:
             return means @ jnp.array([weight for _, weight in terms.values()], self._dtype)
 
         zero = (jnp.zeros((), self._dtype), jax.tree.map(jnp.zeros_like, params))
-        return sum_over_tiles(jax.value_and_grad(weighted), zero, params, batch, self._tile or points_per_tile())
+        return sum_over_tiles(jax.value_and_grad(weighted), zero, params, batch, self._tile, self.devices.mesh)
 
 
 class _LBFGS:
@@ -190,7 +201,7 @@ class _LBFGS:
         merged: Callable[[Any], nnx.Module],
         log: Log,
     ):
-        self._loss, self._batch, self._merged = loss, batch, merged
+        self._loss, self._batch, self._merged, self._local = loss, batch, merged, loss.devices.local
         self._losses: list[float] = log.rows()[:, 0].tolist()
         self._params, self._state = state
         del state
@@ -205,7 +216,7 @@ class _LBFGS:
             sound = jnp.stack([_finite(value, gradient), _finite(*later)])
             return optax.apply_updates(params, updates), state, value, sound
 
-        self._take = jax.jit(step).lower(self._params, self._state, batch).compile()
+        self._take = jax.jit(loss.devices.everywhere(step)).lower(self._params, self._state, batch).compile()
 
     def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
         stopped_by: StoppedBy | None = None
@@ -224,10 +235,11 @@ class _LBFGS:
         return np.array(self._losses[before:])[:, None], stopped_by
 
     def network(self) -> Callable[[], nnx.Module]:
-        return partial(self._merged, self._params)
+        params = self._params
+        return lambda: self._merged(self._local(params))
 
     def state(self) -> tuple[Any, Any]:
-        return self._params, self._state
+        return self._local((self._params, self._state))
 
     def converged(self) -> StoppedBy | None:
         """The word "converged" if the last `PATIENCE` steps have not lowered the loss, else None."""
@@ -235,8 +247,8 @@ class _LBFGS:
         return "converged" if len(losses) > PATIENCE and losses[-1] >= losses[-1 - PATIENCE] else None
 
     def _describe(self, params: Any) -> str:
-        gradient_of = jax.jit(self._loss.value_and_gradient, static_argnames="among")
-        each = [gradient_of(params, self._batch, among=(name,)) for name in self._loss.terms]
+        of = lambda name: self._loss.devices.everywhere(partial(self._loss.value_and_gradient, among=(name,)))
+        each = [jax.jit(of(name))(params, self._batch) for name in self._loss.terms]
         values = np.array([value for value, _ in each])
         row = np.array([values.sum(), *values])
         return describe_nonfinite(len(self._losses), self._loss.terms, row, (gradient for _, gradient in each))

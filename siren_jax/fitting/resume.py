@@ -11,21 +11,32 @@ from numpy import ndarray
 
 from siren_jax.errors import InputError
 from siren_jax.fitting.checkpoints import Checkpoint, Checkpoints
+from siren_jax.fitting.devices import Devices, is_key
 from siren_jax.fitting.progress import Budget, Log
 
 
 class Keeper:
     """Saves the state and the log of a fit in checkpoints and restores them; without checkpoints it does nothing.
 
+    Of several processes, the first one reads and writes.
+
     Args:
         checkpoints: where state and log are saved, or None.
         log: log of the steps.
-        inputs: arrays that must be the same when the fit continues.
+        inputs: arrays that must be the same when the fit continues, and in all processes.
+        devices: the devices of the fit.
+
+    Raises:
+        InputError: the processes have different inputs.
     """
 
-    def __init__(self, checkpoints: Checkpoints | None, log: Log, inputs: Any):
-        self._checkpoints, self._log = checkpoints, log
-        self._origin = np.zeros(0, np.uint8) if checkpoints is None else fingerprint(inputs)
+    def __init__(self, checkpoints: Checkpoints | None, log: Log, inputs: Any, devices: Devices):
+        self._checkpoints, self._log, self._devices = checkpoints, log, devices
+        if devices.several and jax.process_index():
+            self._checkpoints = None
+        unused = checkpoints is None and not devices.several
+        self._origin = np.zeros(0, np.uint8) if unused else fingerprint(inputs)
+        devices.check_same(self._origin)
 
     def restored(self, state: Any, budget: Budget, otherwise: str) -> Any:
         """The state of the newest checkpoint, or the given state if there is none; the log receives its rows.
@@ -38,7 +49,10 @@ class Keeper:
         Raises:
             InputError: the checkpoint belongs to another fit, or has more steps than the budget.
         """
-        if self._checkpoints is None or (kept := self._checkpoints.latest()) is None:
+        kept = None if self._checkpoints is None else self._checkpoints.latest()
+        if self._devices.several:
+            kept = _shared(kept, self._devices)
+        if kept is None:
             return state
         state = _state_of(kept, state, self._log, self._origin, otherwise)
         budget.check(self._log)
@@ -59,6 +73,19 @@ class Keeper:
         # Copies: the arrays of the state may be donated to the next step.
         leaves = {f"state.{place}": np.array(_plain(leaf)) for place, leaf in enumerate(jax.tree.leaves(state))}
         return {**leaves, "clock": self._log.clock(), "origin": self._origin}
+
+
+def _shared(kept: Checkpoint | None, devices: Devices) -> Checkpoint | None:
+    """The checkpoint of the first process, without its notes."""
+    from safetensors.numpy import load, save
+
+    data = b"" if kept is None else save({**kept.arrays, "step": np.array(kept.step), "rows": kept.rows})
+    size = int(devices.of_first(np.int32(len(data))))
+    if not size:
+        return None
+    padded = np.frombuffer(data.ljust(size, b"\0")[:size], np.uint8)
+    arrays = load(devices.of_first(padded).tobytes())
+    return Checkpoint(int(arrays.pop("step")), arrays, arrays.pop("rows"), {})
 
 
 def fingerprint(tree: Any) -> ndarray:
@@ -91,16 +118,12 @@ def _state_of(kept: Checkpoint, state: Any, log: Log, origin: ndarray, otherwise
         )
     log.restore(kept.rows, kept.arrays["clock"])
     arrays = [
-        jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else array
+        jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if is_key(leaf) else array
         for array, leaf in zip(map(jnp.array, found), leaves, strict=True)
     ]
     return jax.tree.unflatten(jax.tree.structure(state), arrays)
 
 
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
 def _plain(leaf: Any) -> ndarray:
     """A leaf as an array of numbers; a random key as its bits."""
-    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+    return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)

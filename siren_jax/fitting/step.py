@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import Array
+from jax.sharding import Mesh
 from jax.tree_util import Partial
 from jaxtyping import Float, Int
 
@@ -119,6 +120,8 @@ class Steps:
     """Number of steps between two updates of the balance; None for never."""
     skip: int = 0
     """Number of steps in a row that may be non-finite; these steps change nothing."""
+    mesh: Mesh | None = None
+    """Devices that share the tiles of a step; see `sum_over_tiles`."""
 
     def __call__(self, state: State, given: Given, span: Span) -> tuple[State, Array, Array]:
         """Takes the steps of a span, or fewer if too many are non-finite; returns the state, the log and their number.
@@ -174,7 +177,7 @@ class Steps:
             return jnp.sum(weights * means), means
 
         zero = ((jnp.float32(0), jnp.zeros(len(self.terms), jnp.float32)), jax.tree.map(jnp.zeros_like, params))
-        return sum_over_tiles(jax.value_and_grad(loss, has_aux=True), zero, params, batch, self.tile)
+        return sum_over_tiles(jax.value_and_grad(loss, has_aux=True), zero, params, batch, self.tile, self.mesh)
 
     def gradient_of(self, term: Term, params: Any, given: Given, batch: Batch) -> Any:
         """Gradient of the mean of one term. In a sum over terms, one non-finite gradient would hide the others."""
@@ -201,7 +204,7 @@ class Steps:
         def renew() -> Array:
             zero = jax.tree.map(lambda p: jnp.zeros((len(self.terms), *p.shape), p.dtype), state.params)
             each = jax.jacrev(lambda params, batch, masks: self._means(params, given, batch, masks))
-            gradients = jax.tree.leaves(sum_over_tiles(each, zero, state.params, batch, self.tile))
+            gradients = jax.tree.leaves(sum_over_tiles(each, zero, state.params, batch, self.tile, self.mesh))
             lengths = jnp.sqrt(sum(jnp.sum(g**2, axis=range(1, g.ndim)) for g in gradients))
             wanted = jnp.sum(lengths) / jnp.maximum(lengths, jnp.finfo(lengths.dtype).tiny)
             sound = jnp.all(jnp.isfinite(wanted)) & jnp.all(lengths > 0)

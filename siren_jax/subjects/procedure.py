@@ -10,6 +10,7 @@ from typing import Any
 
 from flax import nnx
 from jax import Array
+from jax.sharding import Mesh
 
 from siren_jax.errors import InputError
 from siren_jax.files.atomic import write_atomically
@@ -104,6 +105,7 @@ def fit_subject(
     until: Callable[[Progress], bool] | None,
     watch: Callable[[Progress], Any] | None,
     checkpoints: Checkpoints | None,
+    mesh: Mesh | None = None,
 ) -> Fit:
     """A fit of a network to a subject with the settings of a recipe; see `fit`.
 
@@ -113,7 +115,7 @@ def fit_subject(
         recipe: optimizer, schedule and average.
         sample: draws the batches, see `Subject.sampler`.
         unknown: function made from the network that is fitted in its place, if any.
-        key, steps, seconds, skip, until, watch, checkpoints: as for `fit`.
+        key, steps, seconds, skip, until, watch, checkpoints, mesh: as for `fit`.
     """
     return fit(
         network if unknown is None else unknown,
@@ -132,6 +134,7 @@ def fit_subject(
         watch=watch,
         reuse=True,
         checkpoints=checkpoints,
+        mesh=mesh,
     )
 
 
