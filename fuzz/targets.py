@@ -8,7 +8,7 @@ import shlex
 import tempfile
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,8 +18,8 @@ import numpy as np
 from flax import nnx
 from PIL import Image
 
-from siren_jax import SIREN, Frame, NeuralField, load, load_image, load_sound, load_surface
-from siren_jax.files import pytorch
+from siren_jax import SIREN, Frame, InputError, NeuralField, load, load_image, load_set, load_sound, load_surface
+from siren_jax.files import pytorch, set_file, siren_file
 from siren_jax.shapes.placement import Placement
 
 
@@ -61,6 +61,55 @@ def _networks() -> Iterator[bytes]:
         for precision in ("float32", "float16", "bfloat16", "int8"):
             field.save(path, precision=precision, overwrite=True)
             yield path.read_bytes()
+
+
+def _shards() -> Iterator[bytes]:
+    """A shard of two entries for every kind and precision; the first layer of some is shared."""
+    path = _folder() / "seed.shard"
+    kinds = {
+        "image": (SIREN(2, 3, width=2, depth=1, rngs=nnx.Rngs(0)), "psnr", (4, 5), {}),
+        "sound": (SIREN(1, 1, width=2, depth=1, rngs=nnx.Rngs(0)), "snr", (9,), {"rate": 8000.0}),
+        "shape": (
+            SIREN(3, 1, width=2, depth=1, rngs=nnx.Rngs(0)), "chamfer", (8, 8, 8), {"placement": (0.0, 1.0, 2.0, 1.0)}
+        ),
+    }  # fmt: skip
+    first = {"layers.0.linear.kernel", "layers.0.linear.bias"}
+    for kind, (network, measure, shape, further) in kinds.items():
+        parameters = set_file.parameters_of(nnx.state(network, nnx.Param))
+        row = {"quality": 30.0, "steps": 7, "range": (-1.0, 1.0), "shape": shape, **further}
+        columns = {name: np.array([value] * 2, set_file.dtype_of(name)) for name, value in row.items()}
+        texts = {"names": ["a/0", "b/1"], "labels": ["a", None], "status": ["reached", "steps"]}
+        for precision in siren_file.PRECISIONS:
+            shared = first if precision in ("float16", "int8") else set()
+            header = {
+                "format": set_file.FORMAT_VERSION,
+                "network": siren_file.architecture_of(network),
+                "precision": precision,
+                "kind": kind,
+                "measure": measure,
+                "shared": sorted(shared),
+                "record": {"steps": 7},
+            }
+            arrays = {
+                name: array if name in shared else np.stack([array] * 2)
+                for name, array in siren_file.at_precision(parameters, precision).items()
+            }
+            shard = set_file.Shard(header, texts, {"number": np.arange(2), **columns}, arrays=arrays)
+            shard.write(str(path), overwrite=True)
+            yield path.read_bytes()
+
+
+def _read_shard(data: bytes) -> None:
+    """Reads a set of one shard, its columns, its arrays and every field."""
+    folder = _folder() / "input.sirens"
+    folder.mkdir(exist_ok=True)
+    (folder / f"00000000{set_file.SUFFIX}").write_bytes(data)
+    fields = load_set(folder)
+    for column in ("names", "labels", "status", "quality", "steps", "shapes", "value_ranges", "rates", "own"):
+        getattr(fields, column)
+    for read in (fields.arrays, *(lambda number=number: fields[number] for number in range(len(fields)))):
+        with suppress(InputError):  # the others are read too
+            read()
 
 
 def _state_dicts() -> Iterator[bytes]:
@@ -141,12 +190,14 @@ def _arguments() -> Iterator[bytes]:
         b"fit photo.png --steps 3 --width 4 --out x --json",
         b"fit --target gradient --seconds 1 --batch-size full --first-omega auto",
         b"fit clip.mp4 --between 0 1 --size 320 --resume x",
+        b"fit-many pictures --out x.sirens --psnr 40 --labels folder --share first --part 0 2 --resume",
         b"blend a.png b.png --mask m.png --mode max",
         b"inpaint a.png --keep 10% --prior hessian --prior-weight 1e-5",
         b"solve burgers --refine 0 --target-error 5",
         b"render a.siren --region 0 1 2 3 --shape 4 5 --of laplacian --out b.npy",
         b"render a.siren --rate 8000 --between 1 2 --at 3 --scale 2",
         b"info a.siren",
+        b"export a.sirens --to hdf5 --out a.h5",
         b"convert a.safetensors b.siren --kind sound --rate 8000 --shape 9 --grid edges --extent 100",
         b"convert a.siren b.safetensors --layout pip --omega 20 --first-omega 30 --overwrite",
         b"convert a.siren b.siren --precision int8",
@@ -176,11 +227,14 @@ def _without_fits() -> Iterator[None]:
     with ExitStack() as stack:
         for name in ("fit", "blend", "inpaint", "solve"):
             stack.enter_context(patch(f"siren_jax.cli.{name}.train", return_value=2))
+        refused = InputError("fits are left out.")
+        stack.enter_context(patch("siren_jax.cli.fit_many.fit_many", side_effect=refused))
         yield
 
 
 TARGETS = {
     "siren": Target(lambda data: load(_file(data, ".siren")), _networks),
+    "set": Target(_read_shard, _shards),
     "torch": Target(lambda data: pytorch.load(_file(data, ".safetensors")), _state_dicts),
     "image": Target(lambda data: load_image(_file(data, ".png")), _pictures),
     "image16": Target(lambda data: load_image(_file(data, ".tif")), _wide_pictures),

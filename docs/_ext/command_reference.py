@@ -51,7 +51,7 @@ def help_of(*arguments: str) -> str:
 
 def commands() -> list[str]:
     """Names of the commands."""
-    listed = re.search(r"\{([a-z,]+)\}", help_of())
+    listed = re.search(r"\{([a-z,-]+)\}", help_of())
     assert listed
     return listed[1].split(",")
 

@@ -16,10 +16,13 @@ from siren_jax.cli.sources import entry, split
 from siren_jax.files import set_file, siren_file
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.sets.field_set import FieldSet, load_set
+from siren_jax.sets.overview import worst
 from siren_jax.subjects.kinds import describe
+from siren_jax.subjects.subject import CHAMFER, PSNR, SNR, Measure
 
 LABELS = 8  # that are printed
 WORST = 3
+MEASURES = {measure.name: measure for measure in (PSNR, SNR, CHAMFER)}
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,19 @@ def _of_network(architecture: Mapping[str, Any]) -> dict[str, object]:
 
 def _of_set(fields: FieldSet, folder: str) -> dict[str, object]:
     header, quality, steps = fields.header, fields.quality, fields.steps
+    measure = MEASURES.get(header["measure"], PSNR)
     rows: dict[str, object] = {"kind": fields.kind, "entries": f"{len(fields):,}", "labels": _labels(fields)}
     rows |= _of_network(header["network"])
     rows["parameters"] = f"{rows['parameters']} of an entry"
     rows["precision"] = header["precision"]
     finite = quality[~np.isnan(quality)]
-    summary = f"least {finite.min():.2f} dB, median {np.median(finite):.2f} dB" if finite.size else "not finite"
-    rows[header["measure"]] = summary
+    rows[header["measure"]] = "not finite"
+    if finite.size:
+        extreme = ("most", finite.max()) if measure.less_is_better else ("least", finite.min())
+        shown = f"{extreme[0]} {_quality(extreme[1], measure)}, median {_quality(np.median(finite), measure)}"
+        rows[header["measure"]] = shown
     names = fields.names
-    lowest = np.argsort(np.where(np.isnan(quality), -np.inf, quality), kind="stable")[:WORST]
-    rows["worst"] = ", ".join(f"{names[i]} ({_decibels(float(quality[i]))})" for i in lowest)
+    rows["worst"] = ", ".join(f"{names[i]} ({_quality(quality[i], measure)})" for i in worst(fields, measure)[:WORST])
     rows["status"] = _counted(Counter(fields.status))
     rows["steps"] = f"median {np.median(steps):g}, at most {steps.max():,}, {steps.sum():,} in all"
     sizes = [item.stat().st_size for item in os.scandir(folder) if item.name.endswith(set_file.SUFFIX)]
@@ -105,8 +111,8 @@ def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ({count:,})" for name, count in counts.items())
 
 
-def _decibels(quality: float) -> str:
-    return "not finite" if math.isnan(quality) else f"{quality:.2f} dB"
+def _quality(quality: Any, measure: Measure) -> str:
+    return "not finite" if math.isnan(quality) else f"{quality:.{measure.decimals + 1}f} {measure.unit}"
 
 
 def _shown(value: object) -> object:

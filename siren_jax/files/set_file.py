@@ -7,8 +7,10 @@ specification.
 
 import glob
 import json
+import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +26,12 @@ from siren_jax.files.header import parse
 FORMAT_VERSION = 1
 MAX_HEADER = 2**22  # bytes: names and labels of a shard's entries
 MAX_ENTRIES = 2**14  # of a shard
+MAX_TEXT = 2**12  # characters of a name, a label or a status; NumPy gives every text the room of the longest one
 SUFFIX, PART = ".shard", ".part"  # of complete shards and of others
 # Columns of an entry, with their types in safetensors.
 COLUMNS = {"number": "I64", "quality": "F64", "steps": "I64", "range": "F64", "shape": "I64"}
 OPTIONAL = {"rate": "F64", "placement": "F64"}
+KINDS = {"rate": ("sound", "video"), "placement": ("shape",)}  # that have an optional column
 TEXTS = ("names", "labels", "status")
 
 
@@ -99,14 +103,16 @@ class Shard:
         """Writes the shard, completely or not at all.
 
         Raises:
-            InputError: the file exists or cannot be written.
+            InputError: the file exists or cannot be written, or its names and labels are too long.
         """
         from safetensors.numpy import save
 
         assert self.arrays is not None
+        _check_texts(repr(path), self.texts)
         text = json.dumps({**self.header, "entries": self.texts}, allow_nan=False)
         columns = {f"entry.{name}": np.ascontiguousarray(column) for name, column in self.columns.items()}
         data = save({**self.arrays, **columns}, metadata={"sirens": text})
+        _check_length(path, data)
         write_atomically(path, lambda file: file.write(data), overwrite=overwrite)
 
 
@@ -128,10 +134,21 @@ def shards(folder: str | os.PathLike[str]) -> list[Shard]:
     if not paths:
         raise InputError(f"{folder!r} is not a set: it has no files {'*' + SUFFIX!r}.")
     found = [read(path) for path in paths]
+    first = found[0].header
     for path, shard in zip(paths, found, strict=True):
-        if different := [n for n, value in shard.header.items() if found[0].header.get(n) != value]:
+        if different := [n for n in {**first, **shard.header} if first.get(n) != shard.header.get(n)]:
             raise InputError(f"{paths[0]!r} and {path!r} are of different sets: {different[0]} differs.")
+    for word in ("name", "number"):
+        every = (shard.texts["names"] if word == "name" else shard.columns["number"].tolist() for shard in found)
+        if (twice := _repeated(value for values in every for value in values)) is not None:
+            raise InputError(f"two entries of {folder!r} have the {word} {twice!r}; a shard was copied or renamed.")
     return found
+
+
+def _repeated(values: Iterable[Any]) -> Any:
+    """A value that occurs more than once, or None."""
+    value, count = Counter(values).most_common(1)[0]
+    return value if count > 1 else None
 
 
 def any_shard(folder: str) -> Shard | None:
@@ -151,14 +168,12 @@ def read(path: str) -> Shard:
 
     try:
         with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-        if length > MAX_HEADER:
-            raise InputError(f"{path!r} is not a shard: its header has {length:,} bytes of {MAX_HEADER:,}.")
+            _check_length(path, file.read(8))
         with safe_open(path, framework="numpy") as file:
             header, texts = _header(path, (file.metadata() or {}).get("sirens"))
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             found = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
-            wanted = _wanted(header, len(texts["names"]), {n.removeprefix("entry.") for n in found})
+            wanted = _wanted(header, len(texts["names"]))
             if found != wanted:
                 name = sorted(found.items() ^ wanted.items())[0][0]
                 raise InputError(
@@ -179,32 +194,57 @@ def _header(path: str, text: str | None) -> tuple[dict[str, Any], dict[str, list
         texts = {name: header["entries"][name] for name in TEXTS}
         version = header["format"]
         del header["entries"]
-        count = len(texts["names"])
-        known = all(isinstance(column, list) and len(column) == count for column in texts.values())
     except (ValueError, TypeError, KeyError, RecursionError):
         raise InputError(f"the header of {path!r} is not JSON with the fields format and entries.") from None
     if type(version) is not int or version != FORMAT_VERSION:
         raise InputError(f"{path!r} has the format version {version!r}; this siren_jax reads version {FORMAT_VERSION}.")
-    named = all(isinstance(name, str) for name in texts["names"]) and len(set(texts["names"])) == count
-    if not known or not named or not 1 <= count <= MAX_ENTRIES:
-        raise InputError(
-            f"{path!r} needs 1 to {MAX_ENTRIES:,} entries with different names, a label and a status each."
-        )
+    _check_texts(repr(path), texts)
     # The description of the network has the rules of a .siren file.
     siren_file.checked_header(repr(path), json.dumps({**header, "format": siren_file.FORMAT_VERSION}))
-    if not isinstance(header.get("kind"), str) or not isinstance(header.get("record"), dict):
-        raise InputError(f"the header of {path!r} has no kind or no record.")
+    if not all(isinstance(header.get(name), of) for name, of in (("kind", str), ("measure", str), ("record", dict))):
+        raise InputError(f"the header of {path!r} has no kind, no measure or no record.")
+    parameters = siren_file.stored_arrays(header["network"], "float32")
+    if (weights := sum(math.prod(shape) for _, shape in parameters.values())) > siren_file.MAX_WEIGHTS:
+        raise InputError(f"{path!r} has {weights:,} weights an entry; up to {siren_file.MAX_WEIGHTS:,} are accepted.")
     shared = header.get("shared", [])
-    if not isinstance(shared, list) or not all(isinstance(name, str) for name in shared):
-        raise InputError(f"the header of {path!r} has shared parameters without names.")
+    known = isinstance(shared, list) and all(isinstance(name, str) and name in parameters for name in shared)
+    if not known or not len(shared) == len(set(shared)) < len(parameters):
+        raise InputError(
+            f"the header of {path!r} needs different parameters of the network as shared ones, and not all of them, "
+            f"but has {shared!r:.200}."
+        )
     return header, texts
 
 
-def _wanted(header: Mapping[str, Any], count: int, names: set[str]) -> dict[str, tuple[str, tuple[int, ...]]]:
+def _check_texts(owner: str, texts: Mapping[str, Any]) -> None:
+    """Checks the names, the labels and the status of the entries of a shard."""
+    names = texts["names"]
+    count = len(names) if isinstance(names, list) else 0
+    text = lambda value: isinstance(value, str) and len(value) <= MAX_TEXT
+    sound = 1 <= count <= MAX_ENTRIES and all(
+        isinstance(column, list)
+        and len(column) == count
+        and all(text(value) or (value is None and name == "labels") for value in column)
+        for name, column in texts.items()
+    )
+    if not sound or len(set(names)) < count:
+        raise InputError(
+            f"{owner} needs 1 to {MAX_ENTRIES:,} entries with different names, a label and a status each, of up to "
+            f"{MAX_TEXT:,} characters."
+        )
+
+
+def _check_length(path: str, data: bytes) -> None:
+    """Checks the length of the safetensors header of a file that begins with these bytes."""
+    if (length := int.from_bytes(data[:8], "little")) > MAX_HEADER:
+        raise InputError(f"{path!r} is not a shard: its header has {length:,} bytes of {MAX_HEADER:,}.")
+
+
+def _wanted(header: Mapping[str, Any], count: int) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Types and shapes of the arrays of a shard."""
     axes = header["network"]["in_features"]
     further = {"range": (2,), "shape": (axes,), "placement": (4,)}
-    columns = {**COLUMNS, **{name: kind for name, kind in OPTIONAL.items() if name in names}}
+    columns = {**COLUMNS, **{name: of for name, of in OPTIONAL.items() if header["kind"] in KINDS[name]}}
     wanted: dict[str, tuple[str, tuple[int, ...]]] = {}
     wanted |= {f"entry.{name}": (kind, (count, *further.get(name, ()))) for name, kind in columns.items()}
     shared = header.get("shared", [])

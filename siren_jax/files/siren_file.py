@@ -135,7 +135,8 @@ def architecture_of(network: Network) -> dict[str, Any]:
 
 
 def _build(architecture: Mapping[str, Any]) -> Network:
-    arguments = {name: value for name, value in architecture.items() if name != "type"}
+    # JSON has one type of numbers, so a writer may have written an omega without a point.
+    arguments = {n: float(value) if n.endswith("omega") else value for n, value in architecture.items() if n != "type"}
     make = {"siren": SIREN, "relu": ReLUMLP}[architecture["type"]]
     return make(arguments.pop("in_features"), arguments.pop("out_features"), **arguments, rngs=nnx.Rngs(0))
 

@@ -164,11 +164,7 @@ def load_set(path: str | os.PathLike[str]) -> FieldSet:
     """The set of fields in a folder that `fit_many` or `siren-jax fit-many` has written.
 
     Raises:
-        InputError: there is no set, a shard is damaged or of another version, or shards are of different sets.
+        InputError: there is no set; a shard is damaged or of another version; shards are of different sets, or have
+            entries of one name or number.
     """
-    fields = FieldSet(set_file.shards(path))
-    names = fields.names
-    if len(set(names)) != len(names):
-        twice = sorted(name for name in set(names) if names.count(name) > 1)[0]
-        raise InputError(f"two entries of {os.fspath(path)!r} have the name {twice!r}; a shard was copied.")
-    return fields
+    return FieldSet(set_file.shards(path))

@@ -37,7 +37,9 @@ def write_metrics(folder: str, fields: FieldSet, measure: Measure) -> str:
     for name, label, status, quality, steps in zip(*columns, strict=True):
         writer.writerow([name, "" if label is None else label, status, f"{quality:.6g}", steps])
     path = os.path.join(folder, METRICS)
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()), overwrite=True)
+    # File names of unknown encoding have half surrogate pairs, which UTF-8 cannot contain.
+    data = text.getvalue().encode(errors="backslashreplace")
+    write_atomically(path, lambda file: file.write(data), overwrite=True)
     return path
 
 
@@ -70,6 +72,7 @@ def _pair(signals: Signals, fields: FieldSet, number: int, measure: Measure) -> 
         truth = _truth(signals[name].read())
     except InputError:
         return None
+    name = name.encode(errors="backslashreplace").decode()  # Matplotlib cannot draw half surrogate pairs
     short = name if len(name) <= 24 else f"…{name[-23:]}"
     heading = f"{short}\n{measure.tell(float(fields.quality[number]))}".replace("$", r"\$")
     return truth, _function(field), heading

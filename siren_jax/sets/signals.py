@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from siren_jax._types import SignalName
 from siren_jax.errors import InputError
+from siren_jax.files.set_file import MAX_TEXT
 from siren_jax.subjects.kinds import SIGNALS, SignalKind, kind_of_source
 from siren_jax.subjects.one_call import Options
 from siren_jax.subjects.subject import Sampled, Subject
@@ -197,12 +198,19 @@ def _plain(source: Any) -> str | ndarray:
 
 def _check_names(names: Sequence[str]) -> None:
     seen: set[str] = set()
+    _check_length("name", names)
     for name in names:
         if SEPARATOR in name or not name:
             raise InputError(f"a signal cannot have the name {name!r}; it needs a name without {SEPARATOR!r}.")
         if name in seen:
             raise InputError(f"two signals have the name {name!r}; give a folder, or names=.")
         seen.add(name)
+
+
+def _check_length(word: str, texts: Sequence[str]) -> None:
+    """Refuses texts that a set cannot contain, before anything is fitted."""
+    if long := [text for text in texts if len(text) > MAX_TEXT]:
+        raise InputError(f"a {word} has up to {MAX_TEXT:,} characters, but {long[0][:40]!r}… has {len(long[0]):,}.")
 
 
 def _kind(
@@ -242,7 +250,9 @@ def _labels(labels: Labels, names: Sequence[str]) -> list[str | None]:
         by_name = dict(zip(names, labels, strict=True))
     if missing := [name for name in names if name not in by_name]:
         raise InputError(f"{len(missing):,} of {len(names):,} signals have no label; the first is {missing[0]!r}.")
-    return [str(by_name[name]) for name in names]
+    found = [str(by_name[name]) for name in names]
+    _check_length("label", found)
+    return [*found]
 
 
 def _table(path: str) -> dict[str, str]:

@@ -206,7 +206,7 @@ def numbered(folder: str | None, names: Sequence[str]) -> dict[str, int]:
     """The number of every name. Names that the folder does not know yet get the next numbers; without a folder, all do.
 
     Raises:
-        InputError: the folder has shards, but no numbers.
+        InputError: the folder has shards, but no numbers, or they cannot be read.
     """
     if folder is None:
         return {name: number for number, name in enumerate(names)}
@@ -215,9 +215,13 @@ def numbered(folder: str | None, names: Sequence[str]) -> dict[str, int]:
     if os.path.exists(path):
         try:
             with open(path, encoding="utf-8") as file:
-                numbers = {str(name): number for number, name in enumerate(json.load(file))}
-        except (OSError, ValueError, TypeError) as error:
+                known = json.load(file)
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path!r} cannot be read: {error}.") from None
+        listed = isinstance(known, list) and all(isinstance(name, str) for name in known)
+        if not listed or len(set(known)) < len(known):
+            raise InputError(f"{path!r} cannot be read: it needs a list of different names.")
+        numbers = {name: number for number, name in enumerate(known)}
     elif any(name.endswith((SUFFIX, PART)) for name in os.listdir(folder)):
         raise InputError(f"{folder!r} has shards, but no {MANIFEST}, so it cannot be continued.")
     if new := [name for name in names if name not in numbers]:

@@ -1,0 +1,104 @@
+"""Golden sets of format version 1, and what an independent reader finds in them.
+
+`python tests/data/make_sets.py FOLDER` writes NAME.sirens and NAME.json for every set of `SETS`. The JSON file is made
+from the bytes of the shard by `found_in`, which uses NumPy and `docs/file-format.md` alone. The files in this folder
+were written once, by the first version that had sets, and stay as they are: a later version of the library must read
+the same numbers from them. A new format version gets sets of its own.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TYPES = {"I64": "<i8", "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "<i1"}
+
+
+def _pictures() -> Any:
+    from siren_jax import Signals
+
+    y, x = np.mgrid[:8, :8] / 8
+    waves = [127.5 + 100 * np.sin(6 * (a * x + b * y)) for a, b in ((1, 0), (0, 1), (1, 1), (1, -1))]
+    names = ["0/cat.png", "0/dog.png", "1/ä b.png", "1/日本.png"]
+    return Signals(np.array(waves).astype(np.uint8), names=names, labels=[name[0] for name in names])
+
+
+def _sounds() -> Any:
+    from siren_jax import Signals
+
+    times = np.arange(64) / 64
+    return Signals(np.array([np.sin(6 * times), np.cos(9 * times)], np.float32), rate=64)
+
+
+def _shapes() -> Any:
+    from siren_jax import Signals
+
+    turns = np.arange(400) * (np.pi * (3 - 5**0.5))  # points of a sphere along a spiral
+    z = (np.arange(400) + 0.5) / 200 - 1
+    normals = np.stack([np.cos(turns) * (1 - z**2) ** 0.5, np.sin(turns) * (1 - z**2) ** 0.5, z], axis=1)
+    folder = Path(tempfile.mkdtemp())
+    for name, radius in (("large", 20.0), ("small", 0.5)):
+        np.savetxt(folder / f"{name}.xyz", np.hstack([radius * normals + (1.0, 2.0, 3.0), normals]))
+    return Signals(folder)
+
+
+SETS = {  # signals, coordinates, settings of fit_many
+    "set_1_float32": (_pictures, 2, {"precision": "float32", "quality": 22.0, "steps": 100}),
+    "set_1_int8_first": (_pictures, 2, {"precision": "int8", "share": "first", "steps": 50}),
+    "set_1_float16_sound": (_sounds, 1, {"precision": "float16", "steps": 50}),
+    "set_1_bfloat16_shape": (_shapes, 3, {"precision": "bfloat16", "batch_size": 64, "steps": 50}),
+}
+
+
+def found_in(shard: bytes) -> dict[str, Any]:
+    """Header, columns and parameters of a shard; a kernel of 8 bits is the product of its integers and its scale."""
+    length = int.from_bytes(shard[:8], "little")
+    described = json.loads(shard[8 : 8 + length])
+    header = json.loads(described.pop("__metadata__")["sirens"])
+    entries, arrays = header.pop("entries"), {}
+    for name, entry in described.items():
+        first, last = entry["data_offsets"]
+        array = np.frombuffer(shard[8 + length + first : 8 + length + last], TYPES[entry["dtype"]])
+        if entry["dtype"] == "BF16":  # the upper half of a float32
+            array = (array.astype("<u4") << 16).view("<f4")
+        arrays[name] = array.astype(np.int64 if entry["dtype"] == "I64" else np.float64).reshape(entry["shape"])
+    columns = {name.removeprefix("entry."): array for name, array in arrays.items() if name.startswith("entry.")}
+    parameters = {
+        name: array * np.expand_dims(arrays[f"{name}.scale"], -2) if f"{name}.scale" in arrays else array
+        for name, array in arrays.items()
+        if not name.startswith("entry.") and not name.endswith(".scale")
+    }
+    as_lists = lambda named: {name: array.tolist() for name, array in sorted(named.items())}
+    return {
+        "header": header,
+        "entries": entries,
+        "columns": as_lists(columns),
+        "parameters": as_lists(parameters),
+    }
+
+
+def main(folder: Path) -> None:
+    import jax
+
+    from siren_jax import SIREN, fit_many
+
+    for name, (signals, axes, settings) in SETS.items():
+        made = Path(tempfile.mkdtemp()) / "set"
+
+        def make(rngs, axes=axes):
+            return SIREN(axes, 1, width=4, depth=1, first_omega=5.0, weight_scale=2.0, rngs=rngs)
+
+        fit_many(signals(), make, key=jax.random.key(0), out=made, **settings)
+        (folder / f"{name}.sirens").mkdir()
+        for file in ("00000000.shard", "names.json"):
+            shutil.copy(made / file, folder / f"{name}.sirens")
+        found = found_in((made / "00000000.shard").read_bytes())
+        (folder / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
