@@ -25,6 +25,7 @@ from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.options import check_positive, mesh_of, number
 from siren_jax.cli.training import EXITS
 from siren_jax.errors import InputError
+from siren_jax.files.header import as_json
 from siren_jax.files.siren_file import MAX_OMEGA, Network
 from siren_jax.fitting.progress import StoppedBy
 from siren_jax.networks.layers import count_parameters
@@ -75,7 +76,9 @@ class FitMany:
     """Number of units per hidden layer."""
     depth: Annotated[int | None, optional("N", "1 for signals of that size, 2 for others, 3 for shapes")] = None
     """Number of hidden layers after the first one."""
-    first_omega: Annotated[str | None, optional("auto|OMEGA", "auto for sounds, 20 for pictures")] = None
+    first_omega: Annotated[
+        str | None, optional("auto|OMEGA", "auto for sounds, 10 for shapes, 20 for others, 30 with a depth above 1")
+    ] = None
     """Frequency factor of the first layer. `auto` measures the frequencies of each signal."""
     share: Share = "none"
     """What all networks share: nothing (none), the initial weights (start), a first layer that is not fitted (first),
@@ -132,7 +135,7 @@ class FitMany:
                 raise InputError(f"--{name} does not apply to {signals.kind.noun}; leave it out.")
         with status("looking at the signals"):
             make, network = self._network(signals)
-        recipe = signals.kind.many
+        recipe = signals.kind.recipe_of_many(network.depth)
         if self.learning_rate is not None:
             recipe = recipe._replace(learning_rate=self.learning_rate, for_width=None)
         self._tell_before(signals, network, quality, mesh.size)
@@ -186,7 +189,7 @@ class FitMany:
             raise InputError(f"--out is a folder, but {self.out!r} is a file.")
 
     def _own_omega(self, signals: Signals) -> bool:
-        return self.model == "siren" and (self.first_omega or signals.kind.many.first_omega or "auto") == "auto"
+        return self.model == "siren" and (self.first_omega or signals.kind.many[0].first_omega or "auto") == "auto"
 
     def _network(self, signals: Signals) -> tuple[Any, Network]:
         """A function that makes the initial network of a signal, and one of them."""
@@ -194,7 +197,7 @@ class FitMany:
         small = bool(shapes) and float(np.median([math.prod(shape) for shape in shapes])) <= SMALL
         usual = (32, 1) if small else (64, 2) if shapes else (64, 3)
         width, depth = self.width or usual[0], usual[1] if self.depth is None else self.depth
-        recipe = signals.kind.many
+        recipe = signals.kind.recipe_of_many(depth)
         omega = self.first_omega or recipe.first_omega or "auto"
         first = 30.0 if omega == "auto" else float(omega)
 
@@ -250,7 +253,7 @@ class FitMany:
             summary = {"signals": len(signals), "entries": len(fields), "left": left, "status": dict(counts),
                        measure.name: {"median": median, "worst": float(fields.quality[order[0]])},
                        "skipped": reporter.skipped, "seconds": reporter.seconds}  # fmt: skip
-            print(json.dumps(summary))
+            print(json.dumps(as_json("the summary", summary)))
 
 
 class SetReporter(AbstractContextManager["SetReporter"]):

@@ -1,5 +1,6 @@
 """Fitted signals of one kind in one set, each read when it is needed."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -121,6 +122,8 @@ class FieldSet(Sequence[NeuralField]):
 
         The parameters are in the order of their names in the file, without those that all entries share.
         """
+        if not self._places:
+            return np.zeros((0, sum(map(math.prod, self.own.values()))), np.float32), np.array([])
         rows: dict[int, ndarray] = {}
         for shard in {id(shard): shard for shard, _ in self._places}.values():
             own = [row for owner, row in self._places if owner is shard]

@@ -221,6 +221,8 @@ class Group:
                 quality = owner.quality(float(errors[place]))
             elif due:
                 quality = owner.judge(self._network(rows, place))
+                if math.isnan(quality):  # of finite weights: a shape without a surface
+                    quality = math.inf if settings.measure.less_is_better else -math.inf
             if math.isnan(quality):
                 ending[place] = owner, "non-finite", quality
             elif due and settings.quality is not None and settings.measure.reaches(quality, settings.quality):

@@ -22,7 +22,7 @@ from siren_jax.files.header import as_json
 from siren_jax.files.set_file import FORMAT_VERSION, parameters_of
 from siren_jax.files.siren_file import Network
 from siren_jax.fitting.progress import StoppedBy, interrupts
-from siren_jax.fitting.recipes import TUNED_SET, Recipe, cosine_decay, until_a_target
+from siren_jax.fitting.recipes import Recipe, cosine_decay, until_a_target
 from siren_jax.fitting.resume import fingerprint
 from siren_jax.networks.siren import SIREN
 from siren_jax.sets.field_set import FieldSet
@@ -30,7 +30,7 @@ from siren_jax.sets.group import Group, Settings, Tally
 from siren_jax.sets.reader import Reader
 from siren_jax.sets.signals import Signals
 from siren_jax.sets.stack import AXIS, divided
-from siren_jax.sets.writer import Writer, begun, belongs, claimed, numbered
+from siren_jax.sets.writer import ENTRIES, Writer, begun, belongs, claimed, numbered
 
 PATIENCE = 10  # multiple of the recipe's steps after which a target is given up
 SHARES = ("none", "start", "first", "trunk")
@@ -70,7 +70,7 @@ def fit_many(
     quality: int | float | None = None,
     steps: int | None = None,
     seconds: int | float | None = None,
-    recipe: Recipe = TUNED_SET,
+    recipe: Recipe | None = None,
     batch_size: int | None = None,
     share: Share = "none",
     own_omega: bool = False,
@@ -104,8 +104,8 @@ def fit_many(
             with a quality.
         seconds: with a quality or steps, the time at which the whole fit ends like after Ctrl-C. Alone, as many steps
             for each signal as all of them need in this time, from a measurement of the speed.
-        recipe: rate and `b2` of Adam, schedule and steps, see `recipes.TUNED_SET`. With a quality, a cosine decay
-            becomes `inverse_root`.
+        recipe: rate and `b2` of Adam, schedule and steps; by default `recipes.TUNED_SET`, `TUNED_SET_DEEP` for a depth
+            above 1, `TUNED_SET_SOUND` or `TUNED_SET_SHAPE`. With a quality, a cosine decay becomes `inverse_root`.
         batch_size: number of samples in a step of one signal; by default all samples of signals of one shape up to
             4,096, and 2,048 others; 512 for shapes, derivatives and pictures with unknown pixels.
         share: "none" for an initial network of its own for each signal; "start" for a common one, made with `key`;
@@ -152,6 +152,8 @@ def fit_many(
         numbers = numbered(folder, signals.names)
         own = [(numbers[entry.name], entry) for entry in signals if belongs(numbers[entry.name], part)]
         ended_as = {n: word for s in shards for n, word in zip(s.texts["names"], s.texts["status"], strict=True)}
+        if not own:
+            raise InputError(f"part {part} has no signals: there are {len(signals):,}, in blocks of {ENTRIES}.")
         left = sorted((pair for pair in own if pair[1].name not in ended_as), key=lambda pair: pair[0])
         ended_as |= {result.texts["names"]: result.texts["status"] for result in results.values()}
         known = [ended_as[entry.name] for _, entry in own if entry.name in ended_as]
@@ -176,6 +178,8 @@ def fit_many(
                     writer.finish(partly=ended)
                 else:
                     writer.pause()
+    if watch is not None and not ended:
+        watch(_progress(tally, len(known), settings, reader, time.perf_counter() - began, None))
     for name, reason in reader.skipped.items():
         warnings.warn(f"{name!r} was left out: {reason}", stacklevel=2)
     if not writer.shards:
@@ -216,7 +220,7 @@ def _settings(
     key: Array,
     quality: int | float | None,
     steps: int | None,
-    recipe: Recipe,
+    recipe: Recipe | None,
     share: str,
     restarts: int,
     rows: int | None,
@@ -226,6 +230,7 @@ def _settings(
     if share not in SHARES:
         raise InputError(f"share is one of {', '.join(SHARES)}, but is {share!r}.")
     start = network(nnx.Rngs(key))
+    recipe = signals.kind.recipe_of_many(start.depth) if recipe is None else recipe
     layers = {"first": 1, "trunk": start.depth}.get(share, 0)
     if share == "trunk" and start.depth < 1:
         raise InputError('share="trunk" needs a network with a depth of at least 1.')
@@ -248,8 +253,9 @@ def _steps_within(
     seconds: int | float, settings: Settings, signals: Signals, reader: Reader, folder: str | None, processes: int
 ) -> int:
     """Steps of each signal that all signals can take in this time; those of the folder if a set was begun in it."""
-    if folder is not None and (begun := set_file.any_shard(folder)) is not None:
-        return begun.header["record"]["steps"]
+    earlier = None if folder is None else set_file.any_shard(folder)
+    if earlier is not None and isinstance(steps := earlier.header["record"].get("steps"), int):
+        return steps
     began = time.perf_counter()
     trial = Group(settings, list(enumerate(signals)), reader, Writer(None, {}, "float32", {}, [], {}), Tally(0, 0, 0))
     speed = trial.speed() if not trial.empty else math.inf

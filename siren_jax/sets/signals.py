@@ -20,6 +20,7 @@ from siren_jax.subjects.one_call import Options
 from siren_jax.subjects.subject import Sampled, Subject
 
 SURVEYED = 64
+SAMPLES = 20_000  # points of a mesh: those of many shapes are in memory
 SEPARATOR = "::"  # between the path of a set and the name of an entry
 Labels = str | os.PathLike[str] | Sequence[str | int] | Mapping[str, str | int] | None
 """Labels of signals: "folder", the path of a CSV file, one for each signal, or by name."""
@@ -66,7 +67,8 @@ class Signals(Sequence[Entry]):
         labels: "folder" for the name of each file's sub-folder; a CSV file with a row `name,label` for each signal; a
             list with one for each signal; or a mapping from names.
         names: names of arrays; by default their numbers.
-        options: options of `siren_jax.open` for the kind, such as `size` or `rate`.
+        options: options of `siren_jax.open` for the kind, such as `size` or `rate`. By default, 20,000 points are drawn
+            from a mesh.
 
     Raises:
         InputError: there is no signal; the folder has signals of several kinds; names are not unique; a signal has no
@@ -99,6 +101,8 @@ class Signals(Sequence[Entry]):
         self.kind = _kind(sources, found, kind, options.get("rate"))
         if unknown := sorted(set(options) - self.kind.open_options):
             raise InputError(f"{unknown[0]}= does not apply to {self.kind.noun}; leave it out.")
+        if "samples" in self.kind.open_options:
+            options.setdefault("samples", SAMPLES)
         given = _labels(labels, found)
         self.options: dict[str, Any] = dict(options)
         """Options of `siren_jax.open` that were given."""

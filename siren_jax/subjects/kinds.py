@@ -60,8 +60,8 @@ class SignalKind(Kind):
     """Recipe of the paper."""
     width: int = 256
     """Default number of units per hidden layer."""
-    many: Recipe = recipes.TUNED_SET
-    """Recipe for fitting many signals at once."""
+    many: tuple[Recipe, Recipe] = (recipes.TUNED_SET, recipes.TUNED_SET_DEEP)
+    """Recipes for fitting many signals at once, with networks of a depth up to 1 and deeper ones."""
     usual_shape: tuple[int, ...] | None = None
     """Default number of samples along each axis, for a state dict."""
 
@@ -72,6 +72,10 @@ class SignalKind(Kind):
     def recipe(self, name: RecipeName = "tuned", target: str = "values") -> Recipe:
         """The recipe for a target: "tuned" or "paper"."""
         return self.paper if name == "paper" else self.tuned[target]
+
+    def recipe_of_many(self, depth: int) -> Recipe:
+        """The recipe for fitting many signals at once, with networks of this depth."""
+        return self.many[depth > 1]
 
 
 def _options(function: Callable[..., Any]) -> set[str]:
@@ -130,6 +134,7 @@ SIGNALS = {
             SNR,
             {"values": recipes.TUNED_SOUND},
             recipes.PAPER_SOUND,
+            many=(recipes.TUNED_SET_SOUND, recipes.TUNED_SET_SOUND),
         ),
         SignalKind(
             "video",
@@ -153,6 +158,7 @@ SIGNALS = {
             CHAMFER,
             {"values": recipes.TUNED_SHAPE},
             recipes.PAPER_SHAPE,
+            many=(recipes.TUNED_SET_SHAPE, recipes.TUNED_SET_SHAPE),
             usual_shape=(256, 256, 256),
         ),
     )
