@@ -30,6 +30,7 @@ from experiments.digits import Digits, read
 from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, Signals, fit_many
 from siren_jax.plot import COLORS
+from siren_jax.sets.joint_descent import Share
 
 CLASSIFIERS = {"logistic": "logistic regression", "mlp": "MLP"}
 
@@ -40,7 +41,7 @@ class Config(Settings):
     digits: str | None = None  # .npz file of other digits, see experiments/digits.py
     count: int = 10_000  # number of digits, if there are as many
     quality: float = 40.0  # PSNR in dB at which the fit of a digit ends
-    shares: tuple[str, ...] = ("none", "start")  # what the networks have in common, see `fit_many`
+    shares: tuple[Share, ...] = ("none", "start", "first", "trunk")  # what the networks have in common, see `fit_many`
     width: int = 16  # units of a hidden layer
     depth: int = 2  # hidden layers after the first
     first_omega: float = 10.0  # omega of the first layer

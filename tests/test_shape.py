@@ -135,6 +135,20 @@ def test_distance_to_a_triangle_is_the_least_over_its_points(key):
     assert np.all(least - found <= longest / n)  # the mesh of points that the oracle has
 
 
+def test_points_near_a_surface_and_far_from_it_come_with_their_signed_distance():
+    cloud = SurfaceDataset(sample(SOLIDS["sphere"], 20_000))  # in the cube a sphere of the radius 0.9
+    batch = cloud.distance_sampler(3000)(jax.random.key(0), 0)
+    exact = np.linalg.norm(batch["coordinates"], axis=1) - 0.9
+    near = np.abs(exact) < 0.1
+    assert 0.6 < near.mean() < 0.8
+    assert abs(exact[near].mean()) < 0.01
+    error = np.abs(batch["value"][:, 0] - exact)
+    # A step along a normal is exact; the plane of a sample at a gap of 0.03 is 0.03²/2r off the sphere.
+    assert np.quantile(error[near], 0.9) < 0.03**2 / (2 * 0.9)
+    # The nearest of points with gaps of the radius 0.02 is up to 0.02²/2d farther than the surface at a distance d.
+    assert np.all(error < np.where(near, 0.02**2 / (2 * 0.03), 0.02**2 / (2 * 0.1)))
+
+
 def test_equal_shapes_are_no_distance_apart_and_shifted_spheres_half_the_shift(ball):
     reference = Reference(ball, count=5000)
     assert reference.agreement(ball).chamfer < 1e-5  # where more than twelve slivers have nearer centres

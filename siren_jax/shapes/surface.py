@@ -108,10 +108,16 @@ class SurfaceDataset:
             raise InputError(f"batch_size must be at least 1, but is {batch_size}.")
         random = np.random.default_rng(0)
         some = random.integers(0, len(self), AROUND // 2)
-        away = random.normal(scale=NEAR, size=(len(some), 1))
-        near = np.clip(self.coordinates[some] + away * self.normals[some], -1, 1).astype(np.float32)
-        points = np.concatenate([near, random.uniform(-1, 1, (AROUND // 4, 3)).astype(np.float32)])
-        arrays = points, self._distance(points)[:, None], np.arange(batch_size) * len(points) // batch_size
+        away = np.clip(random.normal(scale=NEAR, size=(len(some), 1)), -0.1, 0.1)  # 0.1 beyond the box: in the cube
+        near = self.coordinates[some] + away * self.normals[some]
+        points = np.concatenate([near, random.uniform(-1, 1, (AROUND // 4, 3))]).astype(np.float32)
+        distance, ahead = self._distance(points)
+        # Near the surface, the nearest sample is farther than the surface, which is about as far as the sample's plane.
+        distance = np.where(distance < NEAR, np.abs(ahead), distance) * np.where(ahead < 0, -1, 1)
+        # Points near it were made from points on it, so their distance is known, unless another part is nearer.
+        made = np.append(away[:, 0], np.full(AROUND // 4, np.inf))
+        distance = np.where(np.abs(distance) < np.abs(made), distance, made).astype(np.float32)[:, None]
+        arrays = points, distance, np.arange(batch_size) * len(points) // batch_size
         return Partial(_draw_distances, *map(jnp.asarray, arrays))
 
     @cached_property
@@ -121,16 +127,17 @@ class SurfaceDataset:
         Signs are right except at a few points near sharp edges or where the shape is thinner than the sampling.
         """
         off = np.random.default_rng(0).uniform(-1, 1, (AROUND, 3)).astype(np.float32)
-        return off, self._distance(off)
+        distance, ahead = self._distance(off)
+        return off, np.where(ahead < 0, -distance, distance).astype(np.float32)
 
-    def _distance(self, off: Float[ndarray, "m 3"]) -> Float[ndarray, "m"]:
+    def _distance(self, off: Float[ndarray, "m 3"]) -> tuple[Float[ndarray, "m"], Float[ndarray, "m"]]:
+        """Distance of points from the nearest of 20,000 of the surface, and how far they are ahead of its plane."""
         import scipy.spatial
 
         some = np.arange(0, len(self), max(1, len(self) // COARSE))
         points, normals = self.coordinates[some], self.normals[some]
         distance, nearest = scipy.spatial.KDTree(points).query(off)
-        ahead = np.sum((off - points[nearest]) * normals[nearest], axis=1)
-        return np.where(ahead < 0, -distance, distance).astype(np.float32)
+        return distance, np.sum((off - points[nearest]) * normals[nearest], axis=1)
 
 
 def check_extent(points: Float[ndarray, "n 3"], name: str) -> None:
