@@ -126,6 +126,7 @@ class Group:
             per_tile,
             settings.mesh,
         )
+        self._begin = jax.jit(self._stack.begin)
         self._replaced = jax.jit(self._stack.replaced, donate_argnums=0)
         self._advance = jax.jit(self._stack.advance, donate_argnums=0)
         usual = ROWS_OF_SUBJECTS if isinstance(task, BySubject) else ROWS
@@ -182,7 +183,7 @@ class Group:
             return rows
         kept = (alive + [place for place, owner in enumerate(owners) if owner is None])[:fewer]
         self._owners = [owners[place] for place in kept]
-        return jax.device_put(jax.tree.map(lambda x: x[np.array(kept)], rows), over(self._settings.mesh))
+        return jax.device_put(_at(rows, np.array(kept)), over(self._settings.mesh))
 
     def _take(self) -> Samples | None:
         if self._again:
@@ -203,7 +204,7 @@ class Group:
         if some.omega is not None:
             factor = jnp.array([s.omega for s in order], jnp.float32) / settings.start.first_omega  # pyright: ignore
             params = _first_layer_times(factor, params)
-        return jax.device_put(self._stack.begin(params, keys, data), over(settings.mesh))
+        return jax.device_put(self._begin(params, keys, data), over(settings.mesh))
 
     def _look(self, rows: Rows, errors: ndarray) -> None:
         """Hands over the signals whose fit has ended; their rows have no owner then."""
@@ -231,11 +232,10 @@ class Group:
                 ending[place] = owner, "steps", quality
         if not ending:
             return
-        places = np.array(list(ending))
-        taken = parameters_of(jax.device_get(jax.tree.map(lambda x: x[places], rows.result)))
-        for at, (place, (owner, status, quality)) in enumerate(ending.items()):
+        taken = parameters_of(jax.device_get(rows.result))  # of all rows: a choice would be compiled for every number
+        for place, (owner, status, quality) in ending.items():
             self._owners[place] = None
-            parameters = {name: array[at] for name, array in taken.items()}
+            parameters = {name: array[place] for name, array in taken.items()}
             if status == "non-finite":  # a set has finite weights only
                 parameters = {name: np.zeros_like(array) for name, array in parameters.items()}
             self._end(owner, status, quality, int(steps[place]), parameters)
@@ -262,12 +262,17 @@ class Group:
         self._tally.add(quality, reached=not missed)
 
     def _network(self, rows: Rows, place: int) -> Network:
-        params = jax.tree.map(lambda x: jnp.asarray(np.asarray(x[place])), rows.result)
+        params = jax.tree.map(lambda x: jnp.asarray(x[place]), jax.device_get(rows.result))
         return nnx.merge(self._graphdef, params, self._given.rest)
 
 
 def _better(measure: Measure, quality: float, known: float) -> bool:
     return not math.isnan(quality) and (math.isnan(known) or measure.reaches(quality, known))
+
+
+@jax.jit
+def _at(rows: Rows, places: ndarray) -> Rows:
+    return jax.tree.map(lambda x: x[places], rows)
 
 
 @jax.jit
