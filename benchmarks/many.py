@@ -24,7 +24,7 @@ digits.npz`: 30 minutes for 1,000 digits of `experiments/digits.py`. `--count 32
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -131,7 +131,8 @@ def main(config: Config) -> list[dict]:
     measured = {"seconds of fit_many": seconds, "seconds of its compilation": compilation}
     measured |= {"GFLOP/s of a product": of_product / 1e9, "devices": len(jax.devices()), "pictures": pictures.shape}
     measured |= {"budget": enough._asdict(), "budget for our mean": same_mean and same_mean._asdict()}
-    publish("many", rows, config, measured=measured)
+    named = None if config.digits is None else os.path.basename(config.digits)  # not this machine's folders
+    publish("many", rows, replace(config, digits=named), measured=measured)
     return rows
 
 
