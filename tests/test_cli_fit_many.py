@@ -2,13 +2,17 @@
 
 import csv
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import zoom
 
-from siren_jax import load_set, metrics
+from siren_jax import fit_many, load_set, metrics
 from siren_jax.cli import main
 
 RNG = np.random.default_rng(1)
@@ -96,3 +100,56 @@ def test_folders_without_signals_of_one_kind_are_refused(tmp_path, capsys):
     assert main(["fit-many", str(tmp_path / "mixed"), "--out", str(tmp_path / "set")]) == 2
     assert "'a.png' is a picture, 'b.xyz' is a shape" in capsys.readouterr().err
     assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.slow
+def test_two_kills_and_other_devices_change_no_byte(tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i in range(700):
+        coarse = zoom(RNG.uniform(0, 255, (2, 2)), 3, order=1)
+        Image.fromarray(np.clip(coarse, 0, 255).astype(np.uint8)).save(pictures / f"{i:03}.png")
+    small = ["--psnr", "25", "--steps", "100", "--width", "8", "--depth", "1", "--first-omega", "5", "--no-figures"]
+
+    def command(out, devices, *options):
+        words = [str(pictures), "--out", str(tmp_path / out), *small, "--devices", str(devices), *options]
+        return [sys.executable, "-c", "from siren_jax.cli import run; run()", "fit-many", *words]
+
+    subprocess.run(command("whole", 2), check=True)
+    cut = tmp_path / "cut"
+    for kept in (1, 2):
+        process = subprocess.Popen(command("cut", 1, *["--resume"] * (kept > 1)))
+        written = lambda: len([*cut.glob("*.shard"), *cut.glob("*.part")]) if cut.is_dir() else 0
+        while written() < kept and process.poll() is None:
+            time.sleep(0.05)
+        process.kill()
+        assert process.wait() != 0
+    subprocess.run(command("cut", 1, "--resume"), check=True)
+    shards = sorted(path.name for path in (tmp_path / "whole").glob("*.shard"))
+    assert len(shards) == 3
+    for name in (*shards, "names.json", "metrics.csv"):
+        assert (tmp_path / "whole" / name).read_bytes() == (cut / name).read_bytes()
+    assert not list(cut.glob("*.part"))
+
+
+def test_an_interrupted_fit_says_how_to_go_on(folder, tmp_path, capsys, monkeypatch, heeded_signals):
+    def stopped(*args, watch, **settings):
+        raise_at = iter([True])
+
+        def watched(progress):
+            if next(raise_at, False):
+                signal.raise_signal(signal.SIGINT)
+            return watch(progress)
+
+        return fit_many(*args, watch=watched, **settings)
+
+    monkeypatch.setattr("siren_jax.cli.fit_many.fit_many", stopped)
+    out = tmp_path / "set"
+    arguments = ["fit-many", str(folder), "--out", str(out), "--steps", "50", "--no-figures", *SMALL]
+    assert main(arguments) == 130
+    assert "results so far are kept in" in capsys.readouterr().err
+    monkeypatch.undo()
+    if any(name.endswith(".part") for name in os.listdir(out)):
+        arguments.append("--resume")
+    assert main(arguments) == 0
+    assert load_set(out).steps.tolist() == [50] * 6

@@ -28,6 +28,7 @@ from siren_jax.errors import InputError
 from siren_jax.files.header import as_json
 from siren_jax.files.siren_file import MAX_OMEGA, Network
 from siren_jax.fitting.progress import StoppedBy
+from siren_jax.fitting.recipes import Recipe
 from siren_jax.networks.layers import count_parameters
 from siren_jax.networks.relu import ReLUMLP
 from siren_jax.networks.siren import SIREN
@@ -138,30 +139,39 @@ class FitMany:
         recipe = signals.kind.recipe_of_many(network.depth)
         if self.learning_rate is not None:
             recipe = recipe._replace(learning_rate=self.learning_rate, for_width=None)
+        own_omega = self.model == "siren" and self._omega(recipe) == "auto"
+        if own_omega and self.share in ("first", "trunk"):
+            raise InputError(f"--share {self.share} needs one omega for all signals; give --first-omega as a number.")
         self._tell_before(signals, network, quality, mesh.size)
         reporter = SetReporter(measure, quality)
-        with reporter:
-            fields = fit_many(
-                signals,
-                make,
-                key=jax.random.key(self.seed),
-                quality=quality,
-                steps=self.steps,
-                seconds=None if self.minutes is None else 60 * self.minutes,
-                recipe=recipe,
-                batch_size=self.batch_size,
-                share=self.share,
-                own_omega=self._own_omega(signals),
-                restarts=self.restarts,
-                rows=self.rows,
-                mesh=mesh,
-                part=self.part,
-                out=self.out,
-                precision=self.precision,
-                strict=self.strict,
-                watch=reporter.update,
-            )
-        self._tell_after(signals, fields, measure, quality, reporter)
+        try:
+            with reporter:
+                fields = fit_many(
+                    signals,
+                    make,
+                    key=jax.random.key(self.seed),
+                    quality=quality,
+                    steps=self.steps,
+                    seconds=None if self.minutes is None else 60 * self.minutes,
+                    recipe=recipe,
+                    batch_size=self.batch_size,
+                    share=self.share,
+                    own_omega=own_omega,
+                    restarts=self.restarts,
+                    rows=self.rows,
+                    mesh=mesh,
+                    part=self.part,
+                    out=self.out,
+                    precision=self.precision,
+                    strict=self.strict,
+                    watch=reporter.update,
+                )
+        except InputError as error:
+            if reporter.stopped_by is None:
+                raise
+            print(f"siren-jax: {error}", file=sys.stderr)  # interrupted before the first shard
+        else:
+            self._tell_after(signals, fields, measure, quality, reporter)
         return EXITS.get(reporter.stopped_by or "", 0)
 
     def _default(self, name: str) -> Any:
@@ -188,8 +198,8 @@ class FitMany:
         if os.path.exists(self.out) and not os.path.isdir(self.out):
             raise InputError(f"--out is a folder, but {self.out!r} is a file.")
 
-    def _own_omega(self, signals: Signals) -> bool:
-        return self.model == "siren" and (self.first_omega or signals.kind.many[0].first_omega or "auto") == "auto"
+    def _omega(self, recipe: Recipe) -> float | str:
+        return self.first_omega or recipe.first_omega or "auto"
 
     def _network(self, signals: Signals) -> tuple[Any, Network]:
         """A function that makes the initial network of a signal, and one of them."""
@@ -198,7 +208,7 @@ class FitMany:
         usual = (32, 1) if small else (64, 2) if shapes else (64, 3)
         width, depth = self.width or usual[0], usual[1] if self.depth is None else self.depth
         recipe = signals.kind.recipe_of_many(depth)
-        omega = self.first_omega or recipe.first_omega or "auto"
+        omega = self._omega(recipe)
         first = 30.0 if omega == "auto" else float(omega)
 
         def make(rngs: nnx.Rngs) -> Network:
@@ -227,7 +237,7 @@ class FitMany:
         self, signals: Signals, fields: FieldSet, measure: Measure, quality: float | None, reporter: "SetReporter"
     ) -> None:
         counts = Counter(fields.status)
-        left = len(signals) - len(fields) - len(reporter.skipped)
+        left = len(set(signals.names) - set(fields.names) - set(reporter.skipped))
         with status("writing the table and the figures"):
             paths = [write_metrics(self.out, fields, measure)]
             if not self.no_figures:
@@ -285,7 +295,7 @@ class SetReporter(AbstractContextManager["SetReporter"]):
     def update(self, progress: SetProgress) -> None:
         """Shows how many signals are done, their quality, and the time that is left."""
         self.skipped, self.seconds, self.stopped_by = progress.skipped, progress.seconds, progress.stopped_by
-        if not self._foreseen and progress.done < progress.total:
+        if not self._foreseen and progress.seconds_left > 0:
             self._foreseen = True
             self._tell(self._forecast(progress))
         parts = [f"{progress.done:,} of {progress.total:,}"]

@@ -303,7 +303,7 @@ def _progress(
 ) -> SetProgress:
     total = tally.total - len(reader.skipped)
     left, new = total - tally.done, tally.done - before
-    longest = left * settings.steps / tally.speed
+    longest = left * settings.steps / tally.speed if left and tally.speed > 0 else 0.0
     qualities = tally.qualities or [math.nan]
     worst = max(qualities) if settings.measure.less_is_better else min(qualities)
     return SetProgress(
