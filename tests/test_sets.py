@@ -19,7 +19,7 @@ from scipy.ndimage import zoom
 from siren_jax import SIREN, InputError, metrics
 from siren_jax.files import set_file
 from siren_jax.fitting.recipes import TUNED_SET
-from siren_jax.sets import writer
+from siren_jax.sets import stack, writer
 from siren_jax.sets.field_set import load_set
 from siren_jax.sets.joint_descent import fit_many
 from siren_jax.sets.signals import Signals
@@ -46,7 +46,8 @@ def parameters(fields):
     return dict(zip(fields.names, fields.arrays()[0], strict=True))
 
 
-def test_a_signal_depends_on_no_other_and_on_no_row():
+def test_a_signal_depends_on_no_other_and_on_no_row(monkeypatch):
+    monkeypatch.setattr(stack, "VALUES", 512)  # a tile is one row, so four rows are filled again and again
     signals = Signals(PICTURES)
     together = parameters(fit_many(signals, make, key=KEY, quality=28, steps=150))
     by_few = parameters(fit_many(signals, make, key=KEY, quality=28, steps=150, rows=4))
@@ -99,6 +100,26 @@ def test_a_set_that_was_cut_short_is_continued_to_the_same_bytes(tmp_path, monke
     assert sorted(os.listdir(cut)) == sorted(os.listdir(whole))
     for name in os.listdir(whole):
         assert (whole / name).read_bytes() == (cut / name).read_bytes()
+
+
+def test_a_set_is_continued_with_its_options_alone(tmp_path):
+    settings = {"key": KEY, "steps": 1, "out": str(tmp_path)}
+    small = Signals(pictures(2, side=16), size=8)
+    fit_many(small, make, **settings)
+    with pytest.raises(InputError, match="another way: size is 8 there, but None now"):
+        fit_many(Signals(pictures(3, side=16)), make, **settings)
+
+
+def test_results_whose_signals_are_gone_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "ENTRIES", 4)
+    settings = {"key": KEY, "quality": 28, "steps": 150, "out": str(tmp_path)}
+    fit_many(Signals(PICTURES), make, watch=lambda progress: progress.done >= 5, **settings)
+    kept = [set_file.read(str(path)).texts["names"] for path in tmp_path.glob("*.part")]
+    gone = kept[0][0]
+    there = [name for name in Signals(PICTURES).names if name != gone]
+    fields = fit_many(Signals(PICTURES[[int(name) for name in there]], names=there), make, **settings)
+    assert sorted(fields.names) == Signals(PICTURES).names
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_new_signals_are_added_and_others_stay(tmp_path):
@@ -308,7 +329,7 @@ def test_shards_of_different_sets_are_refused(folder, tmp_path):
     wider = lambda rngs: SIREN(2, 1, width=8, depth=1, first_omega=5.0, weight_scale=3.0, rngs=rngs)
     others = {"steps": (make, {"steps": 4}), "batch_size": (make, {"batch_size": 5}), "start": (wider, {})}
     for name, (start, settings) in others.items():
-        with pytest.raises(InputError, match=f"another way: {name} differs"):
+        with pytest.raises(InputError, match=f"another way: {name} is"):
             fit_many(Signals(PICTURES[:2]), start, key=KEY, out=str(folder), **{"steps": 2, **settings})
 
 
@@ -341,6 +362,8 @@ def test_collections_that_cannot_be_are_refused(arguments, words):
         ({"share": "all"}, "share is one of"),
         ({"restarts": -1}, "restarts must not be negative"),
         ({"restarts": 1, "share": "start"}, "restarts start from other networks"),
+        ({"restarts": 1, "share": "first"}, "restarts start from other networks"),
+        ({"seconds": 9, "part": (0, 2), "out": "x"}, "different speeds"),
         ({"own_omega": True, "share": "first"}, "own_omega=True needs SIRENs with first layers of their own"),
         ({"seconds": 0}, "seconds must be a positive number"),
         ({"part": (2, 2), "out": "x"}, "a part is"),

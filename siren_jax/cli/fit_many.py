@@ -26,6 +26,7 @@ from siren_jax.cli.options import check_positive, mesh_of, number
 from siren_jax.cli.training import EXITS
 from siren_jax.errors import InputError
 from siren_jax.files.header import as_json
+from siren_jax.files.set_file import any_shard
 from siren_jax.files.siren_file import MAX_OMEGA, Network
 from siren_jax.fitting.progress import StoppedBy
 from siren_jax.fitting.recipes import Recipe
@@ -37,6 +38,7 @@ from siren_jax.sets.joint_descent import SetProgress, Share, fit_many
 from siren_jax.sets.overview import worst, write_figures, write_metrics
 from siren_jax.sets.signals import Signals
 from siren_jax.sets.stack import AXIS
+from siren_jax.sets.writer import MANIFEST
 from siren_jax.subjects.subject import Measure
 
 WORST = 10  # entries in the table
@@ -188,7 +190,9 @@ class FitMany:
             raise InputError("--first-omega applies to sine networks only; leave it out.")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed takes a whole number from 0 to {2**32 - 1}, but is {self.seed}.")
-        there = os.path.isdir(self.out) and any(name.endswith((".shard", ".part")) for name in os.listdir(self.out))
+        there = os.path.isdir(self.out) and any(
+            name.endswith((".shard", ".part", MANIFEST)) for name in os.listdir(self.out)
+        )
         if there and not self.resume and self.part is None:
             raise InputError(
                 f"{self.out!r} contains a set; continue it or add to it with --resume, or choose another --out."
@@ -202,10 +206,13 @@ class FitMany:
         return self.first_omega or recipe.first_omega or "auto"
 
     def _network(self, signals: Signals) -> tuple[Any, Network]:
-        """A function that makes the initial network of a signal, and one of them."""
+        """A function that makes the initial network of a signal, and one of them: by default as in an earlier set."""
         features, shapes = signals.survey
         small = bool(shapes) and float(np.median([math.prod(shape) for shape in shapes])) <= SMALL
         usual = (32, 1) if small else (64, 2) if shapes else (64, 3)
+        if (earlier := any_shard(self.out)) is not None:
+            known = earlier.header["network"]
+            features, usual = (known["in_features"], known["out_features"]), (known["width"], known["depth"])
         width, depth = self.width or usual[0], usual[1] if self.depth is None else self.depth
         recipe = signals.kind.recipe_of_many(depth)
         omega = self._omega(recipe)
@@ -257,7 +264,7 @@ class FitMany:
               f"in {duration(reporter.seconds)}")  # fmt: skip
         for path in (self.out, *paths):
             print(f"  {printable(path)}")
-        if left > 0:
+        if left and self.part is None:
             print(f"siren-jax: {left:,} signals are left; --resume continues.", file=sys.stderr)
         if self.json:
             summary = {"signals": len(signals), "entries": len(fields), "left": left, "status": dict(counts),

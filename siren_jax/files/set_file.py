@@ -154,7 +154,7 @@ def _repeated(values: Iterable[Any]) -> Any:
 def any_shard(folder: str) -> Shard | None:
     """A shard of a folder, complete or not, or None if there is none."""
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    found = [name for name in names if name.endswith((SUFFIX, PART))]
+    found = [name for suffix in (SUFFIX, PART) for name in names if name.endswith(suffix)]
     return read(os.path.join(folder, found[0])) if found else None
 
 

@@ -62,7 +62,7 @@ def _write_npz(fields: FieldSet, path: str) -> None:
 
 def _write_hdf5(fields: FieldSet, path: str) -> None:
     try:
-        import h5py  # pyright: ignore[reportMissingImports]
+        import h5py
     except ImportError:
         raise InputError("to=\"hdf5\" needs the extra: pip install 'siren-jax[hdf5]'.") from None
 
@@ -74,11 +74,10 @@ def _write_hdf5(fields: FieldSet, path: str) -> None:
             else:
                 file.create_dataset(name, data=column)
         arrays = _parameters(fields)
-        for name, (_, shape) in arrays.items():
-            file.create_dataset(name, (len(fields), *shape), "<f4")
+        kept = {name: file.create_dataset(name, (len(fields), *shape), "<f4") for name, (_, shape) in arrays.items()}
         for first, block in _blocks(fields):
             for name, (places, shape) in arrays.items():
-                file[name][first : first + len(block)] = block[:, places].reshape(-1, *shape)
+                kept[name][first : first + len(block)] = block[:, places].reshape(-1, *shape)
 
 
 def _as_utf8(text: str) -> str:

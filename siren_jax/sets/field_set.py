@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -122,16 +123,17 @@ class FieldSet(Sequence[NeuralField]):
 
         The parameters are in the order of their names in the file, without those that all entries share.
         """
-        if not self._places:
-            return np.zeros((0, sum(map(math.prod, self.own.values()))), np.float32), np.array([])
-        rows: dict[int, ndarray] = {}
-        for shard in {id(shard): shard for shard, _ in self._places}.values():
-            own = [row for owner, row in self._places if owner is shard]
-            first, last = min(own), max(own) + 1
+        by_shard: dict[int, list[int]] = defaultdict(list)  # places of its entries
+        for place, (shard, _) in enumerate(self._places):
+            by_shard[id(shard)].append(place)
+        rows = np.zeros((len(self), sum(map(math.prod, self.own.values()))), np.float32)
+        for places in by_shard.values():
+            shard, numbers = self._places[places[0]][0], [self._places[place][1] for place in places]
+            first, last = min(numbers), max(numbers) + 1
             found = shard.parameters(slice(first, last))
             flat = np.concatenate([found[name].reshape(last - first, -1) for name in sorted(found)], axis=1)
-            rows.update({(id(shard), row): flat[row - first] for row in own})  # pyright: ignore
-        return np.stack([rows[id(shard), row] for shard, row in self._places]), np.array(self.labels)  # pyright: ignore
+            rows[places] = flat[np.array(numbers) - first]
+        return rows, np.array(self.labels)
 
     def __repr__(self) -> str:
         network = self._shards[0].header["network"]

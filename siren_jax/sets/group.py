@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -26,7 +26,7 @@ from siren_jax.sets.writer import Writer
 from siren_jax.subjects.subject import Measure
 
 SHRINK = 4  # a stack gets smaller once it needs so many times fewer rows; each size is compiled
-LOOK = 25  # steps between two looks at the errors
+LOOK = 25  # steps between two looks at the errors; more if these take longer than the steps
 JUDGED = 200  # steps between two qualities that subjects measure
 ROWS = 64  # rows for each device
 ROWS_OF_SUBJECTS = 8  # the same, if subjects measure the quality: each keeps its signal
@@ -60,15 +60,20 @@ class Tally:
     """Number of signals whose fit has ended."""
     reached: int
     total: int
-    qualities: list[float] = field(default_factory=list)
-    """Of the signals that have ended in this process."""
+    worst: float = math.nan
+    mean: float = math.nan
+    """Worst and mean of the finite qualities of signals that have ended in this process."""
+    _finite: int = 0
     speed: float = math.nan
     """Steps of single signals in a second, lately."""
 
-    def add(self, quality: float, *, reached: bool) -> None:
+    def add(self, quality: float, measure: Measure, *, reached: bool) -> None:
         self.done += 1
         self.reached += reached
-        self.qualities.append(quality)
+        if math.isfinite(quality):
+            self._finite += 1
+            self.worst = quality if self._finite == 1 or measure.reaches(self.worst, quality) else self.worst
+            self.mean = quality if self._finite == 1 else self.mean + (quality - self.mean) / self._finite
 
 
 class Group:
@@ -112,6 +117,8 @@ class Group:
 
     def _build(self, task: Task) -> None:
         settings = self._settings
+        looks = math.ceil(task.judged / (3 * LOOK * task.points))  # a step has a pass back, of twice the work
+        self._count = min(LOOK * looks, settings.steps)
         per_tile = rows_per_tile(task.points, settings.start.width)
         self._unit = per_tile * settings.mesh.size
         self._graphdef, _, rest = divided(settings.start, settings.layers)
@@ -138,29 +145,31 @@ class Group:
         """Whether no signal can be read."""
         return self._task is None
 
-    def speed(self) -> float:
-        """Steps of single signals in a second, measured on the first signals. The group cannot be run after that."""
-        rows, count = self._filled(None), min(LOOK, self._settings.steps)
+    def seconds_of_a_step(self) -> tuple[int, float]:
+        """Number of rows, and seconds of a step of all of them. The group cannot be run after that."""
+        rows, count = self._filled(None), self._count
         assert rows is not None
         rows, _ = jax.block_until_ready(self._advance(rows, self._given, count))  # compiles
         began = time.perf_counter()
         jax.block_until_ready(self._advance(rows, self._given, count))
-        return len(self._owners) * count / (time.perf_counter() - began)
+        return len(self._owners), (time.perf_counter() - began) / count
 
     def run(self, stopped: Callable[[], bool]) -> bool:
         """Fits all signals of the group; returns whether `stopped` has ended it."""
         if self._task is None:
             return False
-        rows = None
+        rows, compiled = None, 0
         while True:
             rows = self._filled(rows)
             if rows is None or not any(self._owners):
                 return False
             began, busy = time.perf_counter(), sum(owner is not None for owner in self._owners)
-            count = min(LOOK, self._settings.steps)
+            count = self._count
             rows, errors = self._advance(rows, self._given, count)
             errors = np.asarray(errors, np.float64)
-            self._tally.speed = busy * count / (time.perf_counter() - began)
+            if len(self._owners) == compiled:  # the first steps of a stack were compiled
+                self._tally.speed = busy * count / (time.perf_counter() - began)
+            compiled = len(self._owners)
             self._look(rows, errors)
             if stopped():
                 return True
@@ -221,6 +230,7 @@ class Group:
             elif owner.peak is not None:
                 quality = owner.quality(float(errors[place]))
             elif due:
+                assert owner.judge is not None
                 quality = owner.judge(self._network(rows, place))
                 if math.isnan(quality):  # of finite weights: a shape without a surface
                     quality = math.inf if settings.measure.less_is_better else -math.inf
@@ -259,7 +269,7 @@ class Group:
             columns["placement"] = (*about.placement.centre, about.placement.scale)
         texts = {"names": owner.name, "labels": owner.label, "status": status}
         self._writer.ended(owner.number, texts, columns, parameters)
-        self._tally.add(quality, reached=not missed)
+        self._tally.add(quality, settings.measure, reached=not missed)
 
     def _network(self, rows: Rows, place: int) -> Network:
         params = jax.tree.map(lambda x: jnp.asarray(x[place]), jax.device_get(rows.result))

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import numpy as np
@@ -33,7 +33,6 @@ from siren_jax.sets.stack import AXIS, divided
 from siren_jax.sets.writer import ENTRIES, Writer, begun, belongs, claimed, numbered
 
 PATIENCE = 10  # multiple of the recipe's steps after which a target is given up
-SHARES = ("none", "start", "first", "trunk")
 Share = Literal["none", "start", "first", "trunk"]
 
 
@@ -113,8 +112,9 @@ def fit_many(
             last before the linear one. On one grid, common layers are evaluated once for all signals.
         own_omega: whether the initial first layer of each signal is scaled to the omega that `choose_omega` finds.
         restarts: number of further fits, from other initial networks, for a signal that has missed the quality. The
-            best one counts.
-        rows: number of signals that are fitted at once; by default 64 for each device, and 8 if `batch_size` is 512.
+            best one counts. Only with `share="none"`.
+        rows: number of signals that are fitted at once; by default 64 for each device, and 8 of shapes, derivatives and
+            pictures with unknown pixels. It is rounded to whole tiles of rows; see `stack.rows_per_tile`.
         mesh: devices over which the rows are divided, along an axis named "signals"; by default all of this process.
         part: numbers (i, n): this process fits part i of n, counted from 0; all write into one folder. By default
             `jax.process_index()` of `jax.process_count()`. Processes need no connection.
@@ -125,8 +125,8 @@ def fit_many(
         watch: called with `SetProgress` about every 25 steps; a true result ends the fit.
 
     Returns:
-        The set; of several processes, each returns what was complete when it ended. After Ctrl-C or `watch`, the set
-        has the signals of complete shards if there is a folder, and all that have ended otherwise.
+        The set; of several processes, each returns its own part and what was complete when it began. After Ctrl-C or
+        `watch`, the set has the signals of complete shards if there is a folder, and all that have ended otherwise.
 
     Raises:
         InputError: a setting is invalid; the network has other coordinates or channels than the signals; the folder
@@ -138,29 +138,39 @@ def fit_many(
     _check(quality, steps, seconds, batch_size, restarts, rows, part, out)
     settings = _settings(signals, network, key, quality, steps, recipe, share, restarts, rows, mesh, own_omega)
     folder, began = None if out is None else os.fspath(out), time.perf_counter()
-    reader = Reader(
-        signals, settings.start, batch_size=batch_size, layers=settings.layers, own_omega=own_omega, strict=strict
-    )
     with ExitStack() as held:
         if folder is not None:
             held.enter_context(claimed(folder, part))
+        earlier = {} if folder is None else _record(folder)
+        reader = Reader(
+            signals,
+            settings.start,
+            batch_size=batch_size,
+            layers=settings.layers,
+            own_omega=own_omega,
+            strict=strict,
+            usual=earlier.get("usual_shape"),
+        )
         if seconds is not None and quality is None and steps is None:
-            settings = replace(settings, steps=_steps_within(seconds, settings, signals, reader, folder, part[1]))
+            limit = earlier.get("steps") or _steps_within(seconds, settings, signals, reader)
+            settings = replace(settings, steps=limit)
             seconds = None
-        header = _header(signals, settings, batch_size, share, own_omega, precision)
-        shards, results = ([], {}) if folder is None else begun(folder, header, part)
+        header = _header(signals, settings, batch_size, share, own_omega, precision, reader.usual)
+        shards, results, parts = ([], {}, {}) if folder is None else begun(folder, header, part)
         numbers = numbered(folder, signals.names)
         own = [(numbers[entry.name], entry) for entry in signals if belongs(numbers[entry.name], part)]
         ended_as = {n: word for s in shards for n, word in zip(s.texts["names"], s.texts["status"], strict=True)}
         if not own:
-            raise InputError(f"part {part} has no signals: there are {len(signals):,}, in blocks of {ENTRIES}.")
+            raise InputError(
+                f"part {part} has no signals: there are {len(signals):,}, in blocks of {ENTRIES}; use fewer parts."
+            )
         left = sorted((pair for pair in own if pair[1].name not in ended_as), key=lambda pair: pair[0])
         ended_as |= {result.texts["names"]: result.texts["status"] for result in results.values()}
         known = [ended_as[entry.name] for _, entry in own if entry.name in ended_as]
         done = "steps" if quality is None else "reached"
         tally = Tally(len(known), known.count(done), len(own))
         shared = siren_file.at_precision(_shared(settings), precision)
-        writer = Writer(folder, header, precision, shared, shards, results)
+        writer = Writer(folder, header, precision, shared, shards, results, parts)
         ended = False
         with interrupts() as interrupted:
 
@@ -170,14 +180,17 @@ def fit_many(
                 asked = watch is not None and watch(_progress(tally, len(known), settings, reader, passed, word))
                 return bool(word or asked)
 
-            while left and not ended:
-                group = Group(settings, left, reader, writer, tally)
-                ended = group.run(stopped)
-                left = group.others
-                if not ended or folder is None:
-                    writer.finish(partly=ended)
-                else:
-                    writer.pause()
+            try:
+                while left and not ended:
+                    group = Group(settings, left, reader, writer, tally)
+                    ended = group.run(stopped)
+                    left = group.others
+                    if not ended or folder is None:
+                        writer.finish(partly=ended)
+                if not ended:
+                    writer.finish_others()
+            finally:
+                writer.pause()  # nothing that has ended is lost, whatever has happened
     if watch is not None and not ended:
         watch(_progress(tally, len(known), settings, reader, time.perf_counter() - began, None))
     for name, reason in reader.skipped.items():
@@ -210,6 +223,8 @@ def _check(
         raise InputError(f"restarts must not be negative, but is {restarts}.")
     if not 0 <= part[0] < part[1]:
         raise InputError(f"a part is (i, n) with 0 <= i < n, but is {part}.")
+    if part[1] > 1 and seconds is not None and quality is None and steps is None:
+        raise InputError("several processes measure different speeds, so seconds= needs steps= or quality= beside it.")
     if part[1] > 1 and out is None:
         raise InputError("several processes need out=, the folder into which all of them write.")
 
@@ -227,8 +242,8 @@ def _settings(
     mesh: Mesh | None,
     own_omega: bool,
 ) -> Settings:
-    if share not in SHARES:
-        raise InputError(f"share is one of {', '.join(SHARES)}, but is {share!r}.")
+    if share not in get_args(Share):
+        raise InputError(f"share is one of {', '.join(get_args(Share))}, but is {share!r}.")
     start = network(nnx.Rngs(key))
     recipe = signals.kind.recipe_of_many(start.depth) if recipe is None else recipe
     layers = {"first": 1, "trunk": start.depth}.get(share, 0)
@@ -236,8 +251,10 @@ def _settings(
         raise InputError('share="trunk" needs a network with a depth of at least 1.')
     if own_omega and (layers or not isinstance(start, SIREN)):
         raise InputError("own_omega=True needs SIRENs with first layers of their own.")
-    if restarts and share == "start":
-        raise InputError('restarts start from other networks, so they do not go with share="start".')
+    if restarts and share != "none":
+        raise InputError(f"restarts start from other networks, so they do not go with share={share!r}.")
+    if own_omega and not signals.survey.shapes:
+        raise InputError(f"an omega is chosen for samples on a grid, not for {signals.kind.noun}; leave out own_omega.")
     mesh = Mesh(np.array(jax.local_devices()), (AXIS,)) if mesh is None else mesh
     if mesh.axis_names != (AXIS,):
         raise InputError(f"a mesh for fit_many has one axis named {AXIS!r}, but this one has {mesh.axis_names}.")
@@ -249,18 +266,30 @@ def _settings(
     return Settings(network, start, layers, key, common, measure, target, limit, restarts, recipe, rows, mesh)
 
 
-def _steps_within(
-    seconds: int | float, settings: Settings, signals: Signals, reader: Reader, folder: str | None, processes: int
-) -> int:
-    """Steps of each signal that all signals can take in this time; those of the folder if a set was begun in it."""
-    earlier = None if folder is None else set_file.any_shard(folder)
-    if earlier is not None and isinstance(steps := earlier.header["record"].get("steps"), int):
-        return steps
+def _record(folder: str) -> dict[str, Any]:
+    """Settings of an earlier process in the folder that come from the signals or the machine, if there are any."""
+    shard = set_file.any_shard(folder)
+    record = {} if shard is None else shard.header["record"]
+    found: dict[str, Any] = {}
+    if isinstance(record.get("steps"), int) and record["steps"] > 0:
+        found["steps"] = record["steps"]
+    shape = record.get("usual_shape")
+    if isinstance(shape, list) and all(isinstance(n, int) for n in shape):
+        found["usual_shape"] = tuple(shape)
+    return found
+
+
+def _steps_within(seconds: int | float, settings: Settings, signals: Signals, reader: Reader) -> int:
+    """Steps of each signal that all signals can take in this time, from the time of some steps of the first ones."""
     began = time.perf_counter()
-    trial = Group(settings, list(enumerate(signals)), reader, Writer(None, {}, "float32", {}, [], {}), Tally(0, 0, 0))
-    speed = trial.speed() if not trial.empty else math.inf
+    writer = Writer(None, {}, "float32", {}, [], {}, {})
+    trial = Group(settings, list(enumerate(signals)), reader, writer, Tally(0, 0, 0))
+    most = 10 * PATIENCE * settings.recipe.steps
+    if trial.empty:
+        return most
+    rows, for_a_step = trial.seconds_of_a_step()
     left = max(0.0, seconds - (time.perf_counter() - began))
-    return max(1, min(int(left * speed * processes / len(signals)), 10 * PATIENCE * settings.recipe.steps))
+    return max(1, min(int(left / (for_a_step * math.ceil(len(signals) / rows))), most))
 
 
 def _shared(settings: Settings) -> dict[str, np.ndarray]:
@@ -271,7 +300,13 @@ def _shared(settings: Settings) -> dict[str, np.ndarray]:
 
 
 def _header(
-    signals: Signals, settings: Settings, batch_size: int | None, share: str, own_omega: bool, precision: Precision
+    signals: Signals,
+    settings: Settings,
+    batch_size: int | None,
+    share: str,
+    own_omega: bool,
+    precision: Precision,
+    usual: tuple[int, ...],
 ) -> dict[str, Any]:
     """What all shards of the set share."""
     record = {
@@ -282,6 +317,7 @@ def _header(
         "batch_size": batch_size,
         "share": share,
         "own_omega": own_omega,
+        "usual_shape": list(usual),
         "start": fingerprint(nnx.state(settings.start)).tobytes().hex()[:16],  # code cannot be compared, weights can
         "key": jax.random.key_data(settings.key).tolist(),
         "recipe": {**settings.recipe._asdict(), "schedule": settings.recipe.schedule.__name__},
@@ -304,8 +340,7 @@ def _progress(
     total = tally.total - len(reader.skipped)
     left, new = total - tally.done, tally.done - before
     longest = left * settings.steps / tally.speed if left and tally.speed > 0 else 0.0
-    qualities = tally.qualities or [math.nan]
-    worst = max(qualities) if settings.measure.less_is_better else min(qualities)
+    left = max(0, left)
     return SetProgress(
         tally.done,
         tally.reached,
@@ -316,5 +351,5 @@ def _progress(
         min(longest, seconds * left / new) if new else longest,
         tally.speed,
         word,
-        (worst, float(np.mean(qualities))),
+        (tally.worst, tally.mean),
     )

@@ -36,8 +36,8 @@ class Samples(NamedTuple):
     peak: float | None
     """Squared error at a quality of 0 dB: 4, the square of the range, for a PSNR, or the signal's power for an SNR.
     None if the quality is not a mean squared error."""
-    judge: Callable[[Network], float]
-    """Quality of a network, measured by the subject."""
+    judge: Callable[[Network], float] | None
+    """Quality of a network, measured by the subject, if it is not a mean squared error."""
     omega: float | None
     """First omega that suits the signal, if one was asked for."""
     attempt: int = 0
@@ -59,6 +59,8 @@ class Reader:
         layers: number of layers that all networks share.
         own_omega: whether to choose a first omega for every signal.
         strict: whether a signal that cannot be read is an error.
+        usual: shape of the signals that are fitted to all samples; by default the most frequent one of a survey, if
+            half of the signals have it.
     """
 
     def __init__(
@@ -70,20 +72,22 @@ class Reader:
         layers: int = 0,
         own_omega: bool = False,
         strict: bool = False,
+        usual: tuple[int, ...] | None = None,
     ):
         self.skipped: dict[str, str] = {}
         """Signals that could not be read, with the reason."""
         self._example, self._batch_size, self._layers = example, batch_size, layers
-        self._own_omega, self._strict, self._usual = own_omega, strict, ()
-        self._kind = signals.kind
+        self._own_omega, self._strict, self._kind = own_omega, strict, signals.kind
         axes, shapes = signals.survey.features[0], signals.survey.shapes
         if axes != example.in_features:
             raise InputError(
                 f"the network has {example.in_features} coordinates, but {signals.kind.plural} have {axes}."
             )
-        usual = max(set(shapes), key=shapes.count, default=())
-        # Signals of many shapes are fitted to points that are drawn.
-        self._usual = usual if 2 * shapes.count(usual) >= len(shapes) else ()
+        if usual is None:
+            usual = max(set(shapes), key=shapes.count, default=())
+            usual = usual if 2 * shapes.count(usual) >= len(shapes) else ()
+        self.usual = usual
+        """Shape of the signals that are fitted to all samples; () if there is none."""
 
     def read(self, number: int, entry: Entry) -> Samples | None:
         """The samples of a signal; None if it cannot be read."""
@@ -92,10 +96,12 @@ class Reader:
         try:
             task, data, peak = self._task(subject)
             omega = subject.choose_omega().omega if self._own_omega else None
+            about = subject.field(self._example, {})
         except InputError as error:
             return self._skip(entry, error)
-        about = subject.field(self._example, {})
-        judge = subject.quality if isinstance(subject, Sampled) else subject.estimate  # a surface takes seconds
+        judge = None
+        if peak is None:
+            judge = subject.quality if isinstance(subject, Sampled) else subject.estimate  # a surface takes seconds
         return Samples(number, entry.name, entry.label, task, data, about, peak, judge, omega)
 
     def _opened(self, entry: Entry) -> Subject | None:
@@ -112,11 +118,16 @@ class Reader:
     def _task(self, subject: Subject) -> tuple[Task, Any, float | None]:
         """What the rows of the signal's group are fitted to, the signal's arrays, and its peak."""
         if not isinstance(subject, Sampled) or not _fits_values(subject, subject.dataset):
+            if subject.features[1] != self._example.out_features:
+                raise InputError(
+                    f"it has {subject.features[1]} channels, but the network has {self._example.out_features}; give "
+                    "signals of one number of channels."
+                )
             return *by_subject(subject, min(subject.points, self._batch_size or BY_SUBJECT)), None
         value = _with_channels(subject.dataset.value, self._example.out_features, self._kind.name)
         count, shape, channels = len(value), subject.dataset.shape, self._example.out_features
         peak = float(np.mean(np.square(value, dtype=np.float64))) if self._kind.measure is SNR else 4.0
-        if shape == self._usual and count <= min(WHOLE, self._batch_size or WHOLE):
+        if shape == self.usual and count <= min(WHOLE, self._batch_size or WHOLE):
             whole = Whole(shape, channels, self._layers)
             return whole, whole.data(value), peak
         length = 2 ** math.ceil(math.log2(max(2, count)))

@@ -189,8 +189,15 @@ def _files(root: str) -> Iterator[str]:
     """All files of a folder that may be signals, in the order of their names."""
     if not os.path.isdir(root):
         raise InputError(f"there is no folder {root!r}.")
-    for folder, inner, names in os.walk(root):
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"the folder {error.filename!r} cannot be read: {error.strerror}.") from None
+
+    for folder, inner, names in os.walk(root, onerror=refuse):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
+        if any(name.endswith((".shard", ".part")) for name in names):  # a set
+            inner.clear()
+            continue
         for name in sorted(names):
             if not name.startswith(".") and not name.lower().endswith((".csv", ".txt", ".md", ".json", ".html")):
                 yield os.path.join(folder, name)
@@ -262,7 +269,7 @@ def _labels(labels: Labels, names: Sequence[str]) -> list[str | None]:
 def _table(path: str) -> dict[str, str]:
     """Labels by name from a CSV file; a first row of names that no signal has is a heading."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"the labels in {path!r} cannot be read: {error}.") from None

@@ -32,6 +32,11 @@ class Task(Protocol):
         ...
 
     @property
+    def judged(self) -> int:
+        """Number of points of which `error` is the mean."""
+        ...
+
+    @property
     def weights(self) -> tuple[tuple[str, float], ...]:
         """Weights of the objective's terms; 1 for others."""
         ...
@@ -85,6 +90,10 @@ class Whole(_Values):
     def points(self) -> int:
         return int(np.prod(self.shape))
 
+    @property
+    def judged(self) -> int:
+        return self.points
+
     def common(self, network: Any) -> Float[Array, "n d"]:
         return network.trunk(jnp.asarray(generate_coordinates(self.shape)), self.layers)
 
@@ -118,6 +127,10 @@ class Drawn(_Values):
     channels: int
     length: int
     points: int
+
+    @property
+    def judged(self) -> int:
+        return self.length
 
     def common(self, network: Any) -> None:
         del network
@@ -162,6 +175,10 @@ class BySubject:
     """Functions and sizes of the sampler's and the objective's arrays."""
     weights: tuple[tuple[str, float], ...]
     points: int
+
+    @property
+    def judged(self) -> int:
+        return self.points
 
     def common(self, network: Any) -> None:
         del network

@@ -18,6 +18,7 @@ from siren_jax.files.atomic import clear_leftovers, write_atomically
 from siren_jax.files.set_file import PART, SUFFIX, TEXTS, Shard
 
 MANIFEST = "names.json"
+LOCK = ".lock-part-"  # begins the names of the files that processes lock
 ENTRIES = 256  # of a shard
 
 
@@ -45,6 +46,7 @@ class Writer:
         shared: parameters that all entries share, in float32.
         shards: complete shards of an earlier process.
         results: results of an earlier process in shards that are not complete, by number.
+        parts: numbers of these results by the paths of their files.
     """
 
     folder: str | None
@@ -53,6 +55,8 @@ class Writer:
     shared: Mapping[str, ndarray]
     shards: list[Shard]
     results: dict[int, Result]
+    parts: dict[str, set[int]]
+    """Numbers of the results in every file of a shard that is not complete."""
     _open: list[list[int]] = field(default_factory=list)
     """Numbers of the signals of every shard that is not complete; the last may get more."""
     _unsaved: int = 0
@@ -91,6 +95,12 @@ class Writer:
                 self._write(numbers)
         self._open.clear()
 
+    def finish_others(self) -> None:
+        """Writes the results of an earlier process whose signals are gone."""
+        for number in sorted(self.results):
+            self.started(number)
+        self.finish()
+
     def pause(self) -> None:
         """Keeps all results so far, for a later process."""
         if self.folder is not None:
@@ -109,14 +119,18 @@ class Writer:
             path = self._path(numbers, SUFFIX)
             shard.write(path)
             shard = set_file.read(path)
-            with suppress(FileNotFoundError):
-                os.remove(self._path(numbers, PART))
+            for part in [part for part, members in self.parts.items() if not members & self.results.keys()]:
+                del self.parts[part]
+                with suppress(FileNotFoundError):
+                    os.remove(part)
         self.shards.append(shard)
 
     def _save_parts(self, folder: str) -> None:
         for numbers in self._open:
             if ended := [self.results[number] for number in numbers if number in self.results]:
-                self._shard(ended).write(self._path(numbers, PART), overwrite=True)
+                path = self._path(numbers, PART)
+                self._shard(ended).write(path, overwrite=True)
+                self.parts[path] = {result.number for result in ended}
         self._unsaved = 0
 
     def _path(self, numbers: Sequence[int], suffix: str) -> str:
@@ -138,9 +152,13 @@ def claimed(folder: str, part: tuple[int, int]) -> FileLock:
     Raises:
         InputError: the folder cannot be written, or another process uses it.
     """
-    lock = FileLock(os.path.join(folder, f".lock-{part[0]}-of-{part[1]}"), thread_local=False)
     try:
         os.makedirs(folder, exist_ok=True)
+        own = f"{LOCK}{part[0]}-of-{part[1]}"
+        others = [name for name in os.listdir(folder) if name.startswith(LOCK) and name != own]
+        for name in others if part[1] == 1 else [name for name in others if name == f"{LOCK}0-of-1"]:
+            FileLock(os.path.join(folder, name), thread_local=False).acquire(timeout=0).__exit__(None, None, None)
+        lock = FileLock(os.path.join(folder, own), thread_local=False)
         lock.acquire(timeout=0)
     except Timeout:
         raise InputError(
@@ -151,8 +169,12 @@ def claimed(folder: str, part: tuple[int, int]) -> FileLock:
     return lock
 
 
-def begun(folder: str, header: Mapping[str, Any], part: tuple[int, int]) -> tuple[list[Shard], dict[int, Result]]:
-    """The complete shards of a folder, and the results in other shards by number, as far as they are of this part.
+def begun(
+    folder: str, header: Mapping[str, Any], part: tuple[int, int]
+) -> tuple[list[Shard], dict[int, Result], dict[str, set[int]]]:
+    """The complete shards of a folder, the results in other shards by number, and the numbers in each of their files.
+
+    Of the results, those of this part alone.
 
     Raises:
         InputError: the folder contains another set.
@@ -162,6 +184,7 @@ def begun(folder: str, header: Mapping[str, Any], part: tuple[int, int]) -> tupl
     shards = set_file.shards(folder) if any(name.endswith(SUFFIX) for name in os.listdir(folder)) else []
     finished = {int(number) for shard in shards for number in shard.columns["number"]}
     results: dict[int, Result] = {}
+    parts: dict[str, set[int]] = {}
     for name in sorted(os.listdir(folder)):
         stem, suffix = os.path.splitext(name)
         if suffix == PART and stem.isdecimal() and belongs(int(stem), part):
@@ -170,11 +193,13 @@ def begun(folder: str, header: Mapping[str, Any], part: tuple[int, int]) -> tupl
             _check_same(folder, shard, header)
             left = {result.number: result for result in _results(shard) if result.number not in finished}
             results.update(left)
+            parts[path] = set(left)
             if not left:  # the shard was completed, and its process killed
                 os.remove(path)
+                del parts[path]
     if shards:
         _check_same(folder, shards[0], header)
-    return shards, results
+    return shards, results, parts
 
 
 def belongs(number: int, part: tuple[int, int]) -> bool:
@@ -185,10 +210,11 @@ def belongs(number: int, part: tuple[int, int]) -> bool:
 def _check_same(folder: str, shard: Shard, header: Mapping[str, Any]) -> None:
     old, new = dict(shard.header), json.loads(json.dumps(header))
     old, new = ({**header.pop("record"), **header} for header in (old, new))
-    if other := [name for name in new if old.get(name) != new[name]]:
+    if other := [name for name in {**old, **new} if old.get(name) != new.get(name)]:
+        name = other[0]
         raise InputError(
-            f"{folder!r} contains a set that was made in another way: {other[0]} differs. Repeat the settings of that "
-            "set to continue it, or choose another folder."
+            f"{folder!r} contains a set that was made in another way: {name} is {old.get(name)} there, but "
+            f"{new.get(name)} now. Repeat the settings of that set to continue it, or choose another folder."
         )
 
 
@@ -211,6 +237,11 @@ def numbered(folder: str | None, names: Sequence[str]) -> dict[str, int]:
     if folder is None:
         return {name: number for number, name in enumerate(names)}
     path = os.path.join(folder, MANIFEST)
+    with FileLock(os.path.join(folder, ".lock-names"), thread_local=False):  # parts may begin at the same time
+        return _numbered(folder, path, names)
+
+
+def _numbered(folder: str, path: str, names: Sequence[str]) -> dict[str, int]:
     numbers: dict[str, int] = {}
     if os.path.exists(path):
         try:
@@ -223,7 +254,10 @@ def numbered(folder: str | None, names: Sequence[str]) -> dict[str, int]:
             raise InputError(f"{path!r} cannot be read: it needs a list of different names.")
         numbers = {name: number for number, name in enumerate(known)}
     elif any(name.endswith((SUFFIX, PART)) for name in os.listdir(folder)):
-        raise InputError(f"{folder!r} has shards, but no {MANIFEST}, so it cannot be continued.")
+        raise InputError(
+            f"{folder!r} has shards, but no {MANIFEST} with the numbers of their signals, so it cannot be continued; "
+            "choose another folder."
+        )
     if new := [name for name in names if name not in numbers]:
         numbers.update({name: len(numbers) + i for i, name in enumerate(new)})
         text = json.dumps(list(numbers))

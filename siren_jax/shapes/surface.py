@@ -117,7 +117,7 @@ class SurfaceDataset:
         # Points near it were made from points on it, so their distance is known, unless another part is nearer.
         made = np.append(away[:, 0], np.full(AROUND // 4, np.inf))
         distance = np.where(np.abs(distance) < np.abs(made), distance, made).astype(np.float32)[:, None]
-        arrays = points, distance, np.arange(batch_size) * len(points) // batch_size
+        arrays = points, distance, strata(len(points), batch_size)
         return Partial(_draw_distances, *map(jnp.asarray, arrays))
 
     @cached_property
@@ -163,9 +163,7 @@ def _draw(
     return {"on": points[index], "normal": normals[index], "off": off[other], "distance": distance[other]}
 
 
-def _draw_distances(points: Array, distance: Array, first: Array, key: Array, step: Array | int) -> dict[str, Array]:
-    """A point of each of as many equal strata, whose first points are given."""
+def _draw_distances(points: Array, distance: Array, edges: Array, key: Array, step: Array | int) -> dict[str, Array]:
     del step  # all steps draw in the same way, with different keys
-    width = len(points) // len(first)
-    index = first + jax.random.randint(key, first.shape, 0, max(1, width), first.dtype)
+    index = draw_strata(edges, key)
     return {"coordinates": points[index], "value": distance[index]}
