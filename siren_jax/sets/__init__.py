@@ -1,8 +1,9 @@
 """Sets of signals: read one by one, fitted together, and kept in one set of fields.
 
-`signals` is the collection, `reader` reads it for the rows of a stack, `joint_descent` is the fit, `stack` its compiled
-steps, `optimizer` their Adam, `tasks` what they minimise, `writer` where results go, `field_set` the result, and
-`array_files` writes it for other learners.
+`signals` is the collection, `reader` reads it for the rows of a stack, `joint_descent` is the fit, `group` the
+signals that take turns in the rows of one stack, `stack` its compiled steps, `optimizer` their Adam, `tasks` what
+they minimise, `writer` where results go, `field_set` the result, `overview` its table and figures, and `array_files`
+writes it for other learners.
 """
 
 from siren_jax.sets.field_set import FieldSet as FieldSet
