@@ -254,7 +254,7 @@ def test_shapes_are_fitted_in_their_own_units(tmp_path):
     for name, radius in (("small.xyz", 0.5), ("large.xyz", 20.0)):
         vertices = fields[name].mesh(32).vertices
         assert np.linalg.norm(vertices - 7, axis=1) == pytest.approx(radius, rel=0.1)
-        assert signals[name].read().quality(fields[name].network) == pytest.approx(
+        assert signals[name].read().estimate(fields[name].network) == pytest.approx(
             fields.quality[fields.names.index(name)], rel=1e-3
         )
     assert fields.status == ["reached"] * 2
