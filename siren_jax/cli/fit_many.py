@@ -302,7 +302,7 @@ class SetReporter(AbstractContextManager["SetReporter"]):
     def update(self, progress: SetProgress) -> None:
         """Shows how many signals are done, their quality, and the time that is left."""
         self.skipped, self.seconds, self.stopped_by = progress.skipped, progress.seconds, progress.stopped_by
-        if not self._foreseen and progress.seconds_left > 0:
+        if not self._foreseen and progress.speed > 0 and progress.done < progress.total:
             self._foreseen = True
             self._tell(self._forecast(progress))
         parts = [f"{progress.done:,} of {progress.total:,}"]
@@ -312,7 +312,8 @@ class SetReporter(AbstractContextManager["SetReporter"]):
             parts.append(f"{progress.done - progress.reached:,} missed it")
         if not math.isnan(progress.quality[1]):
             parts.append(f"worst {self._measure.tell(progress.quality[0])}, mean {progress.quality[1]:.1f}")
-        parts.append(f"{duration(progress.seconds_left)} left")
+        if not math.isnan(progress.seconds_left):
+            parts.append(f"{duration(progress.seconds_left)} left")
         line = "  ".join(parts)
         if self._bar is not None:
             self._bar.update(self._task, completed=progress.done / max(1, progress.total), description=line)

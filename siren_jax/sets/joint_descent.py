@@ -52,7 +52,8 @@ class SetProgress(NamedTuple):
     seconds: float
     """Time since the fit began."""
     seconds_left: float
-    """Estimate from the signals that have ended in this process; until then, the longest possible time."""
+    """Estimate from the signals that have ended in this process; until then, the longest possible time, or NaN while
+    the speed is not known."""
     speed: float
     """Steps of single signals in a second."""
     stopped_by: StoppedBy | None
@@ -339,7 +340,7 @@ def _progress(
 ) -> SetProgress:
     total = tally.total - len(reader.skipped)
     left, new = total - tally.done, tally.done - before
-    longest = left * settings.steps / tally.speed if left and tally.speed > 0 else 0.0
+    longest = left * settings.steps / tally.speed if left else 0.0
     left = max(0, left)
     return SetProgress(
         tally.done,
@@ -348,7 +349,7 @@ def _progress(
         total,
         settings.steps,
         seconds,
-        min(longest, seconds * left / new) if new else longest,
+        seconds * left / new if new else longest,
         tally.speed,
         word,
         (tally.worst, tally.mean),
