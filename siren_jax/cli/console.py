@@ -21,11 +21,10 @@ PLAIN_SECONDS = 5.0
 ARGUMENT = re.compile(r"""(?<![^\s(])([a-z_]+)=(True|\([^()]*\)|"[^"]*"|-?[\w.+-]*\w)?""")  # not within a path
 
 
-class Reporter:
-    """A context manager whose `update` shows the progress of a fit on standard error."""
+class Line:
+    """A context manager that shows a line of progress on standard error: a bar on a terminal, else a line at times."""
 
-    def __init__(self, measure: Measure = PSNR):
-        self._measure = measure
+    def __init__(self):
         self._bar = None
         if sys.stderr.isatty():
             columns = (BarColumn(bar_width=20), TaskProgressColumn(), TextColumn("{task.description}"))
@@ -33,7 +32,7 @@ class Reporter:
             self._task = self._bar.add_task("compiling", total=1.0)
         self._last = -PLAIN_SECONDS
 
-    def __enter__(self) -> "Reporter":
+    def __enter__(self) -> "Line":
         if self._bar is not None:
             self._bar.start()
         return self
@@ -44,18 +43,36 @@ class Reporter:
         if self._bar is not None:
             self._bar.stop()
 
+    def show(self, share: float, text: str) -> None:
+        """Shows the share that is done, and the state as text."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=min(share, 1.0), description=text)
+        elif time.monotonic() - self._last >= PLAIN_SECONDS:
+            self._last = time.monotonic()
+            self.tell(text)
+
+    def tell(self, text: str) -> None:
+        """Prints a line that stays."""
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+class Reporter(Line):
+    """A context manager whose `update` shows the progress of a fit on standard error."""
+
+    def __init__(self, measure: Measure = PSNR):
+        super().__init__()
+        self._measure = measure
+
     def update(
         self, done: float, step: int, loss: float, quality: float, steps_per_second: float, seconds_left: float | None
     ) -> None:
         """Shows the spent share of the budget and the state of the fit."""
         state = f"step {step:,}  loss {loss:.3g}  {self._measure.tell(quality)}"
         left = "" if seconds_left is None else f"  {duration(seconds_left)} left"
-        line = f"{state}  {steps_per_second:.3g} steps/s{left}"
-        if self._bar is not None:
-            self._bar.update(self._task, completed=min(done, 1.0), description=line)
-        elif time.monotonic() - self._last >= PLAIN_SECONDS:
-            self._last = time.monotonic()
-            print(line, file=sys.stderr, flush=True)
+        self.show(done, f"{state}  {steps_per_second:.3g} steps/s{left}")
 
 
 def status(doing: str) -> AbstractContextManager[Any]:

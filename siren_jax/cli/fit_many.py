@@ -4,23 +4,17 @@ import json
 import math
 import os
 import sys
-import time
 from collections import Counter
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
 import tyro
 from flax import nnx
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as Bar
 
 from siren_jax._types import Precision, SignalName, Target
-from siren_jax.cli.console import PLAIN_SECONDS, duration, printable, status
+from siren_jax.cli.console import Line, duration, printable, status
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.options import check_positive, mesh_of, number
 from siren_jax.cli.training import EXITS
@@ -273,38 +267,23 @@ class FitMany:
             print(json.dumps(as_json("the summary", summary)))
 
 
-class SetReporter(AbstractContextManager["SetReporter"]):
+class SetReporter(Line):
     """A context manager whose `update` shows the progress of a joint fit on standard error."""
 
     def __init__(self, measure: Measure, quality: float | None):
+        super().__init__()
         self._measure, self._quality = measure, quality
         self.skipped: dict[str, str] = {}
         self.seconds = 0.0
         self.stopped_by: StoppedBy | None = None
-        self._foreseen, self._last = False, -PLAIN_SECONDS
-        self._bar = None
-        if sys.stderr.isatty():
-            columns = (BarColumn(bar_width=20), TextColumn("{task.description}"))
-            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task("compiling", total=1.0)
-
-    def __enter__(self) -> "SetReporter":
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._foreseen = False
 
     def update(self, progress: SetProgress) -> None:
         """Shows how many signals are done, their quality, and the time that is left."""
         self.skipped, self.seconds, self.stopped_by = progress.skipped, progress.seconds, progress.stopped_by
         if not self._foreseen and progress.speed > 0 and progress.done < progress.total:
             self._foreseen = True
-            self._tell(self._forecast(progress))
+            self.tell(self._forecast(progress))
         parts = [f"{progress.done:,} of {progress.total:,}"]
         if progress.skipped:
             parts.append(f"{len(progress.skipped):,} left out")
@@ -314,12 +293,7 @@ class SetReporter(AbstractContextManager["SetReporter"]):
             parts.append(f"worst {self._measure.tell(progress.quality[0])}, mean {progress.quality[1]:.1f}")
         if not math.isnan(progress.seconds_left):
             parts.append(f"{duration(progress.seconds_left)} left")
-        line = "  ".join(parts)
-        if self._bar is not None:
-            self._bar.update(self._task, completed=progress.done / max(1, progress.total), description=line)
-        elif time.monotonic() - self._last >= PLAIN_SECONDS:
-            self._last = time.monotonic()
-            self._tell(line)
+        self.show(progress.done / max(1, progress.total), "  ".join(parts))
 
     def _forecast(self, progress: SetProgress) -> str:
         left = progress.total - progress.done
@@ -328,9 +302,3 @@ class SetReporter(AbstractContextManager["SetReporter"]):
         if self._quality is None:
             return f"{left:,} signals of {progress.steps:,} steps at {rate}: about {longest}"
         return f"{left:,} signals of up to {progress.steps:,} steps at {rate}: at most {longest}"
-
-    def _tell(self, line: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(line, highlight=False)
-        else:
-            print(line, file=sys.stderr, flush=True)
