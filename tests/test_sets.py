@@ -282,6 +282,16 @@ def folder(tmp_path_factory):
     return path
 
 
+def test_a_second_interruption_keeps_results_that_were_not_read_again(folder, tmp_path):
+    shard = set_file.read(str(next(folder.glob("*.shard"))))
+    results = {result.number: result for result in writer._results(shard)}
+    path = str(tmp_path / "00000000.part")
+    later = writer.Writer(str(tmp_path), shard.header, "float32", {}, [], results, {path: set(results)})
+    later.started(0)
+    later.pause()
+    assert set_file.read(path).texts["names"] == shard.texts["names"]
+
+
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", "int8"])
 def test_an_entry_is_rounded_as_in_a_file_of_its_own(precision, folder):
     fields = load_set(folder)

@@ -72,6 +72,16 @@ class _Values:
         return VALUE
 
 
+class _OwnPoints:
+    """The common part of tasks whose batches have coordinates of their own in every row."""
+
+    def common(self, network: Any) -> None:
+        del network
+
+    def field(self, network: Any) -> Field:
+        return network
+
+
 @dataclass(frozen=True)
 class Whole(_Values):
     """All samples of signals of one shape in every step, on a grid that all rows share.
@@ -113,7 +123,7 @@ class Whole(_Values):
 
 
 @dataclass(frozen=True)
-class Drawn(_Values):
+class Drawn(_OwnPoints, _Values):
     """Points that are drawn anew in every step, one from each of as many strata, from signals of any size.
 
     Args:
@@ -131,12 +141,6 @@ class Drawn(_Values):
     @property
     def judged(self) -> int:
         return self.length
-
-    def common(self, network: Any) -> None:
-        del network
-
-    def field(self, network: Any) -> Field:
-        return network
 
     def data(self, value: Float[np.ndarray, "n c"], shape: tuple[int, ...]) -> dict[str, np.ndarray]:
         """A row's arrays, from its values in [-1, 1] and their numbers along each axis."""
@@ -165,7 +169,7 @@ class Drawn(_Values):
 
 
 @dataclass(frozen=True)
-class BySubject:
+class BySubject(_OwnPoints):
     """Batches of a subject's own sampler for its own objective: surfaces, derivatives, pictures with unknown pixels.
 
     The quality of such a signal is measured by its subject, not in the stack.
@@ -179,12 +183,6 @@ class BySubject:
     @property
     def judged(self) -> int:
         return self.points
-
-    def common(self, network: Any) -> None:
-        del network
-
-    def field(self, network: Any) -> Field:
-        return network
 
     def objective(self, data: Any) -> Objective:
         return data["objective"]

@@ -127,10 +127,11 @@ class Writer:
 
     def _save_parts(self, folder: str) -> None:
         for numbers in self._open:
-            if ended := [self.results[number] for number in numbers if number in self.results]:
-                path = self._path(numbers, PART)
-                self._shard(ended).write(path, overwrite=True)
-                self.parts[path] = {result.number for result in ended}
+            path = self._path(numbers, PART)
+            # Those of an earlier process stay in the file that is replaced, also if they have not been read again yet.
+            if ended := sorted(self.results.keys() & {*numbers, *self.parts.get(path, ())}):
+                self._shard([self.results[number] for number in ended]).write(path, overwrite=True)
+                self.parts[path] = set(ended)
         self._unsaved = 0
 
     def _path(self, numbers: Sequence[int], suffix: str) -> str:
