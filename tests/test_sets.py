@@ -141,6 +141,14 @@ def test_signals_of_many_sizes_share_a_program(tmp_path):
         assert quality > 25
 
 
+def test_a_batch_is_cut_into_tiles_without_a_change_of_its_gradient(monkeypatch):
+    signals = Signals(pictures(1, side=20))
+    settings = {"key": KEY, "steps": 1, "batch_size": 300, "recipe": TUNED_SET}
+    whole = fit_many(signals, make, **settings).arrays()[0]
+    monkeypatch.setattr(stack, "TILE", 64)
+    np.testing.assert_allclose(fit_many(signals, make, **settings).arrays()[0], whole, atol=1e-5)
+
+
 def test_sounds_are_fitted_to_an_snr():
     times = np.arange(400) / 400
     sounds = np.stack([np.sin(2 * np.pi * f * times) for f in (2, 3)]).astype(np.float32)

@@ -21,6 +21,7 @@ from siren_jax._types import Batch, Field
 from siren_jax.fields.tiles import sum_over_tiles
 from siren_jax.fitting.recipes import Schedule
 from siren_jax.fitting.step import averaged, factor_on_rate
+from siren_jax.fitting.terms import points_of_terms
 from siren_jax.sets.tasks import Task
 
 AXIS = "signals"  # name of the mesh's axis over which rows are divided
@@ -127,10 +128,12 @@ class Stack:
 
     def _gradient(self, row: Rows, given: Given, batch: Batch) -> Any:
         weights, objective = dict(self.task.weights), self.task.objective(row.data)
+        terms_of = lambda params, batch: objective(self._field(params, given), batch)
+        points = points_of_terms(terms_of, row.params, lambda: batch)
 
         def loss(params: Any, batch: Batch, masks: Any) -> Array:
-            terms = objective(self._field(params, given), batch)
-            sums = [weights.get(name, 1.0) * jnp.sum(masks[len(term)] * term) for name, term in terms.items()]
+            terms = terms_of(params, batch)
+            sums = [weights.get(name, 1.0) * jnp.sum(masks[n] * terms[name]) for name, n in points.items()]
             return jnp.sum(jnp.stack(sums))
 
         if self.task.points <= TILE:
