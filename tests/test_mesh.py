@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 from jax.sharding import Mesh
 
+import siren_jax
 from siren_jax import InputError, fit, refine, supervise
 from siren_jax.cli import main
 from siren_jax.cli.options import Training
@@ -188,6 +189,8 @@ def test_a_mesh_with_another_axis_is_refused():
         )
     with pytest.raises(InputError, match="one axis named 'points'"):
         refine(nnx.Linear(1, 1, rngs=nnx.Rngs(0)), supervise("value"), {}, steps=1, mesh=mesh)
+    with pytest.raises(InputError, match="one axis named 'points'"):
+        siren_jax.open(np.zeros((4, 4), np.uint8)).fit(steps=1, width=4, depth=0, mesh=mesh)
 
 
 def test_more_devices_than_there_are_are_refused(capsys):

@@ -83,6 +83,9 @@ class Recipe(NamedTuple):
     """Largest norm of the whole gradient; a longer gradient is scaled down to it."""
     for_width: int | None = 256
     """Width above which the learning rate is learning_rate·for_width / width; None for one rate at all widths."""
+    patience: int = 4
+    """Multiple of `steps` after which `fit_many` gives up a quality. At 1, it keeps the schedule, so a signal reaches
+    its quality near the end of its steps or not at all."""
 
     @property
     def average(self) -> bool:
@@ -180,9 +183,10 @@ TUNED_SET_DEEP = TUNED_SET._replace(learning_rate=6e-3, first_omega=30.0)
 """The same for deeper networks: on 16 emoji of 64 x 64 pixels with 64 x 2 units, 35 dB after 128 steps on average.
 Twice the rate leaves a quarter of them below after 500 steps, and so does omega 20 one of them."""
 
-TUNED_SET_SOUND = TUNED_SET_DEEP._replace(steps=1000, first_omega=None)
-"""The same for sounds, each with the omega of `choose_omega`: 25 dB after 800 steps for words of a second in 64 x 2
-units."""
+TUNED_SET_SOUND = TUNED_SET_DEEP._replace(steps=2000, first_omega=None, weight_scale=1.0, patience=1)
+"""The same for sounds, each with the omega of `choose_omega`. For 16 prompts of 0.8 to 2 seconds at 8 kHz in 64 x 2
+units, the mean SNR is 40.3 dB after 2,000 steps and 31.7 dB after 1,000; 14 and 11 of them have 30 dB. Half the rate
+reaches 24.5 dB. With `inverse_root`, only 5 of 16 have 30 dB after 4,000 steps."""
 
 TUNED_SET_SHAPE = TUNED_SET_DEEP._replace(
     learning_rate=1e-3, b2=0.99, steps=400, weight_scale=1.0, first_omega=10.0, for_width=64

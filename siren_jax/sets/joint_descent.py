@@ -32,7 +32,7 @@ from siren_jax.sets.signals import Signals
 from siren_jax.sets.stack import AXIS, divided
 from siren_jax.sets.writer import ENTRIES, Writer, begun, belongs, claimed, numbered
 
-PATIENCE = 10  # multiple of the recipe's steps after which a target is given up
+MOST = 100  # multiple of the recipe's steps that a time may become
 Share = Literal["none", "start", "first", "trunk"]
 
 
@@ -100,12 +100,13 @@ def fit_many(
         quality: PSNR, or SNR of sounds, in dB over all samples, or Chamfer distance of shapes in percent of the
             diagonal, at which the fit of a signal ends. A signal that has not reached it after `steps` keeps its
             network, with the status "steps".
-        steps: number of steps at which the fit of a signal ends; by default those of the recipe, or ten times as many
-            with a quality.
+        steps: number of steps at which the fit of a signal ends; by default those of the recipe, with a quality
+            `recipe.patience` times as many.
         seconds: with a quality or steps, the time at which the whole fit ends like after Ctrl-C. Alone, as many steps
             for each signal as all of them need in this time, from a measurement of the speed.
         recipe: rate and `b2` of Adam, schedule and steps; by default `recipes.TUNED_SET`, `TUNED_SET_DEEP` for a depth
-            above 1, `TUNED_SET_SOUND` or `TUNED_SET_SHAPE`. With a quality, a cosine decay becomes `inverse_root`.
+            above 1, `TUNED_SET_SOUND` or `TUNED_SET_SHAPE`. With a quality and a patience above 1, a cosine decay
+            becomes `inverse_root`.
         batch_size: number of samples in a step of one signal; by default all samples of signals of one shape up to
             4,096, and 2,048 others; 512 for shapes, derivatives and pictures with unknown pixels.
         share: "none" for an initial network of its own for each signal; "start" for a common one, made with `key`;
@@ -259,9 +260,9 @@ def _settings(
     mesh = Mesh(np.array(jax.local_devices()), (AXIS,)) if mesh is None else mesh
     if mesh.axis_names != (AXIS,):
         raise InputError(f"a mesh for fit_many has one axis named {AXIS!r}, but this one has {mesh.axis_names}.")
-    if quality is not None and recipe.schedule is cosine_decay:
+    limit = steps or recipe.steps * (1 if quality is None else recipe.patience)
+    if quality is not None and recipe.patience > 1 and recipe.schedule is cosine_decay:
         recipe = until_a_target(recipe)
-    limit = steps or recipe.steps * (1 if quality is None else PATIENCE)
     target, common = None if quality is None else float(quality), share != "none"
     measure = signals.kind.measure
     return Settings(network, start, layers, key, common, measure, target, limit, restarts, recipe, rows, mesh)
@@ -285,7 +286,7 @@ def _steps_within(seconds: int | float, settings: Settings, signals: Signals, re
     began = time.perf_counter()
     writer = Writer(None, {}, "float32", {}, [], {}, {})
     trial = Group(settings, list(enumerate(signals)), reader, writer, Tally(0, 0, 0))
-    most = 10 * PATIENCE * settings.recipe.steps
+    most = MOST * settings.recipe.steps
     if trial.empty:
         return most
     rows, for_a_step = trial.seconds_of_a_step()

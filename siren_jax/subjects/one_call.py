@@ -9,6 +9,7 @@ from typing import Any, TypedDict, Unpack
 import jax
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 from numpy import ndarray
 
 from siren_jax._types import RecipeName, SignalName, Target
@@ -89,6 +90,7 @@ class Signal:
         batch_size: int | None = None,
         watch: Callable[[Progress], Any] | None = None,
         checkpoints: Checkpoints | None = None,
+        mesh: Mesh | None = None,
     ) -> "FittedSignal":
         """A SIREN fitted to the signal.
 
@@ -107,6 +109,7 @@ class Signal:
             batch_size: number of points per step; by default that of the recipe.
             watch: as for `siren_jax.fit`.
             checkpoints: as for `siren_jax.fit`.
+            mesh: as for `siren_jax.fit`.
 
         Raises:
             InputError: a size or an omega is out of range; otherwise as for `siren_jax.fit`.
@@ -144,6 +147,7 @@ class Signal:
             until=None if quality is None else reached,
             watch=watch,
             checkpoints=checkpoints,
+            mesh=mesh,
         )
         made = {"omega_from": reason, "learning_rate": recipe.rate(network)}
         return FittedSignal(self, fitted, {**self.record, **made})
