@@ -7,8 +7,8 @@ once as is fastest for it.
 
 - `fit_many` fits all pictures. Its seconds include reading, starts and ends of signals, and rows that are empty at the
   end, but not compilation, which is reported separately.
-- The loop fits one picture in each round with steps that are already compiled. Its seconds are extrapolated from these
-  few pictures.
+- The loop fits one picture in each round, with steps that are compiled for each picture, or with `reuse=True` for the
+  first one alone. Its seconds are extrapolated from these few pictures.
 - The other peers stop after a fixed number of steps: the smallest after which `share` of all pictures have the PSNR,
   for the best of several rates of Adam, constant or with cosine decay. "our mean" is the smallest number after which
   the mean PSNR is that of `fit_many`. Both numbers are found with our own steps, which are the same steps in a fraction
@@ -96,8 +96,10 @@ def main(config: Config) -> list[dict]:
     at_end = with_budget(pictures, config, enough)
 
     peers, chunks = fastest(pictures, config)
-    loop, (product, flops) = Loop(pictures, config), matrix_product()
-    ours, others = in_turns(pictures, config, {**peers, "loop": loop.next, "product": product})
+    loops = {"loop of fit": Loop(pictures, config, reuse=False), "loop, reuse=True": Loop(pictures, config, reuse=True)}
+    product, flops = matrix_product()
+    turns = {name: loop.next for name, loop in loops.items()}
+    ours, others = in_turns(pictures, config, {**peers, **turns, "product": product})
     of_product = flops / others["product"]
 
     def row(peer: str, at_once: int, per_step: float, **more: object) -> dict[str, object]:
@@ -119,8 +121,9 @@ def main(config: Config) -> list[dict]:
     if len(jax.devices()) > 1:
         alone, _ = in_turns(pictures, config, {}, mesh=Mesh(np.array(jax.devices()[:1]), (AXIS,)))
         rows.append(row("fit_many, one device", networks_at_once(pictures, 1), alone))
-    steps, took, psnr = loop.results()
-    rows.append(row("loop of fit", 1, float(np.median(took / steps)), **ends(steps, psnr, 1000 * float(took.mean()))))
+    for name, loop in loops.items():
+        steps, took, psnr = loop.results()
+        rows.append(row(name, 1, float(np.median(took / steps)), **ends(steps, psnr, 1000 * float(took.mean()))))
     for name in peers:
         per_step = others[name] / (LOOK * chunks[name])
         more = ends(at_end.steps, at_end.quality, 1000 * per_step * enough.steps)
@@ -290,10 +293,14 @@ def in_turns(
 
 
 class Loop:
-    """A loop of `fit` over pictures, which takes its next one at every call."""
+    """A loop of `fit` over pictures, which takes its next one at every call.
 
-    def __init__(self, pictures: Pictures, config: Config):
-        self._pictures, self._config = pictures, config
+    Args:
+        reuse: whether all fits share the compiled steps of the first one.
+    """
+
+    def __init__(self, pictures: Pictures, config: Config, *, reuse: bool):
+        self._pictures, self._config, self._reuse = pictures, config, reuse
         self._ends: list[tuple[int, float, float]] = []
 
     def next(self) -> None:
@@ -313,12 +320,12 @@ class Loop:
             schedule=recipe.schedule,
             average=recipe.average,
             until=lambda progress: psnr(progress.network()) >= config.quality,
-            reuse=True,
+            reuse=self._reuse,
         )
         self._ends.append((result.steps, time.perf_counter() - began, psnr(result.network)))
 
     def results(self) -> tuple[ndarray, ndarray, ndarray]:
-        """Steps, seconds and PSNR of all pictures but the first, whose fit was compiled."""
+        """Steps, seconds and PSNR of all pictures but the first, which is always compiled."""
         steps, seconds, psnr = np.array(self._ends[1:]).T
         return steps, seconds, psnr
 

@@ -101,7 +101,7 @@ class Group:
         self._members = self._read(left)
         self._next = next(self._members, None)
         if self._task is not None:
-            self._build(self._task)
+            self._build(self._task, len(left))
 
     def _read(self, left: Sequence[tuple[int, Entry]]) -> Iterator[Samples]:
         for number, entry in left:
@@ -115,7 +115,7 @@ class Group:
             if number not in self._writer.results:
                 yield samples
 
-    def _build(self, task: Task) -> None:
+    def _build(self, task: Task, most: int) -> None:
         settings = self._settings
         looks = math.ceil(task.judged / (3 * LOOK * task.points))  # a step has a pass back, of twice the work
         self._count = min(LOOK * looks, settings.steps)
@@ -137,7 +137,7 @@ class Group:
         self._replaced = jax.jit(self._stack.replaced, donate_argnums=0)
         self._advance = jax.jit(self._stack.advance, donate_argnums=0)
         usual = ROWS_OF_SUBJECTS if isinstance(task, BySubject) else ROWS
-        rows = settings.rows or usual * settings.mesh.size
+        rows = min(settings.rows or usual * settings.mesh.size, most)
         self._owners: list[Samples | None] = [None] * (max(1, rows // self._unit) * self._unit)
 
     @property
