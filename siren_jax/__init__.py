@@ -29,6 +29,7 @@ from siren_jax.fitting.objectives import with_prior as with_prior
 from siren_jax.fitting.progress import Progress as Progress
 from siren_jax.fitting.result import Fit as Fit
 from siren_jax.networks import initializers as initializers
+from siren_jax.networks.latent import LatentSIREN as LatentSIREN
 from siren_jax.networks.layers import SineLayer as SineLayer
 from siren_jax.networks.relu import ReLUMLP as ReLUMLP
 from siren_jax.networks.siren import SIREN as SIREN
@@ -48,9 +49,12 @@ if TYPE_CHECKING:
     from siren_jax import equations as equations
     from siren_jax import plot as plot
     from siren_jax import references as references
+    from siren_jax.sets import Base as Base
     from siren_jax.sets import FieldSet as FieldSet
     from siren_jax.sets import Signals as Signals
     from siren_jax.sets import fit_many as fit_many
+    from siren_jax.sets import learn as learn
+    from siren_jax.sets import load_base as load_base
     from siren_jax.sets import load_set as load_set
     from siren_jax.subjects.one_call import FittedSignal as FittedSignal
     from siren_jax.subjects.one_call import Signal as Signal
@@ -64,6 +68,7 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "FittedSignal",
     "Frame",
     "InputError",
+    "LatentSIREN",
     "NeuralField",
     "PixelDataset",
     "Progress",
@@ -86,7 +91,9 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "initializers",
     "jacobian",
     "laplacian",
+    "learn",
     "load",
+    "load_base",
     "load_image",
     "load_set",
     "load_sound",
@@ -107,7 +114,7 @@ __all__ = [  # without `open`: a star import must not hide Python's own
 PACKAGES = ("equations", "plot", "references")
 LAZY = {
     **dict.fromkeys(("FittedSignal", "Signal", "open"), "siren_jax.subjects.one_call"),
-    **dict.fromkeys(("FieldSet", "Signals", "fit_many", "load_set"), "siren_jax.sets"),
+    **dict.fromkeys(("Base", "FieldSet", "Signals", "fit_many", "learn", "load_base", "load_set"), "siren_jax.sets"),
 }
 
 warn_of_wrong_numbers(_jaxlib)

@@ -78,7 +78,7 @@ class NeuralField:
         plain = lambda number: number.item() if isinstance(number, np.generic) else number  # as in JSON
         object.__setattr__(self, "value_range", tuple(map(plain, self.value_range)))
         object.__setattr__(self, "rate", plain(self.rate))
-        header.check("a neural field", self._header(), self.network.in_features, self.network.out_features)
+        header.check("a neural field", self.description(), self.network.in_features, self.network.out_features)
 
     def __call__(self, points: Float[Array | ndarray, "... d"]) -> Float[Array, "... c"]:
         """Values at points, in the units of the signal; they are not clipped."""
@@ -192,7 +192,7 @@ class NeuralField:
         Raises:
             InputError: the precision is unknown, or JSON cannot represent the record.
         """
-        described = self._header() | {"record": header.as_json("record", self.record)}
+        described = self.description() | {"record": header.as_json("record", self.record)}
         return siren_file.encoded(self.network, described, precision=precision)
 
     def page(
@@ -216,10 +216,10 @@ class NeuralField:
 
     def still(self) -> bytes | None:
         """A small picture of the field as a PNG: at most about 300 pixels. None if the signal has none."""
-        return display.still(self.network, self._header(), self.record, self.render)
+        return display.still(self.network, self.description(), self.record, self.render)
 
     def __repr__(self) -> str:
-        return display.text(self.network, self._header(), self.record)
+        return display.text(self.network, self.description(), self.record)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """What Jupyter shows, by MIME type: `repr`, and a picture and the live page if it can be evaluated."""
@@ -231,7 +231,7 @@ class NeuralField:
             page = viewer.page([viewer.entry(self, self.kind, picture)])
         return display.bundle(repr(self), picture, page)
 
-    def _header(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """The file's description of the signal, without the record."""
         described = {"kind": self.kind, "frame": header.as_json("frame", asdict(self.frame))}
         described["value_range"] = list(self.value_range)
@@ -267,7 +267,8 @@ def load(path: str | os.PathLike[str]) -> NeuralField:
     Raises:
         InputError: the file is missing, truncated or of another kind or version, or contradicts itself.
     """
-    network, found = siren_file.read(path)
+    stored, found = siren_file.read(path)
+    network = siren_file.plain(stored)
     header.check(f"the header of {os.fspath(path)!r}", found, network.in_features, network.out_features)
     low, high = found["value_range"]
     return NeuralField(

@@ -34,7 +34,7 @@ OTHERS = {
     "__init__": "jaxlib",
     "__main__": "",
     "cli": "*",
-    "sets": f"{ARRAYS} flax optax filelock h5py",
+    "sets": f"{ARRAYS} flax optax filelock h5py scipy",
     "subjects": f"{ARRAYS} flax scipy PIL matplotlib",
     "equations": f"{ARRAYS} flax scipy",
     "neural_field": f"{ARRAYS} flax",

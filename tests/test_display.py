@@ -186,7 +186,7 @@ def test_a_solution_of_three_coordinates_is_shown_at_the_middle_of_the_first():
     field = NeuralField(network, Grid((4, 8, 8), (0.0, 0.0, 0.0), (1.0, 2.0, 2.0)), kind="solution")
     seen = []
     render = lambda shape, region: seen.append((shape, region)) or field.render(shape, region=region)
-    assert display.still(network, field._header(), {}, render) is not None
+    assert display.still(network, field.description(), {}, render) is not None
     assert seen == [((1, 256, 256), ((1.5, 2.5), (0.0, 8.0), (0.0, 8.0)))]
     four = NeuralField(
         SIREN(4, 1, width=8, depth=0, rngs=nnx.Rngs(0)), Grid((4,) * 4, (0.0,) * 4, (1.0,) * 4), kind="solution"

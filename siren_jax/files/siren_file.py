@@ -20,6 +20,7 @@ from flax import nnx
 from siren_jax._types import Precision
 from siren_jax.errors import InputError
 from siren_jax.files.header import MAX_NESTING, nesting, parse
+from siren_jax.networks.latent import LatentSIREN
 from siren_jax.networks.relu import ReLUMLP
 from siren_jax.networks.siren import OUTERMOST, SIREN
 
@@ -32,17 +33,22 @@ PRECISIONS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I
 
 # Largest accepted value of each size in a header: far above useful sizes, far below sizes that exhaust a machine.
 LIMITS = {"in_features": 64, "out_features": 4096, "width": 65536, "depth": 256}
+MAX_LATENT = 65536
 MAX_OMEGA = 1e9
 MAX_WEIGHTS = 2**28  # 1 GiB in float32
 MAX_HEADER = 2**20  # bytes of the safetensors header: names, types and shapes of the arrays, and the entry `siren`
-EXTRA = {"siren": ("first_omega", "omega", "outermost", "use_bias"), "relu": ()}
+EXTRA = {
+    "siren": ("first_omega", "omega", "outermost", "use_bias"),
+    "relu": (),
+    "latent": ("first_omega", "omega", "latent", "scaled"),
+}
 
 
-def encoded(network: Network, header: Mapping[str, Any], *, precision: Precision = "float32") -> bytes:
+def encoded(network: Network | LatentSIREN, header: Mapping[str, Any], *, precision: Precision = "float32") -> bytes:
     """The bytes of a `.siren` file.
 
     Args:
-        network: a SIREN or a ReLUMLP.
+        network: a SIREN, a ReLUMLP or a LatentSIREN.
         header: JSON values, as from `header.as_json`; the fields `format`, `network` and `precision` are added.
         precision: precision of the kernels after the first layer, one of `PRECISIONS`. "int8" has one scale per unit,
             max|w|/127 over the unit's weights.
@@ -69,7 +75,7 @@ def encoded(network: Network, header: Mapping[str, Any], *, precision: Precision
     return data
 
 
-def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
+def read(path: str | os.PathLike[str]) -> tuple[Network | LatentSIREN, dict[str, Any]]:
     """The network, in float32, and the header of a `.siren` file.
 
     Raises:
@@ -108,7 +114,12 @@ def read(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
     return network_from(header["network"], weights), header
 
 
-def network_from(architecture: Mapping[str, Any], weights: Mapping[str, Any]) -> Network:
+def plain(network: Network | LatentSIREN) -> Network:
+    """The SIREN that a latent network is at its own code; other networks unchanged."""
+    return network.at(network.code[...]) if isinstance(network, LatentSIREN) else network
+
+
+def network_from(architecture: Mapping[str, Any], weights: Mapping[str, Any]) -> Network | LatentSIREN:
     """The network of a checked description and its arrays by name."""
     graphdef, structure, shapes = _structure(json.dumps(architecture))
     return nnx.merge(graphdef, jax.tree.unflatten(structure, [jnp.asarray(weights[name]) for name in shapes]))
@@ -119,13 +130,13 @@ def stored_arrays(architecture: Mapping[str, Any], precision: str) -> dict[str, 
     return _stored(_structure(json.dumps(architecture))[2], precision)
 
 
-def architecture_of(network: Network) -> dict[str, Any]:
+def architecture_of(network: Network | LatentSIREN) -> dict[str, Any]:
     """The description of a network in the header.
 
     Raises:
-        InputError: it is neither a SIREN nor a ReLUMLP.
+        InputError: it is of another type.
     """
-    kinds = {SIREN: "siren", ReLUMLP: "relu"}
+    kinds = {SIREN: "siren", ReLUMLP: "relu", LatentSIREN: "latent"}
     if type(network) not in kinds:  # a subclass may compute another function
         raise InputError(
             f"a .siren file needs a SIREN or a ReLUMLP, but this network is of the type {type(network).__name__}."
@@ -134,10 +145,10 @@ def architecture_of(network: Network) -> dict[str, Any]:
     return {"type": kind, **{name: getattr(network, name) for name in (*LIMITS, *EXTRA[kind])}}
 
 
-def _build(architecture: Mapping[str, Any]) -> Network:
+def _build(architecture: Mapping[str, Any]) -> Network | LatentSIREN:
     # JSON has one type of numbers, so a writer may have written an omega without a point.
     arguments = {n: float(value) if n.endswith("omega") else value for n, value in architecture.items() if n != "type"}
-    make = {"siren": SIREN, "relu": ReLUMLP}[architecture["type"]]
+    make = {"siren": SIREN, "relu": ReLUMLP, "latent": LatentSIREN}[architecture["type"]]
     return make(arguments.pop("in_features"), arguments.pop("out_features"), **arguments, rngs=nnx.Rngs(0))
 
 
@@ -149,7 +160,7 @@ def _structure(architecture: str) -> tuple[nnx.GraphDef, Any, dict[str, tuple[in
     return graphdef, jax.tree.structure(state), shapes
 
 
-def _arrays(network: Network) -> dict[str, np.ndarray]:
+def _arrays(network: Network | LatentSIREN) -> dict[str, np.ndarray]:
     state = nnx.to_flat_state(nnx.state(network, nnx.Param))
     return {".".join(map(str, name)): np.asarray(leaf[...], np.float32) for name, leaf in state}
 
@@ -224,7 +235,7 @@ def _check_architecture(owner: str, architecture: Mapping[str, Any], version: in
     """Raises an `InputError` if the description of a network lacks a field, has an unknown one, or exceeds a limit."""
     kind = architecture.get("type")
     if not isinstance(kind, str) or kind not in EXTRA:
-        raise InputError(f"{owner} has a network of the type {kind!r}; the known types are siren and relu.")
+        raise InputError(f"{owner} has a network of the type {kind!r}; the known types are {', '.join(EXTRA)}.")
     fields = {"type", *LIMITS, *EXTRA[kind]} - ({"outermost"} if version == 1 else set())
     if set(architecture) != fields:
         raise InputError(f"{owner} does not describe a network: its fields are {sorted(architecture)}.")
@@ -235,7 +246,9 @@ def _check_architecture(owner: str, architecture: Mapping[str, Any], version: in
             least = 0 if name == "depth" else 1
             sound = type(value) is int and least <= value <= LIMITS[name]
             accepted = f"whole numbers {least} to {LIMITS[name]}"
-        elif name == "use_bias":
+        elif name == "latent":
+            sound, accepted = type(value) is int and 1 <= value <= MAX_LATENT, f"whole numbers 1 to {MAX_LATENT}"
+        elif name in ("use_bias", "scaled"):
             sound, accepted = type(value) is bool, "true and false"
         elif name == "outermost":
             sound, accepted = value in OUTERMOST, ", ".join(OUTERMOST)

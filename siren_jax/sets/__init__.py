@@ -4,11 +4,18 @@
 signals that take turns in the rows of one stack, `stack` its compiled steps, `optimizer` their Adam, `tasks` what
 they minimise, `writer` where results go, `field_set` the result, `overview` its table and figures, and `array_files`
 writes it for other learners.
+
+`latents` learns a space of signals, `base` is the result, and `codes` finds the code of a signal in it.
 """
 
+from siren_jax.sets.base import Base as Base
+from siren_jax.sets.base import Completion as Completion
+from siren_jax.sets.base import load_base as load_base
 from siren_jax.sets.field_set import FieldSet as FieldSet
 from siren_jax.sets.field_set import load_set as load_set
 from siren_jax.sets.joint_descent import SetProgress as SetProgress
 from siren_jax.sets.joint_descent import fit_many as fit_many
+from siren_jax.sets.latents import LearnProgress as LearnProgress
+from siren_jax.sets.latents import learn as learn
 from siren_jax.sets.signals import Entry as Entry
 from siren_jax.sets.signals import Signals as Signals

@@ -155,7 +155,9 @@ class FieldSet(Sequence[NeuralField]):
         made[shard.header["measure"]] = float(shard.columns["quality"][row])
         place = shard.columns["placement"][row].tolist() if "placement" in shard.columns else None
         return NeuralField(
-            siren_file.network_from(shard.header["network"], {**shard.common(), **shard.parameters(row)}),
+            siren_file.plain(
+                siren_file.network_from(shard.header["network"], {**shard.common(), **shard.parameters(row)})
+            ),
             Frame(tuple(map(int, shard.columns["shape"][row]))),
             (low, high),
             kind=shard.header["kind"],

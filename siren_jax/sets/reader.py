@@ -14,7 +14,7 @@ from siren_jax.files.siren_file import Network
 from siren_jax.neural_field import NeuralField
 from siren_jax.sets.signals import Entry, Signals
 from siren_jax.sets.tasks import VALUE, Drawn, Task, Whole, by_subject
-from siren_jax.signals import IncompletePicture, SampleDataset
+from siren_jax.signals import IncompletePicture
 from siren_jax.subjects.subject import SNR, Sampled, Subject
 
 WHOLE = 4096  # samples up to which every step has all of them
@@ -117,14 +117,15 @@ class Reader:
 
     def _task(self, subject: Subject) -> tuple[Task, Any, float | None]:
         """What the rows of the signal's group are fitted to, the signal's arrays, and its peak."""
-        if not isinstance(subject, Sampled) or not _fits_values(subject, subject.dataset):
+        values = fits_values(subject)
+        if not isinstance(subject, Sampled) or not values or isinstance(subject.dataset, IncompletePicture):
             if subject.features[1] != self._example.out_features:
                 raise InputError(
                     f"it has {subject.features[1]} channels, but the network has {self._example.out_features}; give "
                     "signals of one number of channels."
                 )
             return *by_subject(subject, min(subject.points, self._batch_size or BY_SUBJECT)), None
-        value = _with_channels(subject.dataset.value, self._example.out_features, self._kind.name)
+        value = with_channels(subject.dataset.value, self._example.out_features, self._kind.name)
         count, shape, channels = len(value), subject.dataset.shape, self._example.out_features
         peak = float(np.mean(np.square(value, dtype=np.float64))) if self._kind.measure is SNR else 4.0
         if shape == self.usual and count <= min(WHOLE, self._batch_size or WHOLE):
@@ -135,13 +136,12 @@ class Reader:
         return drawn, drawn.data(value, shape), peak
 
 
-def _fits_values(subject: Subject, dataset: SampleDataset) -> bool:
-    """Whether the subject is fitted to values alone, and all of them are known."""
-    same = jax.tree.structure(subject.objective) == jax.tree.structure(VALUE)
-    return same and not isinstance(dataset, IncompletePicture)
+def fits_values(subject: Subject) -> bool:
+    """Whether the subject is fitted to values alone."""
+    return jax.tree.structure(subject.objective) == jax.tree.structure(VALUE)
 
 
-def _with_channels(value: Float[ndarray, "n c"], channels: int, kind: str) -> Float[ndarray, "n k"]:
+def with_channels(value: Float[ndarray, "n c"], channels: int, kind: str) -> Float[ndarray, "n k"]:
     """Values with more channels: grey becomes colour, what lacks transparency opaque, mono any number of channels."""
     found = value.shape[1]
     if found == channels:

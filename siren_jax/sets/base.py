@@ -1,0 +1,397 @@
+"""A base: the latent network of a space of signals, which encodes signals, completes them and makes fields of codes."""
+
+import dataclasses
+import hashlib
+import math
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+from jax import Array
+from jaxtyping import Float
+from numpy import ndarray
+
+from siren_jax.errors import InputError
+from siren_jax.fields.coordinates import Frame, generate_coordinates
+from siren_jax.files import header, siren_file
+from siren_jax.files.atomic import write_atomically
+from siren_jax.files.header import as_json
+from siren_jax.files.set_file import FORMAT_VERSION, parameters_of
+from siren_jax.fitting.progress import interrupts
+from siren_jax.networks.latent import LatentSIREN
+from siren_jax.networks.siren import SIREN
+from siren_jax.neural_field import NeuralField
+from siren_jax.sets.codes import STEPS, encode
+from siren_jax.sets.field_set import FieldSet
+from siren_jax.sets.reader import fits_values, with_channels
+from siren_jax.sets.signals import Entry, Signals
+from siren_jax.sets.writer import ENTRIES, Writer, begun, claimed, numbered
+from siren_jax.signals import IncompletePicture
+from siren_jax.signals.ranges import normalized
+from siren_jax.subjects.kinds import SIGNALS, SignalKind
+from siren_jax.subjects.subject import SNR, Sampled
+
+CODE = "code"
+SAMPLES = 32  # of the posterior density
+COMPLETING = 10  # Gauss-Newton steps
+CORRELATED = 4  # neighbouring errors of a network are alike: about so many samples tell as much as an independent one
+
+
+class Samples(NamedTuple):
+    """Signals that were read."""
+
+    entries: list[Entry]
+    values: list[Float[ndarray, "n c"]]
+    """Values in [-1, 1]."""
+    known: list[ndarray | None]
+    """Where values are known `(n,)`; None if all are."""
+    about: list[NeuralField]
+    """The signals' frames, ranges and rates."""
+    skipped: dict[str, str]
+    """Signals that could not be read, with the reason."""
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        return [about.frame.shape for about in self.about]
+
+
+def read_samples(entries: Signals | Sequence[Entry], channels: int, kind: SignalKind, *, strict: bool) -> Samples:
+    """Samples of signals of one kind, with this number of channels.
+
+    Raises:
+        InputError: with `strict`, a signal cannot be read; without, none can.
+    """
+    found = Samples([], [], [], [], {})
+    for entry in entries:
+        try:
+            subject = entry.read()
+            dataset = subject.dataset if isinstance(subject, Sampled) else None
+            if dataset is None or not fits_values(subject):
+                raise InputError("it is not an array of values; leave out the option for a derivative.")
+            value, known = dataset.value, None
+            if isinstance(dataset, IncompletePicture):
+                known = dataset.known.ravel()
+                value = np.where(known[:, None], value, 0)
+            value = with_channels(value, channels, kind.name)
+            about = subject.field(SIREN(len(dataset.shape), channels, width=1, depth=0, rngs=nnx.Rngs(0)), {})
+        except InputError as error:
+            if strict:
+                raise InputError(f"{entry.name!r}: {error}") from None
+            found.skipped[entry.name] = str(error)
+            continue
+        found.entries.append(entry)
+        found.values.append(value)
+        found.known.append(known)
+        found.about.append(about)
+    return found
+
+
+class Completion(NamedTuple):
+    """What a signal may be, of which some samples are known; see `Base.complete`."""
+
+    field: NeuralField
+    """The most likely signal."""
+    mean: Float[ndarray, "*shape c"]
+    """Mean of the possible signals, which has the least expected squared error."""
+    deviation: Float[ndarray, "*shape c"]
+    """Their standard deviation, in the units of the values, with the noise of the base."""
+    codes: Float[ndarray, "n k"]
+    """Code of the most likely signal, and of the others."""
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A space of signals of one kind; made by `learn` and `load_base`.
+
+    `base.field(code)` is the signal of a code. Codes of the signals that it was learned from have mean 0 and covariance
+    I, so the field of the code 0 is a typical signal, and codes from a normal distribution are random ones.
+
+    Args:
+        network: makes a SIREN of each code.
+        shape: usual number of samples along each axis.
+        value_range: values of the signals for the network's values -1 and 1.
+        kind: kind of the signals.
+        rate: samples per second of sounds, or frames per second of videos.
+        noise: mean squared error of the values in [-1, 1] of the signals that it was learned from.
+        figures: numbers and qualities from `learn`.
+    """
+
+    network: LatentSIREN
+    shape: tuple[int, ...]
+    value_range: tuple[float, float]
+    kind: str
+    rate: float | None
+    noise: float
+    figures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def latent(self) -> int:
+        """Numbers of a code."""
+        return self.network.latent
+
+    @property
+    def fingerprint(self) -> str:
+        """A number of the network's weights, which sets of codes contain."""
+        arrays = parameters_of(nnx.state(self.network, nnx.Param))
+        text = b"".join(arrays[name].tobytes() for name in sorted(arrays) if name != CODE)
+        return hashlib.sha256(text).hexdigest()[:16]
+
+    def field(self, code: Float[Array | ndarray, "k"], *, shape: tuple[int, ...] | None = None) -> NeuralField:
+        """The signal of a code.
+
+        Args:
+            code: `(latent,)`.
+            shape: number of samples along each axis, if it is not the usual one.
+
+        Raises:
+            InputError: the code has another number of numbers, or some are not finite.
+        """
+        code = np.asarray(code, np.float32)
+        if code.shape != (self.latent,) or not np.isfinite(code).all():
+            raise InputError(
+                f"a code of this base has {self.latent} finite numbers, but got an array of the shape {code.shape}"
+                + ("." if code.shape != (self.latent,) else " with others.")
+            )
+        return self._field(self.network.at(jax.numpy.asarray(code)), shape or self.shape, {"base": self.fingerprint})
+
+    def encode(
+        self,
+        signals: Signals,
+        *,
+        steps: int = STEPS,
+        out: str | os.PathLike[str] | None = None,
+        strict: bool = False,
+        watch: Callable[[int, int], Any] | None = None,
+    ) -> FieldSet:
+        """The set of the signals as codes: their most likely ones, by some Gauss-Newton steps each.
+
+        Signals may have any size, and pictures unknown pixels. Qualities are those over all known samples.
+
+        Args:
+            signals: the signals, of the base's kind and number of channels.
+            steps: number of steps.
+            out: folder in which the set is written. An unfinished set is continued, and new signals are added.
+            strict: whether a signal that cannot be read is an error; otherwise it is left out, with a warning.
+            watch: called with the number of signals that are done and of all, now and then.
+
+        Raises:
+            InputError: the signals are of another kind or have other axes or more channels; the folder contains another
+                set, or codes of another base; no signal can be read.
+        """
+        self._check_kind(signals)
+        if steps < 1:
+            raise InputError(f"steps must be at least 1, but is {steps}.")
+        folder = None if out is None else os.fspath(out)
+        architecture = siren_file.architecture_of(self.network)
+        arrays = parameters_of(nnx.state(self.network, nnx.Param))
+        shared = {name: array for name, array in arrays.items() if name != CODE}
+        record = {**signals.options, "base": self.fingerprint, "steps": steps, "noise": self.noise}
+        described = {
+            "format": FORMAT_VERSION,
+            "network": architecture,
+            "precision": "float32",
+            "kind": self.kind,
+            "measure": signals.kind.measure.name,
+            "shared": sorted(shared),
+            "record": as_json("record", record),
+        }
+        with ExitStack() as held:
+            if folder is not None:
+                held.enter_context(claimed(folder, (0, 1)))
+            shards, results, parts = ([], {}, {}) if folder is None else begun(folder, described, (0, 1))
+            numbers = numbered(folder, signals.names)
+            done = {name for shard in shards for name in shard.texts["names"]}
+            left = sorted((numbers[entry.name], entry) for entry in signals if entry.name not in done)
+            writer = Writer(folder, described, "float32", shared, shards, results, parts)
+            blocks: dict[int, list[tuple[int, Entry]]] = {}
+            for number, entry in left:
+                blocks.setdefault(number // ENTRIES, []).append((number, entry))
+            count, ended, skipped = len(done), False, {}
+            with interrupts() as interrupted:
+                for block in blocks.values():
+                    skipped |= self._encode_block(block, writer, steps, strict)
+                    count += len(block)
+                    ended = bool(interrupted() or (watch is not None and watch(count, len(signals))))
+                    if ended:
+                        break
+        for name, reason in skipped.items():
+            warnings.warn(f"{name!r} was left out: {reason}", stacklevel=2)
+        if not writer.shards:
+            name, reason = next(iter(skipped.items()), (signals.names[0], "the encoding was ended"))
+            raise InputError(f"no signal was encoded; {name!r}: {reason}")
+        return FieldSet(writer.shards)
+
+    def complete(
+        self,
+        signal: ndarray,
+        known: ndarray,
+        *,
+        key: Array,
+        samples: int = SAMPLES,
+        steps: int = COMPLETING,
+    ) -> "Completion":
+        """The most likely signal given some of its samples, and samples of what else it may be.
+
+        Args:
+            signal: `(*shape, c)` or, with one channel, `shape`, in the units of the base's signals; values that are
+                unknown do not matter.
+            known: `shape`, true where a value is known.
+            key: random key of the samples.
+            samples: number of samples from the posterior density.
+            steps: number of Gauss-Newton steps for each.
+
+        Raises:
+            InputError: the signal has other axes or channels, a known value is not finite, none is known, or there are
+                fewer than two samples.
+        """
+        c = self.network.out_features
+        signal, known = np.asarray(signal, np.float32), np.asarray(known, bool)
+        signal = signal[..., None] if c == 1 and signal.ndim == self.network.in_features else signal
+        if signal.ndim != self.network.in_features + 1 or signal.shape[-1] != c or signal.shape[:-1] != known.shape:
+            raise InputError(
+                f"this base needs a signal of {self.network.in_features} axes with {c} channels and a mask of them, "
+                f"but they have the shapes {signal.shape} and {known.shape}."
+            )
+        if not known.any() or not np.isfinite(signal[known]).all():
+            raise InputError("a completion needs at least one known value, and all known ones finite.")
+        if samples < 2 or steps < 1:
+            raise InputError(f"samples must be at least 2 and steps 1, but are {samples} and {steps}.")
+        shape = signal.shape[:-1]
+        points = generate_coordinates(shape)[known.ravel()]
+        values = normalized(signal[known], self.value_range)
+        of_prior, of_noise = jax.random.split(key)
+        # The first is the most likely one: without random changes.
+        centre = (
+            np.array(jax.random.normal(of_prior, (samples + 1, self.latent))) * (np.arange(samples + 1) > 0)[:, None]
+        )
+        changed = np.array(jax.random.normal(of_noise, (samples + 1, *values.shape))) * math.sqrt(self.noise)
+        changed[0] = 0
+        codes = encode(self.network, points, values + changed, noise=self.noise, steps=steps, centre=centre).code
+        others = np.stack([self.field(code, shape=shape).render() for code in codes[1:]])
+        scale = (self.value_range[1] - self.value_range[0]) / 2
+        deviation = np.sqrt(others.var(axis=0, ddof=1) + self.noise * scale**2)
+        return Completion(self.field(codes[0], shape=shape), others.mean(axis=0), deviation, codes)
+
+    def codes(self, fields: FieldSet) -> Float[ndarray, "n k"]:
+        """Codes of a set that this base has encoded.
+
+        Raises:
+            InputError: the set has no codes, or those of another base.
+        """
+        made_by = fields.header["record"].get("base")
+        if list(fields.own) != [CODE] or made_by != self.fingerprint:
+            raise InputError(
+                f"the set has no codes of this base, {self.fingerprint}, but of "
+                f"{'another one, ' + str(made_by) if list(fields.own) == [CODE] else 'networks of their own'}."
+            )
+        return fields.arrays()[0]
+
+    def distances(self, codes: Float[ndarray, "n k"]) -> Float[ndarray, "n"]:
+        """How far codes are from those of the signals that the base was learned from: the root mean square of their
+        numbers, about 1 for such a signal."""
+        return np.sqrt(np.mean(np.square(codes), axis=1))
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes a `.siren` file, completely or not at all. As a fitted signal, it is that of the code 0.
+
+        Raises:
+            InputError: the file exists or cannot be written.
+        """
+        record = {"base": {"noise": self.noise, **self.figures}}
+        described = self._field(self.network.at(self.network.code[...]), self.shape, {}).description()
+        data = siren_file.encoded(self.network, described | {"record": as_json("record", record)})
+        write_atomically(path, lambda file: file.write(data), overwrite=overwrite)
+
+    def __repr__(self) -> str:
+        sizes = f"{self.network.width} x {self.network.depth}"
+        quality = self.figures.get("psnr")
+        told = "" if quality is None else f", PSNR {quality:.1f} dB on {self.figures.get('held_out')} held out"
+        return f"Base({SIGNALS[self.kind].plural}, {self.latent} numbers, {sizes}{told})"
+
+    def _field(self, network: SIREN, shape: tuple[int, ...], record: Mapping[str, Any]) -> NeuralField:
+        return NeuralField(network, Frame(shape), self.value_range, kind=self.kind, rate=self.rate, record=record)
+
+    def _check_kind(self, signals: Signals) -> None:
+        axes, channels = signals.survey.features
+        if signals.kind.name != self.kind or axes != self.network.in_features:
+            raise InputError(f"this base has {SIGNALS[self.kind].plural}, but these are {signals.kind.plural}.")
+        if channels > self.network.out_features:
+            raise InputError(f"this base has {self.network.out_features} channels, but the signals have {channels}.")
+
+    def _encode_block(
+        self, block: Sequence[tuple[int, Entry]], writer: Writer, steps: int, strict: bool
+    ) -> dict[str, str]:
+        """Encodes signals whose numbers are of one block, and returns those that could not be read."""
+        kind = SIGNALS[self.kind]
+        number_of = {entry.name: number for number, entry in block if number not in writer.results}
+        entries = [entry for _, entry in block if entry.name in number_of]
+        samples = read_samples(entries, self.network.out_features, kind, strict=strict)
+        for number, entry in block:
+            if entry.name not in samples.skipped:
+                writer.started(number)
+        for shape in sorted(set(samples.shapes)):
+            some = [i for i, other in enumerate(samples.shapes) if other == shape]
+            found = encode(
+                self.network, generate_coordinates(shape), *stacked(samples, some), noise=self.prior, steps=steps
+            )
+            for i, code, error in zip(some, found.code, found.error, strict=True):
+                about, entry = samples.about[i], samples.entries[i]
+                columns = {
+                    "quality": _quality(float(error), samples.values[i], kind),
+                    "steps": steps,
+                    "range": about.value_range,
+                    "shape": shape,
+                }
+                if about.rate is not None:
+                    columns["rate"] = about.rate
+                texts = {"names": entry.name, "labels": entry.label, "status": "steps"}
+                writer.ended(number_of[entry.name], texts, columns, {CODE: code})
+        writer.finish()
+        return samples.skipped
+
+    @property
+    def prior(self) -> float:
+        """Weight of the prior in an encoding, see `codes.encode`."""
+        return CORRELATED * self.noise
+
+
+def stacked(samples: Samples, some: Sequence[int]) -> tuple[ndarray, ndarray | None]:
+    """Values and masks of some signals of one shape."""
+    values = np.stack([samples.values[i] for i in some])
+    if all(samples.known[i] is None for i in some):
+        return values, None
+    every = np.ones(values.shape[1], bool)
+    return values, np.stack([every if (known := samples.known[i]) is None else known for i in some])
+
+
+def _quality(error: float, values: ndarray, kind: SignalKind) -> float:
+    """PSNR or SNR in dB for a mean squared error of values in [-1, 1]."""
+    peak = float(np.mean(np.square(values, dtype=np.float64))) if kind.measure is SNR else 4.0
+    return 10 * math.log10(peak / error) if error > 0 else math.inf
+
+
+def load_base(path: str | os.PathLike[str]) -> Base:
+    """The base in a `.siren` file that `learn` or `siren-jax learn` has made.
+
+    Raises:
+        InputError: the file is missing or damaged, or is a fitted signal.
+    """
+    network, found = siren_file.read(path)
+    header.check(f"the header of {os.fspath(path)!r}", found, network.in_features, network.out_features)
+    if not isinstance(network, LatentSIREN):
+        raise InputError(f"{os.fspath(path)!r} is a fitted signal; a base is made by siren_jax.learn.")
+    about = found.get("record", {}).get("base")
+    about = about if isinstance(about, Mapping) else {}
+    noise = about.get("noise")
+    if found["kind"] not in SIGNALS or not isinstance(noise, int | float) or not 0 < noise < math.inf:
+        raise InputError(f"{os.fspath(path)!r} is not a base: it has no noise, or is of the kind {found['kind']!r}.")
+    figures = {name: value for name, value in about.items() if name != "noise"}
+    low, high = map(float, found["value_range"])
+    rate = float(found["rate"]) if found.get("rate") is not None else None
+    return Base(network, tuple(found["frame"]["shape"]), (low, high), found["kind"], rate, float(noise), figures)
