@@ -40,7 +40,7 @@ from siren_jax.subjects.subject import SNR, Sampled
 CODE = "code"
 SAMPLES = 32  # of the posterior density
 COMPLETING = 10  # Gauss-Newton steps
-CORRELATED = 4  # neighbouring errors of a network are alike: about so many samples tell as much as an independent one
+CORRELATED = 8  # samples that tell as much as an independent one, because errors at neighbouring points are alike
 
 
 class Samples(NamedTuple):

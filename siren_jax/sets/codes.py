@@ -31,7 +31,7 @@ STEPS = 5
 TILE = 1024  # points of a signal whose Jacobian is in memory at once
 AT_ONCE = 8  # signals whose steps are computed together: their layers stay in a core's cache
 CHUNK = 64  # signals in one call; each number of them would be compiled
-DAMPING = 0.01  # initial μ, relative to the mean of the diagonal of JᵀWJ
+DAMPING = 0.1  # initial μ, relative to the mean of the diagonal of JᵀWJ
 LINEAR_POINTS = 1024  # points with which the initial code is computed
 LINEAR_CODES = 8  # codes for each of their numbers, with which Φ is linearised
 
