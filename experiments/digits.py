@@ -53,6 +53,23 @@ def from_json(package: Path, *, seed: int = 0) -> Digits:
     return Digits(np.concatenate(images)[order], labels[order])
 
 
+def bundled() -> Digits:
+    """The 1,797 digits of 8 x 8 pixels that scikit-learn brings, whose values are 0 to 16, as 8 bits."""
+    require_scikit_learn()
+    import sklearn.datasets  # pyright: ignore
+
+    digits = sklearn.datasets.load_digits()
+    return Digits(np.rint(digits.images * 255 / 16).astype(np.uint8), digits.target)
+
+
+def require_scikit_learn() -> None:
+    """Raises an `InputError` if scikit-learn is not installed."""
+    try:
+        import sklearn  # noqa: F401  # pyright: ignore
+    except ImportError:
+        raise InputError("scikit-learn is missing; install it with: pip install scikit-learn") from None
+
+
 if __name__ == "__main__":
     package, path = map(Path, sys.argv[1:])
     np.savez_compressed(path, **from_json(package)._asdict())

@@ -17,22 +17,20 @@ scikit-learn, which is in the extra `dev`.
 """
 
 import dataclasses
-import warnings
 from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from experiments.digits import Digits, read
+from experiments.classifiers import CLASSIFIERS, accuracies, principal
+from experiments.digits import bundled, read, require_scikit_learn
 from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, Signals, fit_many
 from siren_jax.plot import COLORS
 from siren_jax.sets.joint_descent import Share
-
-CLASSIFIERS = {"logistic": "logistic regression", "mlp": "MLP"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +57,9 @@ def main(config: Config) -> dict[str, dict[str, float]]:
     """For every code of the digits: numbers per digit, mean PSNR of the test digits, and accuracies."""
     if not config.shares or min(config.width, config.depth, config.hidden, *config.components) < 1:
         raise InputError("width, depth, hidden and components must be at least 1, and shares not empty.")
-    try:
-        import sklearn.datasets  # pyright: ignore
-    except ImportError:
-        raise InputError("scikit-learn is missing; install it with: pip install scikit-learn") from None
+    require_scikit_learn()
     make_folder(config)
-    digits = bundled(sklearn.datasets.load_digits()) if config.digits is None else read(config.digits)
+    digits = bundled() if config.digits is None else read(config.digits)
     if digits.labels is None:
         raise InputError(f"{config.digits!r} has no labels; add an array of one for each digit.")
     images, labels = digits.images[: config.count], digits.labels[: config.count]
@@ -81,7 +76,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
 
     def judge(name: str, code: Float[ndarray, "n k"], psnr: Float[ndarray, "n"] | None) -> None:
         row = {"numbers": code.shape[1]} | ({} if psnr is None else {"psnr": float(psnr[test].mean())})
-        numbers[name] = row | accuracies(code, labels, train, test, config)
+        numbers[name] = row | accuracies(code, labels, train, test, hidden=config.hidden, seed=config.seed)
         decibels = "exact" if psnr is None else f"{row['psnr']:.1f} dB"
         found = [f"{100 * numbers[name][each]:.1f} %" for each in CLASSIFIERS]
         print(f"{name:24} {row['numbers']:7} {decibels:>7} {found[0]:>9} {found[1]:>6}", flush=True)
@@ -103,51 +98,6 @@ def main(config: Config) -> dict[str, dict[str, float]]:
     draw(numbers, config)
     save_numbers(config, numbers)
     return numbers
-
-
-def bundled(digits) -> Digits:
-    """The digits of scikit-learn, whose values are 0 to 16, as 8 bits."""
-    return Digits(np.rint(digits.images * 255 / 16).astype(np.uint8), digits.target)
-
-
-def principal(pixels: Float[ndarray, "n p"], train: Int[ndarray, "t"], count: int) -> tuple[ndarray, ndarray]:
-    """Every digit's principal components of the training pixels, and the PSNR of the digit from them."""
-    mean = pixels[train].mean(axis=0)
-    axes = np.linalg.svd(pixels[train] - mean, full_matrices=False)[2][:count]
-    code = (pixels - mean) @ axes.T
-    error = np.mean((code @ axes + mean - pixels) ** 2, axis=1)
-    return code, 10 * np.log10(255**2 / np.maximum(error, 1e-6))  # at most 108 dB
-
-
-def accuracies(
-    code: Float[ndarray, "n k"],
-    labels: Int[ndarray, "n"],
-    train: Int[ndarray, "t"],
-    test: Int[ndarray, "s"],
-    config: Config,
-) -> dict[str, float]:
-    """Share of the test digits whose label each classifier finds."""
-    from sklearn.exceptions import ConvergenceWarning  # pyright: ignore
-    from sklearn.linear_model import LogisticRegression  # pyright: ignore
-    from sklearn.model_selection import GridSearchCV, ShuffleSplit  # pyright: ignore
-    from sklearn.neural_network import MLPClassifier  # pyright: ignore
-    from sklearn.pipeline import Pipeline  # pyright: ignore
-    from sklearn.preprocessing import StandardScaler  # pyright: ignore
-
-    held_out = ShuffleSplit(1, test_size=0.2, random_state=config.seed)
-    candidates = {
-        "logistic": (LogisticRegression(max_iter=1000), "C", (1e-3, 1e-2, 1e-1, 1.0)),
-        "mlp": (MLPClassifier((config.hidden,), random_state=config.seed), "alpha", (1e-4, 1e-2, 1.0, 10.0)),
-    }
-    found = {}
-    for name, (classifier, strength, values) in candidates.items():
-        model = Pipeline([("scale", StandardScaler()), ("classify", classifier)])
-        search = GridSearchCV(model, {f"classify__{strength}": values}, cv=held_out)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a classifier that ends early is judged as it is
-            search.fit(code[train], labels[train])
-        found[name] = float(np.mean(search.predict(code[test]) == labels[test]))
-    return found
 
 
 def draw(numbers: dict[str, dict[str, float]], config: Config) -> None:

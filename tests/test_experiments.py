@@ -20,6 +20,8 @@ from experiments import (
     activation_statistics,
     audio_fit,
     baselines,
+    classifiers,
+    codes,
     digits,
     full_waveform_inversion,
     higher_derivatives,
@@ -70,7 +72,7 @@ class Ball:
 
 
 def skip_without_its_packages(experiment):
-    if experiment is neural_dataset:
+    if experiment in (neural_dataset, codes):
         pytest.importorskip("sklearn", reason="the classifiers need the extra `dev`")
 
 
@@ -450,7 +452,7 @@ def test_the_derivatives_of_a_baseline_are_those_of_autodiff(kind, key):
 def test_principal_components_leave_an_error_of_the_variance_beyond_them():
     pixels = np.random.default_rng(0).normal(size=(50, 12)) * np.arange(1, 13)
     everyone = np.arange(len(pixels))
-    code, psnr = neural_dataset.principal(pixels, everyone, 4)
+    code, psnr = classifiers.principal(pixels, everyone, 4)
     variances = np.linalg.svd(pixels - pixels.mean(axis=0), compute_uv=False) ** 2 / len(pixels)
     assert np.allclose(code.var(axis=0), variances[:4])
     assert np.isclose(np.mean(255**2 / 10 ** (psnr / 10)), variances[4:].sum() / 12)
