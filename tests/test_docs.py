@@ -36,7 +36,19 @@ def test_every_option_that_the_readme_shows_exists(capsys):
 
     shown = set(re.findall(r"(?<= )--[a-z-]+", (ROOT / "README.md").read_text()))
     known = {"--tyro-print-completion"}  # in no command's help; tests/test_package.py runs it
-    for command in ("fit", "fit-many", "blend", "inpaint", "solve", "render", "convert", "export"):
+    for command in (
+        "fit",
+        "fit-many",
+        "learn",
+        "encode",
+        "complete",
+        "blend",
+        "inpaint",
+        "solve",
+        "render",
+        "convert",
+        "export",
+    ):
         with pytest.raises(SystemExit):
             main([command, "--help"])
         known |= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))

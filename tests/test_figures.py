@@ -29,14 +29,20 @@ def composition(h, w):
     return plot.composition(picture, picture, picture[..., 0] > 0.3, picture, picture, title="a name")
 
 
+def completion(h, w):
+    picture = fields(h, w)["value"]
+    known, pictures = picture[..., 0] > 0.3, {"mean": picture, "most likely": picture}
+    return plot.completion(picture, known, pictures, picture[..., 0], picture, title="a name")
+
+
 @pytest.mark.parametrize("shape", [(26, 512), (512, 26), (50, 2000), (64, 1), (100, 30)])
-@pytest.mark.parametrize("figure_of", [comparison, inpainting, composition])
+@pytest.mark.parametrize("figure_of", [comparison, inpainting, composition, completion])
 def test_panels_are_neither_thin_nor_over_each_other(figure_of, shape):
     figure = figure_of(*shape)
     figure.canvas.draw()
     inches = [axis.get_window_extent().transformed(figure.dpi_scale_trans.inverted()) for axis in figure.axes]
     panels = [box for axis, box in zip(figure.axes, inches, strict=True) if axis.images]
-    assert len(panels) in (4, 6)
+    assert len(panels) in (4, 5, 6)
     assert min(min(box.width, box.height) for box in panels) > 0.4
     assert min(max(box.width, box.height) for box in panels) > 3.5
     assert max(figure.get_size_inches()) < 17.5  # a screen at 100 dots an inch, or two

@@ -168,7 +168,7 @@ def test_a_set_of_codes_is_continued_to_the_same_bytes(base, tmp_path, monkeypat
     monkeypatch.setattr("siren_jax.sets.base.ENTRIES", 4)
     pictures = Signals(bumps(10, seed=5))
     base.encode(pictures, out=tmp_path / "whole")
-    base.encode(pictures, out=tmp_path / "cut", watch=lambda done, of: done >= 4)
+    base.encode(pictures, out=tmp_path / "cut", watch=lambda progress: progress.done >= 4)
     assert len(os.listdir(tmp_path / "cut")) < len(os.listdir(tmp_path / "whole"))
     base.encode(pictures, out=tmp_path / "cut")
     assert sorted(os.listdir(tmp_path / "cut")) == sorted(os.listdir(tmp_path / "whole"))

@@ -14,7 +14,10 @@ REFERENCE = runpy.run_path(str(DOCS / "_ext" / "api_reference.py"))
 COMMANDS = runpy.run_path(str(DOCS / "_ext" / "command_reference.py"))
 LINKS = runpy.run_path(str(DOCS / "_ext" / "repository_links.py"))
 GALLERY = runpy.run_path(str(DOCS / "_ext" / "gallery.py"))
-NAMES = ("blend", "convert", "export", "fit", "fit-many", "info", "inpaint", "render", "solve", "view")
+NAMES = (
+    *("blend", "complete", "convert", "encode", "export", "fit", "fit-many"),
+    *("info", "inpaint", "learn", "render", "solve", "view"),
+)
 
 
 def test_every_page_is_in_one_table_of_contents():

@@ -1,5 +1,5 @@
-"""The command `siren-jax`: `fit`, `fit-many`, `blend`, `inpaint`, `solve`, `render`, `view`, `convert`, `export` and
-`info`."""
+"""The command `siren-jax`: `fit`, `fit-many`, `learn`, `encode`, `complete`, `blend`, `inpaint`, `solve`, `render`,
+`view`, `convert`, `export` and `info`."""
 
 import io
 import sys
@@ -11,13 +11,16 @@ import tyro
 from siren_jax._versions import __version__
 from siren_jax.cli.blend import Blend
 from siren_jax.cli.cache import keep_compiled_programs
+from siren_jax.cli.complete import Complete
 from siren_jax.cli.console import Lasting, as_options
 from siren_jax.cli.convert import Convert
+from siren_jax.cli.encode import Encode
 from siren_jax.cli.export import Export
 from siren_jax.cli.fit import Fit
 from siren_jax.cli.fit_many import FitMany
 from siren_jax.cli.info import Info
 from siren_jax.cli.inpaint import Inpaint
+from siren_jax.cli.learn import Learn
 from siren_jax.cli.render import Render
 from siren_jax.cli.solve import Solve
 from siren_jax.cli.view import View
@@ -34,15 +37,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: success; 1: the fit stopped at a non-finite value; 2: the input or an argument cannot be used; 129: the terminal
     was closed; 130: Ctrl-C; 143: SIGTERM. The results so far are written, except with 2, after a second signal, or if a
-    signal arrives before the first step, between two phases or while results are being written. In the cases of a
-    signal, `--resume` continues the fit.
+    signal arrives before the first step, between two phases or while results are being written. XX
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if list(arguments) == ["--version"]:
         print(f"siren-jax {__version__}")
         return 0
     command = tyro.cli(
-        Fit | FitMany | Blend | Inpaint | Solve | Render | View | Convert | Export | Info,  # pyright: ignore
+        Fit  # pyright: ignore
+        | FitMany
+        | Learn
+        | Encode
+        | Complete
+        | Blend
+        | Inpaint
+        | Solve
+        | Render
+        | View
+        | Convert
+        | Export
+        | Info,
         prog="siren-jax",
         description=ABOUT,
         args=arguments,

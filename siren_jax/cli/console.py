@@ -85,7 +85,7 @@ def as_options(text: str, command: Any) -> str:
 
     `values=(0, 9)` becomes `--values 0 9`, `no_data=-1` becomes `--no-data=-1` and `overwrite=True` `--overwrite`.
     """
-    groups = (command, *(getattr(command, name, None) for name in ("training", "output")))
+    groups = (command, *(getattr(command, name, None) for name in ("training", "output", "opening")))
     names = {name for group in groups if group is not None for name in vars(group)}
 
     def option(found: re.Match[str]) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from flax import nnx
 from siren_jax._types import Precision, SignalName, Target
 from siren_jax.cli.console import Line, duration, printable, status
 from siren_jax.cli.helptext import documented, optional
-from siren_jax.cli.options import check_positive, mesh_of, number
+from siren_jax.cli.options import check_positive, check_seed, check_set, mesh_of, number
 from siren_jax.cli.training import EXITS
 from siren_jax.errors import InputError
 from siren_jax.files.header import as_json
@@ -32,7 +31,6 @@ from siren_jax.sets.joint_descent import SetProgress, Share, fit_many
 from siren_jax.sets.overview import worst, write_figures, write_metrics
 from siren_jax.sets.signals import Signals
 from siren_jax.sets.stack import AXIS
-from siren_jax.sets.writer import MANIFEST
 from siren_jax.subjects.subject import Measure
 
 WORST = 10  # entries in the table
@@ -183,19 +181,8 @@ class FitMany:
             raise InputError(f"--first-omega takes a positive number below {MAX_OMEGA:g} or 'auto', but is {omega!r}.")
         if self.model == "relu" and omega is not None:
             raise InputError("--first-omega applies to sine networks only; leave it out.")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"--seed takes a whole number from 0 to {2**32 - 1}, but is {self.seed}.")
-        there = os.path.isdir(self.out) and any(
-            name.endswith((".shard", ".part", MANIFEST)) for name in os.listdir(self.out)
-        )
-        if there and not self.resume and self.part is None:
-            raise InputError(
-                f"{self.out!r} contains a set; continue it or add to it with --resume, or choose another --out."
-            )
-        if self.resume and not there:
-            raise InputError(f"there is no set to resume in {self.out!r}; leave out --resume.")
-        if os.path.exists(self.out) and not os.path.isdir(self.out):
-            raise InputError(f"--out is a folder, but {self.out!r} is a file.")
+        check_seed(self.seed)
+        check_set(self.out, resume=self.resume, part=self.part is not None)
 
     def _omega(self, recipe: Recipe) -> float | str:
         return self.first_omega or recipe.first_omega or "auto"

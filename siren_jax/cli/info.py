@@ -14,6 +14,7 @@ from siren_jax.cli.console import printable
 from siren_jax.cli.helptext import documented
 from siren_jax.cli.sources import entry, split
 from siren_jax.files import set_file, siren_file
+from siren_jax.networks.latent import LatentSIREN
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.sets.field_set import FieldSet, load_set
 from siren_jax.sets.overview import worst
@@ -36,7 +37,10 @@ class Info:
     def run(self) -> int:
         address = split(self.file)
         if address is None:
-            rows = _of_field(load(self.file), siren_file.read(self.file)[1]["precision"])
+            network, header = siren_file.read(self.file)
+            field, precision = load(self.file), header["precision"]
+            is_base = isinstance(network, LatentSIREN)
+            rows = _of_base(field, network, precision) if is_base else _of_field(field, precision)
         else:
             folder, name = address
             fields = load_set(folder)
@@ -58,15 +62,41 @@ def _of_field(field: NeuralField, precision: str) -> dict[str, object]:
     return rows | {name: _shown(value) for name, value in field.record.items()}
 
 
+def _of_base(field: NeuralField, network: LatentSIREN, precision: str) -> dict[str, object]:
+    """The rows of a base, whose signal at the code 0 is this field. The record is untrusted."""
+    about = field.record.get("base")
+    about = dict(about) if isinstance(about, Mapping) else {}
+    signals, held_out = (_counted_or_unknown(about.pop(name, None)) for name in ("signals", "held_out"))
+    psnr, pca = ([_psnr(about.pop(f"{of}{name}", None)) for name in ("psnr", "psnr_of_mean")] for of in ("", "pca_"))
+    rows = describe(field) | {
+        "base": f"codes of {network.latent:,} numbers, learned from {signals} signals",
+        "held_out": f"{held_out} signals: mean PSNR {psnr[0]}, {psnr[1]} for their mean squared error",
+        "pca": f"mean PSNR {pca[0]}, {pca[1]} for their mean squared error, with as many numbers",
+        "noise": f"{_shown(about.pop('noise', None))}, the mean squared error of values in [-1, 1]",
+    }
+    rows |= _of_network(siren_file.architecture_of(network))
+    rows["precision"] = precision
+    further = about | {name: value for name, value in field.record.items() if name != "base"}
+    return rows | {name: _shown(value) for name, value in further.items()}
+
+
+def _counted_or_unknown(count: object) -> str:
+    return f"{count:,}" if isinstance(count, int) else "an unknown number of"
+
+
+def _psnr(value: object) -> str:
+    return _quality(value, PSNR) if isinstance(value, float) else "unknown"
+
+
 def _of_network(architecture: Mapping[str, Any]) -> dict[str, object]:
-    name = {"siren": "SIREN", "relu": "ReLUMLP"}[architecture["type"]]
+    name = {"siren": "SIREN", "relu": "ReLUMLP", "latent": "LatentSIREN"}[architecture["type"]]
     rows: dict[str, object] = {
         "network": f"{name}, {architecture['in_features']} -> {architecture['out_features']}",
         "layers": f"{architecture['depth'] + 1} of {architecture['width']} units",
     }
-    if name == "SIREN":
+    if name != "ReLUMLP":
         rows["omega"] = f"{architecture['first_omega']:g} in the first layer, {architecture['omega']:g} after"
-        if architecture["outermost"] != "linear":
+        if architecture.get("outermost", "linear") != "linear":
             rows["outermost"] = architecture["outermost"]
     shapes = [shape for _, shape in siren_file.stored_arrays(architecture, "float32").values()]
     rows["parameters"] = f"{sum(map(math.prod, shapes)):,}"
@@ -78,7 +108,8 @@ def _of_set(fields: FieldSet, folder: str) -> dict[str, object]:
     measure = MEASURES.get(header["measure"], PSNR)
     rows: dict[str, object] = {"kind": fields.kind, "entries": f"{len(fields):,}", "labels": _labels(fields)}
     rows |= _of_network(header["network"])
-    rows["parameters"] = f"{rows['parameters']} of an entry"
+    of_all = f"of all entries, with {header['network'].get('latent', 0):,} numbers of each one's code"
+    rows["parameters"] = f"{rows['parameters']} {of_all if header['network']['type'] == 'latent' else 'of an entry'}"
     rows["precision"] = header["precision"]
     finite = quality[~np.isnan(quality)]
     rows[header["measure"]] = "not finite"

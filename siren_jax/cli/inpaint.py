@@ -13,10 +13,11 @@ from numpy import ndarray
 from siren_jax.cli.console import as_options
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.options import Output, Training, check_positive, check_values, number
+from siren_jax.cli.sources import missing_pixels
 from siren_jax.cli.training import train
 from siren_jax.errors import InputError
 from siren_jax.fitting.recipes import TUNED_INPAINTING
-from siren_jax.signals import Image, IncompletePicture, load_mask, read_image
+from siren_jax.signals import Image, IncompletePicture, read_image
 from siren_jax.subjects.inpainting import Gaps
 
 WEIGHTS = {"tv": 1e-3, "hessian": 1e-5, "none": 0.0}
@@ -87,15 +88,7 @@ class Inpaint:
                     f"every pixel of {self.file!r} has a value; choose the missing ones with --mask or --keep."
                 )
             return known
-        missing = load_mask(self.mask, size=self.size)
-        if missing.shape != known.shape:
-            raise InputError(
-                f"the mask {self.mask!r} has {missing.shape[0]} x {missing.shape[1]} pixels, but the picture has "
-                f"{known.shape[0]} x {known.shape[1]}."
-            )
-        if not missing.any():
-            raise InputError(f"the mask {self.mask!r} has no white pixel, so nothing is missing.")
-        return known & ~missing
+        return known & ~missing_pixels(self.mask, known.shape, size=self.size)
 
 
 def _share(text: str) -> float:

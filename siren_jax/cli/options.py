@@ -1,8 +1,10 @@
-"""Options of every command that runs a fit: the network, its training and the output."""
+"""Options that several commands have: the network, its training, the output, and how signals are read."""
 
 import math
 import os
 import sys
+import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -12,13 +14,17 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
+from siren_jax._types import SignalName
 from siren_jax.cli.defaults import by_kind, by_recipe
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.errors import InputError
 from siren_jax.fields.tiles import AXIS
+from siren_jax.files.set_file import PART, SUFFIX
 from siren_jax.files.siren_file import MAX_OMEGA, Network
 from siren_jax.fitting.recipes import Recipe, constant, cosine_decay, inverse_root
 from siren_jax.networks.relu import ReLUMLP
+from siren_jax.sets.signals import Signals
+from siren_jax.sets.writer import MANIFEST
 from siren_jax.subjects.procedure import check_sizes, make_network
 from siren_jax.subjects.subject import Subject
 
@@ -99,8 +105,7 @@ class Training:
             raise InputError("--first-omega and --weight-scale apply to sine networks only; leave them out.")
         if self.skip_nonfinite < 0:
             raise InputError(f"--skip-nonfinite takes a number of steps, 0 for none, but is {self.skip_nonfinite}.")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"--seed takes a whole number from 0 to {2**32 - 1}, but is {self.seed}.")
+        check_seed(self.seed)
         self.sizes(1)
         self.mesh()
 
@@ -196,6 +201,33 @@ class Output:
         return self.resume or self.out or os.path.join("out", name)
 
 
+@dataclass(frozen=True)
+@documented
+class Opening:
+    """How the signals are read."""
+
+    kind: Annotated[SignalName | None, optional("KIND", "that of the files")] = None
+    """Kind of the signals: image, sound or video."""
+    size: Annotated[int | None, optional("N", "the file's own")] = None
+    """Resize each picture or video so that its longer side has N pixels, with an anti-aliasing filter."""
+    downsample: int = 1
+    """Divide both sides of a picture or a video, or the samples per second of a sound, by this whole number."""
+    between: Annotated[tuple[float, float] | None, optional("START STOP", "all of it")] = None
+    """Read only this part of each sound or video, in seconds."""
+    keep_alpha: bool = False
+    """Read the transparency of pictures as the last channel. By default, they are composited over white."""
+
+    def check(self) -> None:
+        """Refuses invalid settings before any file is read."""
+        check_positive(self, ("size", "downsample"))
+
+    def signals(self, source: str | list[str], labels: str | None = None) -> Signals:
+        """The signals of a folder or of some files."""
+        names = ("size", "downsample", "between", "keep_alpha")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Opening, name)}
+        return Signals(source, kind=self.kind, labels=labels, **given)
+
+
 def mesh_of(count: int | None, axis: str) -> Mesh:
     """A mesh of this many devices. Without a number, all GPUs or one virtual device for each core of the CPU.
 
@@ -224,6 +256,43 @@ def check_positive(options: Any, names: tuple[str, ...]) -> None:
         value = getattr(options, name)
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"--{name.replace('_', '-')} takes a positive number, but is {value:g}.")
+
+
+def check_seed(seed: int) -> None:
+    """Refuses a seed that random keys do not take."""
+    if not 0 <= seed < 2**32:
+        raise InputError(f"--seed takes a whole number from 0 to {2**32 - 1}, but is {seed}.")
+
+
+def check_set(folder: str, *, resume: bool, part: bool = False) -> None:
+    """Refuses a folder that contains a set, unless it is resumed, and one without a set, if it is.
+
+    Args:
+        folder: where a set is to be written.
+        resume: whether to continue the set.
+        part: whether this process writes a part of it, which may have been begun by others.
+    """
+    there = os.path.isdir(folder) and any(name.endswith((SUFFIX, PART, MANIFEST)) for name in os.listdir(folder))
+    if there and not resume and not part:
+        raise InputError(f"{folder!r} contains a set; continue it or add to it with --resume, or choose another --out.")
+    if resume and not there:
+        raise InputError(f"there is no set to resume in {folder!r}; leave out --resume.")
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise InputError(f"--out is a folder, but {folder!r} is a file.")
+
+
+def check_files(folder: str, names: Sequence[str], *, overwrite: bool) -> None:
+    """Refuses files that exist in a folder or cannot be written there, before anything is computed."""
+    if not overwrite and (there := [name for name in names if os.path.lexists(os.path.join(folder, name))]):
+        path = os.path.join(folder, there[0])
+        raise InputError(f"{path!r} exists; choose another --out, or allow it to be replaced with --overwrite.")
+    if folders := [name for name in names if os.path.isdir(os.path.join(folder, name))]:
+        raise InputError(f"{os.path.join(folder, folders[0])!r} is a folder, where a file is to be written.")
+    try:
+        if os.path.exists(folder or "."):
+            tempfile.TemporaryFile(dir=folder or ".").close()
+    except OSError as error:
+        raise InputError(f"{os.path.join(folder, names[0])!r} cannot be written: {error.strerror}.") from None
 
 
 def check_values(values: tuple[float, float] | None, no_data: float | None) -> None:

@@ -1,13 +1,17 @@
-"""What a command reads: a `.siren` file, or an entry of a set as SET::NAME."""
+"""What a command reads: a `.siren` file, an entry of a set as SET::NAME, or a mask."""
 
 import difflib
 import os
 import re
 
+from jaxtyping import Bool
+from numpy import ndarray
+
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.sets.field_set import FieldSet, load_set
 from siren_jax.sets.signals import SEPARATOR
+from siren_jax.signals import load_mask
 
 NUMBER = re.compile("0|[1-9][0-9]{0,17}")
 COMPARED = 20_000  # names, in a second
@@ -68,3 +72,25 @@ def entry(fields: FieldSet, folder: str, name: str) -> NeuralField:
 def title(path: str, field: NeuralField) -> str:
     """The name of an entry, or that of a file without its suffix."""
     return os.path.splitext(os.path.basename(path))[0] if split(path) is None else str(field.record["name"])
+
+
+def missing_pixels(path: str, shape: tuple[int, ...], *, size: int | None) -> Bool[ndarray, "h w"]:
+    """The pixels that a mask marks as missing: those where it is white.
+
+    Args:
+        path: the mask, a picture.
+        shape: height and width of the picture.
+        size: longer side in pixels after resizing.
+
+    Raises:
+        InputError: the mask cannot be read, has another size, or no white pixel.
+    """
+    missing = load_mask(path, size=size)
+    if missing.shape != shape:
+        raise InputError(
+            f"the mask {path!r} has {missing.shape[0]} x {missing.shape[1]} pixels, but the picture has "
+            f"{shape[0]} x {shape[1]}."
+        )
+    if not missing.any():
+        raise InputError(f"the mask {path!r} has no white pixel, so nothing is missing.")
+    return missing

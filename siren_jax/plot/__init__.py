@@ -5,7 +5,9 @@ from siren_jax.plot.colors import COLORS as COLORS
 from siren_jax.plot.composite import composition as composition
 from siren_jax.plot.curve import learning_curve as learning_curve
 from siren_jax.plot.layout import is_elongated as is_elongated
+from siren_jax.plot.missing_pixels import completion as completion
 from siren_jax.plot.missing_pixels import inpainting as inpainting
+from siren_jax.plot.missing_pixels import uncertainty as uncertainty
 from siren_jax.plot.picture import as_picture as as_picture
 from siren_jax.plot.picture import comparison as comparison
 from siren_jax.plot.picture import panels as panels

@@ -10,6 +10,7 @@ writes it for other learners.
 
 from siren_jax.sets.base import Base as Base
 from siren_jax.sets.base import Completion as Completion
+from siren_jax.sets.base import EncodeProgress as EncodeProgress
 from siren_jax.sets.base import load_base as load_base
 from siren_jax.sets.field_set import FieldSet as FieldSet
 from siren_jax.sets.field_set import load_set as load_set

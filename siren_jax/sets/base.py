@@ -17,6 +17,7 @@ from jax import Array
 from jaxtyping import Float
 from numpy import ndarray
 
+from siren_jax._types import StoppedBy
 from siren_jax.errors import InputError
 from siren_jax.fields.coordinates import Frame, generate_coordinates
 from siren_jax.files import header, siren_file
@@ -90,6 +91,19 @@ def read_samples(entries: Signals | Sequence[Entry], channels: int, kind: Signal
         found.known.append(known)
         found.about.append(about)
     return found
+
+
+class EncodeProgress(NamedTuple):
+    """The argument of `watch`: the state of `Base.encode` between two blocks of signals."""
+
+    done: int
+    """Number of signals that were encoded, with those of an earlier process, or could not be read."""
+    earlier: int
+    """Number of signals that an earlier process has encoded."""
+    total: int
+    """Number of all signals."""
+    stopped_by: StoppedBy | None
+    """The signal that ends the encoding now, if one has come; see `Fit.stopped_by`."""
 
 
 class Completion(NamedTuple):
@@ -167,7 +181,7 @@ class Base:
         steps: int = STEPS,
         out: str | os.PathLike[str] | None = None,
         strict: bool = False,
-        watch: Callable[[int, int], Any] | None = None,
+        watch: Callable[[EncodeProgress], Any] | None = None,
     ) -> FieldSet:
         """The set of the signals as codes: their most likely ones, by some Gauss-Newton steps each.
 
@@ -178,7 +192,7 @@ class Base:
             steps: number of steps.
             out: folder in which the set is written. An unfinished set is continued, and new signals are added.
             strict: whether a signal that cannot be read is an error; otherwise it is left out, with a warning.
-            watch: called with the number of signals that are done and of all, now and then.
+            watch: called with `EncodeProgress` after every 256 signals; a true result ends the encoding, like Ctrl-C.
 
         Raises:
             InputError: the signals are of another kind or have other axes or more channels; the folder contains another
@@ -212,13 +226,14 @@ class Base:
             blocks: dict[int, list[tuple[int, Entry]]] = {}
             for number, entry in left:
                 blocks.setdefault(number // ENTRIES, []).append((number, entry))
-            count, ended, skipped = len(done), False, {}
+            earlier = count = len(signals) - len(left)
+            skipped: dict[str, str] = {}
             with interrupts() as interrupted:
                 for block in blocks.values():
                     skipped |= self._encode_block(block, writer, steps, strict)
                     count += len(block)
-                    ended = bool(interrupted() or (watch is not None and watch(count, len(signals))))
-                    if ended:
+                    progress = EncodeProgress(count, earlier, len(signals), interrupted())
+                    if (watch is not None and watch(progress)) or progress.stopped_by is not None:
                         break
         for name, reason in skipped.items():
             warnings.warn(f"{name!r} was left out: {reason}", stacklevel=2)
@@ -385,7 +400,9 @@ def load_base(path: str | os.PathLike[str]) -> Base:
     network, found = siren_file.read(path)
     header.check(f"the header of {os.fspath(path)!r}", found, network.in_features, network.out_features)
     if not isinstance(network, LatentSIREN):
-        raise InputError(f"{os.fspath(path)!r} is a fitted signal; a base is made by siren_jax.learn.")
+        raise InputError(
+            f"{os.fspath(path)!r} is a fitted signal; a base is made by siren-jax learn, or siren_jax.learn in Python."
+        )
     about = found.get("record", {}).get("base")
     about = about if isinstance(about, Mapping) else {}
     noise = about.get("noise")

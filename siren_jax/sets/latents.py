@@ -20,6 +20,7 @@ from jax import Array
 from jaxtyping import Float
 from numpy import ndarray
 
+from siren_jax._types import StoppedBy
 from siren_jax.errors import InputError
 from siren_jax.fields.coordinates import generate_coordinates
 from siren_jax.fitting.progress import interrupts
@@ -50,6 +51,8 @@ class LearnProgress(NamedTuple):
     """Mean squared error of the values in [-1, 1] over the last chunk."""
     seconds: float
     """Time since the first step, without compilation of the first chunk."""
+    stopped_by: StoppedBy | None
+    """The signal that ends the training now, if one has come; see `Fit.stopped_by`."""
 
 
 def learn(
@@ -97,6 +100,8 @@ def learn(
     samples = read_samples(signals, signals.survey.features[1], signals.kind, strict=strict)
     for name, reason in samples.skipped.items():
         warnings.warn(f"{name!r} was left out: {reason}", stacklevel=2)
+    if not samples.values:
+        raise InputError("a space is learned from pictures, sounds or videos, but none of the signals could be read.")
     if (total := sum(value.size for value in samples.values)) > MOST:
         raise InputError(f"all signals together have {total:,} values, but {MOST:,} fit; take size=, or fewer signals.")
     if any(known is not None for known in samples.known):
@@ -226,8 +231,8 @@ class _Training:
                 if not np.isfinite(error):
                     raise InputError(f"at step {step} the error is {error}; take a lower first_omega.")
                 began = time.perf_counter() if step == count else began
-                progress = LearnProgress(step, steps, error, time.perf_counter() - began)
-                if interrupted() or (watch is not None and watch(progress)):
+                progress = LearnProgress(step, steps, error, time.perf_counter() - began, interrupted())
+                if (watch is not None and watch(progress)) or progress.stopped_by is not None:
                     return
 
     def refine(self) -> None:

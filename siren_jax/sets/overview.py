@@ -3,6 +3,8 @@
 import csv
 import io
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
@@ -28,14 +30,26 @@ def worst(fields: FieldSet, measure: Measure) -> ndarray:
     return np.argsort(np.where(np.isnan(quality), -np.inf, quality), kind="stable")
 
 
-def write_metrics(folder: str, fields: FieldSet, measure: Measure) -> str:
-    """Writes a row for every entry as a CSV file; returns its path."""
+def write_metrics(folder: str, fields: FieldSet, measure: Measure, distances: ndarray | None = None) -> str:
+    """Writes a row for every entry as a CSV file; returns its path.
+
+    Args:
+        folder: folder of the set.
+        fields: the set.
+        measure: measure of the quality.
+        distances: with codes, `(n,)`, see `Base.distances`. They replace the status and the number of steps.
+    """
+    label = ["" if label is None else label for label in fields.labels]
+    quality = [f"{value:.6g}" for value in fields.quality]
+    columns: dict[str, Sequence[Any]] = {"name": fields.names, "label": label}
+    if distances is None:
+        columns |= {"status": fields.status, measure.name: quality, "steps": fields.steps.tolist()}
+    else:
+        columns |= {measure.name: quality, "distance": [f"{distance:.6g}" for distance in distances]}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "label", "status", measure.name, "steps"])
-    columns = fields.names, fields.labels, fields.status, fields.quality.tolist(), fields.steps.tolist()
-    for name, label, status, quality, steps in zip(*columns, strict=True):
-        writer.writerow([name, "" if label is None else label, status, f"{quality:.6g}", steps])
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
     path = os.path.join(folder, METRICS)
     # File names of unknown encoding have half surrogate pairs, which UTF-8 cannot contain.
     data = text.getvalue().encode(errors="backslashreplace")
