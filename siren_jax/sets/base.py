@@ -388,7 +388,7 @@ def stacked(samples: Samples, some: Sequence[int]) -> tuple[ndarray, ndarray | N
 def _quality(error: float, values: ndarray, kind: SignalKind) -> float:
     """PSNR or SNR in dB for a mean squared error of values in [-1, 1]."""
     peak = float(np.mean(np.square(values, dtype=np.float64))) if kind.measure is SNR else 4.0
-    return 10 * math.log10(peak / error) if error > 0 else math.inf
+    return 10 * math.log10(peak / error) if error > 0 else math.inf if error == 0 else math.nan
 
 
 def load_base(path: str | os.PathLike[str]) -> Base:
