@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from unittest.mock import patch
 
@@ -18,7 +19,20 @@ import numpy as np
 from flax import nnx
 from PIL import Image
 
-from siren_jax import SIREN, Frame, InputError, NeuralField, load, load_image, load_set, load_sound, load_surface
+from siren_jax import (
+    SIREN,
+    Base,
+    Frame,
+    InputError,
+    LatentSIREN,
+    NeuralField,
+    load,
+    load_base,
+    load_image,
+    load_set,
+    load_sound,
+    load_surface,
+)
 from siren_jax.files import pytorch, set_file, siren_file
 from siren_jax.shapes.placement import Placement
 
@@ -63,24 +77,51 @@ def _networks() -> Iterator[bytes]:
             yield path.read_bytes()
 
 
+def _bases() -> Iterator[bytes]:
+    """Bases with and without scales; `Base.save` has one precision, but the format has all."""
+    path = _folder() / "seed.siren"
+    sizes = {"latent": 3, "width": 2, "depth": 1, "rngs": nnx.Rngs(0)}
+    bases = [
+        Base(LatentSIREN(2, 3, **sizes), (4, 5), (0.0, 255.0), "image", None, 0.01, {"psnr": 30.0, "held_out": 7}),
+        Base(LatentSIREN(1, 1, scaled=True, **sizes), (9,), (-1.0, 1.0), "sound", 8000.0, 0.01),
+    ]
+    for base in bases:
+        base.save(path, overwrite=True)
+        yield path.read_bytes()
+        network, header = siren_file.read(path)
+        for precision in ("float16", "bfloat16", "int8"):
+            described = {n: value for n, value in header.items() if n not in ("format", "network", "precision")}
+            yield siren_file.encoded(network, described, precision=precision)
+
+
+def _read_base(data: bytes) -> None:
+    """Reads a base, shows it and makes the signals of two codes."""
+    base = load_base(_file(data, ".siren"))
+    repr(base), base.fingerprint
+    for size in (0.0, 1e6):
+        with suppress(InputError):  # weights of a damaged file may overflow
+            base.field(np.full(base.latent, size))
+
+
 def _shards() -> Iterator[bytes]:
-    """A shard of two entries for every kind and precision; the first layer of some is shared."""
+    """A shard of two entries for every kind and precision, and of codes; the first layer of some is shared."""
     path = _folder() / "seed.shard"
-    kinds = {
-        "image": (SIREN(2, 3, width=2, depth=1, rngs=nnx.Rngs(0)), "psnr", (4, 5), {}),
-        "sound": (SIREN(1, 1, width=2, depth=1, rngs=nnx.Rngs(0)), "snr", (9,), {"rate": 8000.0}),
-        "shape": (
-            SIREN(3, 1, width=2, depth=1, rngs=nnx.Rngs(0)), "chamfer", (8, 8, 8), {"placement": (0.0, 1.0, 2.0, 1.0)}
-        ),
-    }  # fmt: skip
+    small = {"width": 2, "depth": 1, "rngs": nnx.Rngs(0)}
+    kinds = [
+        ("image", SIREN(2, 3, **small), "psnr", (4, 5), {}),
+        ("sound", SIREN(1, 1, **small), "snr", (9,), {"rate": 8000.0}),
+        ("shape", SIREN(3, 1, **small), "chamfer", (8, 8, 8), {"placement": (0.0, 1.0, 2.0, 1.0)}),
+        ("image", LatentSIREN(2, 3, latent=3, scaled=True, **small), "psnr", (4, 5), {}),
+    ]
     first = {"layers.0.linear.kernel", "layers.0.linear.bias"}
-    for kind, (network, measure, shape, further) in kinds.items():
+    for kind, network, measure, shape, further in kinds:
         parameters = set_file.parameters_of(nnx.state(network, nnx.Param))
         row = {"quality": 30.0, "steps": 7, "range": (-1.0, 1.0), "shape": shape, **further}
         columns = {name: np.array([value] * 2, set_file.dtype_of(name)) for name, value in row.items()}
         texts = {"names": ["a/0", "b/1"], "labels": ["a", None], "status": ["reached", "steps"]}
         for precision in siren_file.PRECISIONS:
             shared = first if precision in ("float16", "int8") else set()
+            shared = set(parameters) - {"code"} if "code" in parameters else shared
             header = {
                 "format": set_file.FORMAT_VERSION,
                 "network": siren_file.architecture_of(network),
@@ -91,7 +132,7 @@ def _shards() -> Iterator[bytes]:
                 "record": {"steps": 7},
             }
             arrays = {
-                name: array if name in shared else np.stack([array] * 2)
+                name: array if name.removesuffix(".scale") in shared else np.stack([array] * 2)
                 for name, array in siren_file.at_precision(parameters, precision).items()
             }
             shard = set_file.Shard(header, texts, {"number": np.arange(2), **columns}, arrays=arrays)
@@ -233,7 +274,8 @@ def _without_fits() -> Iterator[None]:
 
 
 TARGETS = {
-    "siren": Target(lambda data: load(_file(data, ".siren")), _networks),
+    "siren": Target(lambda data: load(_file(data, ".siren")), lambda: chain(_networks(), _bases())),
+    "base": Target(_read_base, _bases),
     "set": Target(_read_shard, _shards),
     "torch": Target(lambda data: pytorch.load(_file(data, ".safetensors")), _state_dicts),
     "image": Target(lambda data: load_image(_file(data, ".png")), _pictures),

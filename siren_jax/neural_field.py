@@ -268,7 +268,7 @@ def load(path: str | os.PathLike[str]) -> NeuralField:
         InputError: the file is missing, truncated or of another kind or version, or contradicts itself.
     """
     stored, found = siren_file.read(path)
-    network = siren_file.plain(stored)
+    network = siren_file.plain(repr(os.fspath(path)), stored)
     header.check(f"the header of {os.fspath(path)!r}", found, network.in_features, network.out_features)
     low, high = found["value_range"]
     return NeuralField(

@@ -114,9 +114,25 @@ def read(path: str | os.PathLike[str]) -> tuple[Network | LatentSIREN, dict[str,
     return network_from(header["network"], weights), header
 
 
-def plain(network: Network | LatentSIREN) -> Network:
-    """The SIREN that a latent network is at its own code; other networks unchanged."""
-    return network.at(network.code[...]) if isinstance(network, LatentSIREN) else network
+def plain(owner: str, network: Network | LatentSIREN) -> Network:
+    """The SIREN that a latent network is at its own code; other networks unchanged.
+
+    Raises:
+        InputError: the SIREN is not finite, see `of_code`.
+    """
+    return of_code(owner, network, network.code[...]) if isinstance(network, LatentSIREN) else network
+
+
+def of_code(owner: str, network: LatentSIREN, code: jax.Array) -> SIREN:
+    """The SIREN that a latent network is at a code.
+
+    Raises:
+        InputError: its weights, which are products of finite numbers, are too large for float32.
+    """
+    siren = network.at(code)
+    if bad := [name for name, array in _arrays(siren).items() if not np.isfinite(array).all()]:
+        raise InputError(f"{owner} has a code or weights that are too large: {bad[0]} of its SIREN is not finite.")
+    return siren
 
 
 def network_from(architecture: Mapping[str, Any], weights: Mapping[str, Any]) -> Network | LatentSIREN:
@@ -234,8 +250,9 @@ def checked_header(owner: str, text: str | None) -> dict[str, Any]:
 def _check_architecture(owner: str, architecture: Mapping[str, Any], version: int) -> None:
     """Raises an `InputError` if the description of a network lacks a field, has an unknown one, or exceeds a limit."""
     kind = architecture.get("type")
-    if not isinstance(kind, str) or kind not in EXTRA:
-        raise InputError(f"{owner} has a network of the type {kind!r}; the known types are {', '.join(EXTRA)}.")
+    known = [name for name in EXTRA if version > 1 or name != "latent"]
+    if kind not in known:
+        raise InputError(f"{owner} has a network of the type {kind!r}; the known types are {', '.join(known)}.")
     fields = {"type", *LIMITS, *EXTRA[kind]} - ({"outermost"} if version == 1 else set())
     if set(architecture) != fields:
         raise InputError(f"{owner} does not describe a network: its fields are {sorted(architecture)}.")

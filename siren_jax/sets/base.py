@@ -22,7 +22,7 @@ from siren_jax.errors import InputError
 from siren_jax.fields.coordinates import Frame, generate_coordinates
 from siren_jax.files import header, siren_file
 from siren_jax.files.atomic import write_atomically
-from siren_jax.files.header import as_json
+from siren_jax.files.header import LARGEST, as_json
 from siren_jax.files.set_file import FORMAT_VERSION, parameters_of
 from siren_jax.fitting.progress import interrupts
 from siren_jax.networks.latent import LatentSIREN
@@ -39,6 +39,7 @@ from siren_jax.subjects.kinds import SIGNALS, SignalKind
 from siren_jax.subjects.subject import SNR, Sampled
 
 CODE = "code"
+KINDS = ("image", "sound", "video")  # that are values on a grid
 SAMPLES = 32  # of the posterior density
 COMPLETING = 10  # Gauss-Newton steps
 CORRELATED = 8  # samples that tell as much as an independent one, because errors at neighbouring points are alike
@@ -164,7 +165,7 @@ class Base:
             shape: number of samples along each axis, if it is not the usual one.
 
         Raises:
-            InputError: the code has another number of numbers, or some are not finite.
+            InputError: the code has another number of numbers, or some are not finite or too large.
         """
         code = np.asarray(code, np.float32)
         if code.shape != (self.latent,) or not np.isfinite(code).all():
@@ -172,7 +173,8 @@ class Base:
                 f"a code of this base has {self.latent} finite numbers, but got an array of the shape {code.shape}"
                 + ("." if code.shape != (self.latent,) else " with others.")
             )
-        return self._field(self.network.at(jax.numpy.asarray(code)), shape or self.shape, {"base": self.fingerprint})
+        siren = siren_file.of_code("this signal", self.network, jax.numpy.asarray(code))
+        return self._field(siren, shape or self.shape, {"base": self.fingerprint})
 
     def encode(
         self,
@@ -300,11 +302,9 @@ class Base:
             InputError: the set has no codes, or those of another base.
         """
         made_by = fields.header["record"].get("base")
-        if list(fields.own) != [CODE] or made_by != self.fingerprint:
-            raise InputError(
-                f"the set has no codes of this base, {self.fingerprint}, but of "
-                f"{'another one, ' + str(made_by) if list(fields.own) == [CODE] else 'networks of their own'}."
-            )
+        if fields.own != {CODE: (self.latent,)} or made_by != self.fingerprint:
+            others = f"another one, {made_by!r:.40}" if list(fields.own) == [CODE] else "networks of their own"
+            raise InputError(f"the set has no codes of this base, {self.fingerprint}, but of {others}.")
         return fields.arrays()[0]
 
     def distances(self, codes: Float[ndarray, "n k"]) -> Float[ndarray, "n"]:
@@ -325,8 +325,10 @@ class Base:
 
     def __repr__(self) -> str:
         sizes = f"{self.network.width} x {self.network.depth}"
-        quality = self.figures.get("psnr")
-        told = "" if quality is None else f", PSNR {quality:.1f} dB on {self.figures.get('held_out')} held out"
+        quality, count = self.figures.get("psnr"), self.figures.get("held_out")
+        told = ""
+        if isinstance(quality, float) and isinstance(count, int):  # in a file they may be anything
+            told = f", PSNR {quality:.1f} dB on {count} held out"
         return f"Base({SIGNALS[self.kind].plural}, {self.latent} numbers, {sizes}{told})"
 
     def _field(self, network: SIREN, shape: tuple[int, ...], record: Mapping[str, Any]) -> NeuralField:
@@ -403,11 +405,17 @@ def load_base(path: str | os.PathLike[str]) -> Base:
         raise InputError(
             f"{os.fspath(path)!r} is a fitted signal; a base is made by siren-jax learn, or siren_jax.learn in Python."
         )
+    if found["kind"] not in KINDS:
+        raise InputError(
+            f"{os.fspath(path)!r} is of the kind {found['kind']!r}, but a base is of one of {', '.join(KINDS)}."
+        )
     about = found.get("record", {}).get("base")
     about = about if isinstance(about, Mapping) else {}
     noise = about.get("noise")
-    if found["kind"] not in SIGNALS or not isinstance(noise, int | float) or not 0 < noise < math.inf:
-        raise InputError(f"{os.fspath(path)!r} is not a base: it has no noise, or is of the kind {found['kind']!r}.")
+    if not isinstance(noise, int | float) or noise is True or not 0 < noise <= LARGEST:
+        raise InputError(
+            f"{os.fspath(path)!r} is not a base: its record needs base.noise, a number above 0, but has {noise!r:.40}."
+        )
     figures = {name: value for name, value in about.items() if name != "noise"}
     low, high = map(float, found["value_range"])
     rate = float(found["rate"]) if found.get("rate") is not None else None

@@ -154,10 +154,9 @@ class FieldSet(Sequence[NeuralField]):
             made["label"] = shard.texts["labels"][row]
         made[shard.header["measure"]] = float(shard.columns["quality"][row])
         place = shard.columns["placement"][row].tolist() if "placement" in shard.columns else None
+        weights = {**shard.common(), **shard.parameters(row)}
         return NeuralField(
-            siren_file.plain(
-                siren_file.network_from(shard.header["network"], {**shard.common(), **shard.parameters(row)})
-            ),
+            siren_file.plain(f"the entry {made['name']!r}", siren_file.network_from(shard.header["network"], weights)),
             Frame(tuple(map(int, shard.columns["shape"][row]))),
             (low, high),
             kind=shard.header["kind"],

@@ -1,9 +1,10 @@
-"""Golden sets of format version 1, and what an independent reader finds in them.
+"""Golden sets of format version 1, and what an independent reader finds in them; golden bases of format version 2.
 
-`python tests/data/make_sets.py FOLDER` writes NAME.sirens and NAME.json for every set of `SETS`. The JSON file is made
-from the bytes of the shard by `found_in`, which uses NumPy and `docs/file-format.md` alone. The files in this folder
-were written once, by the first version that had sets, and stay as they are: a later version of the library must read
-the same numbers from them. A new format version gets sets of its own.
+`python tests/data/make_sets.py FOLDER` writes NAME.sirens and NAME.json for every set of `SETS` and for a set of codes,
+and NAME.siren for every base of `BASES`. The JSON files are made from the bytes of the shards by `found_in`, which uses
+NumPy and `docs/file-format.md` alone. The files in this folder were written once, by the first version that had sets or
+bases, and stay as they are: a later version of the library must read the same numbers from them. A new format version
+gets files of its own.
 """
 
 import json
@@ -52,6 +53,18 @@ SETS = {  # signals, coordinates, settings of fit_many
     "set_1_float16_sound": (_sounds, 1, {"precision": "float16", "steps": 50}),
     "set_1_bfloat16_shape": (_shapes, 3, {"precision": "bfloat16", "batch_size": 64, "steps": 50}),
 }
+BASES = {"version_2_latent": False, "version_2_latent_scaled": True}  # whether codes also scale
+CODE = (1.0, -1.5, 0.5)  # of a base as a fitted signal
+
+
+def _bumps(count: int, **settings: Any) -> Any:
+    """Pictures of a bump whose place is anywhere."""
+    from siren_jax import Signals
+
+    places = np.random.default_rng(0).uniform(-0.5, 0.5, (count, 2, 1, 1))
+    y, x = np.mgrid[-1:1:8j, -1:1:8j]
+    bumps = np.exp(-((y - places[:, 0]) ** 2 + (x - places[:, 1]) ** 2) / 0.1)
+    return Signals(bumps.astype(np.float32), values=(0.0, 1.0), **settings)
 
 
 def found_in(shard: bytes) -> dict[str, Any]:
@@ -84,7 +97,14 @@ def found_in(shard: bytes) -> dict[str, Any]:
 def main(folder: Path) -> None:
     import jax
 
-    from siren_jax import SIREN, fit_many
+    from siren_jax import SIREN, fit_many, learn
+
+    def keep(name: str, made: Path) -> None:
+        (folder / f"{name}.sirens").mkdir()
+        for file in ("00000000.shard", "names.json"):
+            shutil.copy(made / file, folder / f"{name}.sirens")
+        found = found_in((made / "00000000.shard").read_bytes())
+        (folder / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     for name, (signals, axes, settings) in SETS.items():
         made = Path(tempfile.mkdtemp()) / "set"
@@ -93,11 +113,15 @@ def main(folder: Path) -> None:
             return SIREN(axes, 1, width=4, depth=1, first_omega=5.0, weight_scale=2.0, rngs=rngs)
 
         fit_many(signals(), make, key=jax.random.key(0), out=made, **settings)
-        (folder / f"{name}.sirens").mkdir()
-        for file in ("00000000.shard", "names.json"):
-            shutil.copy(made / file, folder / f"{name}.sirens")
-        found = found_in((made / "00000000.shard").read_bytes())
-        (folder / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        keep(name, made)
+    sizes = {"latent": 3, "width": 4, "depth": 1, "first_omega": 5.0}
+    for name, scaled in BASES.items():
+        base = learn(_bumps(60), **sizes, scaled=scaled, steps=2000, key=jax.random.key(0))
+        base.network.code[...] = CODE
+        base.save(folder / f"{name}.siren")
+    made = Path(tempfile.mkdtemp()) / "set"
+    base.encode(_bumps(4, names=["a.png", "ä b.png", "1/c.png", "1/日本.png"], labels=[0, 0, 1, 1]), out=made)
+    keep("set_1_codes", made)
 
 
 if __name__ == "__main__":
