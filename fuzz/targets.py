@@ -232,10 +232,14 @@ def _arguments() -> Iterator[bytes]:
         b"fit --target gradient --seconds 1 --batch-size full --first-omega auto",
         b"fit clip.mp4 --between 0 1 --size 320 --resume x",
         b"fit-many pictures --out x.sirens --psnr 40 --labels folder --share first --part 0 2 --resume",
+        b"learn pictures --latent 8 --scaled --held-out 0.2 --out base.siren --overwrite",
+        b"encode base.siren pictures --out x.sirens --steps 2 --labels folder --resume",
+        b"complete base.siren a.png --pixels 10 --samples 4 --out x",
         b"blend a.png b.png --mask m.png --mode max",
         b"inpaint a.png --keep 10% --prior hessian --prior-weight 1e-5",
         b"solve burgers --refine 0 --target-error 5",
         b"render a.siren --region 0 1 2 3 --shape 4 5 --of laplacian --out b.npy",
+        b"render base.siren --code 0,0.5,-1 --out a.png",
         b"render a.siren --rate 8000 --between 1 2 --at 3 --scale 2",
         b"info a.siren",
         b"export a.sirens --to hdf5 --out a.h5",
@@ -270,6 +274,7 @@ def _without_fits() -> Iterator[None]:
             stack.enter_context(patch(f"siren_jax.cli.{name}.train", return_value=2))
         refused = InputError("fits are left out.")
         stack.enter_context(patch("siren_jax.cli.fit_many.fit_many", side_effect=refused))
+        stack.enter_context(patch("siren_jax.cli.learn.learn", side_effect=refused))
         yield
 
 
