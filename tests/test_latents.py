@@ -192,6 +192,14 @@ def test_a_completion_is_closer_than_what_is_typical_and_knows_its_error(base):
     assert nothing.deviation.mean() > 2 * found.deviation.mean()
 
 
+@pytest.mark.parametrize(("rank", "ways"), [(0, 0), (3, 3)])
+def test_signals_that_differ_in_fewer_ways_than_a_code_has_numbers_are_refused(rank, ways):
+    planes = np.random.default_rng(0).standard_normal((40, rank)) @ np.random.default_rng(1).standard_normal((rank, 64))
+    pictures = Signals(planes.reshape(40, 8, 8).astype(np.float32), values=(-9.0, 9.0))
+    with pytest.raises(InputError, match=f"codes of 5 numbers need .* but these differ in {ways}; take a smaller"):
+        learn(pictures, latent=5, key=KEY)
+
+
 def test_what_cannot_be_learned_or_encoded_is_refused(base, tmp_path):
     some = Signals(bumps(30))
     for settings, words in (

@@ -141,7 +141,10 @@ class LatentSIREN(nnx.Module):
         """
         mean = jnp.mean(codes, axis=0)
         centred = codes - mean
-        factor = jnp.linalg.cholesky(centred.T @ centred / len(codes))
+        covariance = centred.T @ centred / len(codes)
+        # Where codes hardly vary, their covariance may be singular to float32.
+        tiny = 1e-6 * jnp.trace(covariance) / self.latent
+        factor = jnp.linalg.cholesky(covariance + tiny * jnp.eye(self.latent))
         changed = nnx.clone(self)
         for i, layer in enumerate(changed.layers):
             scale, shift = self._change(i, mean)

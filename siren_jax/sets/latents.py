@@ -39,6 +39,7 @@ FOR_WIDTH = 64
 REFINED = (0.4, 0.8)  # shares of the steps after which all codes are refined
 REFINING = 3  # Gauss-Newton steps
 CHUNK = 50  # steps between two looks
+RANK = 1e-5  # share of the largest singular value below which float32 rounding is all that signals differ in
 MOST = 2**30  # samples times channels of all signals, which are in memory as float32
 
 
@@ -173,11 +174,25 @@ class Components(NamedTuple):
 
     @classmethod
     def of(cls, rows: Float[ndarray, "b n"], count: int) -> "Components":
+        """The first components of some rows.
+
+        Raises:
+            InputError: the rows differ in fewer directions.
+        """
         from scipy.sparse.linalg import svds
 
         mean = rows.mean(axis=0)
-        axes = svds(rows - mean, k=count, v0=np.ones(min(rows.shape)))[2]
-        return cls(mean, np.asarray(axes))
+        centred = rows - mean
+        rank = 0
+        if np.ptp(rows, axis=0).any():
+            _, strength, axes = svds(centred, k=count, v0=np.ones(min(rows.shape)))
+            rank = int(np.sum(strength > RANK * strength.max()))
+            if rank == count:
+                return cls(mean, np.asarray(axes))
+        raise InputError(
+            f"codes of {count} numbers need signals that differ in as many ways, but these differ in {rank}; take a "
+            "smaller latent, or more signals."
+        )
 
     def scores(self, rows: Float[ndarray, "b n"]) -> Float[ndarray, "b k"]:
         return (rows - self.mean) @ self.axes.T
