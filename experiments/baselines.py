@@ -1,4 +1,4 @@
-"""Baselines for a SIREN: networks with the layers of a `ReLUMLP`, other activations and their own derivatives."""
+"""Baselines for a SIREN: networks with the layers of a `ReLUMLP` and their own derivatives, and a neural process."""
 
 from abc import abstractmethod
 
@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax import Array
+from jaxtyping import Float
 
 from siren_jax import SIREN, ReLUMLP
 from siren_jax.fitting.recipes import TUNED
@@ -57,6 +59,30 @@ class FastReLUMLP(_MLP):
     @staticmethod
     def activation(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         return jax.nn.relu(x), (x > 0).astype(x.dtype), jnp.zeros_like(x)
+
+
+class NeuralProcessDecoder(nnx.Module):
+    """The decoder of a Conditional Neural Process: a normal distribution of the value at a point, for each code.
+
+    Garnelo et al. 2018. The standard deviation is at least 0.1, as in their code.
+    """
+
+    def __init__(self, channels: int, *, latent: int, width: int, depth: int = 3, rngs: nnx.Rngs):
+        self.network = ReLUMLP(2 + latent, 2 * channels, width=width, depth=depth, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "n d"], code: Float[Array, "k"]) -> tuple[Array, Array]:
+        """Means and standard deviations at points, both `(n, c)`."""
+        both = jnp.concatenate([x, jnp.broadcast_to(code, (len(x), len(code)))], axis=1)
+        mean, raw = jnp.split(self.network(both), 2, axis=1)
+        return mean, 0.1 + 0.9 * jax.nn.softplus(raw)
+
+    def value(self, x: Float[Array, "n d"], code: Float[Array, "k"]) -> Float[Array, "n c"]:
+        return self(x, code)[0]
+
+    def surprise(self, x: Float[Array, "n d"], code: Float[Array, "k"], y: Float[Array, "n c"]) -> Array:
+        """Mean of -log p(y), without the constant log √2π."""
+        mean, deviation = self(x, code)
+        return jnp.mean(0.5 * ((y - mean) / deviation) ** 2 + jnp.log(deviation))
 
 
 def network(kind: str, *features: int, width: int, depth: int, first_omega: float, seed: int) -> nnx.Module:

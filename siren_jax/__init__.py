@@ -29,6 +29,9 @@ from siren_jax.fitting.objectives import with_prior as with_prior
 from siren_jax.fitting.progress import Progress as Progress
 from siren_jax.fitting.result import Fit as Fit
 from siren_jax.networks import initializers as initializers
+from siren_jax.networks.encoders import ConvolutionalEncoder as ConvolutionalEncoder
+from siren_jax.networks.encoders import SetEncoder as SetEncoder
+from siren_jax.networks.hypernetwork import Hypernetwork as Hypernetwork
 from siren_jax.networks.latent import LatentSIREN as LatentSIREN
 from siren_jax.networks.layers import SineLayer as SineLayer
 from siren_jax.networks.relu import ReLUMLP as ReLUMLP
@@ -63,10 +66,12 @@ if TYPE_CHECKING:
 __all__ = [  # without `open`: a star import must not hide Python's own
     "SIREN",
     "Checkpoints",
+    "ConvolutionalEncoder",
     "FieldSet",
     "Fit",
     "FittedSignal",
     "Frame",
+    "Hypernetwork",
     "InputError",
     "LatentSIREN",
     "NeuralField",
@@ -74,6 +79,7 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "Progress",
     "ReLUMLP",
     "SampleDataset",
+    "SetEncoder",
     "Signal",
     "Signals",
     "SineLayer",

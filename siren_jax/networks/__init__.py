@@ -1,5 +1,8 @@
-"""Coordinate networks: SIREN and ReLU networks, layers, the fast sine, initializers, and exact rescaling."""
+"""Coordinate networks: SIREN and ReLU networks, networks of codes, encoders, the fast sine, initializers, rescaling."""
 
+from siren_jax.networks.encoders import ConvolutionalEncoder as ConvolutionalEncoder
+from siren_jax.networks.encoders import SetEncoder as SetEncoder
+from siren_jax.networks.hypernetwork import Hypernetwork as Hypernetwork
 from siren_jax.networks.latent import LatentSIREN as LatentSIREN
 from siren_jax.networks.layers import SineLayer as SineLayer
 from siren_jax.networks.relu import ReLUMLP as ReLUMLP
