@@ -6,7 +6,6 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from experiments import digits
-from siren_jax import InputError
 
 FACES = 100  # the first pictures of scikit-image's; others are no faces
 PHOTOGRAPHS = (skimage.data.astronaut, skimage.data.coffee, skimage.data.chelsea, skimage.data.rocket)
@@ -24,11 +23,7 @@ def read(name: str) -> UInt8[ndarray, "n h w c"]:
         InputError: scikit-learn is missing, or the file cannot be read.
     """
     if name == "digits":
-        try:
-            import sklearn.datasets  # pyright: ignore
-        except ImportError:
-            raise InputError("scikit-learn is missing; install it with: pip install scikit-learn") from None
-        return np.rint(sklearn.datasets.load_digits().images * 255 / 16).astype(np.uint8)[..., None]  # pyright: ignore
+        return digits.bundled().images[..., None]
     if name == "faces":
         return np.rint(255 * skimage.data.lfw_subset()[:FACES]).astype(np.uint8)[..., None]
     if name == "photographs":

@@ -99,7 +99,7 @@ class Hypernetwork(nnx.Module):
         )
         self.latent, self.width, self.depth = latent, width, depth
 
-    def at(self, code: Float[Array, "k"]) -> SIREN:
+    def at(self, code: Float[Array, "..."]) -> SIREN:
         """The SIREN of a code. Under `vmap` over codes, each parameter of the result has an axis of them."""
         if code.shape != (self.latent,):
             raise InputError(
