@@ -62,6 +62,18 @@ def bundled() -> Digits:
     return Digits(np.rint(digits.images * 255 / 16).astype(np.uint8), digits.target)
 
 
+def labelled(path: str | None, count: int) -> tuple[UInt8[ndarray, "n h w"], Int[ndarray, "n"]]:
+    """Images and labels of the first digits of a file, or of those that scikit-learn brings.
+
+    Raises:
+        InputError: as for `read`; the file has no labels.
+    """
+    digits = bundled() if path is None else read(path)
+    if digits.labels is None:
+        raise InputError(f"{path!r} has no labels; add an array of one for each digit.")
+    return digits.images[:count], digits.labels[:count]
+
+
 def require_scikit_learn() -> None:
     """Raises an `InputError` if scikit-learn is not installed."""
     try:

@@ -190,7 +190,7 @@ def methods(
     """Name of each method, its completions for each number of known pixels, and its steps and seconds."""
     truth, pixels, unknown = tests
     each = lambda complete: [[complete(*pair) for pair in zip(truth, row, strict=True)] for row in unknown]
-    nearest = each(lambda image, away: IncompletePicture(image, ~away, value_range=(0, 1)).filled())
+    nearest = each(lambda image, away: IncompletePicture(image, ~away, value_range=(0.0, 1.0)).filled())
     yield "nearest pixel", np.array(nearest), {}
     biharmonic = partial(skimage.restoration.inpaint_biharmonic, channel_axis=-1)
     yield "biharmonic", np.array(each(lambda image, away: biharmonic(np.where(away[..., None], 0, image), away))), {}

@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 
 from experiments.classifiers import CLASSIFIERS, accuracies, principal
-from experiments.digits import bundled, read, require_scikit_learn
+from experiments.digits import labelled, require_scikit_learn
 from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import SIREN, InputError, Signals, fit_many
 from siren_jax.plot import COLORS
@@ -59,10 +59,7 @@ def main(config: Config) -> dict[str, dict[str, float]]:
         raise InputError("width, depth, hidden and components must be at least 1, and shares not empty.")
     require_scikit_learn()
     make_folder(config)
-    digits = bundled() if config.digits is None else read(config.digits)
-    if digits.labels is None:
-        raise InputError(f"{config.digits!r} has no labels; add an array of one for each digit.")
-    images, labels = digits.images[: config.count], digits.labels[: config.count]
+    images, labels = labelled(config.digits, config.count)
     signals = Signals(images, labels=labels.tolist())
     train, test = (
         np.array([int(name) for name in part.names]) for part in signals.split(config.train, seed=config.seed)
