@@ -13,8 +13,8 @@ has `--width 256 --depth 3 --first-omega 30 --latent 256 --units 256 --hidden 1 
 --known 10 100 1000`.
 
 `python -m experiments.function_spaces`: the 1,797 digits of 8 x 8 pixels that scikit-learn brings, in ten minutes on
-two CPU cores. With `--data digits.npz --known 10 100 300 --first-omega 20` for those of `experiments/digits.py`; other
-collections are in `experiments/small_pictures.py`.
+two CPU cores. With `--data digits.npz --known 10 100 300 --latent 64 --first-omega 20` for those of
+`experiments/digits.py`; other collections are in `experiments/small_pictures.py`.
 """
 
 import dataclasses
@@ -68,11 +68,12 @@ class Config(Settings):
     minutes: float = 2.0  # training of each method, without compilation
     known: tuple[int, ...] = (6, 16, 32)  # known pixels of a test picture
     context: tuple[int, int] | None = None  # fewest and most known pixels in training; by default those of the tests
-    latent: int = 64  # numbers of a code
+    latent: int = 32  # numbers of a code
     width: int = 64  # units of a hidden layer of the SIREN
     depth: int = 2  # hidden layers after the first
     first_omega: float = 10.0  # omega of the first layer
-    units: int = 64  # units of a layer of set encoder, hypernetwork and CNP
+    units: int = 64  # units of a layer of set encoder and hypernetwork
+    cnp_units: int = 128  # units of a layer of the CNP, and numbers of its code
     hidden: int = 0  # ReLU layers of the hypernetwork after the first
     filters: int = 16  # filters of the first layer of the convolutional encoder
     window: int = 5  # pixels along each side of these filters
@@ -82,8 +83,8 @@ class Config(Settings):
     batch: int = 32  # pictures in a step
     points: int = 256  # pixels of a picture in a step, if it has more
     rate: float = 2e-4  # learning rate of set encoder and hypernetwork; all rates decay
-    conv_rate: float = 1e-3  # learning rate of convolutional encoder and hypernetwork
-    cnp_rate: float = 1e-3  # learning rate of the CNP
+    conv_rate: float = 5e-4  # learning rate of convolutional encoder and hypernetwork
+    cnp_rate: float = 3e-3  # learning rate of the CNP
     code_weight: float = 0.1  # weight of the mean squared number of a code
     weight_weight: float = 0.1  # weight of the mean squared parameter of the SIREN; its first layer dominates if narrow
     seed: int = 0  # seed of split, known pixels, weights and batches
@@ -91,7 +92,17 @@ class Config(Settings):
 
 QUICK = Config(minutes=0.3, tests=20, quick=True)
 SMOKE = Config(
-    data="faces", count=40, tests=2, minutes=1e-3, known=(20, 60), latent=4, width=8, depth=0, units=8, smoke=True
+    data="faces",
+    count=40,
+    tests=2,
+    minutes=1e-3,
+    known=(20, 60),
+    latent=4,
+    width=8,
+    depth=0,
+    units=8,
+    cnp_units=8,
+    smoke=True,
 )
 
 
@@ -178,7 +189,7 @@ def methods(
     """Name of each method, its completions for each number of known pixels, and its steps and seconds."""
     truth, pixels, unknown = tests
     each = lambda complete: [[complete(*pair) for pair in zip(truth, row, strict=True)] for row in unknown]
-    nearest = each(lambda image, away: IncompletePicture(image, ~away, value_range=(0, 1)).filled())
+    nearest = each(lambda image, away: IncompletePicture(image, ~away, value_range=(0.0, 1.0)).filled())
     yield "nearest pixel", np.array(nearest), {}
     biharmonic = partial(skimage.restoration.inpaint_biharmonic, channel_axis=-1)
     yield "biharmonic", np.array(each(lambda image, away: biharmonic(np.where(away[..., None], 0, image), away))), {}
@@ -200,7 +211,8 @@ def completers(config: Config, shape: tuple[int, int, int]) -> dict[str, tuple[C
     hypernetwork = lambda: Hypernetwork(siren(), depth=config.hidden, **sizes)
     convolutions = {name: getattr(config, name) for name in ("latent", "filters", "window", "blocks", "kernel")}
     convolutions |= {"width": config.channels, "shape": shape[:2], "rngs": rngs}
-    process = Completer(SetEncoder(2, c, activation="relu", **sizes), NeuralProcessDecoder(c, **sizes))
+    of_cnp = {"latent": config.cnp_units, "width": config.cnp_units, "rngs": rngs}
+    process = Completer(SetEncoder(2, c, activation="relu", **of_cnp), NeuralProcessDecoder(c, **of_cnp))
     return {
         "CNP": (process, config.cnp_rate),
         "set encoder": (Completer(SetEncoder(2, c, **sizes), hypernetwork()), config.rate),
