@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.io
+import scipy.stats
 from flax import nnx
 
 from experiments import (
@@ -24,6 +25,7 @@ from experiments import (
     codes,
     digits,
     full_waveform_inversion,
+    function_spaces,
     higher_derivatives,
     image_fit,
     inverse_problems,
@@ -32,6 +34,7 @@ from experiments import (
     poisson_editing,
     poisson_reconstruction,
     shape_fit,
+    small_pictures,
     video_fit,
 )
 from experiments.__main__ import run_all
@@ -447,6 +450,34 @@ def test_the_derivatives_of_a_baseline_are_those_of_autodiff(kind, key):
     assert np.allclose(wave, hessian[:, 0, 0] - hessian[:, 1, 1] + 2 * hessian[:, 2, 2], atol=1e-6)
     assert np.allclose(first, hessian[:, 0, 0], atol=1e-6)
     assert np.any(hessian) == (kind is baselines.TanhMLP)
+
+
+def test_what_learns_nothing_errs_at_unknown_pixels_alone(run):
+    config, numbers = run(function_spaces)
+    for name, row in numbers.items():
+        for n in config.known:
+            share = row[f"mse_{n}"] / row[f"unknown_mse_{n}"]
+            exact = name in ("nearest pixel", "biharmonic")
+            assert np.isclose(share, 1 - n / 25**2, rtol=1e-5) == exact
+
+
+def test_the_surprise_of_a_neural_process_is_minus_the_logarithm_of_its_density(key):
+    decoder = baselines.NeuralProcessDecoder(2, latent=3, width=8, depth=1, rngs=nnx.Rngs(0))
+    x, code, y = (jax.random.normal(key, shape) for shape in ((5, 2), (3,), (5, 2)))
+    mean, deviation = decoder(x, code)
+    assert np.min(deviation) > 0.1
+    logarithm = scipy.stats.norm.logpdf(y, mean, deviation)
+    assert np.isclose(decoder.surprise(x, code, y), -np.mean(logarithm) - np.log(2 * np.pi) / 2, rtol=1e-5)
+    assert np.array_equal(decoder.value(x, code), mean)
+
+
+def test_small_pictures_are_those_of_their_packages():
+    assert small_pictures.read("faces").shape == (100, 25, 25, 1)
+    whole = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    squares = small_pictures.parts(whole, 2)
+    assert squares.shape == (6, 2, 2, 3)
+    for number, (row, column) in enumerate(np.ndindex(2, 3)):
+        assert np.array_equal(squares[number], whole[2 * row : 2 * row + 2, 2 * column : 2 * column + 2])
 
 
 def test_principal_components_leave_an_error_of_the_variance_beyond_them():

@@ -100,7 +100,7 @@ class Hypernetwork(nnx.Module):
         self.latent, self.width, self.depth = latent, width, depth
 
     def at(self, code: Float[Array, "..."]) -> SIREN:
-        """The SIREN of a code. Under `vmap` over codes, each parameter of the result has an axis of them."""
+        """The SIREN of a code `(latent,)`. Under `vmap` over codes, its parameters have an axis of codes."""
         if code.shape != (self.latent,):
             raise InputError(
                 f"a code of this hypernetwork has the shape ({self.latent},), but this array has {code.shape}; "
