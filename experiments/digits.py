@@ -11,7 +11,7 @@ import os
 import sys
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -58,7 +58,7 @@ def bundled() -> Digits:
     require_scikit_learn()
     import sklearn.datasets  # pyright: ignore
 
-    digits = sklearn.datasets.load_digits()
+    digits: Any = sklearn.datasets.load_digits()
     return Digits(np.rint(digits.images * 255 / 16).astype(np.uint8), digits.target)
 
 
