@@ -5,7 +5,9 @@ and complete pictures from known pixels at least as well as a Conditional Neural
 Beside them: the space of `siren_jax.learn` after the same time, where Gauss-Newton steps find the codes; nearest pixels
 and biharmonic inpainting, which learn nothing. Errors are mean squares over test pictures, for values from 0 to 1.
 
-Expected: not measured at full length yet.
+Expected: both encoders with a hypernetwork have lower errors than the CNP, from a few known pixels slightly, from many
+by half. From few known pixels, they are far better than biharmonic inpainting, from many of 28 x 28 pixels worse: their
+pictures need not agree with the known pixels. On these digits, the mean of `learn` is better than both.
 
 Sizes and times are far smaller than the paper's, which has photographs of faces of 32 x 32 pixels. The authors' code
 has `--width 256 --depth 3 --first-omega 30 --latent 256 --units 256 --hidden 1 --filters 128 --window 3 --channels 256
@@ -53,7 +55,7 @@ from siren_jax import (
 )
 from siren_jax.fitting.recipes import cosine_decay
 from siren_jax.plot.missing_pixels import MISSING
-from siren_jax.sets import Base
+from siren_jax.sets import Base, LearnProgress
 from siren_jax.signals import IncompletePicture
 
 PROBED, CHUNK = 250, 50  # steps of a short run of `learn`, and steps between two looks at it
@@ -153,6 +155,11 @@ def main(config: Config) -> dict[str, dict[str, float]]:
     count, h, w, _ = pictures.shape
     if not config.known or not 1 <= min(config.known) <= max(*config.known, *(config.context or (1,))) < h * w:
         raise InputError(f"known and context must be numbers of pixels from 1 to {h * w - 1}; correct the settings.")
+    if config.latent >= min(0.8 * count, pictures[0].size):
+        raise InputError(
+            f"latent must be less than the {pictures[0].size} numbers of a picture and 0.8 times the {count} pictures, "
+            f"but is {config.latent}; correct the settings."
+        )
     make_folder(config)
     random = np.random.default_rng(config.seed)
     order, held_out = random.permutation(count), max(1, min(config.tests, count // 10))
@@ -263,15 +270,22 @@ def trained(
 
 
 def learned(train: UInt8[ndarray, "n h w c"], config: Config) -> tuple[Base, dict[str, Any]]:
-    """A space of `learn` that takes about the minutes: a short one shows how long steps and refinements take."""
+    """A space of `learn` after the minutes. A short run shows how many steps they allow, for the decay of the rate."""
     sizes = {name: getattr(config, name) for name in ("latent", "width", "depth", "first_omega")}
-    key = jax.random.key(config.seed)
-    looks = []
-    learn(Signals(train), key=key, steps=PROBED, watch=lambda progress: looks.append(progress.seconds), **sizes)
-    pace = min(np.diff(looks)) / CHUNK
-    steps = (60 * config.minutes - (looks[-1] - (PROBED - CHUNK) * pace)) / pace
-    base = learn(Signals(train), key=key, steps=max(CHUNK, int(steps)), **sizes)
-    return base, {"steps": max(CHUNK, int(steps)), "seconds": base.figures["seconds"]}
+    begin = partial(learn, Signals(train), key=jax.random.key(config.seed), **sizes)
+    looks: list[LearnProgress] = []
+    begin(steps=PROBED, watch=looks.append)
+    _, _, steps_alone, with_refinement = np.diff([look.seconds for look in looks])  # the first refinement compiles
+    fixed = 2 * (with_refinement - steps_alone)
+    limit = 60 * config.minutes
+    chunks = max(1, int((limit - fixed) / steps_alone))
+
+    def late(progress: LearnProgress) -> bool:
+        looks.append(progress)
+        return progress.seconds > limit
+
+    base = begin(steps=chunks * CHUNK, watch=late)
+    return base, {"steps": looks[-1].step, "seconds": looks[-1].seconds}
 
 
 def draw(tests: Tests, shown: dict[str, Float[ndarray, "k m h w c"]], config: Config) -> None:

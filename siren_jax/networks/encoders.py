@@ -1,7 +1,7 @@
 """Encoders: maps from the known samples of a signal to a code, for a `Hypernetwork`.
 
-Sitzmann et al. 2020, Section 4.4. Encoders learn to complete: their codes are of
-signals that agree with the known samples, so that no search for a code is needed later.
+Sitzmann et al. 2020, Section 4.4. An encoder finds a code in one evaluation, but the signal of this code need not agree
+with the known samples exactly.
 """
 
 import itertools
