@@ -7,7 +7,8 @@ and biharmonic inpainting, which learn nothing. Errors are mean squares over tes
 
 Expected: both encoders with a hypernetwork have lower errors than the CNP, from a few known pixels slightly, from many
 by half. From few known pixels, they are far better than biharmonic inpainting, from many of 28 x 28 pixels worse: their
-pictures need not agree with the known pixels. On these digits, the mean of `learn` is better than both.
+pictures need not agree with the known pixels. On digits of 28 x 28 pixels the mean of `learn` was better than both, but
+after 1.8 times their time; after equal times on 8 x 8 pixels, only from 6 known pixels, and the set encoder from more.
 
 Sizes and times are far smaller than the paper's, which has photographs of faces of 32 x 32 pixels. The authors' code
 has `--width 256 --depth 3 --first-omega 30 --latent 256 --units 256 --hidden 1 --filters 128 --window 3 --channels 256
