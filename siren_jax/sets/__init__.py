@@ -5,7 +5,8 @@ signals that take turns in the rows of one stack, `stack` its compiled steps, `o
 they minimise, `writer` where results go, `field_set` the result, `overview` its table and figures, and `array_files`
 writes it for other learners.
 
-`latents` learns a space of signals, `base` is the result, and `codes` finds the code of a signal in it.
+`latents` learns a space of signals, `base` is the result, `codes` finds the codes of signals in it, and `sampled` reads
+them.
 """
 
 from siren_jax.sets.base import Base as Base

@@ -30,68 +30,18 @@ from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import NeuralField
 from siren_jax.sets.codes import STEPS, encode
 from siren_jax.sets.field_set import FieldSet
-from siren_jax.sets.reader import fits_values, with_channels
+from siren_jax.sets.sampled import by_shape, portions, stacked
 from siren_jax.sets.signals import Entry, Signals
 from siren_jax.sets.writer import ENTRIES, Writer, begun, claimed, numbered
-from siren_jax.signals import IncompletePicture
 from siren_jax.signals.ranges import normalized
 from siren_jax.subjects.kinds import SIGNALS, SignalKind
-from siren_jax.subjects.subject import SNR, Sampled
+from siren_jax.subjects.subject import SNR
 
 CODE = "code"
 KINDS = ("image", "sound", "video")  # that are values on a grid
 SAMPLES = 32  # of the posterior density
 COMPLETING = 10  # Gauss-Newton steps
 CORRELATED = 8  # samples that tell as much as an independent one, because errors at neighbouring points are alike
-
-
-class Samples(NamedTuple):
-    """Signals that were read."""
-
-    entries: list[Entry]
-    values: list[Float[ndarray, "n c"]]
-    """Values in [-1, 1]."""
-    known: list[ndarray | None]
-    """Where values are known `(n,)`; None if all are."""
-    about: list[NeuralField]
-    """The signals' frames, ranges and rates."""
-    skipped: dict[str, str]
-    """Signals that could not be read, with the reason."""
-
-    @property
-    def shapes(self) -> list[tuple[int, ...]]:
-        return [about.frame.shape for about in self.about]
-
-
-def read_samples(entries: Signals | Sequence[Entry], channels: int, kind: SignalKind, *, strict: bool) -> Samples:
-    """Samples of signals of one kind, with this number of channels.
-
-    Raises:
-        InputError: with `strict`, a signal cannot be read; without, none can.
-    """
-    found = Samples([], [], [], [], {})
-    for entry in entries:
-        try:
-            subject = entry.read()
-            dataset = subject.dataset if isinstance(subject, Sampled) else None
-            if dataset is None or not fits_values(subject):
-                raise InputError("it is not an array of values; leave out the option for a derivative.")
-            value, known = dataset.value, None
-            if isinstance(dataset, IncompletePicture):
-                known = dataset.known.ravel()
-                value = np.where(known[:, None], value, 0)
-            value = with_channels(value, channels, kind.name)
-            about = subject.field(SIREN(len(dataset.shape), channels, width=1, depth=0, rngs=nnx.Rngs(0)), {})
-        except InputError as error:
-            if strict:
-                raise InputError(f"{entry.name!r}: {error}") from None
-            found.skipped[entry.name] = str(error)
-            continue
-        found.entries.append(entry)
-        found.values.append(value)
-        found.known.append(known)
-        found.about.append(about)
-    return found
 
 
 class EncodeProgress(NamedTuple):
@@ -220,11 +170,11 @@ class Base:
         with ExitStack() as held:
             if folder is not None:
                 held.enter_context(claimed(folder, (0, 1)))
-            shards, results, parts = ([], {}, {}) if folder is None else begun(folder, described, (0, 1))
+            shards = [] if folder is None else begun(folder, described, (0, 1))[0]
             numbers = numbered(folder, signals.names)
             done = {name for shard in shards for name in shard.texts["names"]}
             left = sorted((numbers[entry.name], entry) for entry in signals if entry.name not in done)
-            writer = Writer(folder, described, "float32", shared, shards, results, parts)
+            writer = Writer(folder, described, "float32", shared, shards, {}, {})
             blocks: dict[int, list[tuple[int, Entry]]] = {}
             for number, entry in left:
                 blocks.setdefault(number // ENTRIES, []).append((number, entry))
@@ -232,7 +182,7 @@ class Base:
             skipped: dict[str, str] = {}
             with interrupts() as interrupted:
                 for block in blocks.values():
-                    skipped |= self._encode_block(block, writer, steps, strict)
+                    self._encode_block(block, writer, skipped, steps=steps, strict=strict)
                     count += len(block)
                     progress = EncodeProgress(count, earlier, len(signals), interrupted())
                     if (watch is not None and watch(progress)) or progress.stopped_by is not None:
@@ -283,12 +233,9 @@ class Base:
         points = generate_coordinates(shape)[known.ravel()]
         values = normalized(signal[known], self.value_range)
         of_prior, of_noise = jax.random.split(key)
-        # The first is the most likely one: without random changes.
-        centre = (
-            np.array(jax.random.normal(of_prior, (samples + 1, self.latent))) * (np.arange(samples + 1) > 0)[:, None]
-        )
+        centre = np.array(jax.random.normal(of_prior, (samples + 1, self.latent)))
         changed = np.array(jax.random.normal(of_noise, (samples + 1, *values.shape))) * math.sqrt(self.noise)
-        changed[0] = 0
+        centre[0] = changed[0] = 0  # the most likely one
         codes = encode(self.network, points, values + changed, noise=self.noise, steps=steps, centre=centre).code
         others = np.stack([self.field(code, shape=shape).render() for code in codes[1:]])
         scale = (self.value_range[1] - self.value_range[0]) / 2
@@ -342,49 +289,40 @@ class Base:
             raise InputError(f"this base has {self.network.out_features} channels, but the signals have {channels}.")
 
     def _encode_block(
-        self, block: Sequence[tuple[int, Entry]], writer: Writer, steps: int, strict: bool
-    ) -> dict[str, str]:
-        """Encodes signals whose numbers are of one block, and returns those that could not be read."""
-        kind = SIGNALS[self.kind]
-        number_of = {entry.name: number for number, entry in block if number not in writer.results}
-        entries = [entry for _, entry in block if entry.name in number_of]
-        samples = read_samples(entries, self.network.out_features, kind, strict=strict)
-        for number, entry in block:
-            if entry.name not in samples.skipped:
-                writer.started(number)
-        for shape in sorted(set(samples.shapes)):
-            some = [i for i, other in enumerate(samples.shapes) if other == shape]
-            found = encode(
-                self.network, generate_coordinates(shape), *stacked(samples, some), noise=self.prior, steps=steps
-            )
-            for i, code, error in zip(some, found.code, found.error, strict=True):
-                about, entry = samples.about[i], samples.entries[i]
-                columns = {
-                    "quality": _quality(float(error), samples.values[i], kind),
-                    "steps": steps,
-                    "range": about.value_range,
-                    "shape": shape,
-                }
-                if about.rate is not None:
-                    columns["rate"] = about.rate
-                texts = {"names": entry.name, "labels": entry.label, "status": "steps"}
-                writer.ended(number_of[entry.name], texts, columns, {CODE: code})
+        self,
+        block: Sequence[tuple[int, Entry]],
+        writer: Writer,
+        skipped: dict[str, str],
+        *,
+        steps: int,
+        strict: bool,
+    ) -> None:
+        """Encodes signals whose numbers are of one block; those that cannot be read get into `skipped`."""
+        kind, number_of = SIGNALS[self.kind], {entry.name: number for number, entry in block}
+        entries = [entry for _, entry in block]
+        for portion in portions(entries, self.network.out_features, kind, skipped, strict=strict):
+            for signal in portion:
+                writer.started(number_of[signal.entry.name])
+            for shape, signals in by_shape(portion).items():
+                points = generate_coordinates(shape)
+                found = encode(self.network, points, *stacked(signals), noise=self.prior, steps=steps)
+                for signal, code, error in zip(signals, found.code, found.error, strict=True):
+                    columns = {
+                        "quality": _quality(float(error), signal.value, kind),
+                        "steps": steps,
+                        "range": signal.about.value_range,
+                        "shape": shape,
+                    }
+                    if signal.about.rate is not None:
+                        columns["rate"] = signal.about.rate
+                    texts = {"names": signal.entry.name, "labels": signal.entry.label, "status": "steps"}
+                    writer.ended(number_of[signal.entry.name], texts, columns, {CODE: code})
         writer.finish()
-        return samples.skipped
 
     @property
     def prior(self) -> float:
         """Weight of the prior in an encoding, see `codes.encode`."""
         return CORRELATED * self.noise
-
-
-def stacked(samples: Samples, some: Sequence[int]) -> tuple[ndarray, ndarray | None]:
-    """Values and masks of some signals of one shape."""
-    values = np.stack([samples.values[i] for i in some])
-    if all(samples.known[i] is None for i in some):
-        return values, None
-    every = np.ones(values.shape[1], bool)
-    return values, np.stack([every if (known := samples.known[i]) is None else known for i in some])
 
 
 def _quality(error: float, values: ndarray, kind: SignalKind) -> float:

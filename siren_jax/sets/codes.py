@@ -30,7 +30,8 @@ from siren_jax.networks.layers import FULL_PRECISION
 STEPS = 5
 TILE = 1024  # points of a signal whose Jacobian is in memory at once
 AT_ONCE = 8  # signals whose steps are computed together: their layers stay in a core's cache
-CHUNK = 64  # signals in one call; each number of them would be compiled
+CHUNK = 64  # signals in one call; each number of them is compiled
+VALUES = 2**24  # values in one call, if it has more than one signal: 64 MiB
 DAMPING = 0.1  # initial μ, relative to the mean of the diagonal of JᵀWJ
 LINEAR_POINTS = 1024  # points with which the initial code is computed
 LINEAR_CODES = 8  # codes for each of their numbers, with which Φ is linearised
@@ -84,9 +85,11 @@ def encode(
     tiles = 2 ** math.ceil(math.log2(math.ceil(len(points) / TILE)))
     size = len(points) if tiles == 1 else tiles * TILE
     pad = lambda x, axis: np.pad(x, [(0, size - len(points)) if a == axis else (0, 0) for a in range(x.ndim)])
+    count = len(values) if len(values) <= AT_ONCE else math.ceil(len(values) / AT_ONCE) * AT_ONCE
+    count = min(count, CHUNK, max(1, VALUES // (size * values.shape[2])))
     found = []
-    for first in range(0, len(values), CHUNK):
-        rows = np.minimum(np.arange(first, first + CHUNK), len(values) - 1)
+    for first in range(0, len(values), count):
+        rows = np.minimum(np.arange(first, first + count), len(values) - 1)
         y, w, a = values[rows], known[rows], centre[rows]
         begin = start[rows] if start is not None else _start(linear, y[:, some], w[:, some], a)
         batch = {"x": pad(points, 0), "y": pad(y, 1), "w": pad(w, 1), "centre": a}

@@ -5,6 +5,7 @@ scores of a principal component analysis, so the network first learns what these
 steps refine all codes now and then.
 """
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,8 +27,9 @@ from siren_jax.fields.coordinates import generate_coordinates
 from siren_jax.fitting.progress import interrupts
 from siren_jax.fitting.recipes import cosine_decay
 from siren_jax.networks.latent import LatentSIREN
-from siren_jax.sets.base import CORRELATED, Base, Samples, read_samples, stacked
-from siren_jax.sets.codes import encode
+from siren_jax.sets.base import CORRELATED, Base
+from siren_jax.sets.codes import Codes, encode
+from siren_jax.sets.sampled import SampledSignal, by_shape, portions, stacked
 from siren_jax.sets.signals import Signals
 from siren_jax.signals.samples import numbered_coordinates
 
@@ -40,7 +42,7 @@ REFINED = (0.4, 0.8)  # shares of the steps after which all codes are refined
 REFINING = 3  # Gauss-Newton steps
 CHUNK = 50  # steps between two looks
 RANK = 1e-5  # share of the largest singular value below which float32 rounding is all that signals differ in
-MOST = 2**30  # samples times channels of all signals, which are in memory as float32
+MOST = 2**28  # samples times channels of all signals, which are in memory several times as float32
 
 
 class LearnProgress(NamedTuple):
@@ -98,52 +100,66 @@ def learn(
         raise InputError(f"latent and steps must be at least 1, but are {latent} and {steps}.")
     if not 0 < held_out < 1:
         raise InputError(f"held_out is a share between 0 and 1, but is {held_out}; it measures the quality.")
-    samples = read_samples(signals, signals.survey.features[1], signals.kind, strict=strict)
-    for name, reason in samples.skipped.items():
+    samples: list[SampledSignal] = []
+    skipped: dict[str, str] = {}
+    for portion in portions(list(signals), signals.survey.features[1], signals.kind, skipped, strict=strict):
+        samples += portion
+        if (total := sum(signal.value.size for signal in samples)) > MOST:
+            raise InputError(
+                f"the first {len(samples):,} signals have {total:,} values, but {MOST:,} fit into memory; take size=, "
+                "or fewer signals."
+            )
+    for name, reason in skipped.items():
         warnings.warn(f"{name!r} was left out: {reason}", stacklevel=2)
-    if not samples.values:
+    if not samples:
         raise InputError("a space is learned from pictures, sounds or videos, but none of the signals could be read.")
-    if (total := sum(value.size for value in samples.values)) > MOST:
-        raise InputError(f"all signals together have {total:,} values, but {MOST:,} fit; take size=, or fewer signals.")
-    if any(known is not None for known in samples.known):
+    if any(signal.known is not None for signal in samples):
         raise InputError("a space is learned from complete pictures, but some have unknown pixels; leave them out.")
     of_split, of_weights, of_steps = jax.random.split(key, 3)
-    order = np.asarray(jax.random.permutation(of_split, len(samples.values)))
+    order = np.asarray(jax.random.permutation(of_split, len(samples)))
     count = max(1, round(held_out * len(order)))
-    test, train = np.sort(order[:count]).tolist(), np.sort(order[count:]).tolist()
-    usual = max(set(samples.shapes), key=samples.shapes.count)
-    on_grid = np.stack([_on_grid(samples, i, usual) for i in range(len(samples.values))]).reshape(len(order), -1)
-    if min(len(train), on_grid.shape[1]) <= latent:
+    test, train = ([samples[i] for i in np.sort(part)] for part in (order[:count], order[count:]))
+    shapes = [signal.shape for signal in samples]
+    usual = max(set(shapes), key=shapes.count)
+    size = samples[0].value[0].size * math.prod(usual)
+    if min(len(train), size) <= latent:
         raise InputError(
             f"codes of {latent} numbers need more than {latent} signals to learn from, with more than {latent} values "
-            f"each, but there are {len(train)} with {on_grid.shape[1]}; take a smaller latent."
+            f"each, but there are {len(train)} with {size}; take a smaller latent."
         )
-    components = Components.of(on_grid[train], latent)
-    channels = samples.values[0].shape[1]
+    on_grid = _on_grid(train, usual)
+    components = Components.of(on_grid, latent)
+    scores = components.scores(on_grid)
+    of_pca = np.mean(components.residual(_on_grid(test, usual)) ** 2, axis=1)
+    del on_grid  # as large as all signals
     sizes = {"latent": latent, "scaled": scaled, "width": width, "depth": depth, "first_omega": float(first_omega)}
-    network = LatentSIREN(len(usual), channels, **sizes, rngs=nnx.Rngs(of_weights))
-    training = _Training(network, [samples.values[i] for i in train], [samples.shapes[i] for i in train], of_steps)
-    scores = components.scores(on_grid[train])
-    training.codes = (scores / np.sqrt(np.mean(scores**2))).astype(np.float32)
+    network = LatentSIREN(len(usual), samples[0].value.shape[1], **sizes, rngs=nnx.Rngs(of_weights))
+    codes = (scores / np.sqrt(np.mean(scores**2))).astype(np.float32)
+    training = _Training(network, train, codes, of_steps)
     began = time.perf_counter()
     training.run(steps, watch)
     seconds = time.perf_counter() - began
 
     network, noise = training.finished()
-    tests = [[i for i in test if samples.shapes[i] == shape] for shape in set(samples.shapes)]
-    errors = np.concatenate([_errors(network, samples, some, noise) for some in tests if some])
-    figures = {"signals": len(train), "held_out": len(test), "psnr": _mean_psnr(errors)}
-    figures |= {"psnr_of_mean": _mean_psnr(np.mean(errors)), "seconds": seconds}
-    of_pca = np.mean(components.residual(on_grid[test]) ** 2, axis=1)
-    figures |= {"pca_psnr": _mean_psnr(of_pca), "pca_psnr_of_mean": _mean_psnr(np.mean(of_pca))}
-    low, high = samples.about[0].value_range
-    return Base(network, usual, (low, high), signals.kind.name, samples.about[0].rate, noise, figures)
+    errors = np.concatenate([_encoded(network, alike, noise).error for alike in by_shape(test).values()])
+    figures = {
+        "signals": len(train),
+        "held_out": len(test),
+        "psnr": _mean_psnr(errors),
+        "psnr_of_mean": _mean_psnr(np.mean(errors)),
+        "seconds": seconds,
+        "pca_psnr": _mean_psnr(of_pca),
+        "pca_psnr_of_mean": _mean_psnr(np.mean(of_pca)),
+    }
+    about = samples[0].about
+    low, high = about.value_range
+    return Base(network, usual, (low, high), signals.kind.name, about.rate, noise, figures)
 
 
-def _errors(network: LatentSIREN, samples: Samples, some: Sequence[int], noise: float) -> Float[ndarray, "n"]:
-    """Mean squared errors of signals of one shape after their encoding."""
-    points = generate_coordinates(samples.shapes[some[0]])
-    return encode(network, points, *stacked(samples, some), noise=CORRELATED * noise).error
+def _encoded(network: LatentSIREN, signals: Sequence[SampledSignal], noise: float, **settings: Any) -> Codes:
+    """Codes of signals of one shape."""
+    points = generate_coordinates(signals[0].shape)
+    return encode(network, points, *stacked(signals), noise=CORRELATED * noise, **settings)
 
 
 def _mean_psnr(errors: Any) -> float:
@@ -151,19 +167,20 @@ def _mean_psnr(errors: Any) -> float:
     return float(np.mean(10 * np.log10(4 / np.maximum(errors, np.finfo(np.float32).tiny))))
 
 
-def _on_grid(samples: Samples, i: int, shape: tuple[int, ...]) -> Float[ndarray, "*shape c"]:
-    """The values of a signal on a grid of this shape over its extent, by linear interpolation."""
-    own = samples.shapes[i]
-    values = samples.values[i].reshape(*own, -1)
-    if own == shape:
-        return values
+def _on_grid(signals: Sequence[SampledSignal], shape: tuple[int, ...]) -> Float[ndarray, "b values"]:
+    """The values of signals on a grid of this shape over their extent, by linear interpolation."""
+    return np.stack([_resampled(signal, shape).ravel() for signal in signals])
+
+
+def _resampled(signal: SampledSignal, shape: tuple[int, ...]) -> ndarray:
+    if signal.shape == shape:
+        return signal.value
     from scipy.ndimage import map_coordinates
 
-    along = [(np.arange(n) + 0.5) * m / n - 0.5 for n, m in zip(shape, own, strict=True)]
+    along = [(np.arange(n) + 0.5) * m / n - 0.5 for n, m in zip(shape, signal.shape, strict=True)]
     places = np.meshgrid(*along, indexing="ij")
-    return np.stack(
-        [map_coordinates(channel, places, order=1, mode="nearest") for channel in np.moveaxis(values, -1, 0)], -1
-    )
+    channels = signal.value.T.reshape(-1, *signal.shape)
+    return np.stack([map_coordinates(channel, places, order=1, mode="nearest") for channel in channels], axis=-1)
 
 
 class Components(NamedTuple):
@@ -213,15 +230,17 @@ class _Batch(NamedTuple):
 class _Training:
     """Network and codes on their way."""
 
-    def __init__(self, network: LatentSIREN, values: Sequence[ndarray], shapes: Sequence[tuple[int, ...]], key: Array):
-        self.network, self._values, self._shapes, self._key = network, values, np.array(shapes, np.int32), key
-        self.codes: Float[ndarray, "b k"] = np.zeros((len(values), network.latent), np.float32)
-        self._flat = np.concatenate(values)
-        self._first = np.concatenate([[0], np.cumsum([len(value) for value in values])[:-1]])
-        self._points = min(POINTS, *(len(value) for value in values))
+    def __init__(
+        self, network: LatentSIREN, signals: Sequence[SampledSignal], codes: Float[ndarray, "b k"], key: Array
+    ):
+        self.network, self.codes, self._signals = network, codes, signals
+        self._flat = np.concatenate([signal.value for signal in signals])
+        self._length = np.array([len(signal.value) for signal in signals])
+        self._first = np.cumsum(self._length) - self._length
+        self._shapes = np.array([signal.shape for signal in signals], np.int32)
+        self._points = min(POINTS, int(self._length.max()))
         self._random = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-        rate = RATE * min(1.0, FOR_WIDTH / network.width)
-        self._optimizer = optax.adam(rate, b2=B2)
+        self._optimizer = optax.adam(RATE * min(1.0, FOR_WIDTH / network.width), b2=B2)
 
     def run(self, steps: int, watch: Callable[[LearnProgress], Any] | None) -> None:
         refined = {int(share * steps) // CHUNK * CHUNK for share in REFINED} - {0}
@@ -255,18 +274,10 @@ class _Training:
         self.network, codes = self.network.standardised(jnp.asarray(self.codes))
         noise = self._error(codes)
         self.codes = np.array(codes)
-        for shape in {tuple(shape) for shape in self._shapes.tolist()}:
-            some = np.flatnonzero((self._shapes == shape).all(axis=1))
-            values = np.stack([self._values[i] for i in some.tolist()])
-            found = encode(
-                self.network,
-                generate_coordinates(shape),
-                values,
-                noise=CORRELATED * noise,
-                steps=REFINING,
-                start=self.codes[some],
-            )
-            self.codes[some] = found.code
+        number_of = {id(signal): number for number, signal in enumerate(self._signals)}
+        for alike in by_shape(self._signals).values():
+            some = [number_of[id(signal)] for signal in alike]
+            self.codes[some] = _encoded(self.network, alike, noise, steps=REFINING, start=self.codes[some]).code
 
     def finished(self) -> tuple[LatentSIREN, float]:
         """The network for codes of mean 0 and covariance I, and the variance of the noise."""
@@ -276,13 +287,13 @@ class _Training:
 
     def _error(self, codes: Array) -> float:
         """Mean squared error on a sample of the signals, with these codes."""
-        batch = jax.tree.map(lambda leaf: leaf[0], self._batches(1, min(len(self._values), 8 * SIGNALS)))
+        batch = jax.tree.map(lambda leaf: leaf[0], self._batches(1, 8 * SIGNALS))
         return float(_mean_error(self.network, codes, batch))
 
     def _batches(self, steps: int, count: int = SIGNALS) -> _Batch:
-        count = min(count, len(self._values))
-        signal = np.stack([self._random.permutation(len(self._values))[:count] for _ in range(steps)])
-        length = np.array([len(value) for value in self._values])[signal][..., None]
+        every = len(self._signals)
+        signal = np.stack([self._random.permutation(every)[: min(count, every)] for _ in range(steps)])
+        length = self._length[signal][..., None]
         edges = np.arange(self._points + 1) * length // self._points
         offset = self._random.random(edges[..., 1:].shape) * np.diff(edges)
         number = edges[..., :-1] + offset.astype(np.int64)
