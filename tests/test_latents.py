@@ -11,7 +11,7 @@ from flax import nnx
 from siren_jax import InputError, LatentSIREN, Signals, fit_many, learn, load, load_base, load_set, metrics
 from siren_jax.fields.coordinates import generate_coordinates
 from siren_jax.networks.siren import SIREN
-from siren_jax.sets import codes, writer
+from siren_jax.sets import codes, sampled, writer
 from siren_jax.sets.latents import Components
 
 KEY = jax.random.key(0)
@@ -145,6 +145,24 @@ def test_any_size_and_any_subset_of_points_gives_about_the_same_code(base):
     same = [bumps(3, seed=5)[i] for i in range(3)], [bumps(3, seed=5, side=24)[i] for i in range(3)]
     few, many = (base.codes(base.encode(Signals([*pictures]), steps=8)) for pictures in same)
     np.testing.assert_allclose(few, many, atol=0.15)
+
+
+def test_signals_that_exceed_memory_are_encoded_in_portions(base, monkeypatch):
+    pictures = Signals(bumps(9, seed=5))
+    whole = base.encode(pictures)
+    monkeypatch.setattr(sampled, "PORTION", 2 * 16 * 16)
+    monkeypatch.setattr(codes, "VALUES", 16 * 16)
+    parts = base.encode(pictures)
+    assert parts.names == whole.names
+    np.testing.assert_allclose(base.codes(parts), base.codes(whole), atol=1e-3)
+
+
+def test_a_space_is_learned_from_signals_of_several_sizes():
+    pictures = [*bumps(100), *bumps(40, seed=1, side=24), *bumps(1, seed=2, side=4)]
+    found = learn(Signals(pictures), latent=4, width=32, depth=1, first_omega=5.0, steps=600, key=KEY)
+    assert found.shape == (16, 16)
+    assert found.figures["signals"] + found.figures["held_out"] == 141
+    assert found.figures["psnr"] > found.figures["pca_psnr"]
 
 
 def test_a_base_is_saved_and_read(base, tmp_path):

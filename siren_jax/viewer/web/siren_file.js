@@ -106,36 +106,47 @@ function description(header) {
 /** @param {any} given @param {number} version @param {string} precision @param {ReturnType<typeof container>[0]} arrays @param {ArrayBuffer} buffer
  * @returns {Network} */
 function network(given, version, precision, arrays, buffer) {
-  check(object(given) && ["siren", "relu"].includes(given.type), "This file is damaged: its network has no known type.");
+  const types = version > 1 ? ["siren", "relu", "latent"] : ["siren", "relu"];
+  check(object(given) && types.includes(given.type), "This file is damaged: its network has no known type.");
   for (const [field, [least, most]] of Object.entries(LIMITS)) {
     check(Number.isInteger(given[field]), `This file is damaged: its network has no ${field}.`);
     check(whole(given[field], least, most), `This page shows networks with ${field} from ${least} to ${most}, but this one has ${given[field]}.`);
   }
-  const sine = given.type === "siren";
+  const [sine, latent] = [given.type !== "relu", given.type === "latent"];
+  check(!latent || (whole(given.latent, 1, 2 ** 16) && typeof given.scaled === "boolean"), "This file is damaged: its network has no codes.");
   const { in_features: inputs, out_features: channels, width, depth } = given;
-  const outermost = sine && version > 1 ? given.outermost : "linear";
+  const outermost = given.type === "siren" && version > 1 ? given.outermost : "linear";
   check(OUTERMOST.includes(outermost), "This file is damaged: its outermost function is not known.");
   const omega = (/** @type {any} */ value) => finite(value) && value > 0 && value < 1e9;
   check(!sine || (omega(given.first_omega) && omega(given.omega)), "This file is damaged: its network has no omega.");
   const layers = [];
   let weights = 0;
   const used = new Set();
+  const take = (/** @type {string} */ name, /** @type {string} */ type, /** @type {number[]} */ shape) => {
+    const found = arrays.get(name);
+    check(found && found.type === type && found.shape.join() === shape.join(), `This file contradicts itself: ${name} is not as its header says.`);
+    used.add(name);
+    return decoded(buffer, type, found.start, shape.reduce((a, b) => a * b, 1));
+  };
+  const code = latent ? take("code", "F32", [given.latent]) : new Float32Array(0);
   for (let i = 0; i <= depth + 1; i++) {
     const name = sine ? (i > depth ? "output" : `layers.${i}.linear`) : `layers.${i}`;
     const [rows, units] = [i ? width : inputs, i > depth ? channels : width];
     const type = i ? STORED[precision] : "F32";
-    const take = (/** @type {string} */ part, /** @type {string} */ type, /** @type {number[]} */ shape) => {
-      const found = arrays.get(`${name}.${part}`);
-      check(found && found.type === type && found.shape.join() === shape.join(), `This file contradicts itself: ${name}.${part} is not as its header says.`);
-      used.add(`${name}.${part}`);
-      return decoded(buffer, type, found.start, shape.reduce((a, b) => a * b, 1));
-    };
-    const kernel = take("kernel", type, [rows, units]);
+    const kernel = take(`${name}.kernel`, type, [rows, units]);
     if (type === "I8") {
-      const scale = take("kernel.scale", "F32", [units]);
+      const scale = take(`${name}.kernel.scale`, "F32", [units]);
       for (let k = 0; k < kernel.length; k++) kernel[k] *= scale[k % units];
     }
-    const bias = sine && given.use_bias === false ? new Float32Array(units) : take("bias", "F32", [units]);
+    const bias = given.type === "siren" && given.use_bias === false ? new Float32Array(units) : take(`${name}.bias`, "F32", [units]);
+    if (latent && i <= depth) {
+      // The SIREN of the file's code z: W' = W·diag(1 + Rz), b' = (1 + Rz)∘b + Sz.
+      const map = (/** @type {string} */ part) => product(code, take(`${part}.${i}`, "F32", [given.latent, width]));
+      const shift = map("shifts");
+      const scale = given.scaled ? map("scales").map((r) => 1 + r) : new Float32Array(width).fill(1);
+      for (let k = 0; k < kernel.length; k++) kernel[k] *= scale[k % width];
+      for (let k = 0; k < width; k++) bias[k] = scale[k] * bias[k] + shift[k];
+    }
     check(kernel.every(Number.isFinite) && bias.every(Number.isFinite), `This file is damaged: ${name} has weights that are not finite.`);
     layers.push({ kernel, bias, inputs: rows, units });
     weights += kernel.length + bias.length;
@@ -143,6 +154,13 @@ function network(given, version, precision, arrays, buffer) {
   check(used.size === arrays.size, "This file contradicts itself: it has arrays that its network does not have.");
   const omegas = layers.map((_, i) => (sine ? (i ? given.omega : given.first_omega) : 1));
   return { layers, omegas, activation: sine ? "sine" : "relu", outermost, inputs, channels, width, depth, weights };
+}
+
+/** A row times a matrix with as many rows as it has numbers. @param {Float32Array} row @param {Float32Array} matrix */
+function product(row, matrix) {
+  const found = new Float32Array(matrix.length / row.length);
+  for (let k = 0; k < matrix.length; k++) found[k % found.length] += row[Math.floor(k / found.length)] * matrix[k];
+  return found;
 }
 
 /** @param {ArrayBuffer} buffer @param {string} type @param {number} start @param {number} count @returns {Float32Array} */
