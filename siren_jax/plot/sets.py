@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 
 from siren_jax.plot.colors import COLORS
@@ -67,5 +68,6 @@ def qualities(values: ndarray, *, label: str, target: float | None = None, title
         axis.axvline(target, color=COLORS[1], linestyle="--", label="target")
         axis.legend()
     axis.set(xlabel=label, ylabel="entries")
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title)
     return figure
