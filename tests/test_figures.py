@@ -69,6 +69,15 @@ def test_entries_of_a_histogram_are_counted_in_whole_numbers():
     np.testing.assert_array_equal(ticks, np.rint(ticks))
 
 
+@pytest.mark.parametrize("values", [np.array([]), np.array([3.0]), np.array([1.0, 2.0, np.nan, np.inf])])
+@pytest.mark.parametrize("target", [None, 40.0])
+def test_a_histogram_has_every_finite_entry_and_the_target(values, target):
+    axis = plot.qualities(values, label="PSNR (dB)", target=target).axes[0]
+    assert sum(bar.get_height() for bar in axis.patches) == np.isfinite(values).sum()
+    low, high = axis.get_xlim()
+    assert target is None or low < target < high
+
+
 def test_results_evaluate_every_pixel_once_and_the_figure_those_of_the_screen(tmp_path, monkeypatch):
     monkeypatch.setattr("siren_jax.subjects.picture.SHOWN", 8)
     points = []
