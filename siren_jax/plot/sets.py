@@ -64,7 +64,7 @@ def qualities(values: ndarray, *, label: str, target: float | None = None, title
     axis = figure.subplots()
     finite = values[np.isfinite(values)]
     span = finite if target is None else np.append(finite, target)  # or the bins of a few entries would be hairlines
-    axis.hist(finite, bins=np.histogram_bin_edges(span, BINS), color=COLORS[0])
+    axis.hist(finite, bins=np.histogram_bin_edges(span, BINS).tolist(), color=COLORS[0])
     if target is not None:
         axis.axvline(target, color=COLORS[1], linestyle="--", label="target")
         axis.legend()
