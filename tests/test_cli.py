@@ -226,6 +226,27 @@ def test_another_picture_of_the_same_shape_and_omega_compiles_nothing(tmp_path, 
     assert kept[1] == kept[0]
 
 
+@pytest.mark.slow
+def test_a_program_from_the_cache_says_nothing(fitted, tmp_path):
+    surroundings = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    surroundings.pop("TF_CPP_MIN_LOG_LEVEL", None)  # set by JAX in this process
+    for name in ("first.png", "second.png"):
+        command = [sys.executable, "-m", "siren_jax", "render", str(fitted), "--out", str(tmp_path / name)]
+        process = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True)
+        assert process.stderr == ""
+    assert any((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize("variable", ["JAX_LOGGING_LEVEL", "TF_CPP_MIN_LOG_LEVEL"])
+@pytest.mark.slow
+def test_the_level_of_messages_that_a_user_sets_is_kept(variable):
+    given = {"JAX_LOGGING_LEVEL": "ERROR", "TF_CPP_MIN_LOG_LEVEL": "0"}[variable]
+    code = "import jax; from siren_jax.cli.cache import keep_compiled_programs as keep; keep(); "
+    command = [sys.executable, "-c", code + "print(jax.config.jax_logging_level)"]
+    found = subprocess.run(command, env={**os.environ, variable: given}, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == {"JAX_LOGGING_LEVEL": "ERROR", "TF_CPP_MIN_LOG_LEVEL": "NOTSET"}[variable]
+
+
 def test_a_reader_that_goes_away_means_no_traceback():
     command = [sys.executable, "-c", "from siren_jax.cli import run; run()", "--help"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

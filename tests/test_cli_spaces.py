@@ -1,6 +1,7 @@
 """The commands `learn`, `encode` and `complete`, and what `render` and `info` do with a base."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from PIL import Image
 
 from siren_jax import SIREN, Base, Frame, LatentSIREN, NeuralField, Signals, learn, load, load_base, load_set, metrics
 from siren_jax.cli import main
+from siren_jax.cli.encode import EncodeReporter
 from siren_jax.fields.coordinates import generate_coordinates
 
 SMALL = ["--width", "32", "--depth", "1", "--latent", "4", "--first-omega", "5", "--steps", "100"]
@@ -126,7 +128,7 @@ def test_an_interrupted_training_writes_what_it_has_learned(pictures, tmp_path, 
         (["--downsample", "0"], "--downsample takes a positive number"),
         (["--between", "0", "1"], "--between does not apply to a picture"),
         (["--out", "nowhere/bumps.siren"], "there is no folder 'nowhere'"),
-        (["--out", "."], "'.' exists"),
+        (["--out", "."], "'.' is a folder, where a file is to be written"),
         (["--out", ""], "--out takes the name of a file"),
     ],
 )
@@ -142,6 +144,15 @@ def test_an_existing_file_is_refused_before_any_work(pictures, tmp_path, capsys,
     monkeypatch.setattr("siren_jax.cli.learn.learn", None)
     assert "exists; choose another --out" in refused(capsys, "learn", pictures, "--out", path, *SMALL)
     assert path.read_text() == "kept"
+
+
+def test_a_base_that_is_no_better_than_components_is_told(base, pictures, tmp_path, capsys, monkeypatch):
+    figures = {"signals": 54, "held_out": 6, "psnr_of_mean": 19.0, "seconds": 1.0, "pca_psnr_of_mean": 19.0}
+    for psnr, told in ((19.9, True), (20.1, False)):
+        found = dataclasses.replace(load_base(base), figures={**figures, "psnr": psnr, "pca_psnr": 20.0})
+        monkeypatch.setattr("siren_jax.cli.learn.learn", lambda *_, found=found, **__: found)
+        assert main(["learn", str(pictures), "--out", str(tmp_path / f"{psnr}.siren"), *SMALL]) == 0
+        assert ("is not better than PCA" in capsys.readouterr().err) == told
 
 
 def test_shapes_are_refused(tmp_path, capsys):
@@ -197,8 +208,6 @@ def test_files_are_added_on_request_alone(base, others, tmp_path, capsys):
 
 
 def test_an_interrupted_encoding_is_continued(base, others, tmp_path, capsys, monkeypatch, heeded_signals):
-    from siren_jax.cli.encode import EncodeReporter
-
     class Interrupting(EncodeReporter):
         def update(self, progress):
             if progress.done == 2:
@@ -227,11 +236,13 @@ def test_what_cannot_be_encoded_is_told_in_a_sentence(base, fitted, others, tmp_
     )
     assert main(["render", str(tmp_path / "sound.siren"), "--out", str(sound)]) == 0
     for arguments, words in (
-        ([base, colour], "this base has 1 channels, but the signals have 3"),
+        ([base, colour], "this base has 1 channel, but the signals have 3; convert them"),
         ([base, sound], "this base has pictures, but these are sounds"),
         ([base, tmp_path / "sounds"], "this base has pictures, but these are sounds"),
         ([fitted, one], "is a fitted signal; a base is made by siren-jax learn"),
-        ([tmp_path / "none.siren", one], "none.siren"),
+        ([tmp_path / "none.siren", one], "there is no file"),
+        ([others, one], "is a folder, such as that of a set; a .siren file is needed"),
+        ([base, others, "--labels", tmp_path / "none.csv"], "none.csv' cannot be read: No such file or directory."),
         ([base], "there are no signals to encode"),
         ([base, others, one], "is a folder among several"),
         ([base, one, one], "2 of the files have the name '000.png'"),
@@ -412,6 +423,25 @@ def test_codes_that_a_base_does_not_have_are_refused(base, fitted, others, tmp_p
         assert words in refused(capsys, "render", file, "--code", code, "--out", tmp_path / "a.npy")
     seeded = refused(capsys, "render", base, "--seed", "1", "--out", tmp_path / "a.npy")
     assert "--seed applies to --code random only" in seeded
+
+
+def test_of_a_base_the_signal_of_the_code_0_is_converted_and_told(base, fitted, tmp_path, capsys):
+    assert main(["convert", str(base), str(tmp_path / "a.siren")]) == 0
+    told = capsys.readouterr().err
+    assert "is a base" in told
+    assert "only the signal of its code 0; for that of another code, convert SET::NAME" in told
+    space = load_base(base)
+    found = load(tmp_path / "a.siren").render()
+    np.testing.assert_array_equal(found, space.field(np.zeros(space.latent)).render())
+    assert main(["convert", str(fitted), str(tmp_path / "b.siren")]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_time_of_a_signal_is_told_in_plain_digits():
+    for seconds, told in ((0.0042, "4.2 ms"), (0.025, "25 ms"), (4.5231, "4,523 ms")):
+        reporter = EncodeReporter()
+        reporter._looks = [(1, 0.0), (2, seconds)]
+        assert reporter.speed() == f"; {told} each"
 
 
 def test_info_tells_a_base_and_a_set_of_its_codes(base, others, tmp_path, capsys):

@@ -54,6 +54,30 @@ def test_panels_are_neither_thin_nor_over_each_other(figure_of, shape):
     assert all(box.x0 > -1 and box.y0 > -1 and box.x1 < figure.bbox.x1 + 1 for box in whole)
 
 
+def test_the_title_of_a_figure_is_apart_from_those_of_its_panels():
+    figure = completion(28, 28)
+    figure.draw_without_rendering()
+    below = max(axis.title.get_window_extent().y1 for axis in figure.axes if axis.images)
+    assert figure.get_suptitle() == "a name"
+    assert figure._suptitle.get_window_extent().y0 - below > 0.15 * figure.dpi  # it is 0.2 inches
+
+
+def test_entries_of_a_histogram_are_counted_in_whole_numbers():
+    figure = plot.qualities(np.arange(10.0), label="PSNR (dB)")
+    figure.draw_without_rendering()
+    ticks = figure.axes[0].get_yticks()
+    np.testing.assert_array_equal(ticks, np.rint(ticks))
+
+
+@pytest.mark.parametrize("values", [np.array([]), np.array([3.0]), np.array([1.0, 2.0, np.nan, np.inf])])
+@pytest.mark.parametrize("target", [None, 40.0])
+def test_a_histogram_has_every_finite_entry_and_the_target(values, target):
+    axis = plot.qualities(values, label="PSNR (dB)", target=target).axes[0]
+    assert sum(bar.get_height() for bar in axis.patches) == np.isfinite(values).sum()
+    low, high = axis.get_xlim()
+    assert target is None or low < target < high
+
+
 def test_results_evaluate_every_pixel_once_and_the_figure_those_of_the_screen(tmp_path, monkeypatch):
     monkeypatch.setattr("siren_jax.subjects.picture.SHOWN", 8)
     points = []

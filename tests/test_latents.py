@@ -227,13 +227,17 @@ def test_what_cannot_be_learned_or_encoded_is_refused(base, tmp_path):
     ):
         with pytest.raises(InputError, match=words):
             learn(some, key=KEY, **settings)
+    gap = np.zeros((30, 16, 16)) + bumps(30) / 255
+    gap[7, 2, 3] = np.nan
+    with pytest.raises(InputError, match="1 have unknown pixels, the first is '00007'; leave them out"):
+        learn(Signals(gap, values=(0.0, 1.0)), latent=4, key=KEY)
     with pytest.raises(InputError, match="has 4 finite numbers, but got an array of the shape"):
         base.field(np.zeros(5))
     with pytest.raises(InputError, match="finite numbers"):
         base.field(np.full(4, np.nan))
     with pytest.raises(InputError, match="this base has pictures, but these are sounds"):
         base.encode(Signals(np.zeros((2, 50), np.float32) + np.arange(50) / 50, rate=50))
-    with pytest.raises(InputError, match="this base has 1 channels, but the signals have 3"):
+    with pytest.raises(InputError, match="this base has 1 channel, but the signals have 3"):
         base.encode(Signals(np.zeros((2, 8, 8, 3), np.uint8) + np.arange(3, dtype=np.uint8)))
     with pytest.raises(InputError, match="at least one known value"):
         base.complete(np.zeros((16, 16)), np.zeros((16, 16), bool), key=KEY)

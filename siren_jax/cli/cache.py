@@ -1,5 +1,6 @@
 """Cache of compiled programs on disk: repeating a fit in another process compiles nothing."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,22 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    _silence_the_loader()
+
+
+def _silence_the_loader() -> None:
+    """Turns off XLA's messages below fatal errors, unless JAX_LOGGING_LEVEL or TF_CPP_MIN_LOG_LEVEL sets their level.
+
+    On some processors with AVX-512, XLA takes two preferences of its compiler for features that the processor lacks. It
+    writes two long lines on standard error for every program from the cache, and then runs the program
+    (openxla/xla#44565). Failures are still raised as exceptions.
+    """
+    of_jax = jax.config.jax_logging_level  # pyright: ignore[reportAttributeAccessIssue]
+    if of_jax not in (None, "NOTSET") or os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") != "1":  # JAX itself sets 1
+        return
+    jax.config.update("jax_logging_level", "CRITICAL")
+    for name in ("jax", "jaxlib"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # warnings in Python, such as that of a GPU without its JAX
 
 
 def _cache_directory() -> Path:

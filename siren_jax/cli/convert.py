@@ -1,6 +1,7 @@
 """`siren-jax convert`: PyTorch state dicts to `.siren` files and back, to another precision, and entries of sets."""
 
 import os
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -15,9 +16,10 @@ from siren_jax.cli.precision_cost import agreement
 from siren_jax.cli.sources import load_field, split
 from siren_jax.errors import InputError
 from siren_jax.fields import Frame
-from siren_jax.files import pytorch
+from siren_jax.files import pytorch, siren_file
 from siren_jax.files.header import AXES, MAX_SAMPLES, valid_rate
 from siren_jax.networks import changes
+from siren_jax.networks.latent import LatentSIREN
 from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.shapes import Placement
@@ -41,7 +43,8 @@ class Convert:
     after it."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
-    """A .siren file, an entry of a set as SET::NAME, or a state dict as .safetensors, .pth or .pt."""
+    """A .siren file, an entry of a set as SET::NAME, or a state dict as .safetensors, .pth or .pt. Of a base, the
+    signal of the code 0 is converted."""
     target: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TARGET")]
     """File to write: a .siren file, or a state dict as .safetensors, .pth or .pt."""
     precision: Annotated[Precision | None, optional("float32|float16|bfloat16|int8", "float32")] = None
@@ -100,6 +103,13 @@ class Convert:
                 raise InputError(f"--{name.replace('_', '-')} does not apply to this conversion; leave it out.")
 
         field = load_field(self.source) if source else self._read()
+        if source and not of_set and isinstance(siren_file.read(self.source)[0], LatentSIREN):
+            print(
+                f"siren-jax: {printable(self.source)} is a base, and {printable(self.target)} gets only the signal of "
+                "its code 0; for that of another code, convert SET::NAME of a set from siren-jax encode, or call "
+                "base.field(code).save in Python.",
+                file=sys.stderr,
+            )
         before = None if of_set else os.path.getsize(self.source)  # before writing: the target may be the same file
         if target:
             field.save(self.target, precision=self.precision or "float32", overwrite=self.overwrite)

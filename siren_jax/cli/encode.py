@@ -139,4 +139,5 @@ class EncodeReporter(Line):
         """The time for each signal as the end of a sentence."""
         if self.milliseconds is None:
             return ""
-        return f"; {self.milliseconds:.3g} ms each" + (", with compilation" if len(self._looks) == 1 else "")
+        digits = 0 if self.milliseconds >= 10 else 1
+        return f"; {self.milliseconds:,.{digits}f} ms each" + (", with compilation" if len(self._looks) == 1 else "")

@@ -113,6 +113,12 @@ class Learn:
         print(f"{title:{wide}}  mean PSNR (dB)  PSNR of the mean squared error (dB)")
         for name, (mean, of_mean) in rows.items():
             print(f"{name:{wide}}  {figures[mean]:14.2f}  {figures[of_mean]:35.2f}")
+        if figures["psnr"] <= figures["pca_psnr"]:
+            print(
+                "siren-jax: the base is not better than PCA on signals that it has not seen; give more --steps, more "
+                "signals or another --first-omega.",
+                file=sys.stderr,
+            )
         size = os.path.getsize(self.out)
         steps = (
             f"{reporter.step:,} steps" if reporter.stopped_by is None else f"{reporter.step:,} of {self.steps:,} steps"

@@ -283,11 +283,11 @@ def check_set(folder: str, *, resume: bool, part: bool = False) -> None:
 
 def check_files(folder: str, names: Sequence[str], *, overwrite: bool) -> None:
     """Refuses files that exist in a folder or cannot be written there, before anything is computed."""
+    if folders := [name for name in names if os.path.isdir(os.path.join(folder, name))]:
+        raise InputError(f"{os.path.join(folder, folders[0])!r} is a folder, where a file is to be written.")
     if not overwrite and (there := [name for name in names if os.path.lexists(os.path.join(folder, name))]):
         path = os.path.join(folder, there[0])
         raise InputError(f"{path!r} exists; choose another --out, or allow it to be replaced with --overwrite.")
-    if folders := [name for name in names if os.path.isdir(os.path.join(folder, name))]:
-        raise InputError(f"{os.path.join(folder, folders[0])!r} is a folder, where a file is to be written.")
     try:
         if os.path.exists(folder or "."):
             tempfile.TemporaryFile(dir=folder or ".").close()

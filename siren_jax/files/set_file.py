@@ -181,8 +181,13 @@ def read(path: str) -> Shard:
                     f"the file has {found.get(name, 'none')}."
                 )
             columns = {n[6:]: file.get_tensor(n) for n in found if n.startswith("entry.")}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path!r} is not a shard of a set, or is truncated: {error}.") from None
+    except OSError as error:
+        raise InputError(f"{path!r} cannot be read: {error.strerror}.") from None
+    except SafetensorError as error:
+        raise InputError(
+            f"{path!r} is not a shard of a set, or is truncated: {error}. If it is deleted, the command that wrote the "
+            "set makes it again with --resume."
+        ) from None
     return Shard(header, texts, columns, path=path)
 
 

@@ -84,6 +84,8 @@ def read(path: str | os.PathLike[str]) -> tuple[Network | LatentSIREN, dict[str,
     from safetensors import SafetensorError, safe_open
 
     path = os.fspath(path)
+    if os.path.isdir(path):
+        raise InputError(f"{path!r} is a folder, such as that of a set; a .siren file is needed.")
     if not os.path.isfile(path):
         raise InputError(f"there is no file {path!r}.")
     try:

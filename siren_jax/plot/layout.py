@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 LONG, THIN = 9.0, 0.7  # largest longer side and least shorter side of an elongated picture, in inches
 MOST = 16.0  # largest size of all panels of elongated pictures together, in inches
+ABOVE = 0.1  # inches above and below a row; with Matplotlib's 0.04, a panel's title seems a part of the figure's
 AROUND = (1.5, 0.55)  # inches beside and above a panel, for its colour bar and its title
 
 
@@ -52,7 +54,7 @@ def arranged(
             title += f"; {'heights' if w > h else 'widths'} exaggerated"
     rows = -(-count // columns)
     size = (columns * (width + AROUND[0]), rows * (height + AROUND[1]) + 0.7)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=ABOVE))
     figure.suptitle(title)
     axes = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
     for axis in axes:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 
 from siren_jax.plot.colors import COLORS
@@ -62,10 +63,12 @@ def qualities(values: ndarray, *, label: str, target: float | None = None, title
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axis = figure.subplots()
     finite = values[np.isfinite(values)]
-    axis.hist(finite, bins=BINS, color=COLORS[0])
+    span = finite if target is None else np.append(finite, target)  # or the bins of a few entries would be hairlines
+    axis.hist(finite, bins=np.histogram_bin_edges(span, BINS).tolist(), color=COLORS[0])
     if target is not None:
         axis.axvline(target, color=COLORS[1], linestyle="--", label="target")
         axis.legend()
     axis.set(xlabel=label, ylabel="entries")
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title)
     return figure

@@ -1,8 +1,10 @@
 """A set as the arrays that other learners take, in an NPZ or an HDF5 file."""
 
+import errno
 import json
 import math
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -66,6 +68,10 @@ def _write_hdf5(fields: FieldSet, path: str) -> None:
     except ImportError:
         raise InputError("to=\"hdf5\" needs the extra: pip install 'siren-jax[hdf5]'.") from None
 
+    # HDF5 ends the process with a segmentation fault if the disk is full.
+    disk = shutil.disk_usage(os.path.dirname(path) or ".")
+    if disk.total and disk.free < 2 * 4 * len(fields) * sum(map(math.prod, fields.own.values())):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with h5py.File(path, "w") as file:
         for name, column in _columns(fields).items():
             if column.dtype.kind == "U":

@@ -285,8 +285,11 @@ class Base:
         axes, channels = signals.survey.features
         if signals.kind.name != self.kind or axes != self.network.in_features:
             raise InputError(f"this base has {SIGNALS[self.kind].plural}, but these are {signals.kind.plural}.")
-        if channels > self.network.out_features:
-            raise InputError(f"this base has {self.network.out_features} channels, but the signals have {channels}.")
+        if channels > (there := self.network.out_features):
+            raise InputError(
+                f"this base has {there} channel{'s' * (there > 1)}, but the signals have {channels}; convert them, or "
+                "learn a base from signals like them."
+            )
 
     def _encode_block(
         self,

@@ -113,8 +113,11 @@ def learn(
         warnings.warn(f"{name!r} was left out: {reason}", stacklevel=2)
     if not samples:
         raise InputError("a space is learned from pictures, sounds or videos, but none of the signals could be read.")
-    if any(signal.known is not None for signal in samples):
-        raise InputError("a space is learned from complete pictures, but some have unknown pixels; leave them out.")
+    if gaps := [signal.entry.name for signal in samples if signal.known is not None]:
+        raise InputError(
+            f"a space is learned from complete pictures, but {len(gaps):,} have unknown pixels, the first is "
+            f"{gaps[0]!r}; leave them out."
+        )
     of_split, of_weights, of_steps = jax.random.split(key, 3)
     order = np.asarray(jax.random.permutation(of_split, len(samples)))
     count = max(1, round(held_out * len(order)))

@@ -272,7 +272,8 @@ def _table(path: str) -> dict[str, str]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"the labels in {path!r} cannot be read: {error}.") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"the labels in {path!r} cannot be read: {reason}.") from None
     if bad := [row for row in rows if len(row) < 2]:
         raise InputError(f"{path!r} needs rows of a name and a label, but has {','.join(bad[0])!r}.")
     return {row[0]: row[1] for row in rows}
