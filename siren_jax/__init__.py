@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from siren_jax.sets import Signals as Signals
     from siren_jax.sets import fit_many as fit_many
     from siren_jax.sets import learn as learn
+    from siren_jax.sets import learn_start as learn_start
     from siren_jax.sets import load_base as load_base
     from siren_jax.sets import load_set as load_set
     from siren_jax.subjects.one_call import FittedSignal as FittedSignal
@@ -98,6 +99,7 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "jacobian",
     "laplacian",
     "learn",
+    "learn_start",
     "load",
     "load_base",
     "load_image",
@@ -120,7 +122,9 @@ __all__ = [  # without `open`: a star import must not hide Python's own
 PACKAGES = ("equations", "plot", "references")
 LAZY = {
     **dict.fromkeys(("FittedSignal", "Signal", "open"), "siren_jax.subjects.one_call"),
-    **dict.fromkeys(("Base", "FieldSet", "Signals", "fit_many", "learn", "load_base", "load_set"), "siren_jax.sets"),
+    **dict.fromkeys(
+        ("Base", "FieldSet", "Signals", "fit_many", "learn", "learn_start", "load_base", "load_set"), "siren_jax.sets"
+    ),
 }
 
 warn_of_wrong_numbers(_jaxlib)

@@ -1,4 +1,4 @@
-"""`siren-jax learn`: learns a space of signals from a folder, and writes it as a base."""
+"""`siren-jax learn`: learns a space of signals from a folder, and writes it as a base; or only a start for fits."""
 
 import json
 import os
@@ -11,41 +11,50 @@ import numpy as np
 import tyro
 
 from siren_jax.cli.console import Line, duration, printable, status
-from siren_jax.cli.helptext import documented
+from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.options import Opening, check_files, check_positive, check_seed
 from siren_jax.cli.training import EXITS
 from siren_jax.errors import InputError
 from siren_jax.files.header import as_json
 from siren_jax.files.siren_file import MAX_LATENT, MAX_OMEGA
 from siren_jax.fitting.progress import StoppedBy
+from siren_jax.neural_field import NeuralField
 from siren_jax.sets.base import Base
 from siren_jax.sets.latents import STEPS, LearnProgress, learn
+from siren_jax.sets.starts import JUDGED, ROUNDS, StartProgress, learn_start
+from siren_jax.sets.starts import STEPS as ROUND
 from siren_jax.subjects.kinds import SIGNALS
 from siren_jax.subjects.procedure import check_sizes
+from siren_jax.subjects.start import LEARNED
 
 
 @dataclass(frozen=True)
 @documented
 class Learn:
     """Learn one network for all pictures, sounds or videos of a folder, and a code of a few numbers for each: a base,
-    which encodes other signals and completes them."""
+    which encodes other signals and completes them. With --start-only, learn initial weights for `siren-jax fit
+    --start`."""
 
     folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FOLDER")]
     """Folder of the signals, which is searched with its sub-folders. They are of one kind and are all in memory."""
     out: Annotated[str, tyro.conf.arg(metavar="BASE")]
     """File to write, such as `digits.siren`."""
+    start_only: bool = False
+    """Learn only initial weights, from which a fit of another such signal is sooner good. Two signals are enough.
+    --latent, --scaled and --first-omega do not apply."""
     latent: int = 64
     """How many numbers a code has. There must be more signals to learn from than that."""
     scaled: bool = False
     """Let the code also scale what the units of the network receive. By default, it shifts their phases only."""
-    width: int = 64
+    width: Annotated[int | None, optional("N", "64, or 256 with --start-only")] = None
     """Number of units per hidden layer."""
     depth: int = 3
     """Number of hidden layers after the first one."""
     first_omega: float = 20.0
     """Frequency factor of the first layer. A higher value represents finer detail."""
-    steps: int = STEPS
-    """Number of steps, each with 32 signals and up to 256 points of each."""
+    steps: Annotated[int | None, optional("N", f"{STEPS}, or {ROUNDS * ROUND} with --start-only")] = None
+    """Number of steps, each with 32 signals and up to 256 points of each. With --start-only, each step has 1024 points
+    of one signal, and each signal 64 steps in a row."""
     held_out: float = 0.1
     """Share of the signals that are not learned from. The quality is measured on them."""
     seed: int = 0
@@ -65,31 +74,46 @@ class Learn:
             shapes = signals.survey.shapes
         if not shapes:
             raise InputError(f"a base is learned from pictures, sounds or videos, but these are {signals.kind.plural}.")
-        size = f"codes of {self.latent} numbers, {self.width} x {self.depth} units"
+        size = f"{self._width} x {self.depth} units" + ("" if self.start_only else f", codes of {self.latent} numbers")
         print(f"{len(signals):,} {signals.kind.plural}, {size}", file=sys.stderr, flush=True)
+        settings = {
+            "key": jax.random.key(self.seed),
+            "width": self._width,
+            "depth": self.depth,
+            "held_out": self.held_out,
+            "strict": self.strict,
+        }
         reporter = LearnReporter()
-        with reporter:
-            base = learn(
-                signals,
-                key=jax.random.key(self.seed),
-                latent=self.latent,
-                scaled=self.scaled,
-                width=self.width,
-                depth=self.depth,
-                first_omega=self.first_omega,
-                steps=self.steps,
-                held_out=self.held_out,
-                strict=self.strict,
-                watch=reporter.update,
-            )
-        base.save(self.out, overwrite=self.overwrite)
-        self._tell(base, reporter)
+        if self.start_only:
+            rounds = ROUNDS if self.steps is None else -(-self.steps // ROUND)
+            with reporter:
+                start = learn_start(signals, rounds=rounds, watch=reporter.update_start, **settings)
+            start.save(self.out, overwrite=self.overwrite)
+            self._tell_start(start, reporter)
+        else:
+            of_codes = {"latent": self.latent, "scaled": self.scaled, "first_omega": self.first_omega}
+            with reporter:
+                base = learn(signals, steps=self._steps, watch=reporter.update, **of_codes, **settings)
+            base.save(self.out, overwrite=self.overwrite)
+            self._tell(base, reporter)
         return EXITS.get(reporter.stopped_by or "", 0)
+
+    @property
+    def _width(self) -> int:
+        return (256 if self.start_only else 64) if self.width is None else self.width
+
+    @property
+    def _steps(self) -> int:
+        return STEPS if self.steps is None else self.steps
 
     def _check(self) -> None:
         """Refuses invalid settings and an existing file, before anything is read."""
         check_positive(self, ("latent", "width", "steps", "first_omega"))
-        check_sizes(self.width, self.depth)
+        check_sizes(self._width, self.depth)
+        if self.start_only:
+            for name in ("latent", "scaled", "first_omega"):
+                if getattr(self, name) != self.__dataclass_fields__[name].default:
+                    raise InputError(f"--{name.replace('_', '-')} does not apply to --start-only; leave it out.")
         if self.latent > MAX_LATENT:
             raise InputError(f"--latent takes up to {MAX_LATENT:,} numbers, but is {self.latent}.")
         if not self.first_omega < MAX_OMEGA:
@@ -121,13 +145,26 @@ class Learn:
             )
         size = os.path.getsize(self.out)
         steps = (
-            f"{reporter.step:,} steps" if reporter.stopped_by is None else f"{reporter.step:,} of {self.steps:,} steps"
+            f"{reporter.step:,} steps" if reporter.stopped_by is None else f"{reporter.step:,} of {self._steps:,} steps"
         )
         print(f"learned from {figures['signals']:,} {signals} in {steps} and {duration(figures['seconds'])}")
         print(f"{size:,} bytes: {printable(self.out)}")
         if self.json:
             summary = {**figures, "latent": base.latent, "noise": base.noise, "steps": reporter.step, "bytes": size,
                        "stopped_by": reporter.stopped_by or "steps"}  # fmt: skip
+            print(json.dumps(as_json("the summary", summary)))
+
+    def _tell_start(self, start: NeuralField, reporter: "LearnReporter") -> None:
+        figures, signals = start.record[LEARNED], SIGNALS[start.kind].plural
+        print(f"mean PSNR after {figures['steps']} steps on {min(figures['held_out'], JUDGED):,} held-out {signals}")
+        print(f"from the start        {figures['psnr']:.2f} dB")
+        print(f"from random weights   {figures['psnr_of_random']:.2f} dB")
+        steps = f"{reporter.step:,} steps and {duration(figures['seconds'])}"
+        print(f"learned from {figures['signals']:,} {signals} in {steps}")
+        size = os.path.getsize(self.out)
+        print(f"{size:,} bytes: {printable(self.out)}")
+        if self.json:
+            summary = {**figures, "bytes": size, "stopped_by": reporter.stopped_by or "steps"}
             print(json.dumps(as_json("the summary", summary)))
 
 
@@ -139,6 +176,13 @@ class LearnReporter(Line):
         self.step = 0
         self.stopped_by: StoppedBy | None = None
         self._first: int | None = None  # step from which the seconds count
+
+    def update_start(self, progress: StartProgress) -> None:
+        """The same for a start."""
+        progress_of_steps = LearnProgress(
+            progress.round * ROUND, progress.rounds * ROUND, progress.error, progress.seconds, progress.stopped_by
+        )
+        self.update(progress_of_steps)
 
     def update(self, progress: LearnProgress) -> None:
         """Shows the step, the PSNR of the running error, and the time that is left."""

@@ -25,11 +25,11 @@ from siren_jax.fitting.recipes import Recipe, constant, cosine_decay, inverse_ro
 from siren_jax.networks.relu import ReLUMLP
 from siren_jax.sets.signals import Signals
 from siren_jax.sets.writer import MANIFEST
-from siren_jax.subjects.procedure import check_sizes, make_network
+from siren_jax.subjects.procedure import DEPTH, OMEGA, check_sizes, make_network
+from siren_jax.subjects.start import read_start, started
 from siren_jax.subjects.subject import Subject
 
 SCHEDULES = {"cosine": cosine_decay, "inverse-root": inverse_root, "constant": constant}
-DEPTH = 3
 VIRTUAL = 64  # most devices that a CPU is divided into
 
 
@@ -49,8 +49,12 @@ class Training:
     ] = None
     """Frequency factor of the first layer. A higher value represents finer detail. `auto` measures the frequencies of
     the signal; it is not available for shapes and equations, and its value is too high for videos."""
-    omega: float = 30.0
+    omega: float = OMEGA
     """Frequency factor of the layers after the first one."""
+    start: Annotated[str | None, optional("photos|FILE", "random weights")] = None
+    """Initial weights: `photos` for those that were learned from photographs, a file of `siren-jax learn
+    --start-only`, or any other `.siren` file with as many coordinates, such as an earlier fit. The network has the
+    width, the depth and the omegas of the start; the first omega of a learned start is that of the signal."""
     weight_scale: Annotated[float | None, optional("FACTOR", by_recipe(lambda recipe: recipe.weight_scale))] = None
     """Factor on the initial weights of the sine layers after the first one. A higher value learns detail sooner."""
     steps: Annotated[
@@ -103,18 +107,28 @@ class Training:
             raise InputError(f"--omega takes a number below {MAX_OMEGA:g}, but is {self.omega:g}.")
         if self.model == "relu" and (self.first_omega or self.weight_scale):
             raise InputError("--first-omega and --weight-scale apply to sine networks only; leave them out.")
+        if self.start is not None:
+            self._check_start()
         if self.skip_nonfinite < 0:
             raise InputError(f"--skip-nonfinite takes a number of steps, 0 for none, but is {self.skip_nonfinite}.")
         check_seed(self.seed)
         self.sizes(1)
         self.mesh()
 
+    def _check_start(self) -> None:
+        own = {"model": "siren", "width": None, "depth": None, "omega": OMEGA, "weight_scale": None}
+        if given := [name for name, default in own.items() if getattr(self, name) != default]:
+            raise InputError(f"a start has its own network; leave out --{given[0].replace('_', '-')}, or --start.")
+
     def mesh(self) -> Mesh | None:
         """The devices that share the points of a step; None without --devices. Refuses more than there are."""
         return None if self.devices is None else mesh_of(self.devices, AXIS)
 
     def sizes(self, width: int, depth: int = DEPTH) -> tuple[int, int]:
-        """Width and depth: the options, or the arguments for options left out. Refuses invalid sizes."""
+        """Width and depth: of the start, else of the options, else the arguments. Refuses invalid sizes."""
+        if self.start is not None:
+            network = read_start(self.start).network
+            return network.width, network.depth
         width = width if self.width is None else self.width
         depth = depth if self.depth is None else self.depth
         check_sizes(width, depth)
@@ -149,8 +163,11 @@ class Training:
         key = jax.random.key(self.seed)
         if self.model == "relu":
             return ReLUMLP(*subject.features, width=width, depth=depth, rngs=nnx.Rngs(key)), "none"
-        network, reason = make_network(subject, recipe, width, depth, self.omega, key)
-        if recipe.first_omega is None:
+        if self.start is None:
+            network, reason = make_network(subject, recipe, width, depth, self.omega, key)
+        else:
+            network, reason = started(read_start(self.start), subject, recipe, keep_omega=self.first_omega is None)
+        if recipe.first_omega is None and reason != "start":
             print(f"omega {network.first_omega:.4g}: {reason}", file=sys.stderr)
         elif self.first_omega:
             reason = "option"

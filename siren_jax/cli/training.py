@@ -12,14 +12,15 @@ from flax import nnx
 
 from siren_jax.cli.console import printable, status
 from siren_jax.cli.memory import check_memory
-from siren_jax.cli.options import DEPTH, Output, Training
+from siren_jax.cli.options import Output, Training
 from siren_jax.cli.session import Session
 from siren_jax.files.siren_file import Network
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.progress import INTERRUPTIONS, Progress
 from siren_jax.fitting.recipes import Recipe
 from siren_jax.fitting.result import Fit
-from siren_jax.subjects.procedure import GIVE_UP, fit_subject, plan
+from siren_jax.subjects.procedure import DEPTH, GIVE_UP, fit_subject, plan
+from siren_jax.subjects.start import PACKAGED
 from siren_jax.subjects.subject import Subject
 
 EXITS = {"non-finite": 1, "hangup": 129, "interrupt": 130, "terminate": 143}
@@ -84,6 +85,8 @@ def train(
         kept: replaces the fit's network by one that a file can contain, if the unknown is not one.
     """
     training, output = command.training, command.output
+    if training.start is not None and training.start not in PACKAGED:
+        files = {**files, "start": training.start}
     recipe, limit = plan(
         recipe,
         training.steps,
@@ -145,6 +148,8 @@ def train(
 
                 fitted = fitted.followed_by(then(fitted, watch, store))
         about = {"omega_from": omega_from, "learning_rate": recipe.rate(network), "seed": training.seed}
+        if training.start is not None:
+            about["start"] = training.start
         with status("measuring the result and writing it"):
             if kept is not None:
                 fitted = kept(fitted)

@@ -5,8 +5,8 @@ signals that take turns in the rows of one stack, `stack` its compiled steps, `o
 they minimise, `writer` where results go, `field_set` the result, `overview` its table and figures, and `array_files`
 writes it for other learners.
 
-`latents` learns a space of signals, `base` is the result, `codes` finds the codes of signals in it, and `sampled` reads
-them.
+`latents` learns a space of signals, `base` is the result, and `codes` finds the codes of signals in it. `starts` learns
+initial weights. `sampled` reads the signals for them.
 """
 
 from siren_jax.sets.base import Base as Base
@@ -21,3 +21,5 @@ from siren_jax.sets.latents import LearnProgress as LearnProgress
 from siren_jax.sets.latents import learn as learn
 from siren_jax.sets.signals import Entry as Entry
 from siren_jax.sets.signals import Signals as Signals
+from siren_jax.sets.starts import StartProgress as StartProgress
+from siren_jax.sets.starts import learn_start as learn_start

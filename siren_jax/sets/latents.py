@@ -7,7 +7,6 @@ steps refine all codes now and then.
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -29,7 +28,7 @@ from siren_jax.fitting.recipes import cosine_decay
 from siren_jax.networks.latent import LatentSIREN
 from siren_jax.sets.base import CORRELATED, Base
 from siren_jax.sets.codes import Codes, encode
-from siren_jax.sets.sampled import SampledSignal, by_shape, portions, stacked
+from siren_jax.sets.sampled import SampledSignal, by_shape, held_apart, learnable, stacked
 from siren_jax.sets.signals import Signals
 from siren_jax.signals.samples import numbered_coordinates
 
@@ -42,7 +41,6 @@ REFINED = (0.4, 0.8)  # shares of the steps after which all codes are refined
 REFINING = 3  # Gauss-Newton steps
 CHUNK = 50  # steps between two looks
 RANK = 1e-5  # share of the largest singular value below which float32 rounding is all that signals differ in
-MOST = 2**28  # samples times channels of all signals, which are in memory several times as float32
 
 
 class LearnProgress(NamedTuple):
@@ -100,28 +98,9 @@ def learn(
         raise InputError(f"latent and steps must be at least 1, but are {latent} and {steps}.")
     if not 0 < held_out < 1:
         raise InputError(f"held_out is a share between 0 and 1, but is {held_out}; it measures the quality.")
-    samples: list[SampledSignal] = []
-    skipped: dict[str, str] = {}
-    for portion in portions(list(signals), signals.survey.features[1], signals.kind, skipped, strict=strict):
-        samples += portion
-        if (total := sum(signal.value.size for signal in samples)) > MOST:
-            raise InputError(
-                f"the first {len(samples):,} signals have {total:,} values, but {MOST:,} fit into memory; take size=, "
-                "or fewer signals."
-            )
-    for name, reason in skipped.items():
-        warnings.warn(f"{name!r} was left out: {reason}", stacklevel=2)
-    if not samples:
-        raise InputError("a space is learned from pictures, sounds or videos, but none of the signals could be read.")
-    if gaps := [signal.entry.name for signal in samples if signal.known is not None]:
-        raise InputError(
-            f"a space is learned from complete pictures, but {len(gaps):,} have unknown pixels, the first is "
-            f"{gaps[0]!r}; leave them out."
-        )
+    samples = learnable(signals, strict=strict)
     of_split, of_weights, of_steps = jax.random.split(key, 3)
-    order = np.asarray(jax.random.permutation(of_split, len(samples)))
-    count = max(1, round(held_out * len(order)))
-    test, train = ([samples[i] for i in np.sort(part)] for part in (order[:count], order[count:]))
+    train, test = held_apart(samples, held_out, of_split)
     shapes = [signal.shape for signal in samples]
     usual = max(set(shapes), key=shapes.count)
     size = samples[0].value[0].size * math.prod(usual)

@@ -22,7 +22,9 @@ from siren_jax.fitting.result import Fit
 from siren_jax.neural_field import NeuralField
 from siren_jax.subjects.kinds import SignalKind, kind_of_source
 from siren_jax.subjects.procedure import (
+    DEPTH,
     METRICS,
+    OMEGA,
     check_sizes,
     fit_subject,
     kept_network,
@@ -33,6 +35,7 @@ from siren_jax.subjects.procedure import (
     write_metrics,
     write_result,
 )
+from siren_jax.subjects.start import read_start, started
 from siren_jax.subjects.subject import Subject
 
 
@@ -83,10 +86,11 @@ class Signal:
         steps: int | None = None,
         seconds: int | float | None = None,
         quality: int | float | None = None,
+        start: str | os.PathLike[str] | NeuralField | None = None,
         width: int | None = None,
-        depth: int = 3,
+        depth: int | None = None,
         first_omega: int | float | None = None,
-        omega: int | float = 30.0,
+        omega: int | float | None = None,
         batch_size: int | None = None,
         watch: Callable[[Progress], Any] | None = None,
         checkpoints: Checkpoints | None = None,
@@ -102,20 +106,22 @@ class Signal:
             seconds: time at which the fit stops, without compilation.
             quality: value of the kind's measure at which the fit stops: PSNR or SNR in dB, or Chamfer distance in
                 percent of the diagonal. Without a budget, the fit gives up after ten times the steps of the recipe.
+            start: initial weights instead of random ones: "photos" for those that the package has for pictures, a path
+                of a `.siren` file, for example from `learn_start`, or a field. Its width, depth and omegas are those of
+                the fit, but a learned start takes the first omega that the recipe has or chooses.
             width: number of units per hidden layer; by default 256, or 1024 for a video.
-            depth: number of hidden layers after the first.
+            depth: number of hidden layers after the first; by default 3.
             first_omega: omega of the first layer; by default that of the recipe, or chosen for the signal.
-            omega: omega of the later layers.
+            omega: omega of the later layers; by default 30.
             batch_size: number of points per step; by default that of the recipe.
             watch: as for `siren_jax.fit`.
             checkpoints: as for `siren_jax.fit`.
             mesh: as for `siren_jax.fit`.
 
         Raises:
-            InputError: a size or an omega is out of range; otherwise as for `siren_jax.fit`.
+            InputError: a size or an omega is out of range; the start cannot be read, has another number of coordinates
+                or comes with a size; otherwise as for `siren_jax.fit`.
         """
-        width = self.kind.width if width is None else width
-        check_sizes(width, depth)
         for name, value in (("first_omega", first_omega), ("omega", omega)):
             if value is not None and not 0 < value < MAX_OMEGA:
                 raise InputError(f"{name} is a positive number below {MAX_OMEGA:g}, but is {value}.")
@@ -126,7 +132,15 @@ class Signal:
         if first_omega is not None:
             recipe = recipe._replace(first_omega=first_omega)
         recipe, limit = plan(recipe, steps, seconds, quality)
-        network, reason = make_network(subject, recipe, width, depth, omega, key)
+        if start is None:
+            sizes = self.kind.width if width is None else width, DEPTH if depth is None else depth
+            check_sizes(*sizes)
+            network, reason = make_network(subject, recipe, *sizes, OMEGA if omega is None else omega, key)
+        else:
+            given = {"width": width, "depth": depth, "omega": omega}
+            if refused := [name for name, value in given.items() if value is not None]:
+                raise InputError(f"a start has its own {refused[0]}; leave out {refused[0]}=.")
+            network, reason = started(read_start(start), subject, recipe, keep_omega=first_omega is None)
         reason = reason if first_omega is None else "option"
         measure = subject.measure
 
@@ -150,6 +164,8 @@ class Signal:
             mesh=mesh,
         )
         made = {"omega_from": reason, "learning_rate": recipe.rate(network)}
+        if start is not None:
+            made["start"] = "a field" if isinstance(start, NeuralField) else os.fspath(start)
         return FittedSignal(self, fitted, {**self.record, **made})
 
 

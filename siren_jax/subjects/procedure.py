@@ -26,6 +26,7 @@ from siren_jax.networks.siren import SIREN
 from siren_jax.subjects.subject import Subject
 
 COMPARISON, CURVE, METRICS = "comparison.png", "curve.png", "metrics.json"
+DEPTH, OMEGA = 3, 30.0  # of a network
 WORSE = 1.26  # 1 dB of squared error: largest ratio of the final loss to the lowest
 GIVE_UP = 10  # multiple of the recipe's steps after which a target that is not reached is given up
 
