@@ -1,4 +1,7 @@
-"""Training that ends after a given time without compilation: of completers by Adam, and of a space by `learn`."""
+"""Training for equal times without compilation: of completers by Adam, and of a space by `learn`.
+
+On CPUs, time is that of the process on all cores, so other work on the machine does not favour a method.
+"""
 
 import dataclasses
 import time
@@ -22,11 +25,16 @@ from siren_jax.sets import Base, LearnProgress
 PROBED, CHUNK = 250, 50  # steps of a short run of `learn`, and steps between two looks at it
 
 
+def clock() -> float:
+    """Seconds of this process: on CPUs the sum over all cores, otherwise those that pass."""
+    return time.process_time() if jax.default_backend() == "cpu" else time.perf_counter()
+
+
 @dataclasses.dataclass(frozen=True)
 class Training(Sizes):
     """Settings of the training."""
 
-    minutes: float = 2.0  # training of each method, without compilation
+    minutes: float = 2.0  # training of each method, on CPUs the sum over all cores
     known: tuple[int, ...] = (6, 16, 32)  # known pixels of a test picture
     context: tuple[int, int] | None = None  # fewest and most known pixels in training; by default those of the tests
     batch: int = 32  # pictures in a step
@@ -64,14 +72,14 @@ def trained(
         updates = jax.tree.map(lambda update: cosine_decay(share) * update, updates)
         return optax.apply_updates(params, updates), moments, error
 
-    steps, began, seconds = 0, time.perf_counter(), 0.0
+    steps, began, seconds = 0, clock(), 0.0
     while seconds < 60 * training.minutes:
         share = jnp.float32(seconds / (60 * training.minutes))
         params, moments, error = step(params, moments, values, jax.random.key(training.seed + steps), share)
         if not np.isfinite(float(error)):
             raise InputError(f"at step {steps} the loss is {error}; take a lower rate.")
-        began = began if steps else time.perf_counter()  # the first step compiles
-        steps, seconds = steps + 1, time.perf_counter() - began
+        began = began if steps else clock()  # the first step compiles
+        steps, seconds = steps + 1, clock() - began
     return nnx.merge(graphdef, params), {"steps": steps, "seconds": seconds}
 
 
@@ -79,16 +87,16 @@ def learned(train: UInt8[ndarray, "n h w c"], training: Training) -> tuple[Base,
     """A space of `learn` after the minutes. A short run shows how many steps they allow, for the decay of the rate."""
     sizes = {name: getattr(training, name) for name in ("latent", "width", "depth", "first_omega")}
     begin = partial(learn, Signals(train), key=jax.random.key(training.seed), **sizes)
-    looks: list[LearnProgress] = []
-    begin(steps=PROBED, watch=looks.append)
-    _, _, steps_alone, with_refinement = np.diff([look.seconds for look in looks])  # the first refinement compiles
-    fixed = 2 * (with_refinement - steps_alone)
+    looks: list[tuple[int, float]] = []
+
+    def late(progress: LearnProgress, limit: float) -> bool:
+        looks.append((progress.step, clock()))
+        return looks[-1][1] - looks[0][1] > limit  # the chunk before the first look compiles
+
+    begin(steps=PROBED, watch=partial(late, limit=np.inf))
+    _, _, steps_alone, with_refinement = np.diff([seconds for _, seconds in looks])  # the first refinement compiles
     limit = 60 * training.minutes
-    chunks = max(1, int((limit - fixed) / steps_alone))
-
-    def late(progress: LearnProgress) -> bool:
-        looks.append(progress)
-        return progress.seconds > limit
-
-    base = begin(steps=chunks * CHUNK, watch=late)
-    return base, {"steps": looks[-1].step, "seconds": looks[-1].seconds}
+    chunks = max(1, int((limit - 2 * (with_refinement - steps_alone)) / steps_alone))
+    looks.clear()
+    base = begin(steps=chunks * CHUNK, watch=partial(late, limit=limit))
+    return base, {"steps": looks[-1][0], "seconds": looks[-1][1] - looks[0][1]}
