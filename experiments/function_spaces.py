@@ -7,16 +7,16 @@ and biharmonic inpainting, which learn nothing. Errors are mean squares over tes
 
 Expected: both encoders with a hypernetwork have lower errors than the CNP, from a few known pixels slightly, from many
 by half. From few known pixels, they are far better than biharmonic inpainting, from many of 28 x 28 pixels worse: their
-pictures need not agree with the known pixels. On digits of 28 x 28 pixels the mean of `learn` was better than both, but
-after 1.8 times their time; after equal times on 8 x 8 pixels, only from 6 known pixels, and the set encoder from more.
+pictures need not agree with the known pixels. After equal times, the mean of `learn` is better than both on digits of
+28 x 28 pixels; on those of 8 x 8 pixels it is about as good from 6 known pixels, and the encoders are better from more.
 
 Sizes and times are far smaller than the paper's, which has photographs of faces of 32 x 32 pixels. The authors' code
 has `--width 256 --depth 3 --first-omega 30 --latent 256 --units 256 --hidden 1 --filters 128 --window 3 --channels 256
 --blocks 4 --kernel 5 --batch 100 --points 1024 --rate 5e-5 --conv-rate 5e-5 --weight-weight 100 --context 10 200
 --known 10 100 1000`.
 
-`python -m experiments.function_spaces`: the 1,797 digits of 8 x 8 pixels that scikit-learn brings, in ten minutes on
-two CPU cores. With `--data digits.npz --known 10 100 300 --latent 64 --first-omega 20` for those of
+`python -m experiments.function_spaces`: the 1,797 digits of 8 x 8 pixels that scikit-learn brings, in ten minutes of
+processor time. With `--data digits.npz --known 10 100 300 --latent 64 --first-omega 20` for those of
 `experiments/digits.py`; other collections are in `experiments/small_pictures.py`.
 """
 
