@@ -9,7 +9,7 @@ network is trained for few of these steps; ours is not.
 Methods take turns. Milliseconds are without compilation, and without the start for all but the first row.
 
 `python -m benchmarks.encoding`: scikit-learn's digits of 8 x 8 pixels. `--digits digits.npz --latent 64 --width 64
---steps 4000`: 3,000 of those of `experiments/digits.py`, eleven minutes of processor time.
+--steps 4000`: 3,000 of those of `experiments/digits.py`. Its minutes were not measured alone.
 """
 
 import itertools
