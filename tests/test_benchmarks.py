@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from benchmarks import many, measure, quality, scaling, sounds, stacks, step
+from benchmarks import encoding, many, measure, quality, scaling, sounds, stacks, step
 from benchmarks.peers import PEERS, dataset
 from benchmarks.pictures import hold_out, judge
-from siren_jax import NeuralField, ReLUMLP
+from siren_jax import Base, LatentSIREN, NeuralField, ReLUMLP, generate_coordinates
 from siren_jax.fields import Frame
 
 
@@ -46,6 +46,18 @@ def test_stacks_take_the_same_steps_as_fit_many(peer, monkeypatch):
     monkeypatch.setattr(many, "PEERS", {name: stacks.PEERS[name] for name in {"plain JAX", peer}})
     config = many.Config(count=4, width=8)
     many.check_equality(many.read(config), config)
+
+
+def test_a_step_of_gradient_descent_on_codes_is_that_of_the_objective_of_gauss_newton():
+    network = LatentSIREN(2, 1, latent=3, width=8, depth=1, rngs=nnx.Rngs(0))
+    points, start = generate_coordinates((5, 4)), np.array([[0.5, -1.0, 2.0], [0.0, 1.0, 0.0]], np.float32)
+    values = np.random.default_rng(0).uniform(-1, 1, (2, 20, 1)).astype(np.float32)
+    base = Base(network, (5, 4), (0.0, 1.0), "image", None, noise=0.03)
+    found = encoding.descent(base, points, values, start, jnp.array([1e-2]), "gradient descent")
+    for code, y, after in zip(start, values, found, strict=True):
+        value, jacobian = network.value_and_jacobian(jnp.asarray(points), jnp.asarray(code))
+        slope = -2 * np.einsum("nck,nc->k", jacobian, y - value) + 2 * base.prior * code  # of F, see sets/codes.py
+        np.testing.assert_allclose(after, code - 1e-2 * slope, rtol=1e-4, atol=1e-6)  # float32
 
 
 @pytest.mark.parametrize("needed", [150, 725, 2000])
@@ -117,11 +129,26 @@ RECIPE = {"pictures": ("camera",), "budgets": ((12, 1.0),), "paper_steps": 3}
             "many",
             {"count": 8, "quality": 12.0, "searched": 4, "width": 4, "chunks": (2,), "rates": (6e-3,), "rounds": 2},
         ),
+        (
+            "encoding",
+            {
+                "count": 60,
+                "tests": 8,
+                "latent": 4,
+                "width": 8,
+                "steps": 10,
+                "newton": (1,),
+                "descent": (2,),
+                "rounds": 1,
+            },
+        ),
     ],
 )
 def test_benchmark_prints_its_table_and_writes_its_result(module, settings, tmp_path, monkeypatch, capsys):
     if module == "viewer" and not shutil.which("chromium"):
         pytest.skip("there is no Chromium; apt-get install chromium")
+    if module == "encoding":
+        pytest.importorskip("sklearn", reason="its digits need the extra `dev`")
     if module == "quality":
         pytest.importorskip("torch", reason="the comparison needs the extra `bench`")
     monkeypatch.setattr(measure, "RESULTS", tmp_path)

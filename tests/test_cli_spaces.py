@@ -378,7 +378,7 @@ def test_a_base_of_sounds_completes_no_picture(others, tmp_path, capsys):
     settings = {"latent": 2, "width": 8, "depth": 0, "steps": 1}
     learn(Signals(sounds, rate=100), key=jax.random.key(0), **settings).save(path)
     told = refused(capsys, "complete", path, others / "000.png", "--pixels", "9", "--out", tmp_path / "out")
-    assert "is a base of sounds; only pictures are completed" in told
+    assert "is a base of sounds, but siren-jax complete takes pictures; in Python, load_base(...).complete" in told
     assert "this base has sounds, but these are pictures" in refused(
         capsys, "encode", path, others, "--out", tmp_path / "set"
     )

@@ -65,7 +65,10 @@ class Complete:
         self._check()
         base = load_base(self.base)
         if base.kind != "image":
-            raise InputError(f"{self.base!r} is a base of {SIGNALS[base.kind].plural}; only pictures are completed.")
+            raise InputError(
+                f"{self.base!r} is a base of {SIGNALS[base.kind].plural}, but siren-jax complete takes pictures; in "
+                "Python, load_base(...).complete takes arrays of every kind."
+            )
         image = self._image(base)
         known = self._known(image)
         picture = IncompletePicture(image.values, known, value_range=image.value_range)  # refuses a mask of all pixels
