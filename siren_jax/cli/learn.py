@@ -9,19 +9,25 @@ from typing import Annotated
 import jax
 import numpy as np
 import tyro
+from flax import nnx
 
 from siren_jax.cli.console import Line, duration, printable, status
 from siren_jax.cli.helptext import documented
 from siren_jax.cli.options import Opening, check_files, check_positive, check_seed
 from siren_jax.cli.training import EXITS
 from siren_jax.errors import InputError
+from siren_jax.files.atomic import check_space
 from siren_jax.files.header import as_json
 from siren_jax.files.siren_file import MAX_LATENT, MAX_OMEGA
 from siren_jax.fitting.progress import StoppedBy
+from siren_jax.networks.latent import LatentSIREN
+from siren_jax.networks.layers import count_parameters
 from siren_jax.sets.base import Base
 from siren_jax.sets.latents import STEPS, LearnProgress, learn
 from siren_jax.subjects.kinds import SIGNALS
 from siren_jax.subjects.procedure import check_sizes
+
+HEADER = 2**16  # bytes of a base besides its parameters, at most
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,9 @@ class Learn:
             raise InputError(f"a base is learned from pictures, sounds or videos, but these are {signals.kind.plural}.")
         size = f"codes of {self.latent} numbers, {self.width} x {self.depth} units"
         print(f"{len(signals):,} {signals.kind.plural}, {size}", file=sys.stderr, flush=True)
+        sizes = {"latent": self.latent, "scaled": self.scaled, "width": self.width, "depth": self.depth}
+        network = LatentSIREN(*signals.survey.features, **sizes, rngs=nnx.Rngs(0))
+        check_space(self.out, 4 * count_parameters(network) + HEADER)
         reporter = LearnReporter()
         with reporter:
             base = learn(
@@ -82,7 +91,12 @@ class Learn:
                 strict=self.strict,
                 watch=reporter.update,
             )
-        base.save(self.out, overwrite=self.overwrite)
+        try:
+            base.save(self.out, overwrite=self.overwrite)
+        except InputError as error:
+            raise InputError(
+                f"{error} What was learned is lost; run the command again once the file can be written."
+            ) from None
         self._tell(base, reporter)
         return EXITS.get(reporter.stopped_by or "", 0)
 
