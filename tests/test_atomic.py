@@ -1,11 +1,12 @@
 """A file is written whole or not at all, whoever interrupts, and nothing else is touched."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
 from siren_jax import InputError
-from siren_jax.files.atomic import clear_leftovers, replacing, write_atomically
+from siren_jax.files.atomic import check_space, clear_leftovers, replacing, write_atomically
 
 NAMES = [
     "plain",
@@ -42,6 +43,16 @@ def test_a_file_stays_as_it_was_if_writing_fails(error, tmp_path):
         write_atomically(path, fails, overwrite=True)
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_refused_where_it_does_not_fit(tmp_path, monkeypatch):
+    disk = SimpleNamespace(total=1000, free=99)
+    monkeypatch.setattr("siren_jax.files.atomic.shutil.disk_usage", lambda _: disk)
+    check_space(tmp_path / "file", 99)
+    with pytest.raises(InputError, match="file' may take 100 bytes, but 99 are free; make room"):
+        check_space(tmp_path / "file", 100)
+    disk.total = disk.free = 0  # a file system that does not report its size
+    check_space(tmp_path / "file", 100)
 
 
 def test_what_exists_is_not_overwritten_unasked(tmp_path):

@@ -254,6 +254,18 @@ def test_a_reader_that_goes_away_means_no_traceback():
     assert process.communicate()[1] == b""
 
 
+def test_an_interrupted_command_ends_without_pythons_exit_under_threads_of_jax():
+    code = (
+        "import atexit, os, siren_jax.cli as cli\n"
+        "def run(_): raise KeyboardInterrupt\n"
+        "cli.Info.run = run\n"
+        "atexit.register(os.abort)\n"  # as a thread that computes may end the process
+        "cli.run()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, "info", "a.siren"], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "siren-jax: interrupted.\n")
+
+
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO, errno.ENOSPC])
 def test_only_a_reader_that_has_gone_is_passed_over(number, tmp_path, monkeypatch):
     with open(tmp_path / "out", "w") as file:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,6 +101,17 @@ def test_folders_without_signals_of_one_kind_are_refused(tmp_path, capsys):
     assert main(["fit-many", str(tmp_path / "mixed"), "--out", str(tmp_path / "set")]) == 2
     assert "'a.png' is a picture, 'b.xyz' is a shape" in capsys.readouterr().err
     assert not (tmp_path / "set").exists()
+
+
+def test_a_fit_that_fails_before_its_first_result_leaves_no_set(folder, tmp_path, capsys):
+    pictures = tmp_path / "pictures"
+    shutil.copytree(folder, pictures)
+    (pictures / "bad.png").write_bytes(b"")
+    arguments = ["fit-many", str(pictures), "--out", str(tmp_path / "set"), "--steps", "1", "--no-figures", *SMALL]
+    assert main([*arguments, "--strict"]) == 2
+    assert "'bad.png': " in capsys.readouterr().err
+    assert main(arguments) == 0
+    assert "bad.png" not in load_set(tmp_path / "set").names
 
 
 @pytest.mark.slow

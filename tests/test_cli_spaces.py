@@ -2,11 +2,13 @@
 
 import csv
 import dataclasses
+import errno
 import json
 import os
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -146,6 +148,26 @@ def test_an_existing_file_is_refused_before_any_work(pictures, tmp_path, capsys,
     assert path.read_text() == "kept"
 
 
+def test_a_base_is_not_learned_where_it_does_not_fit(pictures, tmp_path, capsys, monkeypatch):
+    disk = SimpleNamespace(total=2**30, free=10_000)
+    monkeypatch.setattr("siren_jax.files.atomic.shutil.disk_usage", lambda _: disk)
+    monkeypatch.setattr("siren_jax.cli.learn.learn", None)
+    assert "but 10,000 are free; make room" in refused(capsys, "learn", pictures, "--out", tmp_path / "a.siren", *SMALL)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_base_that_cannot_be_written_is_told_to_be_lost(base, pictures, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    found = load_base(base)
+    monkeypatch.setattr("siren_jax.cli.learn.learn", lambda *_, **__: found)
+    monkeypatch.setattr("siren_jax.files.atomic._sync", full)
+    told = refused(capsys, "learn", pictures, "--out", tmp_path / "a.siren", *SMALL)
+    assert f"a.siren' cannot be written: {os.strerror(errno.ENOSPC)}. What was learned is lost; run the" in told
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_base_that_is_no_better_than_components_is_told(base, pictures, tmp_path, capsys, monkeypatch):
     figures = {"signals": 54, "held_out": 6, "psnr_of_mean": 19.0, "seconds": 1.0, "pca_psnr_of_mean": 19.0}
     for psnr, told in ((19.9, True), (20.1, False)):
@@ -225,6 +247,16 @@ def test_an_interrupted_encoding_is_continued(base, others, tmp_path, capsys, mo
     assert len(load_set(tmp_path / "set")) == 6
 
 
+def test_an_encoding_that_fails_before_its_first_result_leaves_no_set(base, others, tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    shutil.copytree(others, folder)
+    (folder / "000.png").write_bytes((others / "000.png").read_bytes()[:40])
+    arguments = ["encode", base, folder, "--out", tmp_path / "set"]
+    assert "'000.png': " in refused(capsys, *arguments, "--strict")
+    assert main([*map(str, arguments)]) == 0
+    assert len(load_set(tmp_path / "set")) == 5
+
+
 def test_what_cannot_be_encoded_is_told_in_a_sentence(base, fitted, others, tmp_path, capsys):
     out = ["--out", tmp_path / "set"]
     one = others / "000.png"
@@ -236,7 +268,7 @@ def test_what_cannot_be_encoded_is_told_in_a_sentence(base, fitted, others, tmp_
     )
     assert main(["render", str(tmp_path / "sound.siren"), "--out", str(sound)]) == 0
     for arguments, words in (
-        ([base, colour], "this base has 1 channel, but the signals have 3; convert them"),
+        ([base, colour], "this base has 1 channel, but the signals have 3; convert to 1"),
         ([base, sound], "this base has pictures, but these are sounds"),
         ([base, tmp_path / "sounds"], "this base has pictures, but these are sounds"),
         ([fitted, one], "is a fitted signal; a base is made by siren-jax learn"),
@@ -325,12 +357,12 @@ def test_pixels_where_the_mask_is_white_do_not_matter(base, others, tmp_path):
     np.testing.assert_array_equal(*same)
 
 
-def test_a_colour_picture_becomes_grey_for_a_base_of_one_channel(base, others, tmp_path):
-    grey = np.rint(255 * pixels(others / "004.png"))
-    colour = write(tmp_path / "colour.png", np.repeat(grey[..., None], 3, axis=-1))
-    one = _completed(base, colour, tmp_path / "one", "--pixels", "40")
-    other = _completed(base, others / "004.png", tmp_path / "other", "--pixels", "40")
-    assert one["psnr"] == pytest.approx(other["psnr"], abs=0.01)
+def test_a_picture_is_not_completed_where_the_results_do_not_fit(base, others, tmp_path, capsys, monkeypatch):
+    disk = SimpleNamespace(total=2**30, free=10_000)
+    monkeypatch.setattr("siren_jax.files.atomic.shutil.disk_usage", lambda _: disk)
+    arguments = ["complete", base, others / "000.png", "--pixels", "20", "--out", tmp_path / "out"]
+    assert "but 10,000 are free; make room" in refused(capsys, *arguments)
+    assert os.listdir(tmp_path / "out") == []
 
 
 def test_what_cannot_be_completed_is_told_in_a_sentence(base, fitted, others, tmp_path, capsys):
@@ -343,6 +375,7 @@ def test_what_cannot_be_completed_is_told_in_a_sentence(base, fitted, others, tm
             ("white", np.full((16, 16), 255)),
         )
     }
+    colour = write(tmp_path / "colour.png", np.arange(192).reshape(8, 8, 3))
     np.save(tmp_path / "many.npy", np.random.default_rng(0).uniform(size=(8, 8, 5)).astype(np.float32))
     for arguments, words in (
         ([base, picture], "give the known pixels by one of --pixels and --mask"),
@@ -355,7 +388,8 @@ def test_what_cannot_be_completed_is_told_in_a_sentence(base, fitted, others, tm
         ([base, picture, "--mask", masks["small"]], "has 4 x 4 pixels, but the picture has 16 x 16"),
         ([base, picture, "--mask", masks["black"]], "has no white pixel, so nothing is missing"),
         ([base, picture, "--mask", masks["white"]], "no pixel is known"),
-        ([base, tmp_path / "many.npy", *some], "has 5 channels, but the pictures of"),
+        ([base, colour, *some], "colour.png' has 3; convert to 1, or learn a base from signals of 3."),
+        ([base, tmp_path / "many.npy", *some], "this base has 1 channel, but "),
         ([fitted, picture, *some], "is a fitted signal; a base is made by siren-jax learn"),
         ([base, tmp_path / "none.png", *some], "none.png"),
     ):
@@ -433,6 +467,9 @@ def test_of_a_base_the_signal_of_the_code_0_is_converted_and_told(base, fitted, 
     space = load_base(base)
     found = load(tmp_path / "a.siren").render()
     np.testing.assert_array_equal(found, space.field(np.zeros(space.latent)).render())
+    assert main(["info", str(tmp_path / "a.siren")]) == 0
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert rows["base"] == "noise 0.001, signals 1800, held_out 200, psnr 25, psnr_of_mean 24"
     assert main(["convert", str(fitted), str(tmp_path / "b.siren")]) == 0
     assert capsys.readouterr().err == ""
 

@@ -361,6 +361,7 @@ def test_shards_of_different_sets_are_refused(folder, tmp_path):
         ({"source": PICTURES[:1], "names": ["a::b"]}, "without '::'"),
         ({"source": PICTURES[:2], "labels": [1]}, "2 signals, but 1 labels"),
         ({"source": PICTURES[:2], "labels": {"00000": 1}}, "1 of 2 signals have no label; the first is '00001'"),
+        ({"source": np.array(["nowhere.png"])}, "there are no signals that can be read; .* 'nowhere.png'"),
         ({"source": PICTURES[:2], "flip_normals": True}, "flip_normals= does not apply to a picture"),
     ],
 )

@@ -2,6 +2,7 @@
 `view`, `convert`, `export` and `info`."""
 
 import io
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ ABOUT = (
     "Turn pictures, sounds, videos, shapes and solutions of differential equations into SIRENs: small sine networks "
     "that are the signals. `siren-jax --version` prints the version."
 )
+
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("siren-jax: interrupted.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def run() -> None:
@@ -91,4 +94,7 @@ def run() -> None:
         code = main()
     finally:
         sys.stdout.flush()  # at exit, a closed pipe, as in `| head`, would cause a traceback
+    if code == INTERRUPTED:
+        sys.stderr.flush()
+        os._exit(code)  # while threads of JAX still compute, Python's own exit can end in a segmentation fault
     sys.exit(code)

@@ -18,8 +18,10 @@ from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.options import check_files, check_positive, check_seed
 from siren_jax.cli.sources import missing_pixels
 from siren_jax.errors import InputError
+from siren_jax.files.atomic import check_space
 from siren_jax.files.header import as_json
-from siren_jax.sets.base import SAMPLES, Base, Completion, load_base
+from siren_jax.networks.layers import count_parameters
+from siren_jax.sets.base import SAMPLES, Base, Completion, load_base, other_channels
 from siren_jax.sets.reader import with_channels
 from siren_jax.signals import Image, IncompletePicture, read_image
 from siren_jax.signals.ranges import normalized, restored
@@ -31,6 +33,7 @@ MEAN, LIKELY, DEVIATION, COMPARISON = "completion.png", "most_likely.png", "devi
 SIREN = "most_likely.siren"
 MOST = 2**28  # values of all samples, which are in memory as float32
 BIHARMONIC = 2**18  # most pixels that are also inpainted
+FIGURES = 2**22  # bytes of both figures and the headers of all files, at most
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Complete:
     base: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="BASE")]
     """The base, a .siren file that `siren-jax learn` has made of pictures."""
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IMAGE")]
-    """The picture. It becomes grey if the base has one channel."""
+    """The picture. It has as many channels as the pictures of the base; a grey one becomes colour if need be."""
     out: Annotated[str, tyro.conf.arg(metavar="DIR")]
     """Directory of the results."""
     pixels: Annotated[int | None, optional("N", "none")] = None
@@ -81,6 +84,8 @@ class Complete:
             os.makedirs(self.out, exist_ok=True)
         except OSError as error:
             raise InputError(f"the directory {self.out!r} cannot be made: {error.strerror}.") from None
+        # With some results and not all of them, the next try would need --overwrite.
+        check_space(os.path.join(self.out, ""), 4 * (count_parameters(base.network) + h * w * c) + FIGURES)
         with status("completing the picture"):
             # Values are scaled by the picture's own range, as in an encoding.
             own = dataclasses.replace(base, value_range=image.value_range)
@@ -106,17 +111,11 @@ class Complete:
         channels = base.network.out_features
         image = read_image(self.file, keep_alpha=channels in (2, 4), size=self.size)
         values, shape = image.values, image.values.shape[:2]
-        if channels == 1 and values.shape[-1] == 3:
-            from skimage.color import rgb2gray
-
-            values = rgb2gray(values)[..., None]
         scaled = normalized(values.reshape(-1, values.shape[-1]), image.value_range)
         try:
             scaled = with_channels(scaled, channels, base.kind)
         except InputError:
-            raise InputError(
-                f"{self.file!r} has {values.shape[-1]} channels, but the pictures of {self.base!r} have {channels}."
-            ) from None
+            raise other_channels(base, f"{self.file!r} has", values.shape[-1]) from None
         values = restored(scaled, image.value_range).reshape(*shape, channels).astype(np.float32)
         return dataclasses.replace(image, values=values)
 

@@ -98,7 +98,7 @@ class FitMany:
     downsample: int = 1
     """Divide both sides of a picture or a video, or the samples per second of a sound, by this whole number."""
     between: Annotated[tuple[float, float] | None, optional("START STOP", "all of it")] = None
-    """Fit only this part of each sound or video, in seconds."""
+    """Fit only this part of each sound or video, in seconds. Those that end before STOP are left out."""
     keep_alpha: bool = False
     """Fit the transparency of pictures as the last channel. By default, they are composited over white."""
     samples: Annotated[int | None, optional("N", "20,000")] = None

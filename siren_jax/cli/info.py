@@ -147,4 +147,10 @@ def _quality(quality: Any, measure: Measure) -> str:
 
 
 def _shown(value: object) -> object:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_number(part)}" for name, part in value.items())
+    return _number(value)
+
+
+def _number(value: object) -> object:
     return "not finite" if value is None else f"{value:.4g}" if isinstance(value, float) else value

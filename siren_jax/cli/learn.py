@@ -4,28 +4,35 @@ import json
 import os
 import sys
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 import tyro
+from flax import nnx
 
 from siren_jax.cli.console import Line, duration, printable, status
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.options import Opening, check_files, check_positive, check_seed
 from siren_jax.cli.training import EXITS
 from siren_jax.errors import InputError
+from siren_jax.files.atomic import check_space
 from siren_jax.files.header import as_json
 from siren_jax.files.siren_file import MAX_LATENT, MAX_OMEGA
 from siren_jax.fitting.progress import StoppedBy
+from siren_jax.networks.latent import LatentSIREN
+from siren_jax.networks.layers import count_parameters
+from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import NeuralField
 from siren_jax.sets.base import Base
 from siren_jax.sets.latents import STEPS, LearnProgress, learn
-from siren_jax.sets.starts import JUDGED, ROUNDS, StartProgress, learn_start
+from siren_jax.sets.starts import ROUNDS, StartProgress, learn_start
 from siren_jax.sets.starts import STEPS as ROUND
 from siren_jax.subjects.kinds import SIGNALS
 from siren_jax.subjects.procedure import check_sizes
 from siren_jax.subjects.start import LEARNED
+
+HEADER = 2**16  # bytes of a base besides its parameters, at most
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ class Learn:
             raise InputError(f"a base is learned from pictures, sounds or videos, but these are {signals.kind.plural}.")
         size = f"{self._width} x {self.depth} units" + ("" if self.start_only else f", codes of {self.latent} numbers")
         print(f"{len(signals):,} {signals.kind.plural}, {size}", file=sys.stderr, flush=True)
+        self._check_space(signals)
         settings = {
             "key": jax.random.key(self.seed),
             "width": self._width,
@@ -84,27 +92,40 @@ class Learn:
             "strict": self.strict,
         }
         reporter = LearnReporter()
-        if self.start_only:
-            rounds = ROUNDS if self.steps is None else -(-self.steps // ROUND)
-            with reporter:
-                start = learn_start(signals, rounds=rounds, watch=reporter.update_start, **settings)
-            start.save(self.out, overwrite=self.overwrite)
-            self._tell_start(start, reporter)
-        else:
-            of_codes = {"latent": self.latent, "scaled": self.scaled, "first_omega": self.first_omega}
-            with reporter:
-                base = learn(signals, steps=self._steps, watch=reporter.update, **of_codes, **settings)
-            base.save(self.out, overwrite=self.overwrite)
-            self._tell(base, reporter)
+        with reporter:
+            if self.start_only:
+                rounds = ROUNDS if self.steps is None else -(-self.steps // ROUND)
+                learned = learn_start(signals, rounds=rounds, watch=reporter.update_start, **settings)
+            else:
+                of_codes = {"latent": self.latent, "scaled": self.scaled, "first_omega": self.first_omega}
+                steps = STEPS if self.steps is None else self.steps
+                learned = learn(signals, steps=steps, watch=reporter.update, **of_codes, **settings)
+        try:
+            learned.save(self.out, overwrite=self.overwrite)
+        except InputError as error:
+            raise InputError(
+                f"{error} What was learned is lost; run the command again once the file can be written."
+            ) from None
+        summary = _tell(learned) if isinstance(learned, Base) else _tell_start(learned)
+        steps = f"{reporter.step:,} of {reporter.steps:,}" if reporter.stopped_by else f"{reporter.step:,}"
+        learned_from = f"learned from {summary['signals']:,} {signals.kind.plural}"
+        print(f"{learned_from} in {steps} steps and {duration(summary['seconds'])}")
+        size = os.path.getsize(self.out)
+        print(f"{size:,} bytes: {printable(self.out)}")
+        if self.json:
+            how = {"steps": reporter.step, "bytes": size, "stopped_by": reporter.stopped_by or "steps"}
+            print(json.dumps(as_json("the summary", {**summary, **how})))
         return EXITS.get(reporter.stopped_by or "", 0)
 
     @property
     def _width(self) -> int:
         return (256 if self.start_only else 64) if self.width is None else self.width
 
-    @property
-    def _steps(self) -> int:
-        return STEPS if self.steps is None else self.steps
+    def _check_space(self, signals: Signals) -> None:
+        features, sizes = signals.survey.features, {"width": self._width, "depth": self.depth, "rngs": nnx.Rngs(0)}
+        of_codes = {"latent": self.latent, "scaled": self.scaled}
+        network = SIREN(*features, **sizes) if self.start_only else LatentSIREN(*features, **of_codes, **sizes)
+        check_space(self.out, 4 * count_parameters(network) + HEADER)
 
     def _check(self) -> None:
         """Refuses invalid settings and an existing file, before anything is read."""
@@ -129,43 +150,35 @@ class Learn:
             raise InputError(f"there is no folder {folder!r} for --out.")
         check_files(folder, [name], overwrite=self.overwrite)
 
-    def _tell(self, base: Base, reporter: "LearnReporter") -> None:
-        figures, signals = base.figures, SIGNALS[base.kind].plural
-        rows = {"base": ("psnr", "psnr_of_mean"), f"PCA of {base.latent} numbers": ("pca_psnr", "pca_psnr_of_mean")}
-        title = f"{figures['held_out']:,} held-out {signals}"
-        wide = max(map(len, (title, *rows)))
-        print(f"{title:{wide}}  mean PSNR (dB)  PSNR of the mean squared error (dB)")
-        for name, (mean, of_mean) in rows.items():
-            print(f"{name:{wide}}  {figures[mean]:14.2f}  {figures[of_mean]:35.2f}")
-        if figures["psnr"] <= figures["pca_psnr"]:
-            print(
-                "siren-jax: the base is not better than PCA on signals that it has not seen; give more --steps, more "
-                "signals or another --first-omega.",
-                file=sys.stderr,
-            )
-        size = os.path.getsize(self.out)
-        steps = (
-            f"{reporter.step:,} steps" if reporter.stopped_by is None else f"{reporter.step:,} of {self._steps:,} steps"
-        )
-        print(f"learned from {figures['signals']:,} {signals} in {steps} and {duration(figures['seconds'])}")
-        print(f"{size:,} bytes: {printable(self.out)}")
-        if self.json:
-            summary = {**figures, "latent": base.latent, "noise": base.noise, "steps": reporter.step, "bytes": size,
-                       "stopped_by": reporter.stopped_by or "steps"}  # fmt: skip
-            print(json.dumps(as_json("the summary", summary)))
 
-    def _tell_start(self, start: NeuralField, reporter: "LearnReporter") -> None:
-        figures, signals = start.record[LEARNED], SIGNALS[start.kind].plural
-        print(f"mean PSNR after {figures['steps']} steps on {min(figures['held_out'], JUDGED):,} held-out {signals}")
-        print(f"from the start        {figures['psnr']:.2f} dB")
-        print(f"from random weights   {figures['psnr_of_random']:.2f} dB")
-        steps = f"{reporter.step:,} steps and {duration(figures['seconds'])}"
-        print(f"learned from {figures['signals']:,} {signals} in {steps}")
-        size = os.path.getsize(self.out)
-        print(f"{size:,} bytes: {printable(self.out)}")
-        if self.json:
-            summary = {**figures, "bytes": size, "stopped_by": reporter.stopped_by or "steps"}
-            print(json.dumps(as_json("the summary", summary)))
+def _tell(base: Base) -> dict[str, Any]:
+    """Prints the quality of a base; returns what there is to say of it."""
+    figures, signals = base.figures, SIGNALS[base.kind].plural
+    rows = {"base": ("psnr", "psnr_of_mean"), f"PCA of {base.latent} numbers": ("pca_psnr", "pca_psnr_of_mean")}
+    title = f"{figures['held_out']:,} held-out {signals}"
+    wide = max(map(len, (title, *rows)))
+    print(f"{title:{wide}}  mean PSNR (dB)  PSNR of the mean squared error (dB)")
+    for name, (mean, of_mean) in rows.items():
+        print(f"{name:{wide}}  {figures[mean]:14.2f}  {figures[of_mean]:35.2f}")
+    if figures["psnr"] <= figures["pca_psnr"]:
+        print(
+            "siren-jax: the base is not better than PCA on signals that it has not seen; give more --steps, more "
+            "signals or another --first-omega.",
+            file=sys.stderr,
+        )
+    return {**figures, "latent": base.latent, "noise": base.noise}
+
+
+def _tell_start(start: NeuralField) -> dict[str, Any]:
+    """The same of a start."""
+    figures = start.record[LEARNED]
+    judged = f"{figures['judged']:,} held-out {SIGNALS[start.kind].plural}, each after {ROUND} steps"
+    rows = {"start": "psnr", "random weights": "psnr_of_random"}
+    wide = max(map(len, (judged, *rows)))
+    print(f"{judged:{wide}}  mean PSNR (dB)")
+    for name, key in rows.items():
+        print(f"{name:{wide}}  {figures[key]:14.2f}")
+    return figures
 
 
 class LearnReporter(Line):
@@ -173,20 +186,18 @@ class LearnReporter(Line):
 
     def __init__(self):
         super().__init__()
-        self.step = 0
+        self.step = self.steps = 0
         self.stopped_by: StoppedBy | None = None
         self._first: int | None = None  # step from which the seconds count
 
     def update_start(self, progress: StartProgress) -> None:
         """The same for a start."""
-        progress_of_steps = LearnProgress(
-            progress.round * ROUND, progress.rounds * ROUND, progress.error, progress.seconds, progress.stopped_by
-        )
-        self.update(progress_of_steps)
+        steps = progress.round * ROUND, progress.rounds * ROUND
+        self.update(LearnProgress(*steps, progress.error, progress.seconds, progress.stopped_by))
 
     def update(self, progress: LearnProgress) -> None:
         """Shows the step, the PSNR of the running error, and the time that is left."""
-        self.step, self.stopped_by = progress.step, progress.stopped_by
+        self.step, self.steps, self.stopped_by = progress.step, progress.steps, progress.stopped_by
         self._first = progress.step if self._first is None else self._first
         text = f"step {progress.step:,}  PSNR {10 * np.log10(4 / max(progress.error, 1e-30)):.1f} dB"
         if progress.step > self._first:

@@ -230,7 +230,7 @@ class Opening:
     downsample: int = 1
     """Divide both sides of a picture or a video, or the samples per second of a sound, by this whole number."""
     between: Annotated[tuple[float, float] | None, optional("START STOP", "all of it")] = None
-    """Read only this part of each sound or video, in seconds."""
+    """Read only this part of each sound or video, in seconds. Those that end before STOP are left out."""
     keep_alpha: bool = False
     """Read the transparency of pictures as the last channel. By default, they are composited over white."""
 

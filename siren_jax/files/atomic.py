@@ -3,6 +3,7 @@
 import glob
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
@@ -40,6 +41,22 @@ def write_atomically(path: str | os.PathLike[str], write_to: Callable[[IO[bytes]
     """Writes a file with a function of the open file, as in `replacing`."""
     with replacing(path, overwrite=overwrite) as temporary, open(temporary, "wb") as file:
         write_to(file)
+
+
+def check_space(path: str | os.PathLike[str], needed: int) -> None:
+    """Refuses a path whose disk has less free space than this number of bytes.
+
+    A file system that does not report its size is not checked.
+    """
+    path = os.fspath(path)
+    try:
+        disk = shutil.disk_usage(os.path.dirname(path) or ".")
+    except OSError as error:
+        raise InputError(f"{path!r} cannot be written: {error.strerror}.") from None
+    if disk.total and disk.free < needed:
+        raise InputError(
+            f"{path!r} may take {needed:,} bytes, but {disk.free:,} are free; make room, or choose another disk."
+        )
 
 
 def clear_leftovers(path: str) -> None:

@@ -1,10 +1,8 @@
 """A set as the arrays that other learners take, in an NPZ or an HDF5 file."""
 
-import errno
 import json
 import math
 import os
-import shutil
 import zipfile
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -13,7 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from siren_jax.errors import InputError
-from siren_jax.files.atomic import replacing
+from siren_jax.files.atomic import check_space, replacing
 from siren_jax.sets.field_set import FieldSet
 
 BLOCK = 2**22  # numbers that are in memory at once
@@ -40,6 +38,8 @@ def export(
         InputError: the file exists or cannot be written, a shard is damaged, or the extra is not installed.
     """
     write = {"npz": _write_npz, "hdf5": _write_hdf5}[to]
+    if to == "hdf5":  # HDF5 ends the process with a segmentation fault if the disk is full
+        check_space(path, 2 * 4 * len(fields) * sum(map(math.prod, fields.own.values())))
     with replacing(path, overwrite=overwrite) as temporary:
         write(fields, temporary)
 
@@ -68,10 +68,6 @@ def _write_hdf5(fields: FieldSet, path: str) -> None:
     except ImportError:
         raise InputError("to=\"hdf5\" needs the extra: pip install 'siren-jax[hdf5]'.") from None
 
-    # HDF5 ends the process with a segmentation fault if the disk is full.
-    disk = shutil.disk_usage(os.path.dirname(path) or ".")
-    if disk.total and disk.free < 2 * 4 * len(fields) * sum(map(math.prod, fields.own.values())):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with h5py.File(path, "w") as file:
         for name, column in _columns(fields).items():
             if column.dtype.kind == "U":

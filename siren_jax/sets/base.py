@@ -285,11 +285,8 @@ class Base:
         axes, channels = signals.survey.features
         if signals.kind.name != self.kind or axes != self.network.in_features:
             raise InputError(f"this base has {SIGNALS[self.kind].plural}, but these are {signals.kind.plural}.")
-        if channels > (there := self.network.out_features):
-            raise InputError(
-                f"this base has {there} channel{'s' * (there > 1)}, but the signals have {channels}; convert them, or "
-                "learn a base from signals like them."
-            )
+        if channels > self.network.out_features:
+            raise other_channels(self, "the signals have", channels)
 
     def _encode_block(
         self,
@@ -326,6 +323,15 @@ class Base:
     def prior(self) -> float:
         """Weight of the prior in an encoding, see `codes.encode`."""
         return CORRELATED * self.noise
+
+
+def other_channels(base: Base, whose: str, found: int) -> InputError:
+    """The error that a base of other channels than the signals raises; `whose` is such as "the signals have"."""
+    needed = base.network.out_features
+    return InputError(
+        f"this base has {needed} channel{'s' * (needed > 1)}, but {whose} {found}; convert to {needed}, or learn a "
+        f"base from signals of {found}."
+    )
 
 
 def _quality(error: float, values: ndarray, kind: SignalKind) -> float:

@@ -106,7 +106,9 @@ class FieldSet(Sequence[NeuralField]):
             if self._by_name is None:
                 self._by_name = {name: number for number, name in enumerate(self.names)}
             if index not in self._by_name:
-                raise InputError(f"the set has no entry {index!r}; the first of {len(self):,} is {self.names[0]!r}.")
+                raise InputError(
+                    f"the set has no entry {str(index)!r}; the first of {len(self):,} is {self.names[0]!r}."
+                )
             index = self._by_name[index]
         if isinstance(index, int | np.integer):
             return self._field(*self._places[index])

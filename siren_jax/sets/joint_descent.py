@@ -30,7 +30,7 @@ from siren_jax.sets.group import Group, Settings, Tally
 from siren_jax.sets.reader import Reader
 from siren_jax.sets.signals import Signals
 from siren_jax.sets.stack import AXIS, divided
-from siren_jax.sets.writer import ENTRIES, Writer, begun, belongs, claimed, numbered
+from siren_jax.sets.writer import ENTRIES, Writer, begun, belongs, claimed, has_results, numbered
 
 MOST = 100  # multiple of the recipe's steps that a time may become
 Share = Literal["none", "start", "first", "trunk"]
@@ -199,7 +199,8 @@ def fit_many(
         warnings.warn(f"{name!r} was left out: {reason}", stacklevel=2)
     if not writer.shards:
         reasons = [f"no signal was fitted; {name!r}: {reason}" for name, reason in reader.skipped.items()]
-        kept = "" if folder is None else f"; the results so far are kept in {folder!r}, where the fit can be continued"
+        kept = f"; the results so far are kept in {folder!r}, where the fit can be continued"
+        kept = kept if folder is not None and has_results(folder) else ""
         raise InputError(reasons[0] if reasons else f"the fit was ended before the first shard was complete{kept}.")
     return FieldSet(writer.shards)
 

@@ -150,7 +150,7 @@ def with_channels(value: Float[ndarray, "n c"], channels: int, kind: str) -> Flo
         return np.repeat(value, channels, axis=1)
     transparent = found in (2, 4)
     if kind == "sound" or found > channels or channels > 4 or (transparent and channels == 3):
-        raise InputError(f"it has {found} channels, but the network has {channels}.")
+        raise InputError(f"it has {found} channel{'s' * (found > 1)}, but the network has {channels}; convert it.")
     colours, opacity = value[:, : found - transparent], value[:, found - 1 :] if transparent else np.ones_like(value)
     if channels > 2 and colours.shape[1] == 1:
         colours = np.repeat(colours, 3, axis=1)

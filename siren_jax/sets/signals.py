@@ -125,7 +125,7 @@ class Signals(Sequence[Entry]):
         if isinstance(index, str):
             names = self.names
             if index not in names:
-                raise InputError(f"there is no signal {index!r}.")
+                raise InputError(f"there is no signal {str(index)!r}.")
             return self._entries[names.index(index)]
         if isinstance(index, int | np.integer):
             return self._entries[index]
@@ -171,7 +171,7 @@ class Signals(Sequence[Entry]):
                 break
             shapes.append(subject.dataset.shape)
         if not features:
-            raise InputError(f"none of {len(reasons):,} {self.kind.plural} can be read; {reasons[0]}")
+            raise InputError(f"there are no {self.kind.plural} that can be read; {reasons[0]}")
         return Survey((features[0][0], max(channels for _, channels in features)), shapes)
 
     def __repr__(self) -> str:
@@ -204,7 +204,7 @@ def _files(root: str) -> Iterator[str]:
 
 
 def _plain(source: Any) -> str | ndarray:
-    return os.fspath(source) if isinstance(source, str | os.PathLike) else np.asarray(source)
+    return str(os.fspath(source)) if isinstance(source, str | os.PathLike) else np.asarray(source)
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -241,7 +241,7 @@ def _kind(
         pairs = ", ".join(f"{name!r} is {SIGNALS[kind].noun}" for kind, name in found.items())
         raise InputError(f"a collection has signals of one kind, but {pairs}; choose with kind=, or separate them.")
     if not found:
-        raise InputError(f"none of the {len(sources):,} signals can be read; the first: {error}")
+        raise InputError(f"there are no signals that can be read; the first: {error}")
     return SIGNALS[next(iter(found))]
 
 

@@ -7,7 +7,7 @@ use it for coordinate networks.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -92,18 +92,18 @@ def learn_start(
     of_split, of_weights, of_steps, of_judging = jax.random.split(key, 4)
     train, test = held_apart(samples, held_out, of_split)
     recipe = signals.kind.recipe("tuned", "values")
-    omegas = {id(signal): recipe.first_omega or _omega(signal) for signal in samples}
-    usual = math.exp(np.mean([math.log(omega) for omega in omegas.values()]))
+    omega = {signal.entry.name: recipe.first_omega or _omega(signal) for signal in samples}
+    usual = math.exp(np.mean(np.log(list(omega.values()))))
     sizes = {"width": width, "depth": depth, "first_omega": usual, "weight_scale": recipe.weight_scale}
     network = SIREN(len(samples[0].shape), samples[0].value.shape[1], **sizes, rngs=nnx.Rngs(of_weights))
-    rounded = _Round(network, recipe)
+    rounded = _Round(network, recipe, {name: own / usual for name, own in omega.items()})
     random = start = nnx.state(network, nnx.Param)
     draw = np.random.default_rng(np.asarray(jax.random.key_data(of_steps)))
     began, after = time.perf_counter(), 0
     with interrupts() as interrupted:
         for number in range(rounds):
             signal = train[draw.integers(len(train))]
-            end, error = rounded.fit(start, signal, omegas[id(signal)] / usual, draw)
+            end, error = rounded.fit(start, signal, draw)
             way = WAY * (1 - number / rounds)
             start = jax.tree.map(lambda a, b, way=way: a + way * (b - a), start, end)
             if not np.isfinite(error):
@@ -113,12 +113,12 @@ def learn_start(
             progress = StartProgress(after, rounds, error, time.perf_counter() - began, stopped_by)
             if (watch is not None and watch(progress)) or stopped_by is not None:
                 break
-    judge = lambda weights: rounded.quality(weights, test[:JUDGED], usual, omegas, of_judging)
+    judge = lambda weights: rounded.quality(weights, test[:JUDGED], of_judging)
     figures = {
         "signals": len(train),
         "held_out": len(test),
+        "judged": min(len(test), JUDGED),
         "rounds": after,
-        "steps": STEPS,
         "psnr": judge(start),
         "psnr_of_random": judge(random),
         "seconds": time.perf_counter() - began,
@@ -131,18 +131,21 @@ def learn_start(
 
 
 def _omega(signal: SampledSignal) -> float:
-    return choose_omega(signal.value.reshape(*signal.shape, -1), signal.about.frame).omega
+    return choose_omega(signal.value.reshape(*signal.shape, -1), Frame(signal.shape)).omega
 
 
 class _Round:
     """Fits of single signals, compiled once for all.
 
-    A signal's own omega is a factor on the first layer, because sin(omega(Wx + b)) = sin(usual(rWx + rb)) for omega =
-    r·usual.
+    Args:
+        network: has the usual omega.
+        recipe: settings of the fits.
+        factors: omega of each signal, by its name, over the usual one. It is a factor on the weights of the first
+            layer: sin(r·omega·(Wx + b)) = sin(omega·(rWx + rb)).
     """
 
-    def __init__(self, network: SIREN, recipe: Recipe):
-        self._graphdef = nnx.graphdef(network)
+    def __init__(self, network: SIREN, recipe: Recipe, factors: Mapping[str, float]):
+        self._graphdef, self._factors = nnx.graphdef(network), factors
         optimizer = recipe.optimizer(network)
 
         def error(params: Any, factor: Array, x: Array, value: Array) -> Array:
@@ -171,22 +174,20 @@ class _Round:
         first.bias[...] = factor * first.bias[...]
         return network
 
-    def fit(self, start: Any, signal: SampledSignal, factor: float, random: np.random.Generator) -> tuple[Any, float]:
+    def fit(self, start: Any, signal: SampledSignal, random: np.random.Generator) -> tuple[Any, float]:
         """The weights after a fit of the signal, and the error in its last step."""
         number = random.integers(len(signal.value), size=(STEPS, POINTS))
-        given = number.astype(np.int32), signal.value[number], np.int32(signal.shape)
-        end, error = self._fitted(start, jnp.float32(factor), *map(jnp.asarray, given))
+        given = number.astype(np.int32), signal.value[number], np.array(signal.shape, np.int32)
+        factor = jnp.float32(self._factors[signal.entry.name])
+        end, error = self._fitted(start, factor, *map(jnp.asarray, given))
         return end, float(error)
 
-    def quality(
-        self, start: Any, signals: Sequence[SampledSignal], usual: float, omegas: dict[int, float], key: Array
-    ) -> float:
-        """Mean PSNR in dB over all samples, each after a fit."""
+    def quality(self, start: Any, signals: Sequence[SampledSignal], key: Array) -> float:
+        """Mean PSNR in dB over all samples, each signal after a fit."""
         found = []
         for signal in signals:
             random = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-            factor = omegas[id(signal)] / usual
-            network = self._field(self.fit(start, signal, factor, random)[0], factor)
-            field = NeuralField(network, signal.about.frame)
+            end, _ = self.fit(start, signal, random)
+            field = NeuralField(self._field(end, self._factors[signal.entry.name]), signal.about.frame)
             found.append(psnr(field.render(), signal.value.reshape(*signal.shape, -1), data_range=2.0))
         return float(np.mean(found))

@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -147,12 +147,31 @@ class Writer:
         return Shard(self.header, texts, columns, arrays={**arrays, **self.shared})
 
 
-def claimed(folder: str, part: tuple[int, int]) -> FileLock:
-    """A folder, which is made if need be, for this process alone, or for its part of the signals.
+@contextmanager
+def claimed(folder: str, part: tuple[int, int]) -> Iterator[None]:
+    """Keeps a folder, which is made if need be, for this process alone, or for its part of the signals.
+
+    If there is no result in the folder at the end, it contains no set: the numbers of the names are removed. Processes
+    of parts leave them, because the others use them.
 
     Raises:
         InputError: the folder cannot be written, or another process uses it.
     """
+    with _locked(folder, part):
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                if part[1] == 1 and not has_results(folder):
+                    os.remove(os.path.join(folder, MANIFEST))
+
+
+def has_results(folder: str) -> bool:
+    """Whether a folder contains results of signals, in shards that are complete or not."""
+    return any(name.endswith((SUFFIX, PART)) for name in os.listdir(folder))
+
+
+def _locked(folder: str, part: tuple[int, int]) -> FileLock:
     try:
         os.makedirs(folder, exist_ok=True)
         own = f"{LOCK}{part[0]}-of-{part[1]}"
@@ -254,7 +273,7 @@ def _numbered(folder: str, path: str, names: Sequence[str]) -> dict[str, int]:
         if not listed or len(set(known)) < len(known):
             raise InputError(f"{path!r} cannot be read: it needs a list of different names.")
         numbers = {name: number for number, name in enumerate(known)}
-    elif any(name.endswith((SUFFIX, PART)) for name in os.listdir(folder)):
+    elif has_results(folder):
         raise InputError(
             f"{folder!r} has shards, but no {MANIFEST} with the numbers of their signals, so it cannot be continued; "
             "choose another folder."

@@ -1,15 +1,13 @@
 """Sizes, limits and arrays of renderings, for all kinds."""
 
 import math
-import os
-import shutil
 from collections.abc import Sequence
 
 import numpy as np
 
 from siren_jax._types import Quantity
 from siren_jax.errors import InputError
-from siren_jax.files.atomic import replacing
+from siren_jax.files.atomic import check_space, replacing
 from siren_jax.neural_field import NeuralField
 from siren_jax.subjects.cells import render_cells
 
@@ -82,12 +80,7 @@ def write_array(
         InputError: the disk is too full, or the file cannot be written.
     """
     full = field.rendered_shape(shape, of)
-    try:
-        free = shutil.disk_usage(os.path.dirname(path) or ".").free
-    except OSError as error:
-        raise InputError(f"{path!r} cannot be written: {error.strerror}.") from None
-    if 4 * math.prod(full) > free:
-        raise InputError(f"{path!r} would take {4 * math.prod(full):,} bytes; {free:,} are free.")
+    check_space(path, 4 * math.prod(full))
     with replacing(path, overwrite=overwrite) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=full)
         if field.kind in ("image", "video"):
