@@ -74,9 +74,9 @@ def part(photos: list[Image.Image], random: np.random.Generator) -> UInt8[ndarra
         photo = photos[random.integers(len(photos))]
         most = min(photo.size)
         side = int(np.exp(random.uniform(np.log(min(2 * SIDE, most)), np.log(most))))
-        left, top = (random.integers(n - side + 1) for n in photo.size)
+        left, top = (int(random.integers(n - side + 1)) for n in photo.size)
         square = photo.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), Image.Resampling.BOX)
-        values = np.rot90(np.asarray(square), random.integers(4))[..., random.permutation(3)]
+        values = np.rot90(np.asarray(square), int(random.integers(4)))[..., random.permutation(3)]
         values = values[:, ::-1] if random.random() < 0.5 else values
         if random.random() < 0.3:
             values = np.repeat(values.mean(axis=-1, keepdims=True), 3, axis=-1).round().astype(np.uint8)
