@@ -72,7 +72,7 @@ def _networks() -> Iterator[bytes]:
         ),
     ]
     for field in fields:
-        for precision in ("float32", "float16", "bfloat16", "int8"):
+        for precision in siren_file.PRECISIONS:
             field.save(path, precision=precision, overwrite=True)
             yield path.read_bytes()
 
