@@ -26,6 +26,7 @@ from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import NeuralField
 from siren_jax.sets.base import Base
 from siren_jax.sets.latents import STEPS, LearnProgress, learn
+from siren_jax.sets.signals import Signals
 from siren_jax.sets.starts import ROUNDS, StartProgress, learn_start
 from siren_jax.sets.starts import STEPS as ROUND
 from siren_jax.subjects.kinds import SIGNALS
