@@ -109,11 +109,11 @@ def fit(
         `Fit`, also after Ctrl-C (a second one raises) and after a non-finite loss, then with the last good network.
 
     Raises:
-        InputError: the optimizer needs more arguments or has its own copy of the parameters; weights have 16 bits,
-            or 64 where JAX computes in 32; the budget is missing or not positive; a weight is for no term; a term lacks a value at each point, or has
-            the name "loss" or "seconds"; a checkpoint has a network, optimizer or terms of other shapes, another key or
-            other data, or is from a later step; with `reuse`, a function has no hash; the mesh has another axis, or the
-            processes have different data.
+        InputError: the optimizer needs more arguments or has its own copy of the parameters; weights have 16 bits, or
+            64 where JAX computes in 32; the budget is missing or not positive; a weight is for no term; a term lacks a
+            value at each point, or has the name "loss" or "seconds"; a checkpoint has a network, optimizer or terms of
+            other shapes, another key or other data, or is from a later step; with `reuse`, a function has no hash; the
+            mesh has another axis, or the processes have different data.
     """
     devices = Devices(mesh)
     budget = Budget(steps, seconds)
