@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from siren_jax import SIREN, InputError, NeuralField, fit, laplacian, load, supervise
 from siren_jax.cli import main
-from siren_jax.equations import Ansatz, Interval, Problem, dirichlet, distil, equation, solution
+from siren_jax.equations import Ansatz, Ball, Box, Disk, Interval, Problem, dirichlet, distil, equation, known, solution
 from siren_jax.equations.unknowns import WithCoefficients
 from siren_jax.fields import Grid
 from siren_jax.fields.precision import cast
@@ -168,3 +168,41 @@ def test_the_command_solves_in_float64(tmp_path, capsys):
     capsys.readouterr()
     assert main([*quick, "--refine", "0", "--out", str(tmp_path / "other")]) == 2
     assert "--double applies to the steps of L-BFGS" in capsys.readouterr().err
+
+
+DOMAINS = {
+    "box": Box((0.1, -0.2), (0.3, 0.7)),
+    "disk": Disk((0.1, 0.2), 0.7),
+    "ball": Ball((0.1, 0.2, 0.3), 0.7),
+    "time": Interval(0.1, 0.7).during(0.1, 0.2),
+    "difference": Box((0.1, 0.1), (0.9, 0.9)) - Disk((0.5, 0.5), 0.3),
+}
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_fixed_points_in_float64_are_those_of_float32_without_their_rounding(name):
+    domain = DOMAINS[name]
+    value = lambda u, x: u(x)
+    problem = Problem([equation(value, domain, points=50, candidates=2), dirichlet(0.0, domain, points=50)])
+    (_, single), (_, double) = (problem.fixed(KEY, 2, double=double) for double in (False, True))
+    for one, other in zip(jax.tree.leaves(single), jax.tree.leaves(double), strict=True):
+        assert (one.dtype, other.dtype) == (np.float32, np.float64)
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_points_on_a_boundary_are_on_it_to_the_rounding_of_float64():
+    circle, box = ((DOMAINS[name], dirichlet(0.0, DOMAINS[name], points=200)) for name in ("disk", "box"))
+    on_circle, on_box = (
+        np.asarray(Problem([term]).fixed(KEY, double=True)[1]["dirichlet"][0]) for _, term in (circle, box)
+    )
+    assert largest(np.linalg.norm(on_circle - circle[0].centre, axis=1) - 0.7) < 1e-15
+    ends = np.abs(np.stack([on_box - box[0].low, on_box - box[0].high]))
+    assert np.all(ends.min(axis=(0, 2)) == 0)
+
+
+def test_measurements_in_float64_keep_their_digits():
+    points, values = np.random.default_rng(0).uniform(-1, 1, (2, 20, 1))
+    problem = Problem([known(lambda u, x, value: u(x) - value, points, values)])
+    found = problem.fixed(KEY, double=True)[1]["known"]
+    for one, other in zip(found, (points, values), strict=True):
+        np.testing.assert_array_equal(one, other)
