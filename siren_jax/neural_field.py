@@ -157,7 +157,7 @@ class NeuralField:
 
     @property
     def dtype(self) -> np.dtype:
-        """The dtype of the values: float64 if the network has parameters in float64, otherwise float32."""
+        """The dtype of rendered values: float64 if the network has parameters in float64, otherwise float32."""
         return np.dtype(np.float64 if is_double(self.network) else np.float32)
 
     def rendered_shape(self, shape: tuple[int, ...], of: Quantity) -> tuple[int, ...]:
