@@ -62,11 +62,13 @@ def encoded(network: Network | LatentSIREN, header: Mapping[str, Any], *, precis
     """
     from safetensors.numpy import save
 
+    double = is_double(network)
     if precision is None:
-        precision = "float64" if is_double(network) else "float32"
+        precision = "float64" if double else "float32"
     if precision not in PRECISIONS:
         raise InputError(f"a precision is one of {', '.join(PRECISIONS)}, but is {precision!r}.")
-    architecture, arrays = architecture_of(network), _arrays(network, np.float64)
+    wide = double or precision == "float64"
+    architecture, arrays = architecture_of(network), _arrays(network, np.float64 if wide else np.float32)
     check_precision_of("the network", architecture, precision)
     _check_architecture("the network", architecture, FORMAT_VERSION)
     _check_count("the network", [array.shape for array in arrays.values()])
@@ -200,7 +202,7 @@ def _rounded(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if (largest := np.abs(array).max(initial=0)) > greatest:
             raise InputError(f"{name} contains {largest:g}, but float32 ends at {greatest:g}; choose float64.")
-    return {name: array.astype(np.float32) for name, array in arrays.items()}
+    return {name: array.astype(np.float32, copy=False) for name, array in arrays.items()}
 
 
 def _has_precision(name: str) -> bool:
