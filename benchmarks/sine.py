@@ -1,6 +1,6 @@
 """Time of our sine compared with `jnp.sin`, `jnp.exp` and PyTorch, and the largest errors of the sines.
 
-`python -m benchmarks.sine`: 20 seconds.
+`python -m benchmarks.sine`: 20 seconds. `--double` compares them in float64.
 """
 
 import importlib.util
@@ -20,9 +20,16 @@ class Config:
     elements: int = 2**19
     """Number of elements of an array; the default is 2 MiB, the activations of a tile."""
     rounds: int = 21
+    double: bool = False
+    """Whether the numbers are float64."""
 
 
 def main(config: Config) -> list[dict]:
+    with jax.enable_x64(config.double):
+        return compared(config)
+
+
+def compared(config: Config) -> list[dict]:
     x = jax.random.uniform(jax.random.key(0), (config.elements,), minval=-100, maxval=100)
     functions = {
         "sine": jax.jit(sine),
@@ -38,13 +45,13 @@ def main(config: Config) -> list[dict]:
         tensor = torch.tensor(np.asarray(x))
         calls["torch.sin"] = lambda: torch.sin(tensor)
     seconds = interleaved(calls, rounds=config.rounds)
-    points = np.linspace(-1000, 1000, 2_000_001, dtype=np.float32)
+    points = np.linspace(-1000, 1000, 2_000_001, dtype=x.dtype)
     exact = {"sine": np.sin, "cosine": np.cos, "jnp.sin": np.sin}
     rows = []
     for name, time in seconds.items():
         row: dict[str, object] = {"function": name, "ns an element": 1e9 * time / config.elements}
         if name in exact:
-            error = np.asarray(functions[name](points), np.float64) - exact[name](points.astype(np.float64))
+            error = np.asarray(functions[name](points), np.longdouble) - exact[name](points.astype(np.longdouble))
             row["largest error, |x| ≤ 1000"] = float(np.abs(error).max())
         rows.append(row)
     publish("sine", rows, config)

@@ -72,7 +72,7 @@ def _networks() -> Iterator[bytes]:
         ),
     ]
     for field in fields:
-        for precision in ("float32", "float16", "bfloat16", "int8"):
+        for precision in siren_file.PRECISIONS:
             field.save(path, precision=precision, overwrite=True)
             yield path.read_bytes()
 
@@ -119,7 +119,7 @@ def _shards() -> Iterator[bytes]:
         row = {"quality": 30.0, "steps": 7, "range": (-1.0, 1.0), "shape": shape, **further}
         columns = {name: np.array([value] * 2, set_file.dtype_of(name)) for name, value in row.items()}
         texts = {"names": ["a/0", "b/1"], "labels": ["a", None], "status": ["reached", "steps"]}
-        for precision in siren_file.PRECISIONS:
+        for precision in siren_file.OF_SETS:
             shared = first if precision in ("float16", "int8") else set()
             shared = set(parameters) - {"code"} if "code" in parameters else shared
             header = {

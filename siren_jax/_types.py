@@ -55,8 +55,11 @@ Mode = Literal["mean", "max", "paste"]
 Sampler = Literal["uniform", "sobol"]
 """How the points of an equation's term are drawn."""
 
-Precision = Literal["float32", "float16", "bfloat16", "int8"]
+Precision = Literal["float32", "float16", "bfloat16", "int8", "float64"]
 """Precision of the weights in a `.siren` file."""
+
+SetPrecision = Literal["float32", "float16", "bfloat16", "int8"]
+"""Precision of the weights in a set."""
 
 Layout = Literal["paper", "pip", "tutorial", "coin"]
 """Names of the parameters in a PyTorch state dict; see `files.pytorch`."""

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
@@ -20,6 +19,7 @@ from siren_jax._types import Precision, Quantity
 from siren_jax.errors import InputError
 from siren_jax.fields import operators
 from siren_jax.fields.coordinates import Frame, Grid
+from siren_jax.fields.precision import is_double, precision_of
 from siren_jax.fields.tiles import map_over_tiles
 from siren_jax.files import header, siren_file
 from siren_jax.files.atomic import write_atomically
@@ -48,6 +48,10 @@ class NeuralField:
     the leaves are the parameters of the network, and everything else is static. A field that these functions return has
     an empty record, because the record describes other parameters; `dataclasses.replace(field, record=...)` gives it
     one. Fields that differ only in their parameters or records share one compiled program.
+
+    A field with float64 parameters, such as the solution that `refine(double=True)` finds, computes its values and
+    derivatives in float64, without `jax_enable_x64`. JAX rounds them to float32 in any operation outside of
+    `with jax.enable_x64(True):`, where `jax.jit` and `jax.grad` of this field belong too; NumPy does not.
 
     A notebook shows a small picture of the field and the three lines of its `repr`.
 
@@ -82,16 +86,19 @@ class NeuralField:
 
     def __call__(self, points: Float[Array | ndarray, "... d"]) -> Float[Array, "... c"]:
         """Values at points, in the units of the signal; they are not clipped."""
-        return restored(self.network(jnp.asarray(points)), self.value_range)
+        with precision_of(self.network) as array:
+            return restored(self.network(array(points)), self.value_range)
 
     def gradient(self, points: Float[Array | ndarray, "... d"]) -> Float[Array, "... c d"]:
         """Gradient of every channel at points, in value per coordinate."""
-        return _over_points(operators.jacobian(self), points)
+        with precision_of(self.network) as array:
+            return _over_points(operators.jacobian(self), array(points))
 
     def laplacian(self, points: Float[Array | ndarray, "... d"]) -> Float[Array, "... c"]:
         """Laplacian of every channel at points, in value per coordinate²."""
         half = (self.value_range[1] - self.value_range[0]) / 2
-        return half * _over_points(operators.laplacian(self.network), points)
+        with precision_of(self.network) as array:
+            return half * _over_points(operators.laplacian(self.network), array(points))
 
     def render(
         self,
@@ -132,7 +139,7 @@ class NeuralField:
         full = self.rendered_shape(shape, of)
         if out is not None and (out.shape != full or not out.flags.c_contiguous):
             raise InputError(f"out must be a contiguous array of the shape {full}, but has the shape {out.shape}.")
-        result = np.empty(full, np.float32) if out is None else out
+        result = np.empty(full, self.dtype) if out is None else out
         flat = result.reshape(-1, *result.shape[d:])
         graphdef, state = nnx.split(self.network)
         count = int(np.prod(shape))
@@ -141,12 +148,17 @@ class NeuralField:
         for first in range(0, count, block):
             number = np.arange(first, first + block)  # the last block exceeds the end, so that one size is compiled
             cell = np.stack(np.unravel_index(np.minimum(number, count - 1), shape), axis=-1)
-            points = self.frame.coordinates(start + (cell + 0.5) * length / np.array(shape) - 0.5)
+            points = self.frame.coordinates(start + (cell + 0.5) * length / np.array(shape) - 0.5, self.dtype)
             values = scale * np.asarray(_evaluate(graphdef, state, points, of))
             flat[first : first + block] = (values + scale + self.value_range[0] if of == "value" else values)[
                 : count - first
             ]
         return result
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of rendered values: float64 if the network has parameters in float64, otherwise float32."""
+        return np.dtype(np.float64 if is_double(self.network) else np.float32)
 
     def rendered_shape(self, shape: tuple[int, ...], of: Quantity) -> tuple[int, ...]:
         """Shape of the result of `render` for a grid."""
@@ -167,13 +179,17 @@ class NeuralField:
         mesh = extract(lambda points: np.asarray(_evaluate(graphdef, state, points, "value")), resolution=resolution)
         return Mesh(self.placement.units(mesh.vertices), mesh.faces)
 
-    def save(self, path: str | os.PathLike[str], *, precision: Precision = "float32", overwrite: bool = False) -> None:
+    def save(
+        self, path: str | os.PathLike[str], *, precision: Precision | None = None, overwrite: bool = False
+    ) -> None:
         """Writes a `.siren` file, completely or not at all.
 
         Args:
             path: path of the file.
             precision: precision of the weights after the first layer: "float32", "float16" or "bfloat16" for half the
-                size, or "int8" for a quarter. The network that `load` returns is in float32.
+                size, or "int8" for a quarter, from which `load` returns a float32 network; or "float64" for all digits
+                of all parameters, from which it returns a float64 network. The default is "float64" for a float64
+                network, otherwise "float32".
             overwrite: whether to replace an existing file.
 
         Raises:
@@ -183,7 +199,7 @@ class NeuralField:
         data = self.to_bytes(precision=precision)
         write_atomically(path, lambda file: file.write(data), overwrite=overwrite)
 
-    def to_bytes(self, *, precision: Precision = "float32") -> bytes:
+    def to_bytes(self, *, precision: Precision | None = None) -> bytes:
         """The bytes of the `.siren` file that `save` writes, for a database or a web page.
 
         Args:
@@ -296,13 +312,17 @@ def _placement(given: Mapping[str, Any]) -> Placement:
 
 def _over_points(function, points) -> Array:
     """Values of a function of one point at points of shape `(..., d)`."""
-    points = jnp.asarray(points)
     values = jax.vmap(function)(points.reshape(-1, points.shape[-1]))
     return values.reshape(*points.shape[:-1], *values.shape[1:])
 
 
-@partial(jax.jit, static_argnames=("graphdef", "of"))
 def _evaluate(graphdef, state, points, of: Quantity) -> Array:
+    with precision_of(state) as array:
+        return _evaluate_at(graphdef, state, array(points), of)
+
+
+@partial(jax.jit, static_argnames=("graphdef", "of"))
+def _evaluate_at(graphdef, state, points, of: Quantity) -> Array:
     network = nnx.merge(graphdef, state)
     function = {"value": network, "gradient": operators.jacobian(network), "laplacian": operators.laplacian(network)}[
         of

@@ -8,6 +8,7 @@ import re
 import stat
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from siren_jax import SIREN, Frame, InputError, NeuralField, load
+from siren_jax.fields import tiles
+from siren_jax.fields.precision import cast
 from siren_jax.files import siren_file
 
 DATA = Path(__file__).parent / "data"
@@ -28,6 +31,7 @@ GOLDEN = {  # values at the coordinates (0.25, -0.5), of a sound at 0.25, when t
     "version_2_float16": [178.7734375, 138.55490112304688, 185.9914093017578],
     "version_2_bfloat16": [178.8702850341797, 138.58616638183594, 186.11898803710938],
     "version_2_int8": [178.75474548339844, 138.45591735839844, 186.02442932128906],
+    "version_2_float64": [51.546526219272614, 180.77848699160384, 63.27685791088012],
     "version_2_latent": [0.21110758185386658],
     "version_2_latent_scaled": [0.2277429699897766],
 }
@@ -52,10 +56,11 @@ def test_a_golden_file_of_every_version_and_precision_is_there():
 def test_a_golden_file_holds_the_values_that_it_was_written_with(name):
     field = load(DATA / f"{name}.siren")
     values = field(np.array([0.25, -0.5], np.float32)[: len(field.frame.shape)])
-    # float32 at values up to 191 of a range of 255: rounding alone, 255·2^-24·a few.
-    np.testing.assert_allclose(values, GOLDEN[name], atol=1e-4)
+    # float32 at values up to 191 of a range of 255: rounding alone, 255·2^-24·a few; of float64, 255·2^-53·a few.
+    double = name.endswith("float64")
+    np.testing.assert_allclose(values, GOLDEN[name], atol=1e-12 if double else 1e-4)
     assert field.record == {"seed": 0} or list(field.record) == ["base"]
-    assert all(array.dtype == np.float32 for array in weights(field.network).values())
+    assert all(array.dtype == (np.float64 if double else np.float32) for array in weights(field.network).values())
 
 
 @pytest.mark.parametrize("name", [name for name in GOLDEN if "relu" not in name])
@@ -65,8 +70,11 @@ def test_the_reader_of_the_specification_reads_what_load_reads(name):
     exec(block, names)
     points = np.random.default_rng(0).uniform(-1, 1, (50, 2)).astype(np.float32)
     path = DATA / f"{name}.siren"
-    # The page's reader computes in float64, ours in float32: at values of 255, 1e-5 of the range.
-    np.testing.assert_allclose(names["read"](path)(points), load(path).network(jnp.asarray(points)), atol=1e-5)
+    # The page's reader computes in float64, ours in the precision of the file: in float32, to 1e-5 of the range.
+    network = load(path).network
+    np.testing.assert_allclose(
+        names["read"](path)(points), tiles.evaluate(network, points), atol=1e-14 if name.endswith("float64") else 1e-5
+    )
 
 
 @pytest.mark.parametrize("outermost", ["linear", "sine", "sigmoid", "tanh"])
@@ -123,6 +131,33 @@ def test_what_is_read_is_written_again_to_the_bit(precision, tmp_path):
     assert (tmp_path / "a.siren").read_bytes() == (tmp_path / "b.siren").read_bytes()
 
 
+def test_a_float64_network_keeps_its_bits_in_a_file_and_is_rounded_to_the_nearest_float32(tmp_path):
+    double = field()
+    state = nnx.state(double.network)
+    with jax.enable_x64(True):  # digits beyond float32
+        nnx.update(double.network, jax.tree.map(lambda leaf: leaf.astype(jnp.float64) + 1e-12, state))
+    double.save(tmp_path / "a.siren")
+    double.save(tmp_path / "b.siren", precision="float32")
+    wide, narrow = (weights(load(tmp_path / f"{name}.siren").network) for name in "ab")
+    for name, array in weights(double.network).items():
+        assert (wide[name].dtype, narrow[name].dtype) == (np.float64, np.float32)
+        np.testing.assert_array_equal(wide[name], array)
+        np.testing.assert_array_equal(narrow[name], array.astype(np.float32))
+        assert np.any(wide[name] != narrow[name])
+    assert strict(tmp_path / "a.siren")["precision"] == "float64"
+
+
+def test_float64_weights_beyond_float32_are_refused_in_lower_precisions(tmp_path):
+    double = NeuralField(cast(field().network, np.float64), Frame((6, 10)))
+    with jax.enable_x64(True):
+        double.network.output.kernel[0, 0] = 1e39
+    double.save(tmp_path / "a.siren")
+    assert weights(load(tmp_path / "a.siren").network)["output.kernel"][0, 0] == 1e39
+    for precision in ("float32", "float16", "bfloat16", "int8"):
+        with pytest.raises(InputError, match=r"output\.kernel contains 1e\+39, but float32 ends at 3\.40282e\+38"):
+            double.save(tmp_path / "b.siren", precision=precision)
+
+
 def test_weights_beyond_a_precision_are_refused_in_it(tmp_path):
     kept = field()
     kept.network.output.kernel[0, 0] = 1e5
@@ -137,7 +172,7 @@ def test_weights_beyond_a_precision_are_refused_in_it(tmp_path):
 
 def test_what_could_not_be_read_is_not_written(tmp_path):
     kept, path = field(), tmp_path / "a.siren"
-    with pytest.raises(InputError, match="one of float32, float16, bfloat16, int8, but is 'int4'"):
+    with pytest.raises(InputError, match="one of float32, float16, bfloat16, int8, float64, but is 'int4'"):
         kept.save(path, precision="int4")
     with pytest.raises(InputError, match=r"first_omega = 10000000000"):
         field(first_omega=1e10).save(path)
@@ -227,7 +262,7 @@ def test_a_file_that_is_cut_at_any_byte_is_refused(name, tmp_path):
     assert not survives(tmp_path / "a.siren", data + b"\0")
 
 
-@pytest.mark.parametrize("name", ["version_1_siren", "version_2_int8", "version_2_latent_scaled"])
+@pytest.mark.parametrize("name", ["version_1_siren", "version_2_int8", "version_2_float64", "version_2_latent_scaled"])
 def test_no_flipped_bit_is_more_than_another_network_or_a_refusal(name, tmp_path):
     data = (DATA / f"{name}.siren").read_bytes()
     for place in range(0, len(data), 3):

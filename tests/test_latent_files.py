@@ -96,7 +96,7 @@ def test_a_golden_set_has_the_codes_of_its_base():
         load_base(DATA / "version_2_latent.siren").codes(fields)
 
 
-@pytest.mark.parametrize("precision", siren_file.PRECISIONS)
+@pytest.mark.parametrize("precision", siren_file.OF_SETS)
 @SCALED
 def test_codes_scales_and_shifts_are_exact_in_every_precision(precision, scaled, tmp_path):
     base = made(scaled)
@@ -113,6 +113,11 @@ def test_codes_scales_and_shifts_are_exact_in_every_precision(precision, scaled,
         np.testing.assert_allclose(after[name], before[name], rtol=0, atol=largest / 250)
     assert read.fingerprint == fingerprint(tmp_path / "b.siren")
     assert (read.fingerprint == base.fingerprint) == (precision == "float32")
+
+
+def test_a_base_is_not_kept_in_float64(tmp_path):
+    with pytest.raises(InputError, match="the network is a space of signals in float64; such a network is kept in"):
+        siren_file.encoded(made(True).network, {}, precision="float64")
 
 
 def changed(data: bytes, change=lambda header: None, arrays=lambda arrays: None) -> bytes:
@@ -154,6 +159,7 @@ WHOLE = "whole numbers 1 to 65536 are accepted"
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (in_header(precision="float64"), "is a space of signals in float64"),
         (in_network(latent=0), f"latent = 0; {WHOLE}"),
         (in_network(latent=-3), f"latent = -3; {WHOLE}"),
         (in_network(latent=65537), f"latent = 65537; {WHOLE}"),
@@ -328,7 +334,7 @@ def test_codes_of_another_length_are_of_another_base(tmp_path):
 def test_bases_are_seeds_of_the_fuzzer():
     bases = list(TARGETS["base"].seeds())
     assert set(bases) <= set(TARGETS["siren"].seeds())
-    assert len(bases) == 2 * len(siren_file.PRECISIONS)
+    assert len(bases) == 2 * len(siren_file.OF_SETS)
 
 
 @SCALED

@@ -31,7 +31,7 @@ ENTRY = "entry."
 def test_a_golden_set_of_this_version_is_there_in_every_precision():
     assert {path.stem for path in DATA.glob("*.sirens")} == set(GOLDEN)
     made = {(kept["header"]["format"], kept["header"]["precision"]) for kept in GOLDEN.values()}
-    assert made >= {(set_file.FORMAT_VERSION, precision) for precision in siren_file.PRECISIONS}
+    assert made >= {(set_file.FORMAT_VERSION, precision) for precision in siren_file.OF_SETS}
     columns = {name for kept in GOLDEN.values() for name in kept["columns"]}
     assert columns == {*set_file.COLUMNS, *set_file.OPTIONAL}
 
@@ -145,6 +145,7 @@ EVERY = [*LAYER, "layers.1.linear.bias", "layers.1.linear.kernel", "output.bias"
         (in_header("kind", "shape"), r"entry\.placement is \('F64', \(2, 4\)\), but the file has none"),
         (in_header("precision", "int4"), "names the precision 'int4'"),
         (in_header("precision", None), "names the precision None"),
+        (in_header("precision", "float64"), "the weights of a set have one of float32, float16, bfloat16, int8"),
         (in_header("shared", None), "different parameters of the network as shared ones"),
         (in_header("shared", "layers"), "different parameters of the network as shared ones"),
         (in_header("shared", [1, 2]), "different parameters of the network as shared ones"),

@@ -319,6 +319,7 @@ def damaged():
     yield "omega", with_header(network=network | {"omega": -1}), "no omega"
     yield "range", with_header(value_range=[1, 0]), "no value range"
     yield "prototype", with_header(precision="constructor"), "precision is not known"
+    yield "other arrays", with_header(precision="float64"), "contradicts itself"
     yield "not finite", bytes(good[:-4]) + struct.pack("<f", np.nan), "not finite"
 
 

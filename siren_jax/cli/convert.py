@@ -47,7 +47,10 @@ class Convert:
     signal of the code 0 is converted."""
     target: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TARGET")]
     """File to write: a .siren file, or a state dict as .safetensors, .pth or .pt."""
-    precision: Annotated[Precision | None, optional("float32|float16|bfloat16|int8", "float32")] = None
+    precision: Annotated[
+        Precision | None,
+        optional("float32|float16|bfloat16|int8|float64", "float64 for a network in float64, else float32"),
+    ] = None
     """Precision of the weights in a .siren file. The command prints the PSNR against SOURCE."""
     layout: Annotated[Layout | None, optional("paper|pip|tutorial|coin", "paper")] = None
     """Names of the layers in the written state dict: those of the paper's SingleBVPNet (paper), siren-pytorch's
@@ -112,7 +115,7 @@ class Convert:
             )
         before = None if of_set else os.path.getsize(self.source)  # before writing: the target may be the same file
         if target:
-            field.save(self.target, precision=self.precision or "float32", overwrite=self.overwrite)
+            field.save(self.target, precision=self.precision, overwrite=self.overwrite)
             print(f"against {printable(self.source)}: {agreement(load(self.target), field)} at points of its grid")
         else:
             self._write(field)

@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from flax import nnx
 
-from siren_jax._types import Precision, SignalName, Target
+from siren_jax._types import SetPrecision, SignalName, Target
 from siren_jax.cli.console import Line, duration, printable, status
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.options import check_positive, check_seed, check_set, mesh_of, number
@@ -89,7 +89,7 @@ class FitMany:
     """Learning rate of Adam."""
     seed: int = 0
     """Seed of the initial weights and of every batch."""
-    precision: Precision = "float32"
+    precision: SetPrecision = "float32"
     """Precision of the weights in the set."""
     target: Target = "values"
     """Quantity of the pictures that the networks are fitted to: values, gradient, laplacian or mixed."""

@@ -34,7 +34,7 @@ class View:
     """The .siren files, or entries of sets as SET::NAME; several make one page with a chooser."""
     out: Annotated[str | None, optional("HTML", "none")] = None
     """Write the page to this file instead of serving it. It works from disk, as an attachment and on any web server."""
-    precision: Annotated[Precision | None, optional("float32|float16|bfloat16|int8", "float16")] = None
+    precision: Annotated[Precision | None, optional("float32|float16|bfloat16|int8|float64", "float16")] = None
     """Precision of the weights in the page. The command prints its size, and the PSNR against the file."""
     original: Annotated[str | None, optional("PICTURE", "none")] = None
     """Picture from which the file was fitted; its pixels can be shown over the function."""

@@ -10,6 +10,7 @@ from siren_jax.equations.domains import Domain
 from siren_jax.equations.unknowns import WithCoefficients
 from siren_jax.errors import InputError
 from siren_jax.fields.coordinates import Grid
+from siren_jax.fields.precision import precision_of
 from siren_jax.networks.relu import ReLUMLP
 from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import NeuralField
@@ -41,7 +42,8 @@ def solution(network: nnx.Module, domain: Domain, *, record: Mapping[str, Any] |
     """
     record = dict(record or {})
     if isinstance(network, WithCoefficients):
-        record["coefficients"] = {name: float(network[name]) for name in network.coefficients}
+        with precision_of(network):
+            record["coefficients"] = {name: float(network[name]) for name in network.coefficients}
         network = network.network
     if type(network) not in (SIREN, ReLUMLP):
         raise InputError(

@@ -11,6 +11,7 @@ from siren_jax._types import Field
 from siren_jax.equations.as_field import grid_over, moment_of
 from siren_jax.equations.catalogue import Case
 from siren_jax.fields.coordinates import Grid
+from siren_jax.fields.precision import is_double
 from siren_jax.fields.tiles import evaluate
 
 SKETCHED = 4096  # points for a quick estimate of the error
@@ -72,7 +73,8 @@ class Comparison:
 
 
 def _centres(grid: Grid) -> Float[ndarray, "n d"]:
-    return grid.coordinates(np.indices(grid.shape).reshape(len(grid.shape), -1).T)
+    """Centres of the cells, rounded to float32 for fields in float32, as float64 for the reference."""
+    return grid.coordinates(np.indices(grid.shape).reshape(len(grid.shape), -1).T).astype(np.float64)
 
 
 def _relative(found: ndarray, truth: ndarray) -> float:
@@ -80,4 +82,5 @@ def _relative(found: ndarray, truth: ndarray) -> float:
 
 
 def _evaluated(field: Field, points: ndarray) -> ndarray:
-    return np.asarray(evaluate(field, points), np.float64)
+    # Rounding such points again changes nothing, and jax_enable_x64 does not widen a field in float32.
+    return np.asarray(evaluate(field, points if is_double(field) else points.astype(np.float32)), np.float64)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from flax import nnx
 from jax import Array
 
@@ -9,6 +10,7 @@ from siren_jax._types import Field
 from siren_jax.equations.domains import Domain
 from siren_jax.equations.problem import Problem
 from siren_jax.equations.terms import equation
+from siren_jax.fields.precision import cast, is_double
 from siren_jax.fitting.result import Fit
 
 
@@ -24,6 +26,8 @@ def distil(
 ) -> Fit:
     """A network fitted to the values of a field in a domain: a plain SIREN, for a file, in place of an `Ansatz`.
 
+    If the field or the network has float64 parameters, L-BFGS computes in float64 and the fitted network is float64.
+
     Args:
         field: a field with the coordinates and channels of the network.
         network: initial network; it is not changed. The network of the `Ansatz` is a good start.
@@ -33,8 +37,18 @@ def distil(
         refined: number of steps of L-BFGS after Adam.
         **more: other arguments of `Problem.fit`, such as `optimizer`.
     """
-    problem = Problem([equation(lambda u, x: u(x) - field(x), domain, name="value", sampler="sobol")])
-    first = problem.fit(network, key=key, steps=steps, **more)
+    double = is_double((field, network))
+    first = _problem(_single(field), domain).fit(_single(network), key=key, steps=steps, **more)
     if first.stopped_by != "steps":
         return first
-    return first.followed_by(problem.refine(first.network, key=key, steps=refined))
+    later = _problem(field, domain).refine(first.network, key=key, steps=refined, double=double)
+    return first.followed_by(later)
+
+
+def _problem(field: Field, domain: Domain) -> Problem:
+    return Problem([equation(lambda u, x: u(x) - field(x), domain, name="value", sampler="sobol")])
+
+
+def _single(field: Any) -> Any:
+    """A field with its float64 parameters in float32."""
+    return cast(field, np.float32) if is_double(field) else field

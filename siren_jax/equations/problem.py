@@ -1,6 +1,7 @@
 """Problems: terms combined into an objective and a sampler, with which `fit` makes a network their solution."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -87,17 +88,20 @@ class Problem:
             batches: as in `fixed`.
             steps: largest number of steps. A budget of steps or seconds is required.
             seconds: longest time, without compilation.
-            **more: other arguments of `siren_jax.refine`, such as `double` and `watch`.
+            **more: other arguments of `siren_jax.refine`, such as `double`, with which the points are in float64 too,
+                and `watch`.
         """
         settings = {"weights": self.weights, **more}
-        return refine(network, *self.fixed(key, batches), steps=steps, seconds=seconds, **settings)
+        fixed = self.fixed(key, batches, double=bool(more.get("double")))
+        return refine(network, *fixed, steps=steps, seconds=seconds, **settings)
 
-    def fixed(self, key: Array, batches: int = 1) -> tuple[Objective, Batch]:
+    def fixed(self, key: Array, batches: int = 1, *, double: bool = False) -> tuple[Objective, Batch]:
         """An objective and a batch for `refine`: the points of several batches, including all candidates.
 
         Args:
             key: may be the key of `fit`; the points differ from those of the fit.
             batches: number of batches.
+            double: whether the points are in float64. They are the same, but on the boundary to 1e-16 instead of 1e-7.
 
         Raises:
             InputError: `batches` is less than 1.
@@ -105,15 +109,18 @@ class Problem:
         if batches < 1:
             raise InputError(f"fixed points need at least one batch, but got batches={batches}.")
         plain = [replace(term, candidates=1) for term in self.terms]
-        samples = [self.sample(k, OTHER) for k in jax.random.split(jax.random.fold_in(key, OTHER), batches)]
         batch = {}
-        for term in self.terms:
-            arrays = [
-                jnp.concatenate(leaves) for leaves in zip(*(sample[term.name] for sample in samples), strict=True)
-            ]
-            if term.candidates > 1:
-                arrays = [leaf.reshape(-1, *leaf.shape[2:]) for leaf in arrays[:-1]]  # without the noise
-            batch[term.name] = tuple(arrays)
+        with jax.enable_x64(True) if double else nullcontext():
+            share = np.float64(1) if double else 1.0
+            keys = jax.random.split(jax.random.fold_in(key, OTHER), batches)
+            samples = [self.sample(k, OTHER, share) for k in keys]
+            for term in self.terms:
+                arrays = [
+                    jnp.concatenate(leaves) for leaves in zip(*(sample[term.name] for sample in samples), strict=True)
+                ]
+                if term.candidates > 1:
+                    arrays = [leaf.reshape(-1, *leaf.shape[2:]) for leaf in arrays[:-1]]  # without the noise
+                batch[term.name] = tuple(arrays)
         return _objective(plain), batch
 
 

@@ -14,9 +14,11 @@ from jaxtyping import Float
 from siren_jax._types import Sampler
 from siren_jax.equations.regions import Region
 from siren_jax.errors import InputError
+from siren_jax.fields.precision import is_double
 
 Draw = Callable[[Array, Any], Any]
-"""`(key, share) -> arrays of points`, with the spent share of the budget, 0 to 1."""
+"""`(key, share) -> arrays of points`, with the spent share of the budget, 0 to 1. For a share in float64, points are in
+float64 too: the same ones without rounding."""
 
 
 def draws(
@@ -46,9 +48,10 @@ def draws(
 
     def draw(spread: Array | None, key: Array, share: Any) -> tuple[Array, ...]:
         if spread is None:
-            located = region.sample(key, count)
+            numbers = jax.random.uniform(key, (count, region.numbers), jnp.float32)
         else:
-            located = region.at((spread + jax.random.uniform(key, spread.shape[1:], jnp.float32)) % 1)
+            numbers = (spread + jax.random.uniform(key, spread.shape[1:], jnp.float32)) % 1
+        located = region.at(numbers.astype(jnp.float64) if is_double(share) else numbers)
         if growing is not None:
             start, whole = growing
             reach = jnp.minimum(share / whole, 1.0)

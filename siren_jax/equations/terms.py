@@ -22,6 +22,7 @@ from siren_jax._types import Field, Sampler
 from siren_jax.equations.domains import Domain, SpaceTime
 from siren_jax.equations.sampling import Draw, draws
 from siren_jax.errors import InputError
+from siren_jax.fields.precision import is_double
 
 Residual = Callable[..., Any]
 """A function of a field and a point `(d,)`, zero where the equation holds."""
@@ -35,8 +36,8 @@ class Term:
     residual: Residual
     """`(u, x, *more)`, with the arrays of `draw` at a point."""
     draw: Draw
-    """`(key, share) -> (points, *more)`, arrays with a leading axis of points. With `candidates > 1`, arrays have a
-    second axis of candidates, and the last array is the noise that selects among them."""
+    """`(key, share) -> (points, *more)`, arrays with a leading axis of points; see `Draw`. With `candidates > 1`,
+    arrays have a second axis of candidates, and the last array is the noise that selects among them."""
     power: int
     """1 for the absolute value of the residual, 2 for its square."""
     weight: Any
@@ -135,6 +136,9 @@ def known(
         weight: as in `equation`.
         power: as in `equation`.
     """
+    exact = (
+        (np.asarray(points, np.float64),) if values is None else (np.asarray(points, np.float64), np.asarray(values))
+    )
     points = jnp.asarray(points, jnp.float32)
     if points.ndim != 2 or not points.size or (domain is not None and points.shape[1] != len(domain.low)):
         raise InputError(
@@ -158,6 +162,6 @@ def known(
 
     def draw(given: tuple[Array, ...], key: Array, share: Any) -> tuple[Array, ...]:
         chosen = slice(None) if drawn is None else jax.random.randint(key, (drawn,), 0, len(given[0]), jnp.int32)
-        return tuple(array[chosen] for array in given)
+        return tuple(jnp.asarray(array)[chosen] for array in (exact if is_double(share) else given))
 
     return Term(name, residual, Partial(draw, given), power, weight)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -39,9 +40,9 @@ class Frame:
         """Coordinate of the far edge of each axis, 1 on the longest one; the near edge is its negative."""
         return tuple(n / max(self.shape) for n in self.shape)
 
-    def coordinates(self, indices: ndarray) -> Float[ndarray, "... d"]:
+    def coordinates(self, indices: ndarray, dtype: Any = np.float32) -> Float[ndarray, "... d"]:
         """Coordinates of indices, whole or fractional, of shape `(..., d)`."""
-        return ((np.asarray(indices, np.float64) + 0.5 - np.array(self.shape) / 2) * self.spacing).astype(np.float32)
+        return ((np.asarray(indices, np.float64) + 0.5 - np.array(self.shape) / 2) * self.spacing).astype(dtype)
 
     def indices(self, coordinates: ndarray) -> Float[ndarray, "... d"]:
         """Fractional indices of coordinates: the inverse of `coordinates`."""
@@ -68,10 +69,10 @@ class Grid:
     low: tuple[float, ...]
     high: tuple[float, ...]
 
-    def coordinates(self, indices: ndarray) -> Float[ndarray, "... d"]:
+    def coordinates(self, indices: ndarray, dtype: Any = np.float32) -> Float[ndarray, "... d"]:
         """Coordinates of indices, whole or fractional, of shape `(..., d)`."""
         low, size = np.array(self.low), np.array(self.high) - np.array(self.low)
-        return (low + (np.asarray(indices, np.float64) + 0.5) * size / np.array(self.shape)).astype(np.float32)
+        return (low + (np.asarray(indices, np.float64) + 0.5) * size / np.array(self.shape)).astype(dtype)
 
     def indices(self, coordinates: ndarray) -> Float[ndarray, "... d"]:
         """Fractional indices of coordinates: the inverse of `coordinates`."""

@@ -13,8 +13,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
+from numpy import ndarray
 
 from siren_jax._types import Batch
+from siren_jax.fields.precision import precision_of
 
 AXIS = "points"  # name of the mesh's axis over which the tiles of a batch are divided
 PIECES = 8  # least number of sums that make up a gradient: 1, 2, 4 and 8 devices add the same ones
@@ -31,9 +33,17 @@ def map_over_tiles(function: Callable[[Array], Array], points: Array) -> Array:
     return jax.lax.map(function, points, batch_size=points_per_tile())
 
 
+def evaluate(field: Any, points: Array | ndarray) -> Array:
+    """Values of a field, a network or another pytree, at each point: one compiled program for all fields of a kind.
+
+    With float64 parameters, the values are float64 too.
+    """
+    with precision_of(field) as array:
+        return _evaluate(field, array(points))
+
+
 @jax.jit
-def evaluate(field: Any, points: Array) -> Array:
-    """Values of a field, a network or another pytree, at each point: one compiled program for all fields of a kind."""
+def _evaluate(field: Any, points: Array) -> Array:
     return map_over_tiles(field, points)
 
 

@@ -17,6 +17,7 @@ from numpy import ndarray
 
 from siren_jax._types import Layout
 from siren_jax.errors import InputError
+from siren_jax.fields.precision import is_double, precision_of
 from siren_jax.files.pytorch_state import LAYOUTS, layout_of, read, weights_of, write
 from siren_jax.files.siren_file import LIMITS, MAX_OMEGA, MAX_WEIGHTS
 from siren_jax.networks.siren import OUTERMOST, SIREN
@@ -106,7 +107,8 @@ def save(
     """Writes a state dict with which a PyTorch module computes the same function; strict loading works.
 
     The weights are rescaled from the network's omegas to the module's: sin(omega·(Wx + b)) = sin(v·(W'x + b')) with
-    W' = W·omega/v and b' = b·omega/v.
+    W' = W·omega/v and b' = b·omega/v. A float64 network becomes float64 tensors, which a module of float32 rounds as it
+    loads them.
 
     Args:
         network: the SIREN. Missing biases are written as zeros.
@@ -135,15 +137,16 @@ def save(
     later = network.omega / _omega(omega, form.omega)
     factors = [network.first_omega / _omega(first_omega, form.first_omega), *[later] * network.depth]
     factors.append(later if network.outermost == "sine" else 1.0)
-    state = {}
+    state, dtype = {}, np.float64 if is_double(network) else np.float32
     for name, linear, factor in zip(form.layers(network.depth + 2), _linears(network), factors, strict=True):
-        kernel = np.asarray(linear.kernel[...], np.float64)
-        bias = np.zeros(kernel.shape[1]) if linear.bias is None else np.asarray(linear.bias[...], np.float64)
+        with precision_of(network):
+            kernel = np.asarray(linear.kernel[...], np.float64)
+            bias = np.zeros(kernel.shape[1]) if linear.bias is None else np.asarray(linear.bias[...], np.float64)
         with np.errstate(over="ignore"):  # checked below
-            state[f"{name}.weight"] = np.ascontiguousarray((factor * kernel).T.astype(np.float32))
-            state[f"{name}.bias"] = (factor * bias).astype(np.float32)
+            state[f"{name}.weight"] = np.ascontiguousarray((factor * kernel).T.astype(dtype))
+            state[f"{name}.bias"] = (factor * bias).astype(dtype)
     if not all(np.isfinite(array).all() for array in state.values()):
-        raise InputError("with these omegas the weights are too large for float32; give others.")
+        raise InputError("with these omegas the weights are too large; give others.")
     write(os.fspath(path), state, overwrite=overwrite)
 
 

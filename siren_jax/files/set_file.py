@@ -206,6 +206,11 @@ def _header(path: str, text: str | None) -> tuple[dict[str, Any], dict[str, list
     _check_texts(repr(path), texts)
     # The description of the network has the rules of a .siren file.
     siren_file.checked_header(repr(path), json.dumps({**header, "format": siren_file.FORMAT_VERSION}))
+    if header["precision"] not in siren_file.OF_SETS:
+        raise InputError(
+            f"the header of {path!r} names the precision {header['precision']!r}, but the weights of a set have one of "
+            f"{', '.join(siren_file.OF_SETS)}."
+        )
     if not all(isinstance(header.get(name), of) for name, of in (("kind", str), ("measure", str), ("record", dict))):
         raise InputError(f"the header of {path!r} has no kind, no measure or no record.")
     parameters = siren_file.stored_arrays(header["network"], "float32")

@@ -19,6 +19,7 @@ from flax import nnx
 
 from siren_jax._types import Precision
 from siren_jax.errors import InputError
+from siren_jax.fields.precision import is_double, precision_of
 from siren_jax.files.header import MAX_NESTING, nesting, parse
 from siren_jax.networks.latent import LatentSIREN
 from siren_jax.networks.relu import ReLUMLP
@@ -27,15 +28,16 @@ from siren_jax.networks.siren import OUTERMOST, SIREN
 FORMAT_VERSION = 2
 Network = SIREN | ReLUMLP
 
-# Precisions of the kernels after the first layer, with their names in safetensors. The other arrays are float32: they
-# are small, and omega would multiply the rounding errors of the first layer.
-PRECISIONS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
+# Precisions of the kernels after the first layer, with their names in safetensors. The other arrays are float32, or
+# float64 in this precision: they are small, and omega would multiply the rounding errors of the first layer.
+PRECISIONS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "float64": "F64"}
+OF_SETS = tuple(name for name in PRECISIONS if name != "float64")  # of sets and of bases
 
 # Largest accepted value of each size in a header: far above useful sizes, far below sizes that exhaust a machine.
 LIMITS = {"in_features": 64, "out_features": 4096, "width": 65536, "depth": 256}
 MAX_LATENT = 65536
 MAX_OMEGA = 1e9
-MAX_WEIGHTS = 2**28  # 1 GiB in float32
+MAX_WEIGHTS = 2**28  # 1 GiB in float32, 2 GiB in float64
 MAX_HEADER = 2**20  # bytes of the safetensors header: names, types and shapes of the arrays, and the entry `siren`
 EXTRA = {
     "siren": ("first_omega", "omega", "outermost", "use_bias"),
@@ -44,14 +46,15 @@ EXTRA = {
 }
 
 
-def encoded(network: Network | LatentSIREN, header: Mapping[str, Any], *, precision: Precision = "float32") -> bytes:
+def encoded(network: Network | LatentSIREN, header: Mapping[str, Any], *, precision: Precision | None = None) -> bytes:
     """The bytes of a `.siren` file.
 
     Args:
         network: a SIREN, a ReLUMLP or a LatentSIREN.
         header: JSON values, as from `header.as_json`; the fields `format`, `network` and `precision` are added.
         precision: precision of the kernels after the first layer, one of `PRECISIONS`. "int8" has one scale per unit,
-            max|w|/127 over the unit's weights.
+            max|w|/127 over the unit's weights; "float64" is that of all arrays. The default is "float64" for a network
+            with float64 parameters, otherwise "float32".
 
     Raises:
         InputError: the precision is unknown; the network has another type, is larger than the format allows, or has
@@ -59,9 +62,14 @@ def encoded(network: Network | LatentSIREN, header: Mapping[str, Any], *, precis
     """
     from safetensors.numpy import save
 
+    double = is_double(network)
+    if precision is None:
+        precision = "float64" if double else "float32"
     if precision not in PRECISIONS:
         raise InputError(f"a precision is one of {', '.join(PRECISIONS)}, but is {precision!r}.")
-    architecture, arrays = architecture_of(network), _arrays(network)
+    wide = double or precision == "float64"
+    architecture, arrays = architecture_of(network), _arrays(network, np.float64 if wide else np.float32)
+    check_precision_of("the network", architecture, precision)
     _check_architecture("the network", architecture, FORMAT_VERSION)
     _check_count("the network", [array.shape for array in arrays.values()])
     if bad := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
@@ -69,6 +77,8 @@ def encoded(network: Network | LatentSIREN, header: Mapping[str, Any], *, precis
     header = {"format": FORMAT_VERSION, "network": architecture, "precision": precision, **header}
     text = json.dumps(header, allow_nan=False)
     checked_header("the signal", text)
+    if precision != "float64":
+        arrays = _rounded(arrays)
     data = save(at_precision(arrays, precision), metadata={"siren": text})
     if (length := _header_length(data)) > MAX_HEADER:
         raise InputError(f"the record of the signal is too long: {length:,} bytes of {MAX_HEADER:,}.")
@@ -76,7 +86,7 @@ def encoded(network: Network | LatentSIREN, header: Mapping[str, Any], *, precis
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Network | LatentSIREN, dict[str, Any]]:
-    """The network, in float32, and the header of a `.siren` file.
+    """The network, in float64 for this precision and otherwise in float32, and the header of a `.siren` file.
 
     Raises:
         InputError: the file is missing, truncated, or of another kind or version, or its header contradicts its arrays.
@@ -106,7 +116,8 @@ def read(path: str | os.PathLike[str]) -> tuple[Network | LatentSIREN, dict[str,
                     f"but the file has {found.get(name, 'none')}."
                 )
             _check_count(repr(path), shapes.values())
-            arrays = {name: file.get_tensor(name).astype(np.float32) for name in wanted}
+            dtype = np.float64 if header["precision"] == "float64" else np.float32
+            arrays = {name: file.get_tensor(name).astype(dtype) for name in wanted}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path!r} is not a .siren file, or is truncated: {error}.") from None
     with np.errstate(over="ignore", invalid="ignore"):  # of a damaged scale, infinite for instance
@@ -140,7 +151,8 @@ def of_code(owner: str, network: LatentSIREN, code: jax.Array) -> SIREN:
 def network_from(architecture: Mapping[str, Any], weights: Mapping[str, Any]) -> Network | LatentSIREN:
     """The network of a checked description and its arrays by name."""
     graphdef, structure, shapes = _structure(json.dumps(architecture))
-    return nnx.merge(graphdef, jax.tree.unflatten(structure, [jnp.asarray(weights[name]) for name in shapes]))
+    with precision_of(dict(weights)):
+        return nnx.merge(graphdef, jax.tree.unflatten(structure, [jnp.asarray(weights[name]) for name in shapes]))
 
 
 def stored_arrays(architecture: Mapping[str, Any], precision: str) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -178,29 +190,40 @@ def _structure(architecture: str) -> tuple[nnx.GraphDef, Any, dict[str, tuple[in
     return graphdef, jax.tree.structure(state), shapes
 
 
-def _arrays(network: Network | LatentSIREN) -> dict[str, np.ndarray]:
+def _arrays(network: Network | LatentSIREN, dtype: Any = np.float32) -> dict[str, np.ndarray]:
     state = nnx.to_flat_state(nnx.state(network, nnx.Param))
-    return {".".join(map(str, name)): np.asarray(leaf[...], np.float32) for name, leaf in state}
+    with precision_of(network):
+        return {".".join(map(str, name)): np.asarray(leaf[...], dtype) for name, leaf in state}
+
+
+def _rounded(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Finite arrays in float32."""
+    greatest = np.finfo(np.float32).max
+    for name, array in arrays.items():
+        if (largest := np.abs(array).max(initial=0)) > greatest:
+            raise InputError(f"{name} contains {largest:g}, but float32 ends at {greatest:g}; choose float64.")
+    return {name: array.astype(np.float32, copy=False) for name, array in arrays.items()}
 
 
 def _has_precision(name: str) -> bool:
-    """Whether an array is a kernel after the first layer, which has the file's precision; others are float32."""
+    """Whether an array is a kernel after the first layer, which has the file's precision; others are float32, but
+    float64 in this precision."""
     return name.endswith("kernel") and not name.startswith("layers.0.")
 
 
 def _stored(shapes: Mapping[str, tuple[int, ...]], precision: str) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of every array in a file, from the shapes of the network's arrays."""
-    stored = {}
+    stored, further = {}, "F64" if precision == "float64" else "F32"
     for name, shape in shapes.items():
-        stored[name] = (PRECISIONS[precision] if _has_precision(name) else "F32", shape)
+        stored[name] = (PRECISIONS[precision] if _has_precision(name) else further, shape)
         if precision == "int8" and _has_precision(name):
             stored[f"{name}.scale"] = ("F32", shape[-1:])
     return stored
 
 
 def at_precision(arrays: Mapping[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:
-    """The arrays of a file, from the network's arrays in float32."""
-    if precision == "float32":
+    """The arrays of a file, from the network's arrays in float32, or in float64 for this precision."""
+    if precision in ("float32", "float64"):
         return dict(arrays)
     encoded = dict(arrays)
     for name in filter(_has_precision, arrays):
@@ -246,7 +269,14 @@ def checked_header(owner: str, text: str | None) -> dict[str, Any]:
         raise InputError(
             f"the header of {owner} names the precision {header['precision']!r}; {', '.join(PRECISIONS)} are known."
         )
+    check_precision_of(owner, architecture, header["precision"])
     return header
+
+
+def check_precision_of(owner: str, architecture: Mapping[str, Any], precision: str) -> None:
+    """Raises an `InputError` if networks of this type are not kept in this precision."""
+    if architecture["type"] == "latent" and precision not in OF_SETS:
+        raise InputError(f"{owner} is a space of signals in {precision}; such a network is kept in float32.")
 
 
 def _check_architecture(owner: str, architecture: Mapping[str, Any], version: int) -> None:

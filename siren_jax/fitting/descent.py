@@ -27,7 +27,7 @@ from siren_jax.fitting.progress import LOOK, Budget, Log, Progress, interrupts
 from siren_jax.fitting.recipes import TUNED, Schedule, cosine_decay
 from siren_jax.fitting.result import Fit, N
 from siren_jax.fitting.resume import Keeper
-from siren_jax.fitting.step import Given, Span, State, Steps, Term, batch_of, initial_state
+from siren_jax.fitting.step import Given, Span, State, Steps, Term, batch_of, check_precision, initial_state
 from siren_jax.fitting.terms import Weight, check_weights, describe_nonfinite, final_weights, points_of_terms
 
 Sample = Callable[..., Batch]
@@ -109,11 +109,11 @@ def fit(
         `Fit`, also after Ctrl-C (a second one raises) and after a non-finite loss, then with the last good network.
 
     Raises:
-        InputError: the optimizer needs more arguments or has its own copy of the parameters, or weights have 16 bits;
-            the budget is missing or not positive; a weight is for no term; a term lacks a value at each point, or has
-            the name "loss" or "seconds"; a checkpoint has a network, optimizer or terms of other shapes, another key or
-            other data, or is from a later step; with `reuse`, a function has no hash; the mesh has another axis, or the
-            processes have different data.
+        InputError: the optimizer needs more arguments or has its own copy of the parameters; weights have 16 bits, or
+            64 where JAX computes in 32; the budget is missing or not positive; a weight is for no term; a term lacks a
+            value at each point, or has the name "loss" or "seconds"; a checkpoint has a network, optimizer or terms of
+            other shapes, another key or other data, or is from a later step; with `reuse`, a function has no hash; the
+            mesh has another axis, or the processes have different data.
     """
     devices = Devices(mesh)
     budget = Budget(steps, seconds)
@@ -126,6 +126,7 @@ def fit(
     objective, sample = (f if isinstance(f, Partial) else Partial(f) for f in (objective, sample))
     weights = {} if weights is None else weights
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)
+    check_precision(params)
     points = points_of_terms(
         lambda params, batch: objective(nnx.merge(graphdef, params, rest), batch),
         params,

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from numpy import ndarray
 
 from siren_jax._types import Batch, Objective, StoppedBy
+from siren_jax.fields.precision import cast
 from siren_jax.fields.tiles import points_per_tile, sum_over_tiles
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.devices import Devices
@@ -59,10 +60,12 @@ def refine(
         weights: see `fit`; a schedule counts with its final value. The `Fit.weights` of an earlier phase are its final
             weights, with the balance.
         memory: number of pairs of steps and gradient differences that approximate the curvature.
-        double: whether to compute in float64. Float32 stops at a loss of about 1e-9. The returned network
-            is float32 if the given one is.
+        double: whether to compute in float64 and return a float64 network. Float32 stops at a loss of about 1e-9. A
+            `NeuralField` computes with such a network in float64; the network itself does so inside of
+            `with jax.enable_x64(True):`.
         tile: number of points whose gradient is computed at once; the default is that of `fit`.
-        watch: see `fit`; called in the caller's own precision mode, usually float32.
+        watch: see `fit`; called in the caller's own precision mode, usually float32. With `double`, its network is
+            float64 too.
         checkpoints: see `fit`; a second phase needs its own directory.
         mesh: see `fit`.
 
@@ -105,12 +108,11 @@ def _refine(
 ) -> Fit[N]:
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)
     check_precision(params)
-    given = jax.tree.map(lambda leaf: leaf.dtype, params)
-    params, batch = jax.tree.map(partial(_as_precise, dtype), (params, batch))
+    params, batch = cast((params, batch), dtype)
 
     def merged(params: Any) -> N:
         with jax.enable_x64(dtype == jnp.float64):  # `watch` may call it outside
-            return nnx.merge(graphdef, jax.tree.map(lambda leaf, kind: jnp.array(leaf, kind), params, given), rest)
+            return nnx.merge(graphdef, jax.tree.map(jnp.array, params), rest)
 
     terms_of = lambda params, batch: objective(nnx.merge(graphdef, params, rest), batch)
     terms = jax.eval_shape(terms_of, params, batch)
@@ -252,14 +254,6 @@ class _LBFGS:
         values = np.array([value for value, _ in each])
         row = np.array([values.sum(), *values])
         return describe_nonfinite(len(self._losses), self._loss.terms, row, (gradient for _, gradient in each))
-
-
-def _as_precise(dtype: Any, leaf: Any) -> Array:
-    """An array cast to the precision of a real dtype if it is real or complex; other arrays are unchanged."""
-    leaf = jnp.asarray(leaf)
-    if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
-        return leaf.astype(jnp.result_type(dtype, jnp.complex64))
-    return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
 def _finite(*trees: Any) -> Array:

@@ -59,9 +59,8 @@ def initial_state(params: Any, optimizer: Any, terms: int, *, average: bool = Fa
     """The state before the first step; its arrays are copies, so that they can be donated.
 
     Raises:
-        InputError: the weights have too few bits to be learned, or the optimizer needs more than this state.
+        InputError: the optimizer needs more than this state.
     """
-    check_precision(params)
     moments = _begun(optimizer, params)
     copy = lambda: jax.tree.map(jnp.copy, params)
     params, infinite = copy(), lambda: jnp.array(jnp.inf, jnp.float32)
@@ -241,16 +240,23 @@ def _select(condition, new, old):
 
 
 def check_precision(params: Any) -> None:
-    """Checks that all weights have at least 32 bits: the spacing of 16-bit numbers is larger than a step.
+    """Checks that all weights have at least 32 bits, because the spacing of 16-bit numbers is larger than a step, and
+    no more than JAX computes with.
 
     Raises:
-        InputError: a weight has fewer bits.
+        InputError: a weight has fewer bits, or more.
     """
+    widest = jnp.finfo(jnp.result_type(float)).bits
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if not jnp.issubdtype(leaf.dtype, jnp.inexact) or jnp.finfo(leaf.dtype).bits < 32:
             raise InputError(
                 f"a fit needs weights in float32 or float64, but {jax.tree_util.keystr(path)} is {leaf.dtype}; cast "
                 "the network first, and save with precision='bfloat16' for a small file."
+            )
+        if jnp.finfo(leaf.dtype).bits > widest:
+            raise InputError(
+                f"{jax.tree_util.keystr(path)} is {leaf.dtype}, but JAX computes in float32 here; call fit inside of "
+                "`with jax.enable_x64(True):`, or refine with double=True."
             )
 
 

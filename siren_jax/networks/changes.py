@@ -7,6 +7,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from siren_jax.errors import InputError
+from siren_jax.fields.precision import precision_of
 from siren_jax.networks.siren import SIREN
 
 
@@ -16,11 +17,12 @@ def with_points(network: SIREN, scale: Float[ndarray, "d"], shift: Float[ndarray
     Raises:
         InputError: the network has no biases, and the shift is not zero.
     """
-    changed = nnx.clone(network)
-    first = changed.layers[0].linear
-    kernel = np.asarray(first.kernel[...], np.float64)
-    _add_to_bias(first, shift @ kernel)
-    first.kernel[...] = jnp.asarray(scale[:, None] * kernel)
+    with precision_of(network):
+        changed = nnx.clone(network)
+        first = changed.layers[0].linear
+        kernel = np.asarray(first.kernel[...], np.float64)
+        _add_to_bias(first, shift @ kernel)
+        first.kernel[...] = jnp.asarray(scale[:, None] * kernel)
     return changed
 
 
@@ -37,16 +39,18 @@ def with_values(network: SIREN, low: float, high: float) -> SIREN:
         return network
     if not -np.inf < low < high < np.inf:
         raise InputError(f"values go from a lower to a higher number, but from {low:g} to {high:g}.")
-    changed = nnx.clone(network)
+    with precision_of(network):
+        changed = nnx.clone(network)
     if network.outermost == "sigmoid" and (low, high) == (0, 1):
         changed.outermost, factor, shift = "tanh", 0.5, 0.0
     elif network.outermost == "linear":
         factor, shift = 2 / (high - low), -(low + high) / (high - low)
     else:
         raise InputError(f"a network that ends in {network.outermost!r} does not take the values {low:g} to {high:g}.")
-    for part in [changed.output.kernel, *([changed.output.bias] if network.use_bias else [])]:
-        part[...] = factor * part[...]
-    _add_to_bias(changed.output, np.full(network.out_features, shift))
+    with precision_of(network):
+        for part in [changed.output.kernel, *([changed.output.bias] if network.use_bias else [])]:
+            part[...] = factor * part[...]
+        _add_to_bias(changed.output, np.full(network.out_features, shift))
     return changed
 
 

@@ -267,7 +267,8 @@ class Base:
         """
         record = {"base": {"noise": self.noise, **self.figures}}
         described = self._field(self.network.at(self.network.code[...]), self.shape, {}).description()
-        data = siren_file.encoded(self.network, described | {"record": as_json("record", record)})
+        described |= {"record": as_json("record", record)}
+        data = siren_file.encoded(self.network, described, precision="float32")
         write_atomically(path, lambda file: file.write(data), overwrite=overwrite)
 
     def __repr__(self) -> str:

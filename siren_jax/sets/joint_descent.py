@@ -15,8 +15,9 @@ from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
 
-from siren_jax._types import Precision
+from siren_jax._types import SetPrecision
 from siren_jax.errors import InputError
+from siren_jax.fields.precision import is_double
 from siren_jax.files import set_file, siren_file
 from siren_jax.files.header import as_json
 from siren_jax.files.set_file import FORMAT_VERSION, parameters_of
@@ -79,7 +80,7 @@ def fit_many(
     mesh: Mesh | None = None,
     part: tuple[int, int] | None = None,
     out: str | os.PathLike[str] | None = None,
-    precision: Precision = "float32",
+    precision: SetPrecision = "float32",
     strict: bool = False,
     watch: Callable[[SetProgress], Any] | None = None,
 ) -> FieldSet:
@@ -122,7 +123,8 @@ def fit_many(
             `jax.process_index()` of `jax.process_count()`. Processes need no connection.
         out: folder in which the set is written while it is made, in shards of up to 256. An unfinished set is
             continued, and signals that are new are added; the result is the same as without the interruption.
-        precision: precision of the weights, as for `NeuralField.save`. Qualities are those in float32.
+        precision: precision of the weights, as for `NeuralField.save` but without "float64". Qualities are those in
+            float32.
         strict: whether a signal that cannot be read is an error.
         watch: called with `SetProgress` about every 25 steps; a true result ends the fit.
 
@@ -134,8 +136,8 @@ def fit_many(
         InputError: a setting is invalid; the network has other coordinates or channels than the signals; the folder
             contains another set, or is in use; all signals are damaged, or one with `strict`.
     """
-    if precision not in siren_file.PRECISIONS:
-        raise InputError(f"a precision is one of {', '.join(siren_file.PRECISIONS)}, but is {precision!r}.")
+    if precision not in siren_file.OF_SETS:
+        raise InputError(f"the precision of a set is one of {', '.join(siren_file.OF_SETS)}, but is {precision!r}.")
     part = (jax.process_index(), jax.process_count()) if part is None else part
     _check(quality, steps, seconds, batch_size, restarts, rows, part, out)
     settings = _settings(signals, network, key, quality, steps, recipe, share, restarts, rows, mesh, own_omega)
@@ -248,6 +250,8 @@ def _settings(
     if share not in get_args(Share):
         raise InputError(f"share is one of {', '.join(get_args(Share))}, but is {share!r}.")
     start = network(nnx.Rngs(key))
+    if is_double(start):
+        raise InputError("fit_many fits networks in float32, but this one is in float64; fit its signals one by one.")
     recipe = signals.kind.recipe_of_many(start.depth) if recipe is None else recipe
     layers = {"first": 1, "trunk": start.depth}.get(share, 0)
     if share == "trunk" and start.depth < 1:
@@ -308,7 +312,7 @@ def _header(
     batch_size: int | None,
     share: str,
     own_omega: bool,
-    precision: Precision,
+    precision: SetPrecision,
     usual: tuple[int, ...],
 ) -> dict[str, Any]:
     """What all shards of the set share."""

@@ -11,7 +11,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy import ndarray
 
-from siren_jax._types import Precision
+from siren_jax._types import SetPrecision
 from siren_jax.errors import InputError
 from siren_jax.files import set_file, siren_file
 from siren_jax.files.atomic import clear_leftovers, write_atomically
@@ -51,7 +51,7 @@ class Writer:
 
     folder: str | None
     header: Mapping[str, Any]
-    precision: Precision
+    precision: SetPrecision
     shared: Mapping[str, ndarray]
     shards: list[Shard]
     results: dict[int, Result]

@@ -80,9 +80,9 @@ def write_array(
         InputError: the disk is too full, or the file cannot be written.
     """
     full = field.rendered_shape(shape, of)
-    check_space(path, 4 * math.prod(full))
+    check_space(path, field.dtype.itemsize * math.prod(full))
     with replacing(path, overwrite=overwrite) as temporary:
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=full)
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=field.dtype, shape=full)
         if field.kind in ("image", "video"):
             assert region is not None
             render_cells(field, shape, of=of, region=region, out=array)

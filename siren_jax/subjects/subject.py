@@ -33,7 +33,9 @@ class Measure(NamedTuple):
         """A value as text with its unit, with `further` decimals more than usual."""
         if value is None or value != value:
             return f"{self.label} undefined"
-        return f"{self.label} {value:.{self.decimals + further}f} {self.unit}"
+        small = self.less_is_better and 0 < value < 10**-self.decimals
+        shown = f"{value:.{1 + further}e}" if small else f"{value:.{self.decimals + further}f}"
+        return f"{self.label} {shown} {self.unit}"
 
 
 PSNR, SNR = Measure("psnr", "PSNR"), Measure("snr", "SNR")

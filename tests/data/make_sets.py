@@ -1,10 +1,11 @@
-"""Golden sets of format version 1, and what an independent reader finds in them; golden bases of format version 2.
+"""Golden sets of format version 1, and what an independent reader finds in them; golden bases and a golden float64
+network of format version 2.
 
 `python tests/data/make_sets.py FOLDER` writes NAME.sirens and NAME.json for every set of `SETS` and for a set of codes,
-and NAME.siren for every base of `BASES`. The JSON files are made from the bytes of the shards by `found_in`, which uses
-NumPy and `docs/file-format.md` alone. The files in this folder were written once, by the first version that had sets or
-bases, and stay as they are: a later version of the library must read the same numbers from them. A new format version
-gets files of its own.
+and NAME.siren for every base of `BASES` and for `DOUBLE`. The JSON files are made from the bytes of the shards by
+`found_in`, which uses NumPy and `docs/file-format.md` alone. The files in this folder were written once, by the first
+version that had sets, bases or float64, and stay as they are: a later version of the library must read the same numbers
+from them. A new format version gets files of its own.
 """
 
 import json
@@ -55,6 +56,7 @@ SETS = {  # signals, coordinates, settings of fit_many
 }
 BASES = {"version_2_latent": False, "version_2_latent_scaled": True}  # whether codes also scale
 CODE = (1.0, -1.5, 0.5)  # of a base as a fitted signal
+DOUBLE = "version_2_float64"
 
 
 def _bumps(count: int, **settings: Any) -> Any:
@@ -94,6 +96,21 @@ def found_in(shard: bytes) -> dict[str, Any]:
     }
 
 
+def _double() -> Any:
+    """A network whose parameters have all digits of float64."""
+    import jax
+    from flax import nnx
+
+    from siren_jax import SIREN, Frame, NeuralField
+
+    network = SIREN(2, 3, width=4, depth=1, first_omega=7.0, omega=5.0, outermost="tanh", rngs=nnx.Rngs(0))
+    graphdef, state = nnx.split(network)
+    draw = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        state = jax.tree.map(lambda leaf: jax.numpy.asarray(draw.uniform(-0.5, 0.5, leaf.shape)), state)
+        return NeuralField(nnx.merge(graphdef, state), Frame((3, 5)), (0.0, 255.0), record={"seed": 0})
+
+
 def main(folder: Path) -> None:
     import jax
 
@@ -119,6 +136,7 @@ def main(folder: Path) -> None:
         base = learn(_bumps(60), **sizes, scaled=scaled, steps=2000, key=jax.random.key(0))
         base.network.code[...] = CODE
         base.save(folder / f"{name}.siren")
+    _double().save(folder / f"{DOUBLE}.siren")
     made = Path(tempfile.mkdtemp()) / "set"
     base.encode(_bumps(4, names=["a.png", "ä b.png", "1/c.png", "1/日本.png"], labels=[0, 0, 1, 1]), out=made)
     keep("set_1_codes", made)

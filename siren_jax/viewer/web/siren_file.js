@@ -10,8 +10,8 @@ export class FileError extends Error {}
 const LIMITS = { in_features: [1, 4], out_features: [1, 4], width: [1, 1024], depth: [0, 50] };
 const AXES = /** @type {Record<string, number>} */ ({ sound: 1, image: 2, video: 3, shape: 3 });
 const OUTERMOST = ["linear", "sine", "sigmoid", "tanh"];
-const BYTES = /** @type {Record<string, number>} */ ({ F32: 4, F16: 2, BF16: 2, I8: 1 });
-const STORED = /** @type {Record<string, string>} */ ({ float32: "F32", float16: "F16", bfloat16: "BF16", int8: "I8" });
+const BYTES = /** @type {Record<string, number>} */ ({ F32: 4, F16: 2, BF16: 2, I8: 1, F64: 8 });
+const STORED = /** @type {Record<string, string>} */ ({ float32: "F32", float16: "F16", bfloat16: "BF16", int8: "I8", float64: "F64" });
 const MAX_HEADER = 2 ** 20;
 
 /** @param {unknown} condition @param {string} message @returns {asserts condition} */
@@ -114,6 +114,8 @@ function network(given, version, precision, arrays, buffer) {
   }
   const [sine, latent] = [given.type !== "relu", given.type === "latent"];
   check(!latent || (whole(given.latent, 1, 2 ** 16) && typeof given.scaled === "boolean"), "This file is damaged: its network has no codes.");
+  check(!latent || precision !== "float64", "This file is damaged: a space of signals has no float64.");
+  const further = precision === "float64" ? "F64" : "F32"; // type of the biases and the first kernel
   const { in_features: inputs, out_features: channels, width, depth } = given;
   const outermost = given.type === "siren" && version > 1 ? given.outermost : "linear";
   check(OUTERMOST.includes(outermost), "This file is damaged: its outermost function is not known.");
@@ -132,13 +134,13 @@ function network(given, version, precision, arrays, buffer) {
   for (let i = 0; i <= depth + 1; i++) {
     const name = sine ? (i > depth ? "output" : `layers.${i}.linear`) : `layers.${i}`;
     const [rows, units] = [i ? width : inputs, i > depth ? channels : width];
-    const type = i ? STORED[precision] : "F32";
+    const type = i ? STORED[precision] : further;
     const kernel = take(`${name}.kernel`, type, [rows, units]);
     if (type === "I8") {
       const scale = take(`${name}.kernel.scale`, "F32", [units]);
       for (let k = 0; k < kernel.length; k++) kernel[k] *= scale[k % units];
     }
-    const bias = given.type === "siren" && given.use_bias === false ? new Float32Array(units) : take(`${name}.bias`, "F32", [units]);
+    const bias = given.type === "siren" && given.use_bias === false ? new Float32Array(units) : take(`${name}.bias`, further, [units]);
     if (latent && i <= depth) {
       // The SIREN of the file's code z: W' = W·diag(1 + Rz), b' = (1 + Rz)∘b + Sz.
       const map = (/** @type {string} */ part) => product(code, take(`${part}.${i}`, "F32", [given.latent, width]));
@@ -167,6 +169,7 @@ function product(row, matrix) {
 function decoded(buffer, type, start, count) {
   const bytes = buffer.slice(start, start + count * BYTES[type]); // aligned
   if (type === "F32") return new Float32Array(bytes);
+  if (type === "F64") return Float32Array.from(new Float64Array(bytes)); // the page evaluates in float32
   if (type === "I8") return Float32Array.from(new Int8Array(bytes));
   const halves = new Uint16Array(bytes);
   const bits = new Uint32Array(count);
