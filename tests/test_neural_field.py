@@ -389,6 +389,6 @@ def test_other_safetensors_and_weights_that_are_not_finite_are_refused(tmp_path)
 
 
 def test_a_missing_file_and_a_directory_are_refused(tmp_path):
-    for path in (tmp_path / "none.siren", tmp_path):
-        with pytest.raises(InputError, match="there is no file"):
+    for path, message in ((tmp_path / "none.siren", "there is no file"), (tmp_path, "is a folder")):
+        with pytest.raises(InputError, match=message):
             load(path)
