@@ -38,19 +38,27 @@ State = tuple[Any, Array, Array, Array]
 """Parameters, their loss, the damping in units of the mean of the diagonal of JᵀJ, and its next growth."""
 
 
+def check_size(count: int) -> None:
+    """Refuses networks with too many parameters.
+
+    Raises:
+        InputError: there are more than `MOST`.
+    """
+    if count > MOST:
+        size = MATRICES * count**2 * 8 / 1e9
+        raise InputError(
+            f"Gauss-Newton stores matrices of all pairs of parameters, {size:,.0f} GB for the {count:,} parameters of "
+            f"this network; it takes up to {MOST:,}. Use a narrower network, or method='lbfgs'."
+        )
+
+
 def initial_state(params: Any, dtype: Any) -> State:
     """The state before the first step, whose loss is not yet known.
 
     Raises:
         InputError: the network has too many parameters.
     """
-    count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    if count > MOST:
-        size = MATRICES * count**2 * np.dtype(dtype).itemsize / 1e9
-        raise InputError(
-            f"Gauss-Newton stores matrices of all pairs of parameters, {size:,.0f} GB for the {count:,} parameters of "
-            f"this network; it takes up to {MOST:,}. Use a narrower network, or method='lbfgs'."
-        )
+    check_size(sum(leaf.size for leaf in jax.tree.leaves(params)))
     return params, jnp.array(jnp.inf, dtype), jnp.array(START, dtype), jnp.array(2, dtype)
 
 
@@ -70,7 +78,7 @@ class GaussNewton:
 
     def __init__(
         self,
-        residuals_of: Callable[[Any, Batch], dict[str, Array]],
+        residuals_of: Callable[[Any, Batch], Mapping[str, Array]],
         terms: Mapping[str, tuple[int, float]],
         state: State,
         batch: Batch,
@@ -82,7 +90,6 @@ class GaussNewton:
         self._residuals_of, self._terms, self._tile, self._devices = residuals_of, terms, tile or TILE, devices
         self._batch, self._merged, self._local = batch, merged, devices.local
         self._losses: list[float] = log.rows()[:, 0].tolist()
-        self._good: State | None = None
         self.message = ""
         """Which value was not finite, and in which step."""
         self._normal_of = self._compiled(self._normal, state[0], batch)
@@ -93,19 +100,19 @@ class GaussNewton:
 
     def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
         rows, stopped_by = [], None
+        if not _finite(self._state[1], *self._normal_equations):
+            stopped_by, self.message = "non-finite", self._describe(self._state[0])
         while stopped_by is None and len(rows) < steps:
-            if not self._sound():
-                stopped_by, self.message = "non-finite", self._describe(self._state[0])
-                self._state = self._good or self._state
-                break
-            before = self._state
-            self._state, better = self._take(before, *self._normal_equations, self._batch)
+            state, better = self._take(self._state, *self._normal_equations, self._batch)
             if better:
-                self._good = before
-                self._normal_equations = self._normal_of(self._state[0], self._batch)[1:]
-            rows.append((float(before[1]), float(before[2])))
+                _, *found = self._normal_of(state[0], self._batch)
+                if not _finite(*found):
+                    stopped_by, self.message = "non-finite", self._describe(state[0])
+                    break
+                self._normal_equations = found
+            rows.append((float(self._state[1]), float(self._state[2])))
             self._losses.append(rows[-1][0])
-            stopped_by = self.converged()
+            self._state, stopped_by = state, self.converged()
         return np.array(rows).reshape(-1, 2), stopped_by
 
     def network(self) -> Callable[[], nnx.Module]:
@@ -120,10 +127,6 @@ class GaussNewton:
 
     def _compiled(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return jax.jit(self._devices.everywhere(function)).lower(*arguments).compile()
-
-    def _sound(self) -> bool:
-        """Whether the loss and its derivatives are finite."""
-        return all(bool(jnp.isfinite(array).all()) for array in (self._state[1], *self._normal_equations))
 
     def _step(self, state: State, gradient: Array, curvature: Array, batch: Batch) -> tuple[State, Array]:
         """The next state, and whether the step has lowered the loss."""
@@ -150,17 +153,21 @@ class GaussNewton:
             chosen(2.0, 2 * growth).astype(growth.dtype),
         ), better
 
-    def _vector(self, params: Any, batch: Batch, masks: Mapping[int, Array], among: Sequence[str]) -> Array:
+    def _vector(
+        self, params: Any, batch: Batch, masks: Mapping[int, Array], among: Sequence[str] | None = None
+    ) -> Array:
         """Residuals of a tile, each times the root of its share of the loss."""
         residuals = self._residuals_of(params, batch)
-        return jnp.concatenate([(_rows(residuals[name]) * self._roots(name, masks)[:, None]).ravel() for name in among])
+        return jnp.concatenate(
+            [(_rows(residuals[name]) * self._roots(name, masks)[:, None]).ravel() for name in among or self._terms]
+        )
 
     def _roots(self, name: str, masks: Mapping[int, Array]) -> Float[Array, "n"]:
         count, weight = self._terms[name]
         return jnp.sqrt(weight * masks[count])
 
     def _loss(self, params: Any, batch: Batch) -> Array:
-        of = lambda params, *tile: jnp.sum(self._vector(params, *tile, tuple(self._terms)) ** 2)
+        of = lambda params, batch, masks: jnp.sum(self._vector(params, batch, masks) ** 2)
         return sum_over_tiles(of, self._zeros(params), params, batch, self._tile, self._devices.mesh)
 
     def _normal(self, params: Any, batch: Batch) -> tuple[Array, Array, Array]:
@@ -196,9 +203,9 @@ class GaussNewton:
     def _bend(self, unravel: Callable[[Array], Any], params: Array, direction: Array, batch: Batch) -> Array:
         """Jᵀr'', with the second derivative of r along a direction."""
 
-        def of_tile(both: tuple[Array, Array], *tile: Any) -> Array:
+        def of_tile(both: tuple[Array, Array], batch: Batch, masks: Mapping[int, Array]) -> Array:
             params, direction = both
-            vector = lambda params: self._vector(unravel(params), *tile, tuple(self._terms))
+            vector = lambda params: self._vector(unravel(params), batch, masks)
             slope = lambda params: jax.jvp(vector, (params,), (direction,))[1]
             second = jax.jvp(slope, (params,), (direction,))[1]
             return jax.vjp(vector, params)[1](second)[0]
@@ -209,8 +216,9 @@ class GaussNewton:
 
     def _describe(self, params: Any) -> str:
         def each(name: str) -> tuple[Array, Any]:
-            def of_tile(params: Any, *tile: Any) -> tuple[Array, Any]:
-                return jax.value_and_grad(lambda params: jnp.sum(self._vector(params, *tile, (name,)) ** 2))(params)
+            def of_tile(params: Any, batch: Batch, masks: Mapping[int, Array]) -> tuple[Array, Any]:
+                own = lambda params: jnp.sum(self._vector(params, batch, masks, (name,)) ** 2)
+                return jax.value_and_grad(own)(params)
 
             zero = self._zeros(params), jax.tree.map(jnp.zeros_like, params)
             of = lambda params, batch: sum_over_tiles(of_tile, zero, params, batch, self._tile, self._devices.mesh)
@@ -229,3 +237,7 @@ def _rows(residuals: Array) -> Float[Array, "n r"]:
     """Residuals as real numbers, one row at each point; a complex residual as its real and imaginary parts."""
     flat = residuals.reshape(len(residuals), -1)
     return jnp.concatenate([flat.real, flat.imag], axis=1) if jnp.iscomplexobj(flat) else flat
+
+
+def _finite(*arrays: Array) -> bool:
+    return all(bool(jnp.isfinite(array).all()) for array in arrays)

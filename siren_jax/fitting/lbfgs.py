@@ -139,27 +139,21 @@ def _refine(
     check_weights(weights, terms)
     final = final_weights(terms, weights)
     sized = {name: (len(terms[name]), weight) for name, weight in final.items()}
-    if method == "gauss-newton":
-        assert isinstance(objective, SumOfSquares)
-        names = ("loss", "damping")
+    if isinstance(objective, SumOfSquares) and method == "gauss-newton":
         residuals = objective.residuals
         residuals_of = lambda params, batch: residuals(nnx.merge(graphdef, params, rest), batch)
-        start = lambda: initial_state(params, dtype)
-        make = partial(GaussNewton, residuals_of, sized)
-        more = (tile, devices)
+        log, start = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype)
+        make = lambda state, batch: GaussNewton(residuals_of, sized, state, batch, merged, log, tile, devices)
     else:
-        names = ("loss",)
-        optimizer = optax.lbfgs(memory_size=memory)
-        start = lambda: (params, optimizer.init(params))
-        make = partial(_LBFGS, optimizer, _Loss(terms_of, sized, tile, dtype, devices))
-        more = ()
-    log = Log(names, dtype=np.float64)
+        loss, optimizer = _Loss(terms_of, sized, tile, dtype, devices), optax.lbfgs(memory_size=memory)
+        log, start = Log(("loss",), dtype=np.float64), lambda: (params, optimizer.init(params))
+        make = lambda state, batch: _LBFGS(optimizer, loss, state, batch, merged, log)
     keeper = Keeper(checkpoints, log, (params, batch, list(final.values())), devices)
     # Not bound to a name: the first state, a hundred copies of the weights, would live as long as the fit.
     begin = lambda: keeper.restored(start(), budget, "the initial network, batch or weights have changed")
     with interrupts() as interrupted:  # during compilation too: the first phase's result must not be lost
         began = time.perf_counter()
-        taker = make(devices.spread(begin()), devices.spread(batch), merged, log, *more)
+        taker = make(devices.spread(begin()), devices.spread(batch))
         compile_seconds = time.perf_counter() - began
         stopped_by = run(taker, log, budget, interrupted, keeper, devices, converged=taker.converged(), watch=watch)
     last = merged(taker.state()[0])
