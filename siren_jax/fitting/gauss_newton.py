@@ -48,7 +48,7 @@ def check_size(count: int) -> None:
         size = MATRICES * count**2 * 8 / 1e9
         raise InputError(
             f"Gauss-Newton stores matrices of all pairs of parameters, {size:,.0f} GB for the {count:,} parameters of "
-            f"this network; it takes up to {MOST:,}. Use a narrower network, or method='lbfgs'."
+            f"this network; it takes up to {MOST:,}. Use a narrower network, or L-BFGS."
         )
 
 
