@@ -23,6 +23,7 @@ from siren_jax.fitting import recipes as recipes
 from siren_jax.fitting.checkpoints import Checkpoints as Checkpoints
 from siren_jax.fitting.descent import fit as fit
 from siren_jax.fitting.lbfgs import refine as refine
+from siren_jax.fitting.objectives import SumOfSquares as SumOfSquares
 from siren_jax.fitting.objectives import signed_distance as signed_distance
 from siren_jax.fitting.objectives import supervise as supervise
 from siren_jax.fitting.objectives import with_prior as with_prior
@@ -84,6 +85,7 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "Signal",
     "Signals",
     "SineLayer",
+    "SumOfSquares",
     "Surface",
     "SurfaceDataset",
     "choose_omega",

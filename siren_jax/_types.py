@@ -52,6 +52,9 @@ RecipeName = Literal["tuned", "paper"]
 Mode = Literal["mean", "max", "paste"]
 """How two pictures become one; see `Composite`."""
 
+RefinementMethod = Literal["lbfgs", "gauss-newton"]
+"""How `refine` takes its steps."""
+
 Sampler = Literal["uniform", "sobol"]
 """How the points of an equation's term are drawn."""
 

@@ -12,13 +12,14 @@ from flax import nnx
 from jax import Array
 from jax.tree_util import Partial
 
-from siren_jax._types import Batch, Field, Objective
+from siren_jax._types import Batch, Field, Objective, RefinementMethod
 from siren_jax.equations.terms import AtPoint, Term
 from siren_jax.equations.tracing import decisions_refused, refuse_indices_beyond
 from siren_jax.errors import InputError
 from siren_jax.fields.one_pass import in_one_pass
 from siren_jax.fitting.descent import fit
-from siren_jax.fitting.lbfgs import refine
+from siren_jax.fitting.lbfgs import in_double, refine
+from siren_jax.fitting.objectives import SumOfSquares
 from siren_jax.fitting.result import Fit
 
 TINY = 1e-30  # in a denominator
@@ -78,6 +79,7 @@ class Problem:
         batches: int = 2,
         steps: int | None = None,
         seconds: float | None = None,
+        method: RefinementMethod = "lbfgs",
         **more: Any,
     ) -> Fit:
         """`siren_jax.refine` on `fixed` points, with the problem's weights unless `weights` are given.
@@ -88,12 +90,32 @@ class Problem:
             batches: as in `fixed`.
             steps: largest number of steps. A budget of steps or seconds is required.
             seconds: longest time, without compilation.
+            method: "lbfgs", or "gauss-newton" for small networks, up to a few thousand parameters.
             **more: other arguments of `siren_jax.refine`, such as `double`, with which the points are in float64 too,
                 and `watch`.
+
+        Raises:
+            InputError: "gauss-newton", and a term has power=1.
         """
-        settings = {"weights": self.weights, **more}
-        fixed = self.fixed(key, batches, double=bool(more.get("double")))
-        return refine(network, *fixed, steps=steps, seconds=seconds, **settings)
+        settings = {"weights": self.weights, "method": method, **more}
+        objective, batch = self.fixed(key, batches, double=in_double(method, more.get("double")))
+        if method == "gauss-newton":
+            objective = SumOfSquares(self.residuals)
+        return refine(network, objective, batch, steps=steps, seconds=seconds, **settings)
+
+    def residuals(self, field: Field, batch: Batch) -> dict[str, Array]:
+        """The residuals of the terms at points of `fixed`, as `SumOfSquares` and `refine(method="gauss-newton")` use
+        them: `(n, r)` or `(n,)` for each term.
+
+        Raises:
+            InputError: a term has power=1.
+        """
+        if absolute := [term.name for term in self.terms if term.power == 1]:
+            raise InputError(
+                f"the terms {absolute} are absolute values of residuals (power=1), but Gauss-Newton minimises squares; "
+                "use power=2, or method='lbfgs'."
+            )
+        return {term.name: jax.vmap(_residual(term), (None, 0))(field, batch[term.name]) for term in self.terms}
 
     def fixed(self, key: Array, batches: int = 1, *, double: bool = False) -> tuple[Objective, Batch]:
         """An objective and a batch for `refine`: the points of several batches, including all candidates.
@@ -144,14 +166,23 @@ def _objective(terms: Sequence[Term]) -> Partial:
     return Partial(objective)
 
 
-def _score(term: Term) -> Callable[[Field, Any], Array]:
-    """The absolute value of a term's residual at a point, or its square, summed over components, as a function."""
+def _residual(term: Term) -> Callable[[Field, Any], Array]:
+    """A term's residual at a point, as a function that checks it."""
     evaluate = in_one_pass(term.residual)
 
-    def size(field: Field, at: tuple[Array, ...]) -> Array:
+    def residual(field: Field, at: tuple[Array, ...]) -> Array:
         with decisions_refused(f"the residual of {term.name!r}"):
-            residual = _numbers(term.name, evaluate(field, *at))
-        size = jnp.abs(residual)  # also for complex numbers
+            return _numbers(term.name, evaluate(field, *at))
+
+    return residual
+
+
+def _score(term: Term) -> Callable[[Field, Any], Array]:
+    """The absolute value of a term's residual at a point, or its square, summed over components, as a function."""
+    residual = _residual(term)
+
+    def size(field: Field, at: tuple[Array, ...]) -> Array:
+        size = jnp.abs(residual(field, at))  # also for complex numbers
         return jnp.sum(size**2 if term.power == 2 else size)
 
     def score(field: Field, at: tuple[Array, ...]) -> Array:

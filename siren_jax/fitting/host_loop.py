@@ -5,7 +5,7 @@ a checkpoint if one is due.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from flax import nnx
@@ -15,6 +15,8 @@ from siren_jax._types import StoppedBy
 from siren_jax.fitting.devices import Devices
 from siren_jax.fitting.progress import LOOK, Budget, Log, Progress, next_look
 from siren_jax.fitting.resume import Keeper
+
+PATIENCE = 10  # steps without a lower loss after which a fit on a fixed batch has converged
 
 
 @runtime_checkable
@@ -85,3 +87,8 @@ def run(
             keeper.offer(method.state)
     keeper.save(method.state)
     return stopped_by
+
+
+def converged(losses: Sequence[float]) -> StoppedBy | None:
+    """The word "converged" if the last `PATIENCE` steps have not lowered the loss, else None."""
+    return "converged" if len(losses) > PATIENCE and losses[-1] >= losses[-1 - PATIENCE] else None

@@ -1,6 +1,7 @@
-"""The second phase of a fit: L-BFGS on a fixed batch, optionally in double precision.
+"""The second phase of a fit: L-BFGS or Gauss-Newton on a fixed batch, optionally in double precision.
 
-Adam on fresh points stops improving at the noise of its batches. A quasi-Newton method on fixed points goes further.
+Adam on fresh points stops improving at the noise of its batches. A quasi-Newton method on fixed points goes further,
+and Gauss-Newton, for small networks and sums of squares, further still.
 """
 
 import time
@@ -17,19 +18,22 @@ from jax import Array
 from jax.sharding import Mesh
 from numpy import ndarray
 
-from siren_jax._types import Batch, Objective, StoppedBy
+from siren_jax._types import Batch, Objective, RefinementMethod, StoppedBy
+from siren_jax.errors import InputError
 from siren_jax.fields.precision import cast
 from siren_jax.fields.tiles import points_per_tile, sum_over_tiles
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.devices import Devices
-from siren_jax.fitting.host_loop import run
+from siren_jax.fitting.gauss_newton import GaussNewton, initial_state
+from siren_jax.fitting.host_loop import converged, run
+from siren_jax.fitting.objectives import SumOfSquares
 from siren_jax.fitting.progress import Budget, Log, Progress, interrupts
 from siren_jax.fitting.result import Fit, N
 from siren_jax.fitting.resume import Keeper
 from siren_jax.fitting.step import check_precision
 from siren_jax.fitting.terms import Weight, check_weights, describe_nonfinite, final_weights
 
-PATIENCE = 10  # steps without a lower loss after which the fit has converged
+METHODS: tuple[RefinementMethod, ...] = ("lbfgs", "gauss-newton")
 
 
 def refine(
@@ -40,16 +44,20 @@ def refine(
     steps: int | None = None,
     seconds: float | None = None,
     weights: Mapping[str, Weight] | None = None,
+    method: RefinementMethod = "lbfgs",
     memory: int = 50,
-    double: bool = False,
+    double: bool | None = None,
     tile: int | None = None,
     watch: Callable[[Progress], Any] | None = None,
     checkpoints: Checkpoints | None = None,
     mesh: Mesh | None = None,
 ) -> Fit[N]:
-    """A network refined on one batch by L-BFGS with a line search, Nocedal and Wright 2006, Algorithm 7.5.
+    """A network refined on one batch by L-BFGS with a line search, Nocedal and Wright 2006, Algorithm 7.5, or by
+    Gauss-Newton steps with Levenberg's damping.
 
-    Minimises the loss of `fit`, Σ_k weight_k · mean of term_k. Every step needs one or a few evaluations.
+    Minimises the loss of `fit`, Σ_k weight_k · mean of term_k. A step of L-BFGS needs one or a few evaluations. A step
+    of Gauss-Newton needs the residuals' derivatives by all P parameters and takes about n·P² operations for n points;
+    for up to a few thousand parameters it reaches far smaller losses.
 
     Args:
         network: initial network; it is not changed.
@@ -59,25 +67,37 @@ def refine(
         seconds: longest time, without compilation.
         weights: see `fit`; a schedule counts with its final value. The `Fit.weights` of an earlier phase are its final
             weights, with the balance.
-        memory: number of pairs of steps and gradient differences that approximate the curvature.
-        double: whether to compute in float64 and return a float64 network. Float32 stops at a loss of about 1e-9. A
-            `NeuralField` computes with such a network in float64; the network itself does so inside of
-            `with jax.enable_x64(True):`.
-        tile: number of points whose gradient is computed at once; the default is that of `fit`.
-        watch: see `fit`; called in the caller's own precision mode, usually float32. With `double`, its network is
-            float64 too.
+        method: "lbfgs", or "gauss-newton" for an objective of the type `SumOfSquares`.
+        memory: number of pairs of steps and gradient differences by which L-BFGS approximates the curvature.
+        double: whether to compute in float64 and return a float64 network; by default Gauss-Newton does, and L-BFGS
+            does not. Float32 stops at a loss of about 1e-9. A `NeuralField` computes with such a network in float64; the
+            network itself does so inside of `with jax.enable_x64(True):`.
+        tile: number of points whose gradient is computed at once; the default is that of `fit`, and 512 for
+            Gauss-Newton.
+        watch: see `fit`; called in the caller's own precision mode, usually float32. A float64 network is float64 there
+            too.
         checkpoints: see `fit`; a second phase needs its own directory.
         mesh: see `fit`.
 
     Returns:
-        `Fit`, whose history contains only the loss before each step. The loss and gradient of the returned network are
-        finite. The fit stops for the reasons of `fit`, and with "converged" once ten steps have not lowered the loss.
-        With "non-finite", the network is the last one whose loss and gradient were finite.
+        `Fit`, whose history contains only the loss before each step, and the damping of Gauss-Newton. The loss and
+        gradient of the returned network are finite. The fit stops for the reasons of `fit`, and with "converged" once
+        ten steps have not lowered the loss. With "non-finite", the network is the last one whose loss and gradient were
+        finite.
 
     Raises:
         InputError: the budget is missing, or a weight is for no term; a checkpoint has another network, batch, weight
-            or memory, or is from a later step; the mesh has another axis.
+            or memory, or is from a later step; the mesh has another axis; Gauss-Newton has no residuals, or more than
+            8,000 parameters.
     """
+    if method not in METHODS:
+        raise InputError(f"refine takes one of the methods {', '.join(METHODS)}, but got {method!r}.")
+    double = in_double(method, double)
+    if method == "gauss-newton" and not isinstance(objective, SumOfSquares):
+        raise InputError(
+            "Gauss-Newton needs residuals, not their squares; give SumOfSquares(residuals), with a function "
+            "(field, batch) -> {term: residuals at each point}."
+        )
     devices = Devices(mesh)
     usual = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -89,8 +109,13 @@ def refine(
         dtype = jnp.float64 if double else jnp.float32
         budget = Budget(steps, seconds)
         return _refine(
-            network, objective, batch, budget, weights or {}, memory, dtype, tile, heard, checkpoints, devices
+            network, objective, batch, budget, weights or {}, method, memory, dtype, tile, heard, checkpoints, devices
         )
+
+
+def in_double(method: RefinementMethod, double: bool | None) -> bool:
+    """Whether a method computes in float64, with `double` as for `refine`."""
+    return method == "gauss-newton" if double is None else double
 
 
 def _refine(
@@ -99,6 +124,7 @@ def _refine(
     batch: Batch,
     budget: Budget,
     weights: Mapping[str, Weight],
+    method: RefinementMethod,
     memory: int,
     dtype: Any,
     tile: int | None,
@@ -118,19 +144,25 @@ def _refine(
     terms = jax.eval_shape(terms_of, params, batch)
     check_weights(weights, terms)
     final = final_weights(terms, weights)
-    loss = _Loss(terms_of, {name: (len(terms[name]), weight) for name, weight in final.items()}, tile, dtype, devices)
-    optimizer, log = optax.lbfgs(memory_size=memory), Log(("loss",), dtype=np.float64)
+    sized = {name: (len(terms[name]), weight) for name, weight in final.items()}
+    if isinstance(objective, SumOfSquares) and method == "gauss-newton":
+        residuals = objective.residuals
+        residuals_of = lambda params, batch: residuals(nnx.merge(graphdef, params, rest), batch)
+        log, start = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype)
+        make = lambda state, batch: GaussNewton(residuals_of, sized, state, batch, merged, log, tile, devices)
+    else:
+        loss, optimizer = _Loss(terms_of, sized, tile, dtype, devices), optax.lbfgs(memory_size=memory)
+        log, start = Log(("loss",), dtype=np.float64), lambda: (params, optimizer.init(params))
+        make = lambda state, batch: _LBFGS(optimizer, loss, state, batch, merged, log)
     keeper = Keeper(checkpoints, log, (params, batch, list(final.values())), devices)
     # Not bound to a name: the first state, a hundred copies of the weights, would live as long as the fit.
-    begin = lambda: keeper.restored(
-        (params, optimizer.init(params)), budget, "the initial network, batch or weights have changed"
-    )
+    begin = lambda: keeper.restored(start(), budget, "the initial network, batch or weights have changed")
     with interrupts() as interrupted:  # during compilation too: the first phase's result must not be lost
         began = time.perf_counter()
-        method = _LBFGS(optimizer, loss, devices.spread(begin()), devices.spread(batch), merged, log)
+        taker = make(devices.spread(begin()), devices.spread(batch))
         compile_seconds = time.perf_counter() - began
-        stopped_by = run(method, log, budget, interrupted, keeper, devices, converged=method.converged(), watch=watch)
-    last = merged(method.state()[0])
+        stopped_by = run(taker, log, budget, interrupted, keeper, devices, converged=taker.converged(), watch=watch)
+    last = merged(taker.state()[0])
     return Fit(
         network=last,
         history=log.history(),
@@ -141,7 +173,7 @@ def _refine(
         compile_seconds=compile_seconds,
         seconds_per_step=log.seconds_per_step(),
         weights=final,
-        message=method.message,
+        message=taker.message,
     )
 
 
@@ -244,9 +276,7 @@ class _LBFGS:
         return self._local((self._params, self._state))
 
     def converged(self) -> StoppedBy | None:
-        """The word "converged" if the last `PATIENCE` steps have not lowered the loss, else None."""
-        losses = self._losses
-        return "converged" if len(losses) > PATIENCE and losses[-1] >= losses[-1 - PATIENCE] else None
+        return converged(self._losses)
 
     def _describe(self, params: Any) -> str:
         of = lambda name: self._loss.devices.everywhere(partial(self._loss.value_and_gradient, among=(name,)))

@@ -19,6 +19,26 @@ PRIORS = ("total_variation", "hessian")
 TINY = 1e-12  # added under a square root, whose slope at zero would be infinite
 
 
+class SumOfSquares:
+    """An objective made of residuals, which `refine(method="gauss-newton")` needs: a term is the sum of their squares.
+
+    Args:
+        residuals: `(field, batch) -> {term: residuals}`, at each point an array of numbers that should vanish; of
+            complex ones, the squared modulus counts. A residual may depend only on its own point of the batch.
+
+    >>> values = SumOfSquares(lambda field, batch: {"value": jax.vmap(field)(batch["x"]) - batch["value"]})
+    >>> values(lambda x: 3 * x, {"x": jnp.ones((2, 1)), "value": jnp.ones((2, 1))})["value"].tolist()
+    [4.0, 4.0]
+    """
+
+    def __init__(self, residuals: Callable[[Field, Batch], Mapping[str, Array]]):
+        self.residuals = residuals
+
+    def __call__(self, field: Field, batch: Batch) -> dict[str, Float[Array, "n"]]:
+        squares = {name: jnp.abs(found) ** 2 for name, found in self.residuals(field, batch).items()}
+        return {name: jnp.sum(square, axis=range(1, square.ndim)) for name, square in squares.items()}
+
+
 def supervise(*quantities: str, mean_square: Mapping[str, float] | None = None) -> Objective:
     """Squared errors of a field's value, gradient and Laplacian at points, as separate terms.
 

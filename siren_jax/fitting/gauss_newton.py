@@ -1,0 +1,243 @@
+"""Gauss-Newton steps with Levenberg's damping, for small networks whose loss is a sum of squares.
+
+The loss is |r(θ)|², with the vector r of all residuals, each times the root of its weight. With the Jacobian J of r, a
+step v solves (JᵀJ + λI) v = -Jᵀr. The valleys of such losses are curved, so the step follows the curve to second order:
+θ + v + a with (JᵀJ + λI) a = -½ Jᵀr'', where r'' is the second derivative of r along v. This is the geodesic
+acceleration of Transtrum and Sethna 2012. A step that does not lower the loss is rejected, and the damping λ grows;
+after a good step it shrinks, see Nielsen 1999.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Float
+from numpy import ndarray
+
+from siren_jax._types import Batch, StoppedBy
+from siren_jax.errors import InputError
+from siren_jax.fields.tiles import sum_over_tiles
+from siren_jax.fitting.devices import Devices
+from siren_jax.fitting.host_loop import converged
+from siren_jax.fitting.progress import Log
+from siren_jax.fitting.terms import describe_nonfinite
+
+MOST = 8000  # parameters: the Cholesky factor takes a quarter of a teraflop, a matrix half a gigabyte
+MATRICES = 4  # at once: the old and the new JᵀJ, the damped one and its factor
+TILE = 512  # points whose rows of J are in memory at once
+START = 0.1  # initial damping, in units of the mean of the diagonal of JᵀJ
+BEND = 0.5  # longest second-order part of a step, in units of the first-order part
+
+State = tuple[Any, Array, Array, Array]
+"""Parameters, their loss, the damping in units of the mean of the diagonal of JᵀJ, and its next growth."""
+
+
+def check_size(count: int) -> None:
+    """Refuses networks with too many parameters.
+
+    Raises:
+        InputError: there are more than `MOST`.
+    """
+    if count > MOST:
+        size = MATRICES * count**2 * 8 / 1e9
+        raise InputError(
+            f"Gauss-Newton stores matrices of all pairs of parameters, {size:,.0f} GB for the {count:,} parameters of "
+            f"this network; it takes up to {MOST:,}. Use a narrower network, or L-BFGS."
+        )
+
+
+def initial_state(params: Any, dtype: Any) -> State:
+    """The state before the first step, whose loss is not yet known.
+
+    Raises:
+        InputError: the network has too many parameters.
+    """
+    check_size(sum(leaf.size for leaf in jax.tree.leaves(params)))
+    return params, jnp.array(jnp.inf, dtype), jnp.array(START, dtype), jnp.array(2, dtype)
+
+
+class GaussNewton:
+    """The `Method` that takes damped Gauss-Newton steps. A rejected step counts as a step.
+
+    Args:
+        residuals_of: `(params, batch) -> {term: residuals at each point}`, of any shape at a point, real or complex.
+        terms: number of points and weight of each term.
+        state: from `initial_state`, or of an earlier process.
+        batch: all points.
+        merged: makes a network of parameters.
+        log: the steps so far, as rows of the loss before the step and the damping.
+        tile: number of points whose rows of J are in memory at once.
+        devices: devices that share the tiles.
+    """
+
+    def __init__(
+        self,
+        residuals_of: Callable[[Any, Batch], Mapping[str, Array]],
+        terms: Mapping[str, tuple[int, float]],
+        state: State,
+        batch: Batch,
+        merged: Callable[[Any], nnx.Module],
+        log: Log,
+        tile: int | None,
+        devices: Devices,
+    ):
+        self._residuals_of, self._terms, self._tile, self._devices = residuals_of, terms, tile or TILE, devices
+        self._batch, self._merged, self._local = batch, merged, devices.local
+        self._losses: list[float] = log.rows()[:, 0].tolist()
+        self.message = ""
+        """Which value was not finite, and in which step."""
+        self._normal_of = self._compiled(self._normal, state[0], batch)
+        loss, *self._normal_equations = self._normal_of(state[0], batch)
+        known = bool(jnp.isfinite(state[1]))
+        self._state: State = state if known else (state[0], loss, *state[2:])
+        self._take = self._compiled(self._step, self._state, *self._normal_equations, batch)
+
+    def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
+        rows, stopped_by = [], None
+        if not _finite(self._state[1], *self._normal_equations):
+            stopped_by, self.message = "non-finite", self._describe(self._state[0])
+        while stopped_by is None and len(rows) < steps:
+            state, better = self._take(self._state, *self._normal_equations, self._batch)
+            if better:
+                _, *found = self._normal_of(state[0], self._batch)
+                if not _finite(*found):
+                    stopped_by, self.message = "non-finite", self._describe(state[0])
+                    break
+                self._normal_equations = found
+            rows.append((float(self._state[1]), float(self._state[2])))
+            self._losses.append(rows[-1][0])
+            self._state, stopped_by = state, self.converged()
+        return np.array(rows).reshape(-1, 2), stopped_by
+
+    def network(self) -> Callable[[], nnx.Module]:
+        params = self._state[0]
+        return lambda: self._merged(self._local(params))
+
+    def state(self) -> State:
+        return self._local(self._state)
+
+    def converged(self) -> StoppedBy | None:
+        return converged(self._losses)
+
+    def _compiled(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return jax.jit(self._devices.everywhere(function)).lower(*arguments).compile()
+
+    def _step(self, state: State, gradient: Array, curvature: Array, batch: Batch) -> tuple[State, Array]:
+        """The next state, and whether the step has lowered the loss."""
+        tree, loss, damping, growth = state
+        params, unravel = ravel_pytree(tree)
+        added = damping * jnp.mean(jnp.diag(curvature))
+        factor = jax.scipy.linalg.cho_factor(curvature + added * jnp.eye(len(params), dtype=params.dtype), lower=True)
+        first = -jax.scipy.linalg.cho_solve(factor, gradient)
+        second = -jax.scipy.linalg.cho_solve(factor, self._bend(unravel, params, first, batch)) / 2
+        longest = BEND * jnp.linalg.norm(first)
+        second *= longest / jnp.maximum(longest, jnp.linalg.norm(second))
+        moved = params + first + second
+        later = self._loss(unravel(moved), batch)
+        # |r|² - |r + Jv|² - with (JᵀJ + λI) v = -Jᵀr
+        expected = added * first @ first - gradient @ first
+        better = later < loss  # not if it is NaN, as after a factorization that failed
+        quality = jnp.clip((loss - later) / expected, 0, 1)
+        shrunk = damping * jnp.maximum(1 / 3, 1 - (2 * quality - 1) ** 3)
+        chosen = partial(jnp.where, better)
+        return (
+            unravel(chosen(moved, params)),
+            chosen(later, loss),
+            chosen(shrunk, damping * growth),
+            chosen(2.0, 2 * growth).astype(growth.dtype),
+        ), better
+
+    def _vector(
+        self, params: Any, batch: Batch, masks: Mapping[int, Array], among: Sequence[str] | None = None
+    ) -> Array:
+        """Residuals of a tile, each times the root of its share of the loss."""
+        residuals = self._residuals_of(params, batch)
+        return jnp.concatenate(
+            [(_rows(residuals[name]) * self._roots(name, masks)[:, None]).ravel() for name in among or self._terms]
+        )
+
+    def _roots(self, name: str, masks: Mapping[int, Array]) -> Float[Array, "n"]:
+        count, weight = self._terms[name]
+        return jnp.sqrt(weight * masks[count])
+
+    def _loss(self, params: Any, batch: Batch) -> Array:
+        of = lambda params, batch, masks: jnp.sum(self._vector(params, batch, masks) ** 2)
+        return sum_over_tiles(of, self._zeros(params), params, batch, self._tile, self._devices.mesh)
+
+    def _normal(self, params: Any, batch: Batch) -> tuple[Array, Array, Array]:
+        """|r|², Jᵀr and JᵀJ."""
+        flat, unravel = ravel_pytree(params)
+
+        def of_tile(flat: Array, batch: Batch, masks: Mapping[int, Array]) -> tuple[Array, Array, Array]:
+            parts = [self._jacobian(unravel, flat, batch, name, self._roots(name, masks)) for name in self._terms]
+            residuals, rows = (jnp.concatenate(each) for each in zip(*parts, strict=True))
+            return residuals @ residuals, residuals @ rows, rows.T @ rows
+
+        zeros = partial(self._zeros, params)
+        zero = zeros(), zeros(len(flat)), zeros(len(flat), len(flat))
+        return sum_over_tiles(of_tile, zero, flat, batch, self._tile, self._devices.mesh)
+
+    def _jacobian(
+        self, unravel: Callable[[Array], Any], flat: Array, batch: Batch, name: str, roots: Float[Array, "n"]
+    ) -> tuple[Array, Array]:
+        """Residuals of a term in a tile, and a row of J for each: at every point by backward passes of its own."""
+
+        def residual(flat: Array, batch: Batch, root: Array) -> tuple[Array, Array]:
+            point = jax.tree.map(lambda leaf: leaf[None], batch)
+            found = root * _rows(self._residuals_of(unravel(flat), point)[name])[0]
+            return found, found
+
+        of_term = lambda leaf: (
+            leaf if len(leaf) == len(roots) else jnp.broadcast_to(leaf[:1], (len(roots), *leaf.shape[1:]))
+        )
+        own = jax.tree.map(of_term, batch)  # other terms are evaluated nowhere: only this one's residual is used
+        rows, residuals = jax.vmap(jax.jacrev(residual, has_aux=True), (None, 0, 0))(flat, own, roots)
+        return residuals.ravel(), rows.reshape(-1, len(flat))
+
+    def _bend(self, unravel: Callable[[Array], Any], params: Array, direction: Array, batch: Batch) -> Array:
+        """Jᵀr'', with the second derivative of r along a direction."""
+
+        def of_tile(both: tuple[Array, Array], batch: Batch, masks: Mapping[int, Array]) -> Array:
+            params, direction = both
+            vector = lambda params: self._vector(unravel(params), batch, masks)
+            slope = lambda params: jax.jvp(vector, (params,), (direction,))[1]
+            second = jax.jvp(slope, (params,), (direction,))[1]
+            return jax.vjp(vector, params)[1](second)[0]
+
+        return sum_over_tiles(
+            of_tile, jnp.zeros_like(params), (params, direction), batch, self._tile, self._devices.mesh
+        )
+
+    def _describe(self, params: Any) -> str:
+        def each(name: str) -> tuple[Array, Any]:
+            def of_tile(params: Any, batch: Batch, masks: Mapping[int, Array]) -> tuple[Array, Any]:
+                own = lambda params: jnp.sum(self._vector(params, batch, masks, (name,)) ** 2)
+                return jax.value_and_grad(own)(params)
+
+            zero = self._zeros(params), jax.tree.map(jnp.zeros_like, params)
+            of = lambda params, batch: sum_over_tiles(of_tile, zero, params, batch, self._tile, self._devices.mesh)
+            return jax.jit(self._devices.everywhere(of))(params, self._batch)
+
+        found = [each(name) for name in self._terms]
+        values = np.array([value for value, _ in found])
+        row = np.array([values.sum(), *values])
+        return describe_nonfinite(len(self._losses), self._terms, row, (gradient for _, gradient in found))
+
+    def _zeros(self, params: Any, *shape: int) -> Array:
+        return jnp.zeros(shape, jax.tree.leaves(params)[0].dtype)
+
+
+def _rows(residuals: Array) -> Float[Array, "n r"]:
+    """Residuals as real numbers, one row at each point; a complex residual as its real and imaginary parts."""
+    flat = residuals.reshape(len(residuals), -1)
+    return jnp.concatenate([flat.real, flat.imag], axis=1) if jnp.iscomplexobj(flat) else flat
+
+
+def _finite(*arrays: Array) -> bool:
+    return all(bool(jnp.isfinite(array).all()) for array in arrays)
