@@ -70,8 +70,8 @@ def refine(
         method: "lbfgs", or "gauss-newton" for an objective of the type `SumOfSquares`.
         memory: number of pairs of steps and gradient differences by which L-BFGS approximates the curvature.
         double: whether to compute in float64 and return a float64 network; by default Gauss-Newton does, and L-BFGS
-            does not. Float32 stops at a loss of about 1e-9. A `NeuralField` computes with such a network in float64; the
-            network itself does so inside of `with jax.enable_x64(True):`.
+            does not. Float32 stops at a loss of about 1e-9. A `NeuralField` computes with a float64 network in float64;
+            the network itself does so inside of `with jax.enable_x64(True):`.
         tile: number of points whose gradient is computed at once; the default is that of `fit`, and 512 for
             Gauss-Newton.
         watch: see `fit`; called in the caller's own precision mode, usually float32. A float64 network is float64 there
