@@ -167,7 +167,7 @@ def test_the_command_solves_in_float64(tmp_path, capsys):
     np.testing.assert_array_equal(field.render(), found)
     capsys.readouterr()
     assert main([*quick, "--refine", "0", "--out", str(tmp_path / "other")]) == 2
-    assert "--double applies to the steps of L-BFGS" in capsys.readouterr().err
+    assert "--double applies to the steps of --refine" in capsys.readouterr().err
 
 
 DOMAINS = {
