@@ -61,7 +61,7 @@ class Render:
     """Direction from which a PNG shows a shape, in degrees. The z axis points up."""
     code: Annotated[str | None, optional("NPY|random|NUMBERS", "zeros")] = None
     """Code of the signal of a base: an .npy file with one code, `random` for one from the prior, or numbers such as
-    0,0.5,-1. Write --code=-1,0 if the first number is negative."""
+    0,0.5,-1. Write `--code=-1,0` if the first number is negative."""
     seed: Annotated[int | None, optional("N", "0")] = None
     """Seed of `--code random`."""
     overwrite: bool = False
