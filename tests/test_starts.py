@@ -75,6 +75,17 @@ def test_a_fit_begins_with_the_function_of_its_start():
     np.testing.assert_array_equal(network(POINTS), start.network(POINTS))
 
 
+def test_a_fit_from_a_float64_field_is_in_float32(tmp_path):
+    start = field(1)
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), nnx.state(start.network, nnx.Param))
+        nnx.update(start.network, params)
+    start.save(tmp_path / "double.siren")
+    assert load(tmp_path / "double.siren").dtype == np.float64
+    fitted = siren_jax.open(bumps(1)[0]).fit(steps=2, start=tmp_path / "double.siren").field
+    assert fitted.dtype == np.float32
+
+
 @pytest.mark.parametrize(("given", "wanted"), [(3, 1), (1, 3)])
 def test_other_channels_begin_as_the_mean_of_the_starts_channels(given, wanted):
     start = field(given)

@@ -113,6 +113,7 @@ def learn_start(
             progress = StartProgress(after, rounds, error, time.perf_counter() - began, stopped_by)
             if (watch is not None and watch(progress)) or stopped_by is not None:
                 break
+    seconds = time.perf_counter() - began
     judge = lambda weights: rounded.quality(weights, test[:JUDGED], of_judging)
     figures = {
         "signals": len(train),
@@ -121,7 +122,7 @@ def learn_start(
         "rounds": after,
         "psnr": judge(start),
         "psnr_of_random": judge(random),
-        "seconds": time.perf_counter() - began,
+        "seconds": seconds,
     }
     nnx.update(network, start)
     about, shapes = samples[0].about, [signal.shape for signal in samples]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from siren_jax.errors import InputError
+from siren_jax.fields.precision import cast
 from siren_jax.fitting.recipes import Recipe
 from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import NeuralField, load
@@ -41,7 +42,7 @@ def read_start(start: str | os.PathLike[str] | NeuralField) -> NeuralField:
 
 
 def started(start: NeuralField, subject: Subject, recipe: Recipe, *, keep_omega: bool = True) -> tuple[SIREN, str]:
-    """The initial SIREN of a fit that has a start, and the source of its first omega.
+    """The initial SIREN of a fit that has a start, in float32, and the source of its first omega.
 
     If the signal has another number of channels, each begins as the mean of the start's channels.
 
@@ -68,9 +69,10 @@ def started(start: NeuralField, subject: Subject, recipe: Recipe, *, keep_omega:
         own, reason = (recipe.first_omega, "recipe") if recipe.first_omega else subject.choose_omega()
     sizes = {"width": network.width, "depth": network.depth, "omega": network.omega, "use_bias": network.use_bias}
     found = SIREN(coordinates, channels, **sizes, first_omega=own, rngs=nnx.Rngs(0))
+    single = lambda part: cast(nnx.state(part, nnx.Param), jnp.float32)
     for layer, given in zip(found.layers, network.layers, strict=True):
-        nnx.update(layer, nnx.state(given, nnx.Param))
-    for name, part in nnx.to_flat_state(nnx.state(network.output, nnx.Param)):
+        nnx.update(layer, single(given))
+    for name, part in nnx.to_flat_state(single(network.output)):
         values = part[...]
         if channels != network.out_features:
             values = jnp.broadcast_to(values.mean(axis=-1, keepdims=True), (*values.shape[:-1], channels))
