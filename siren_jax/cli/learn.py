@@ -173,7 +173,7 @@ def _tell(base: Base) -> dict[str, Any]:
 def _tell_start(start: NeuralField) -> dict[str, Any]:
     """The same of a start."""
     figures = start.record[LEARNED]
-    judged = f"{figures['judged']:,} held-out {SIGNALS[start.kind].plural}, each after {ROUND} steps"
+    judged = f"held-out {SIGNALS[start.kind].plural}: {figures['judged']:,}, each after {ROUND} steps"
     rows = {"start": "psnr", "random weights": "psnr_of_random"}
     wide = max(map(len, (judged, *rows)))
     print(f"{judged:{wide}}  mean PSNR (dB)")
