@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
+from jaxtyping import Float
 from numpy import ndarray
 
 from siren_jax._types import Batch
@@ -67,6 +68,53 @@ def sum_over_tiles(
     With a mesh, which requires a `jax.shard_map` over its axis "points" and the same arguments on all devices, every
     device computes the tiles of some pieces of the batch. All devices return the same sum, to the same bits.
     """
+    tiles, pieces = _tiles(params, batch, tile, mesh)
+
+    def add(total, piece):
+        return jax.tree.map(jnp.add, total, value_and_grad(params, *piece)), None
+
+    total = lambda tiles: jax.lax.scan(add, zero, tiles)[0]
+    return total(tiles) if mesh is None else _sum_over_devices(total, zero, tiles, pieces, mesh.size)
+
+
+def triangle_over_tiles(
+    rows: Callable[[Any, Batch, Mapping[int, Array]], Float[Array, "r p"]],
+    width: int,
+    params: Any,
+    batch: Batch,
+    tile: int,
+    mesh: Mesh | None = None,
+) -> Float[Array, "p p"]:
+    """R of the QR factorization of all rows, one tile after another: RᵀR is the sum of the tiles' AᵀA.
+
+    The rounding errors are those of the rows, not of their squares. `jnp.linalg.qr` of all rows would store them all.
+
+    Args:
+        rows: `(params, tile of the batch, masks) -> A`; see `sum_over_tiles`, also for the other arguments.
+        width: p, the columns of A.
+        params: first argument of `rows`.
+        batch: all points.
+        tile: number of points in a tile. A tile of fewer than p rows costs as much as one of p rows.
+        mesh: devices that share the tiles.
+    """
+    tiles, pieces = _tiles(params, batch, tile, mesh)
+    triangle = lambda rows: jnp.linalg.qr(rows, mode="r")
+
+    def append(found, piece):
+        return triangle(jnp.concatenate([found, rows(params, *piece)])), None
+
+    none = jnp.zeros((width, width), _precision(params))
+    of_tiles = lambda tiles: jax.lax.scan(append, none, tiles)[0]
+    if mesh is None:
+        return of_tiles(tiles)
+    share = len(jax.tree.leaves(tiles)[0]) // mesh.size
+    first = jax.lax.axis_index(AXIS) * share
+    own = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, share), tiles)
+    return triangle(jax.lax.all_gather(of_tiles(own), AXIS).reshape(-1, width))
+
+
+def _tiles(params: Any, batch: Batch, tile: int, mesh: Mesh | None) -> tuple[tuple[Batch, dict[int, Array]], int]:
+    """The batch and the masks with a leading axis of tiles, and the number of pieces that devices divide."""
     precision = _precision(params)
     batch = jax.tree.map(partial(_no_wider, precision), batch)
     lengths = {len(leaf) for leaf in jax.tree.leaves(batch)}
@@ -81,13 +129,7 @@ def sum_over_tiles(
         return padded.reshape(count, size, *x.shape[1:])
 
     masks = {n: cut(jnp.full(n, 1 / n, precision), "constant") for n in lengths}
-
-    def add(total, piece):
-        return jax.tree.map(jnp.add, total, value_and_grad(params, *piece)), None
-
-    total = lambda tiles: jax.lax.scan(add, zero, tiles)[0]
-    tiles = (jax.tree.map(cut, batch), masks)
-    return total(tiles) if mesh is None else _sum_over_devices(total, zero, tiles, pieces, mesh.size)
+    return (jax.tree.map(cut, batch), masks), pieces
 
 
 def _sum_over_devices(total: Callable[[Any], Any], zero: Any, tiles: Any, pieces: int, devices: int) -> Any:
