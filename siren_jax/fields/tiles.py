@@ -97,7 +97,7 @@ def triangle_over_tiles(
         tile: number of points in a tile. A tile of fewer than p rows costs as much as one of p rows.
         mesh: devices that share the tiles.
     """
-    tiles, pieces = _tiles(params, batch, tile, mesh)
+    tiles, _ = _tiles(params, batch, tile, mesh)
     triangle = lambda rows: jnp.linalg.qr(rows, mode="r")
 
     def append(found, piece):
