@@ -18,8 +18,8 @@ from siren_jax.equations.tracing import decisions_refused, refuse_indices_beyond
 from siren_jax.errors import InputError
 from siren_jax.fields.one_pass import in_one_pass
 from siren_jax.fitting.descent import fit
-from siren_jax.fitting.lbfgs import in_double, refine
 from siren_jax.fitting.objectives import SumOfSquares
+from siren_jax.fitting.refinement import in_double, refine
 from siren_jax.fitting.result import Fit
 
 TINY = 1e-30  # in a denominator

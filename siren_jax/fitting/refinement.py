@@ -5,8 +5,7 @@ and Gauss-Newton, for small networks and sums of squares, further still.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,24 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax import Array
 from jax.sharding import Mesh
-from numpy import ndarray
 
-from siren_jax._types import Batch, Objective, RefinementMethod, StoppedBy
+from siren_jax._types import Batch, Objective, RefinementMethod
 from siren_jax.errors import InputError
 from siren_jax.fields.precision import cast
-from siren_jax.fields.tiles import points_per_tile, sum_over_tiles
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.devices import Devices
 from siren_jax.fitting.gauss_newton import GaussNewton, initial_state
-from siren_jax.fitting.host_loop import converged, run
+from siren_jax.fitting.host_loop import run
 from siren_jax.fitting.objectives import SumOfSquares
 from siren_jax.fitting.progress import Budget, Log, Progress, interrupts
+from siren_jax.fitting.quasi_newton import Loss, QuasiNewton
 from siren_jax.fitting.result import Fit, N
 from siren_jax.fitting.resume import Keeper
 from siren_jax.fitting.step import check_precision
-from siren_jax.fitting.terms import Weight, check_weights, describe_nonfinite, final_weights
+from siren_jax.fitting.terms import Weight, check_weights, final_weights
 
 METHODS: tuple[RefinementMethod, ...] = ("lbfgs", "gauss-newton")
 
@@ -151,9 +148,9 @@ def _refine(
         log, start = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype)
         make = lambda state, batch: GaussNewton(residuals_of, sized, state, batch, merged, log, tile, devices)
     else:
-        loss, optimizer = _Loss(terms_of, sized, tile, dtype, devices), optax.lbfgs(memory_size=memory)
+        loss, optimizer = Loss(terms_of, sized, tile, dtype, devices), optax.lbfgs(memory_size=memory)
         log, start = Log(("loss",), dtype=np.float64), lambda: (params, optimizer.init(params))
-        make = lambda state, batch: _LBFGS(optimizer, loss, state, batch, merged, log)
+        make = lambda state, batch: QuasiNewton(optimizer, loss, state, batch, merged, log)
     keeper = Keeper(checkpoints, log, (params, batch, list(final.values())), devices)
     # Not bound to a name: the first state, a hundred copies of the weights, would live as long as the fit.
     begin = lambda: keeper.restored(start(), budget, "the initial network, batch or weights have changed")
@@ -175,116 +172,3 @@ def _refine(
         weights=final,
         message=taker.message,
     )
-
-
-class _Loss:
-    """The weighted sum of the terms' means and its gradient, computed tile by tile.
-
-    Args:
-        terms_of: `(params, batch) -> terms`.
-        terms: number of points and weight of each term.
-        tile: number of points of a tile.
-        dtype: dtype of the loss.
-        devices: devices that share the tiles.
-    """
-
-    def __init__(
-        self,
-        terms_of: Callable[[Any, Batch], dict[str, Array]],
-        terms: Mapping[str, tuple[int, float]],
-        tile: int | None,
-        dtype: Any,
-        devices: Devices,
-    ):
-        self._terms_of, self.terms, self._dtype, self.devices = terms_of, terms, dtype, devices
-        self._tile = tile or points_per_tile()
-
-        @jax.custom_vjp
-        def loss(params: Any, batch: Batch) -> Array:
-            return self.value_and_gradient(params, batch)[0]
-
-        # The gradient is computed with the value, tile by tile; autodiff of the sum would store all tiles.
-        loss.defvjp(self.value_and_gradient, lambda gradient, seed: (jax.tree.map(lambda g: seed * g, gradient), None))
-        self._loss = loss
-
-    def __call__(self, params: Any, batch: Batch) -> Array:
-        return self._loss(params, batch)
-
-    def value_and_gradient(self, params: Any, batch: Batch, among: Sequence[str] | None = None) -> tuple[Array, Any]:
-        """The loss and its gradient, for all terms or for those in `among`."""
-        terms = {name: self.terms[name] for name in among or self.terms}
-
-        def weighted(params: Any, batch: Batch, masks: Mapping[int, Array]) -> Array:
-            values = self._terms_of(params, batch)
-            means = jnp.stack([jnp.sum(masks[count] * values[name]) for name, (count, _) in terms.items()])
-            return means @ jnp.array([weight for _, weight in terms.values()], self._dtype)
-
-        zero = (jnp.zeros((), self._dtype), jax.tree.map(jnp.zeros_like, params))
-        return sum_over_tiles(jax.value_and_grad(weighted), zero, params, batch, self._tile, self.devices.mesh)
-
-
-class _LBFGS:
-    """The `Method` that takes steps of L-BFGS."""
-
-    def __init__(
-        self,
-        optimizer: Any,
-        loss: _Loss,
-        state: tuple[Any, Any],
-        batch: Batch,
-        merged: Callable[[Any], nnx.Module],
-        log: Log,
-    ):
-        self._loss, self._batch, self._merged, self._local = loss, batch, merged, loss.devices.local
-        self._losses: list[float] = log.rows()[:, 0].tolist()
-        self._params, self._state = state
-        del state
-        self.message = ""
-        """Which value was not finite, and in which step."""
-
-        def step(params: Any, state: Any, batch: Batch) -> tuple[Any, Any, Any, Array]:
-            of = lambda params: loss(params, batch)
-            value, gradient = optax.value_and_grad_from_state(of)(params, state=state)
-            updates, state = optimizer.update(gradient, state, params, value=value, grad=gradient, value_fn=of)
-            later = optax.tree.get(state, "value"), optax.tree.get(state, "grad")  # known from the line search
-            sound = jnp.stack([_finite(value, gradient), _finite(*later)])
-            return optax.apply_updates(params, updates), state, value, sound
-
-        self._take = jax.jit(loss.devices.everywhere(step)).lower(self._params, self._state, batch).compile()
-
-    def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
-        stopped_by: StoppedBy | None = None
-        before = len(self._losses)
-        for _ in range(steps):
-            good = self._params
-            self._params, self._state, value, sound = self._take(self._params, self._state, self._batch)
-            if not sound.all():
-                stopped_by, self.message = "non-finite", self._describe(self._params if sound[0] else good)
-            else:
-                self._losses.append(float(value))
-                stopped_by = self.converged()
-            if stopped_by is not None:
-                self._params = good
-                break
-        return np.array(self._losses[before:])[:, None], stopped_by
-
-    def network(self) -> Callable[[], nnx.Module]:
-        params = self._params
-        return lambda: self._merged(self._local(params))
-
-    def state(self) -> tuple[Any, Any]:
-        return self._local((self._params, self._state))
-
-    def converged(self) -> StoppedBy | None:
-        return converged(self._losses)
-
-    def _describe(self, params: Any) -> str:
-        of = lambda name: self._loss.devices.everywhere(partial(self._loss.value_and_gradient, among=(name,)))
-        each = [jax.jit(of(name))(params, self._batch) for name in self._loss.terms]
-        values = np.array([value for value, _ in each])
-        row = np.array([values.sum(), *values])
-        return describe_nonfinite(len(self._losses), self._loss.terms, row, (gradient for _, gradient in each))
-
-
-def _finite(*trees: Any) -> Array:
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(trees)]).all()
