@@ -76,6 +76,7 @@ class QuasiNewton:
         batch: all points.
         merged: makes a network of parameters.
         log: the steps so far, as rows of the loss before the step.
+        in_place: whether a step overwrites the optimizer's state, which then may share no array with the parameters.
     """
 
     def __init__(
@@ -86,6 +87,8 @@ class QuasiNewton:
         batch: Batch,
         merged: Callable[[Any], nnx.Module],
         log: Log,
+        *,
+        in_place: bool = False,
     ):
         self._loss, self._batch, self._merged, self._local = loss, batch, merged, loss.devices.local
         self._losses: list[float] = log.rows()[:, 0].tolist()
@@ -102,7 +105,12 @@ class QuasiNewton:
             sound = jnp.stack([_finite(value, gradient), _finite(*later)])
             return optax.apply_updates(params, updates), state, value, sound
 
-        self._take = jax.jit(loss.devices.everywhere(step)).lower(self._params, self._state, batch).compile()
+        donated = (1,) if in_place else ()
+        self._take = (
+            jax.jit(loss.devices.everywhere(step), donate_argnums=donated)
+            .lower(self._params, self._state, batch)
+            .compile()
+        )
 
     def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
         stopped_by: StoppedBy | None = None

@@ -1,7 +1,8 @@
-"""The second phase of a fit: L-BFGS or Gauss-Newton on a fixed batch, optionally in double precision.
+"""The second phase of a fit: L-BFGS, Broyden's method or Gauss-Newton on a fixed batch, optionally in double precision.
 
-Adam on fresh points stops improving at the noise of its batches. A quasi-Newton method on fixed points goes further,
-and Gauss-Newton, for small networks and sums of squares, further still.
+Adam on fresh points stops improving at the noise of its batches. A quasi-Newton method on fixed points goes further:
+L-BFGS for large networks, the self-scaled Broyden method for small ones. Gauss-Newton, for small networks and sums of
+squares, goes further still.
 """
 
 import time
@@ -18,6 +19,7 @@ from jax.sharding import Mesh
 from siren_jax._types import Batch, Objective, RefinementMethod
 from siren_jax.errors import InputError
 from siren_jax.fields.precision import cast
+from siren_jax.fitting.broyden import self_scaled_broyden
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.devices import Devices
 from siren_jax.fitting.gauss_newton import GaussNewton, initial_state
@@ -30,7 +32,14 @@ from siren_jax.fitting.resume import Keeper
 from siren_jax.fitting.step import check_precision
 from siren_jax.fitting.terms import Weight, check_weights, final_weights
 
-METHODS: tuple[RefinementMethod, ...] = ("lbfgs", "gauss-newton")
+METHODS: tuple[RefinementMethod, ...] = ("lbfgs", "broyden", "gauss-newton")
+NAMES = {"broyden": "Broyden's method", "gauss-newton": "Gauss-Newton"}
+"""Names in sentences of the methods whose matrices have an entry for each pair of parameters."""
+# Broyden's method: the matrix, which a step overwrites, and its copy in a checkpoint. Gauss-Newton: the old and the new
+# JᵀJ, the damped one and its factor.
+MATRICES = {"broyden": 2, "gauss-newton": 4}
+MOST = 8000  # parameters: a matrix takes half a gigabyte, a Cholesky factor a quarter of a teraflop
+PAIRS = 50  # default memory of L-BFGS
 
 
 def refine(
@@ -42,19 +51,20 @@ def refine(
     seconds: float | None = None,
     weights: Mapping[str, Weight] | None = None,
     method: RefinementMethod = "lbfgs",
-    memory: int = 50,
+    memory: int = PAIRS,
     double: bool | None = None,
     tile: int | None = None,
     watch: Callable[[Progress], Any] | None = None,
     checkpoints: Checkpoints | None = None,
     mesh: Mesh | None = None,
 ) -> Fit[N]:
-    """A network refined on one batch by L-BFGS with a line search, Nocedal and Wright 2006, Algorithm 7.5, or by
-    Gauss-Newton steps with Levenberg's damping.
+    """A network refined on one batch by L-BFGS with a line search, Nocedal and Wright 2006, Algorithm 7.5, by the
+    self-scaled Broyden method, Urbán, Stefanou and Pons 2025, or by Gauss-Newton steps with Levenberg's damping.
 
-    Minimises the loss of `fit`, Σ_k weight_k · mean of term_k. A step of L-BFGS needs one or a few evaluations. A step
-    of Gauss-Newton needs the residuals' derivatives by all P parameters and takes about n·P² operations for n points;
-    for up to a few thousand parameters it reaches far smaller losses.
+    Minimises the loss of `fit`, Σ_k weight_k · mean of term_k. A step of L-BFGS needs one or a few evaluations, and so
+    does a step of Broyden's method, which also takes about ten operations for each pair of the P parameters; for up to
+    a few thousand parameters it needs far fewer steps. A step of Gauss-Newton needs the residuals' derivatives by all
+    parameters and takes about n·P² operations for n points; for as many parameters it reaches the smallest losses.
 
     Args:
         network: initial network; it is not changed.
@@ -64,11 +74,11 @@ def refine(
         seconds: longest time, without compilation.
         weights: see `fit`; a schedule counts with its final value. The `Fit.weights` of an earlier phase are its final
             weights, with the balance.
-        method: "lbfgs", or "gauss-newton" for an objective of the type `SumOfSquares`.
+        method: "lbfgs", "broyden", or "gauss-newton" for an objective of the type `SumOfSquares`.
         memory: number of pairs of steps and gradient differences by which L-BFGS approximates the curvature.
-        double: whether to compute in float64 and return a float64 network; by default Gauss-Newton does, and L-BFGS
-            does not. Float32 stops at a loss of about 1e-9. A `NeuralField` computes with a float64 network in float64;
-            the network itself does so inside of `with jax.enable_x64(True):`.
+        double: whether to compute in float64 and return a float64 network; by default Broyden's method and Gauss-Newton
+            do, and L-BFGS does not. Float32 stops at a loss of about 1e-9. A `NeuralField` computes with a float64
+            network in float64; the network itself does so inside of `with jax.enable_x64(True):`.
         tile: number of points whose gradient is computed at once; the default is that of `fit`, and 512 for
             Gauss-Newton.
         watch: see `fit`; called in the caller's own precision mode, usually float32. A float64 network is float64 there
@@ -84,8 +94,8 @@ def refine(
 
     Raises:
         InputError: the budget is missing, or a weight is for no term; a checkpoint has another network, batch, weight
-            or memory, or is from a later step; the mesh has another axis; Gauss-Newton has no residuals, or more than
-            8,000 parameters.
+            or memory, or is from a later step; the mesh has another axis; Gauss-Newton has no residuals; Broyden's
+            method or Gauss-Newton has more than 8,000 parameters.
     """
     if method not in METHODS:
         raise InputError(f"refine takes one of the methods {', '.join(METHODS)}, but got {method!r}.")
@@ -112,7 +122,27 @@ def refine(
 
 def in_double(method: RefinementMethod, double: bool | None) -> bool:
     """Whether a method computes in float64, with `double` as for `refine`."""
-    return method == "gauss-newton" if double is None else double
+    return method != "lbfgs" if double is None else double
+
+
+def check_size(method: RefinementMethod, count: int) -> None:
+    """Refuses networks with too many parameters for a method.
+
+    Raises:
+        InputError: there are more than `MOST`, and the method has matrices of all their pairs.
+    """
+    if method in MATRICES and count > MOST:
+        raise InputError(
+            f"{NAMES[method]} stores matrices of all pairs of parameters, {bytes_of(method, count) / 1e9:,.0f} GB for "
+            f"the {count:,} parameters of this network; it takes up to {MOST:,}. Use a narrower network, or L-BFGS."
+        )
+
+
+def bytes_of(method: RefinementMethod, count: int, double: bool | None = None) -> int:
+    """Memory that a method takes for a number of parameters, in bytes: its matrices, or the pairs of L-BFGS before and
+    after a step."""
+    numbers = MATRICES[method] * count**2 if method in MATRICES else 2 * 2 * PAIRS * count
+    return numbers * (8 if in_double(method, double) else 4)
 
 
 def _refine(
@@ -131,6 +161,7 @@ def _refine(
 ) -> Fit[N]:
     graphdef, params, rest = nnx.split(network, nnx.Param, ...)
     check_precision(params)
+    check_size(method, sum(leaf.size for leaf in jax.tree.leaves(params)))
     params, batch = cast((params, batch), dtype)
 
     def merged(params: Any) -> N:
@@ -148,9 +179,10 @@ def _refine(
         log, start = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype)
         make = lambda state, batch: GaussNewton(residuals_of, sized, state, batch, merged, log, tile, devices)
     else:
-        loss, optimizer = Loss(terms_of, sized, tile, dtype, devices), optax.lbfgs(memory_size=memory)
+        dense, loss = method == "broyden", Loss(terms_of, sized, tile, dtype, devices)
+        optimizer = self_scaled_broyden() if dense else optax.lbfgs(memory_size=memory)
         log, start = Log(("loss",), dtype=np.float64), lambda: (params, optimizer.init(params))
-        make = lambda state, batch: QuasiNewton(optimizer, loss, state, batch, merged, log)
+        make = lambda state, batch: QuasiNewton(optimizer, loss, state, batch, merged, log, in_place=dense)
     keeper = Keeper(checkpoints, log, (params, batch, list(final.values())), devices)
     # Not bound to a name: the first state, a hundred copies of the weights, would live as long as the fit.
     begin = lambda: keeper.restored(start(), budget, "the initial network, batch or weights have changed")
