@@ -22,12 +22,12 @@ from siren_jax.files import pytorch as pytorch
 from siren_jax.fitting import recipes as recipes
 from siren_jax.fitting.checkpoints import Checkpoints as Checkpoints
 from siren_jax.fitting.descent import fit as fit
-from siren_jax.fitting.lbfgs import refine as refine
 from siren_jax.fitting.objectives import SumOfSquares as SumOfSquares
 from siren_jax.fitting.objectives import signed_distance as signed_distance
 from siren_jax.fitting.objectives import supervise as supervise
 from siren_jax.fitting.objectives import with_prior as with_prior
 from siren_jax.fitting.progress import Progress as Progress
+from siren_jax.fitting.refinement import refine as refine
 from siren_jax.fitting.result import Fit as Fit
 from siren_jax.networks import initializers as initializers
 from siren_jax.networks.encoders import ConvolutionalEncoder as ConvolutionalEncoder

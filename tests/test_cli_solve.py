@@ -158,9 +158,33 @@ def test_a_target_ends_the_fit(tmp_path):
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["stopped_by"] == "watch"
 
 
+@pytest.mark.parametrize("method", ["broyden", "gauss-newton"])
+def test_methods_for_small_networks_lower_the_error_and_write_float64(method, tmp_path):
+    errors = []
+    for steps in ("1", "60"):
+        out = tmp_path / steps
+        assert main(["solve", "poisson", *QUICK, "--refine-with", method, "--refine", steps, "--out", str(out)]) == 0
+        errors.append(json.loads((out / "metrics.json").read_text())["error"])
+        assert np.load(out / "solution.npy").dtype == np.float64
+    assert errors[1] < errors[0]
+
+
+def test_the_matrices_of_a_method_count_as_memory(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("siren_jax.cli.memory.memory_of_machine", lambda: 2**31)
+    arguments = ["--width", "60", "--refine-with", "broyden", "--out", str(tmp_path / "out")]
+    assert main(["solve", "poisson", *arguments]) == 2
+    # Two matrices of 7,561 parameters, 1 GiB for the reference and 600 MiB for programs.
+    assert "would take about 2.44 GiB of memory" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["poisson", "--refine-with", "broyden"], "Broyden's method stores matrices of all pairs of parameters"),
+        (
+            ["poisson", "--refine-with", "gauss-newton"],
+            "for the 8,577 parameters of this network; it takes up to 8,000",
+        ),
         (["laplace"], "'laplace' is not an equation of the catalogue; choose one of poisson, "),
         (["poisson", "--batch-size", "64"], "--batch-size does not apply to an equation"),
         (["poisson", "--target-psnr", "40"], "--target-psnr does not apply to an equation"),

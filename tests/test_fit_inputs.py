@@ -23,8 +23,8 @@ from siren_jax import (
 )
 from siren_jax.equations import Box, Disk, Interval
 from siren_jax.equations.sampling import draws
-from siren_jax.fitting.lbfgs import refine
 from siren_jax.fitting.recipes import TUNED_SHAPE
+from siren_jax.fitting.refinement import refine
 from siren_jax.signals.incomplete import IncompletePicture
 
 KEY = jax.random.key(0)

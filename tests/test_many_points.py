@@ -18,7 +18,7 @@ from flax import nnx
 from siren_jax import SIREN, Frame, NeuralField, curl, divergence, fit, gradient, hessian, jacobian, laplacian
 from siren_jax._versions import REMEDY, WRONG, warn_of_wrong_numbers
 from siren_jax.equations import comparison
-from siren_jax.fitting.lbfgs import refine
+from siren_jax.fitting.refinement import refine
 
 COUNTS = (20_000, 40_000, 70_000)
 TILE = 1000

@@ -9,7 +9,7 @@ from flax import nnx
 from siren_jax import SIREN, Checkpoints, InputError, supervise
 from siren_jax.fields.tiles import evaluate
 from siren_jax.fitting import progress
-from siren_jax.fitting.lbfgs import refine
+from siren_jax.fitting.refinement import refine
 
 VALUE = supervise("value")
 POINTS = jnp.linspace(-1, 1, 40)[:, None]

@@ -20,18 +20,19 @@ GROUPS = Path("/proc/self/cgroup")
 LIMITS = Path("/sys/fs/cgroup")
 
 
-def check_memory(subject: Subject, width: int, depth: int) -> None:
+def check_memory(subject: Subject, width: int, depth: int, *, second: int = 0) -> None:
     """Refuses a fit that needs more memory than the machine has.
 
     Args:
         subject: the signal.
         width: units of a hidden layer of its network.
         depth: hidden layers after the first.
+        second: bytes that the method of a second phase takes, instead of Adam.
 
     Raises:
         InputError: the estimate exceeds the memory of the machine.
     """
-    needed = PROGRAM + COPIES * 4 * depth * width**2 + subject.memory
+    needed = PROGRAM + max(COPIES * 4 * depth * width**2, second) + subject.memory
     if needed > (there := memory_of_machine()):
         raise InputError(
             f"this fit would take about {needed / 2**30:.3g} GiB of memory, and the machine has {there / 2**30:.3g}; "

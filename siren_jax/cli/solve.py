@@ -16,9 +16,9 @@ from siren_jax.equations import Ansatz, distil
 from siren_jax.equations.catalogue import CASES
 from siren_jax.errors import InputError
 from siren_jax.fitting.checkpoints import Checkpoints
-from siren_jax.fitting.gauss_newton import check_size
 from siren_jax.fitting.progress import Progress
 from siren_jax.fitting.recipes import TUNED
+from siren_jax.fitting.refinement import bytes_of, check_size
 from siren_jax.fitting.result import Fit
 from siren_jax.subjects.solution import Solution
 
@@ -36,11 +36,13 @@ class Solve:
     refine: Annotated[int | None, optional("N", "each equation has its own; no limit with --seconds")] = None
     """Number of steps of --refine-with after those of Adam; 0 for none."""
     refine_with: RefinementMethod = "lbfgs"
-    """Method of the steps of --refine. gauss-newton computes in float64 and reaches smaller errors with networks of up
-    to some 3,000 parameters, such as --width 20 --depth 2 --first-omega 3 --omega 1."""
+    """Method of the steps of --refine. broyden and gauss-newton compute in float64 and reach smaller errors with
+    networks of up to some 3,000 parameters, such as --width 20 --depth 2 --first-omega 3 --omega 1. A step of broyden
+    takes about as long as one of lbfgs; a step of gauss-newton takes longer and gains more."""
     double: bool = False
-    """Compute the steps of --refine in float64 and write a float64 network, as gauss-newton always does. The relative
-    error of a float32 network stays above about 1e-5 %. A step of lbfgs takes longer."""
+    """Compute the steps of --refine in float64 and write a float64 network, as broyden and
+    gauss-newton always do. The relative error of a float32 network stays above about 1e-5 %. A step of lbfgs
+    takes longer."""
     target_error: Annotated[float | None, optional("PERCENT", "none")] = None
     """Stop as soon as the relative L2 error is no larger than this many percent. --steps, --seconds and --refine limit
     the fit."""
@@ -71,10 +73,13 @@ class Solve:
             raise InputError(
                 "--double applies to the steps of --refine, but there are none; give --refine, or leave it out."
             )
-        if self.refine_with == "gauss-newton" and (refined or seconds):
+        memory = 0
+        if refined or seconds:
             width, depth = training.sizes(case.width, case.depth)
             sides = [len(case.domain.low), *[width] * (depth + 1), len(case.channels)]
-            check_size(sum((n + 1) * m for n, m in pairwise(sides)))  # before the steps of Adam
+            count = sum((n + 1) * m for n, m in pairwise(sides))
+            check_size(self.refine_with, count)  # before the steps of Adam
+            memory = bytes_of(self.refine_with, count, self.double or None)
 
         def polish(fitted: Fit, watch: Callable[[Progress], Any], checkpoints: Checkpoints | None) -> Fit:
             return case.problem.refine(
@@ -112,4 +117,5 @@ class Solve:
             unknown=case.ansatz or (lambda network: network),
             then=polish if refined or seconds else None,
             kept=plain if case.ansatz else None,
+            memory=memory,
         )

@@ -66,6 +66,7 @@ def train(
     unknown: Callable[[Network], nnx.Module] = lambda network: network,
     then: Callable[[Fit, Callable[[Progress], Any], Checkpoints | None], Fit] | None = None,
     kept: Callable[[Fit], Fit] | None = None,
+    memory: int = 0,
 ) -> int:
     """Fits a network to a subject, writes and reports the result; returns the command's exit code.
 
@@ -83,6 +84,7 @@ def train(
         unknown: makes the fitted unknown from the network.
         then: second phase, called with the first fit, a `watch` callback and its checkpoints.
         kept: replaces the fit's network by one that a file can contain, if the unknown is not one.
+        memory: bytes that the second phase takes for its method.
     """
     training, output = command.training, command.output
     if training.start is not None and training.start not in PACKAGED:
@@ -96,7 +98,7 @@ def train(
         keep_schedule=training.schedule is not None,
     )
     sizes = training.sizes(width, depth)
-    check_memory(subject, *sizes)
+    check_memory(subject, *sizes, second=memory)
     sample = subject.sampler(training.batch(subject.points, recipe))
     network, omega_from = training.network(subject, recipe, *sizes)
     session = Session(

@@ -18,8 +18,8 @@ from siren_jax.equations.tracing import decisions_refused, refuse_indices_beyond
 from siren_jax.errors import InputError
 from siren_jax.fields.one_pass import in_one_pass
 from siren_jax.fitting.descent import fit
-from siren_jax.fitting.lbfgs import in_double, refine
 from siren_jax.fitting.objectives import SumOfSquares
+from siren_jax.fitting.refinement import in_double, refine
 from siren_jax.fitting.result import Fit
 
 TINY = 1e-30  # in a denominator
@@ -90,7 +90,7 @@ class Problem:
             batches: as in `fixed`.
             steps: largest number of steps. A budget of steps or seconds is required.
             seconds: longest time, without compilation.
-            method: "lbfgs", or "gauss-newton" for small networks, up to a few thousand parameters.
+            method: "lbfgs", or "broyden" or "gauss-newton" for small networks, up to a few thousand parameters.
             **more: other arguments of `siren_jax.refine`, such as `double`, with which the points are in float64 too,
                 and `watch`.
 
@@ -113,7 +113,7 @@ class Problem:
         if absolute := [term.name for term in self.terms if term.power == 1]:
             raise InputError(
                 f"the terms {absolute} are absolute values of residuals (power=1), but Gauss-Newton minimises squares; "
-                "use power=2, or method='lbfgs'."
+                "use power=2, or method='broyden' or 'lbfgs'."
             )
         return {term.name: jax.vmap(_residual(term), (None, 0))(field, batch[term.name]) for term in self.terms}
 

@@ -21,15 +21,12 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from siren_jax._types import Batch, StoppedBy
-from siren_jax.errors import InputError
 from siren_jax.fields.tiles import sum_over_tiles
 from siren_jax.fitting.devices import Devices
 from siren_jax.fitting.host_loop import converged
 from siren_jax.fitting.progress import Log
 from siren_jax.fitting.terms import describe_nonfinite
 
-MOST = 8000  # parameters: the Cholesky factor takes a quarter of a teraflop, a matrix half a gigabyte
-MATRICES = 4  # at once: the old and the new JᵀJ, the damped one and its factor
 TILE = 512  # points whose rows of J are in memory at once
 START = 0.1  # initial damping, in units of the mean of the diagonal of JᵀJ
 BEND = 0.5  # longest second-order part of a step, in units of the first-order part
@@ -38,27 +35,8 @@ State = tuple[Any, Array, Array, Array]
 """Parameters, their loss, the damping in units of the mean of the diagonal of JᵀJ, and its next growth."""
 
 
-def check_size(count: int) -> None:
-    """Refuses networks with too many parameters.
-
-    Raises:
-        InputError: there are more than `MOST`.
-    """
-    if count > MOST:
-        size = MATRICES * count**2 * 8 / 1e9
-        raise InputError(
-            f"Gauss-Newton stores matrices of all pairs of parameters, {size:,.0f} GB for the {count:,} parameters of "
-            f"this network; it takes up to {MOST:,}. Use a narrower network, or L-BFGS."
-        )
-
-
 def initial_state(params: Any, dtype: Any) -> State:
-    """The state before the first step, whose loss is not yet known.
-
-    Raises:
-        InputError: the network has too many parameters.
-    """
-    check_size(sum(leaf.size for leaf in jax.tree.leaves(params)))
+    """The state before the first step, whose loss is not yet known."""
     return params, jnp.array(jnp.inf, dtype), jnp.array(START, dtype), jnp.array(2, dtype)
 
 

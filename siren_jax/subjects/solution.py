@@ -31,7 +31,7 @@ class Solution:
 
     measure = Measure("error", "relative L2 error", "%", decimals=3, less_is_better=True)
     comparable_losses = False  # time spans and weights may change during a fit
-    memory = 2**30  # for the reference and L-BFGS
+    memory = 2**30  # for the reference and the batches
     note = ""
     notes = ()
     files = ("solution.npy",)

@@ -1,0 +1,206 @@
+"""The second phase of a fit: L-BFGS, Broyden's method or Gauss-Newton on a fixed batch, optionally in double precision.
+
+Adam on fresh points stops improving at the noise of its batches. A quasi-Newton method on fixed points goes further:
+L-BFGS for large networks, the self-scaled Broyden method for small ones. Gauss-Newton, for small networks and sums of
+squares, goes further still.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+
+from siren_jax._types import Batch, Objective, RefinementMethod
+from siren_jax.errors import InputError
+from siren_jax.fields.precision import cast
+from siren_jax.fitting.broyden import self_scaled_broyden
+from siren_jax.fitting.checkpoints import Checkpoints
+from siren_jax.fitting.devices import Devices
+from siren_jax.fitting.gauss_newton import GaussNewton, initial_state
+from siren_jax.fitting.host_loop import run
+from siren_jax.fitting.objectives import SumOfSquares
+from siren_jax.fitting.progress import Budget, Log, Progress, interrupts
+from siren_jax.fitting.quasi_newton import Loss, QuasiNewton
+from siren_jax.fitting.result import Fit, N
+from siren_jax.fitting.resume import Keeper
+from siren_jax.fitting.step import check_precision
+from siren_jax.fitting.terms import Weight, check_weights, final_weights
+
+METHODS: tuple[RefinementMethod, ...] = ("lbfgs", "broyden", "gauss-newton")
+NAMES = {"broyden": "Broyden's method", "gauss-newton": "Gauss-Newton"}
+"""Names in sentences of the methods whose matrices have an entry for each pair of parameters."""
+# Broyden's method: the matrix, which a step overwrites, and its copy in a checkpoint. Gauss-Newton: the old and the new
+# JᵀJ, the damped one and its factor.
+MATRICES = {"broyden": 2, "gauss-newton": 4}
+MOST = 8000  # parameters: a matrix takes half a gigabyte, a Cholesky factor a quarter of a teraflop
+PAIRS = 50  # default memory of L-BFGS
+
+
+def refine(
+    network: N,
+    objective: Objective,
+    batch: Batch,
+    *,
+    steps: int | None = None,
+    seconds: float | None = None,
+    weights: Mapping[str, Weight] | None = None,
+    method: RefinementMethod = "lbfgs",
+    memory: int = PAIRS,
+    double: bool | None = None,
+    tile: int | None = None,
+    watch: Callable[[Progress], Any] | None = None,
+    checkpoints: Checkpoints | None = None,
+    mesh: Mesh | None = None,
+) -> Fit[N]:
+    """A network refined on one batch by L-BFGS with a line search, Nocedal and Wright 2006, Algorithm 7.5, by the
+    self-scaled Broyden method, Urbán, Stefanou and Pons 2025, or by Gauss-Newton steps with Levenberg's damping.
+
+    Minimises the loss of `fit`, Σ_k weight_k · mean of term_k. A step of L-BFGS needs one or a few evaluations, and so
+    does a step of Broyden's method, which also takes about ten operations for each pair of the P parameters; for up to
+    a few thousand parameters it needs far fewer steps. A step of Gauss-Newton needs the residuals' derivatives by all
+    parameters and takes about n·P² operations for n points; for as many parameters it reaches the smallest losses.
+
+    Args:
+        network: initial network; it is not changed.
+        objective: see `fit`.
+        batch: all points. The network overfits too few, so use several times as many as for a step of `fit`.
+        steps: largest number of steps. A budget of steps or seconds is required.
+        seconds: longest time, without compilation.
+        weights: see `fit`; a schedule counts with its final value. The `Fit.weights` of an earlier phase are its final
+            weights, with the balance.
+        method: "lbfgs", "broyden", or "gauss-newton" for an objective of the type `SumOfSquares`.
+        memory: number of pairs of steps and gradient differences by which L-BFGS approximates the curvature.
+        double: whether to compute in float64 and return a float64 network; by default Broyden's method and Gauss-Newton
+            do, and L-BFGS does not. Float32 stops at a loss of about 1e-9. A `NeuralField` computes with a float64
+            network in float64; the network itself does so inside of `with jax.enable_x64(True):`.
+        tile: number of points whose gradient is computed at once; the default is that of `fit`, and 512 for
+            Gauss-Newton.
+        watch: see `fit`; called in the caller's own precision mode, usually float32. A float64 network is float64 there
+            too.
+        checkpoints: see `fit`; a second phase needs its own directory.
+        mesh: see `fit`.
+
+    Returns:
+        `Fit`, whose history contains only the loss before each step, and the damping of Gauss-Newton. The loss and
+        gradient of the returned network are finite. The fit stops for the reasons of `fit`, and with "converged" once
+        ten steps have not lowered the loss. With "non-finite", the network is the last one whose loss and gradient were
+        finite.
+
+    Raises:
+        InputError: the budget is missing, or a weight is for no term; a checkpoint has another network, batch, weight
+            or memory, or is from a later step; the mesh has another axis; Gauss-Newton has no residuals; Broyden's
+            method or Gauss-Newton has more than 8,000 parameters.
+    """
+    if method not in METHODS:
+        raise InputError(f"refine takes one of the methods {', '.join(METHODS)}, but got {method!r}.")
+    double = in_double(method, double)
+    if method == "gauss-newton" and not isinstance(objective, SumOfSquares):
+        raise InputError(
+            "Gauss-Newton needs residuals, not their squares; give SumOfSquares(residuals), with a function "
+            "(field, batch) -> {term: residuals at each point}."
+        )
+    devices = Devices(mesh)
+    usual = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def heard(progress: Progress) -> Any:
+        with jax.enable_x64(usual):
+            return watch is not None and watch(progress)
+
+    with jax.enable_x64(double):
+        dtype = jnp.float64 if double else jnp.float32
+        budget = Budget(steps, seconds)
+        return _refine(
+            network, objective, batch, budget, weights or {}, method, memory, dtype, tile, heard, checkpoints, devices
+        )
+
+
+def in_double(method: RefinementMethod, double: bool | None) -> bool:
+    """Whether a method computes in float64, with `double` as for `refine`."""
+    return method != "lbfgs" if double is None else double
+
+
+def check_size(method: RefinementMethod, count: int) -> None:
+    """Refuses networks with too many parameters for a method.
+
+    Raises:
+        InputError: there are more than `MOST`, and the method has matrices of all their pairs.
+    """
+    if method in MATRICES and count > MOST:
+        raise InputError(
+            f"{NAMES[method]} stores matrices of all pairs of parameters, {bytes_of(method, count) / 1e9:,.0f} GB for "
+            f"the {count:,} parameters of this network; it takes up to {MOST:,}. Use a narrower network, or L-BFGS."
+        )
+
+
+def bytes_of(method: RefinementMethod, count: int, double: bool | None = None) -> int:
+    """Memory that a method takes for a number of parameters, in bytes: its matrices, or the pairs of L-BFGS before and
+    after a step."""
+    numbers = MATRICES[method] * count**2 if method in MATRICES else 2 * 2 * PAIRS * count
+    return numbers * (8 if in_double(method, double) else 4)
+
+
+def _refine(
+    network: N,
+    objective: Objective,
+    batch: Batch,
+    budget: Budget,
+    weights: Mapping[str, Weight],
+    method: RefinementMethod,
+    memory: int,
+    dtype: Any,
+    tile: int | None,
+    watch: Callable[[Progress], Any],
+    checkpoints: Checkpoints | None,
+    devices: Devices,
+) -> Fit[N]:
+    graphdef, params, rest = nnx.split(network, nnx.Param, ...)
+    check_precision(params)
+    check_size(method, sum(leaf.size for leaf in jax.tree.leaves(params)))
+    params, batch = cast((params, batch), dtype)
+
+    def merged(params: Any) -> N:
+        with jax.enable_x64(dtype == jnp.float64):  # `watch` may call it outside
+            return nnx.merge(graphdef, jax.tree.map(jnp.array, params), rest)
+
+    terms_of = lambda params, batch: objective(nnx.merge(graphdef, params, rest), batch)
+    terms = jax.eval_shape(terms_of, params, batch)
+    check_weights(weights, terms)
+    final = final_weights(terms, weights)
+    sized = {name: (len(terms[name]), weight) for name, weight in final.items()}
+    if isinstance(objective, SumOfSquares) and method == "gauss-newton":
+        residuals = objective.residuals
+        residuals_of = lambda params, batch: residuals(nnx.merge(graphdef, params, rest), batch)
+        log, start = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype)
+        make = lambda state, batch: GaussNewton(residuals_of, sized, state, batch, merged, log, tile, devices)
+    else:
+        dense, loss = method == "broyden", Loss(terms_of, sized, tile, dtype, devices)
+        optimizer = self_scaled_broyden() if dense else optax.lbfgs(memory_size=memory)
+        log, start = Log(("loss",), dtype=np.float64), lambda: (params, optimizer.init(params))
+        make = lambda state, batch: QuasiNewton(optimizer, loss, state, batch, merged, log, in_place=dense)
+    keeper = Keeper(checkpoints, log, (params, batch, list(final.values())), devices)
+    # Not bound to a name: the first state, a hundred copies of the weights, would live as long as the fit.
+    begin = lambda: keeper.restored(start(), budget, "the initial network, batch or weights have changed")
+    with interrupts() as interrupted:  # during compilation too: the first phase's result must not be lost
+        began = time.perf_counter()
+        taker = make(devices.spread(begin()), devices.spread(batch))
+        compile_seconds = time.perf_counter() - began
+        stopped_by = run(taker, log, budget, interrupted, keeper, devices, converged=taker.converged(), watch=watch)
+    last = merged(taker.state()[0])
+    return Fit(
+        network=last,
+        history=log.history(),
+        best=last,  # a line search does not increase the loss
+        best_step=log.steps,
+        final_over_best=1.0,
+        stopped_by=stopped_by,
+        compile_seconds=compile_seconds,
+        seconds_per_step=log.seconds_per_step(),
+        weights=final,
+        message=taker.message,
+    )
