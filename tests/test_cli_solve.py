@@ -159,14 +159,15 @@ def test_a_target_ends_the_fit(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["broyden", "gauss-newton"])
-def test_methods_for_small_networks_lower_the_error_and_write_float64(method, tmp_path):
-    errors = []
-    for steps in ("1", "60"):
-        out = tmp_path / steps
-        assert main(["solve", "poisson", *QUICK, "--refine-with", method, "--refine", steps, "--out", str(out)]) == 0
-        errors.append(json.loads((out / "metrics.json").read_text())["error"])
-        assert np.load(out / "solution.npy").dtype == np.float64
-    assert errors[1] < errors[0]
+def test_a_method_for_small_networks_solves_with_one_and_writes_float64(method, tmp_path):
+    out, size = tmp_path / "out", ["--width", "12", "--depth", "1", "--first-omega", "3", "--omega", "1"]
+    steps = ["--steps", "5", "--refine", "100", "--refine-with", method, "--no-figures"]
+    assert main(["solve", "poisson", *size, *steps, "--out", str(out)]) == 0
+    summary = json.loads((out / "metrics.json").read_text())
+    assert summary["error"] < 20  # percent; a field of zeros has 100, and so has the network after the steps of Adam
+    assert (
+        load(out / "poisson.siren").network.output.bias[...].dtype == np.load(out / "solution.npy").dtype == np.float64
+    )
 
 
 def test_the_matrices_of_a_method_count_as_memory(tmp_path, monkeypatch, capsys):
