@@ -52,7 +52,7 @@ RecipeName = Literal["tuned", "paper"]
 Mode = Literal["mean", "max", "paste"]
 """How two pictures become one; see `Composite`."""
 
-RefinementMethod = Literal["lbfgs", "broyden", "gauss-newton"]
+RefinementMethod = Literal["lbfgs", "broyden", "gauss-newton", "last-layer"]
 """How `refine` takes its steps."""
 
 Sampler = Literal["uniform", "sobol"]

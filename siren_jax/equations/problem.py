@@ -99,7 +99,7 @@ class Problem:
         """
         settings = {"weights": self.weights, "method": method, **more}
         objective, batch = self.fixed(key, batches, double=in_double(method, more.get("double")))
-        if method == "gauss-newton":
+        if method in ("gauss-newton", "last-layer"):
             objective = SumOfSquares(self.residuals)
         return refine(network, objective, batch, steps=steps, seconds=seconds, **settings)
 

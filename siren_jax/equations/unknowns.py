@@ -37,6 +37,12 @@ class _Unknown(nnx.Module):
         """Path of the first layer's parameters within the network, for recipes."""
         return getattr(self.network, "first_layer", None)
 
+    @property
+    def last_layer(self) -> tuple[str | int, ...] | None:
+        """Path of the network's last layer in the parameters of this module."""
+        path = getattr(self.network, "last_layer", None)
+        return None if path is None else ("network", *path)
+
     def derivatives(self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]) -> Derivatives:
         """Derivatives of the network, by autodiff if the network does not provide them."""
         return _derivatives(self.network, x, weights)

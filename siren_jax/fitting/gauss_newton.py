@@ -1,12 +1,14 @@
-"""Gauss-Newton steps with Levenberg's damping, for small networks whose loss is a sum of squares.
+"""Gauss-Newton steps with Levenberg's damping, for small networks, or last layers, whose loss is a sum of squares.
 
 The loss is |r(θ)|², with the vector r of all residuals, each times the root of its weight. With the Jacobian J of r, a
-step v solves (JᵀJ + λI) v = -Jᵀr. The valleys of such losses are curved, so the step follows the curve to second order:
-θ + v + a with (JᵀJ + λI) a = -½ Jᵀr'', where r'' is the second derivative of r along v. This is the geodesic
-acceleration of Transtrum and Sethna 2012. A step that does not lower the loss is rejected, and the damping λ grows;
-after a good step it shrinks, see Nielsen 1999.
+step v minimises |Jv + r|² + λ|v|². It comes from a QR factorization of J: the equations (JᵀJ + λI) v = -Jᵀr have the
+square of its condition, and for a last layer J has no more digits than float64. The valleys of such losses are curved,
+so the step follows the curve to second order: θ + v + a with (JᵀJ + λI) a = -½ Jᵀr'', where r'' is the second
+derivative of r along v. This is the geodesic acceleration of Transtrum and Sethna 2012. A step that does not lower the
+loss is rejected, and the damping λ grows; after a good step it shrinks, see Nielsen 1999.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,23 +23,29 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from siren_jax._types import Batch, StoppedBy
-from siren_jax.fields.tiles import sum_over_tiles
+from siren_jax.fields.tiles import sum_over_tiles, triangle_over_tiles
 from siren_jax.fitting.devices import Devices
 from siren_jax.fitting.host_loop import converged
 from siren_jax.fitting.progress import Log
 from siren_jax.fitting.terms import describe_nonfinite
 
-TILE = 512  # points whose rows of J are in memory at once
+ROWS = 2**25  # of J in memory at once, times its columns: 256 MiB
+FEWEST = 512  # points in a tile
 START = 0.1  # initial damping, in units of the mean of the diagonal of JᵀJ
+LEAST = 1e-30  # smallest damping, in the same units: its root is the rounding error of J
 BEND = 0.5  # longest second-order part of a step, in units of the first-order part
+SHRINK = 1 / 3  # least factor on the damping after a good step
+CLOSE = 1e-9  # a step that should lower the loss by less than this share of it is the last one; one with the least
+# damping that does not halve it, too: what is left is rounding, or beyond the network
 
 State = tuple[Any, Array, Array, Array]
 """Parameters, their loss, the damping in units of the mean of the diagonal of JᵀJ, and its next growth."""
 
 
-def initial_state(params: Any, dtype: Any) -> State:
+def initial_state(params: Any, dtype: Any, damping: float | None = None) -> State:
     """The state before the first step, whose loss is not yet known."""
-    return params, jnp.array(jnp.inf, dtype), jnp.array(START, dtype), jnp.array(2, dtype)
+    damping = START if damping is None else damping
+    return params, jnp.array(jnp.inf, dtype), jnp.array(damping, dtype), jnp.array(2, dtype)
 
 
 class GaussNewton:
@@ -52,6 +60,7 @@ class GaussNewton:
         log: the steps so far, as rows of the loss before the step and the damping.
         tile: number of points whose rows of J are in memory at once.
         devices: devices that share the tiles.
+        shrink: least factor on the damping after a good step.
     """
 
     def __init__(
@@ -64,33 +73,35 @@ class GaussNewton:
         log: Log,
         tile: int | None,
         devices: Devices,
+        shrink: float = SHRINK,
     ):
-        self._residuals_of, self._terms, self._tile, self._devices = residuals_of, terms, tile or TILE, devices
+        self._residuals_of, self._terms, self._devices, self._shrink = residuals_of, terms, devices, shrink
+        self._tile = tile or _points_per_tile(residuals_of, state[0], batch)
         self._batch, self._merged, self._local = batch, merged, devices.local
         self._losses: list[float] = log.rows()[:, 0].tolist()
         self.message = ""
         """Which value was not finite, and in which step."""
-        self._normal_of = self._compiled(self._normal, state[0], batch)
-        loss, *self._normal_equations = self._normal_of(state[0], batch)
+        self._triangle_of = self._compiled(self._triangle, state[0], batch)
+        self._factor = self._triangle_of(state[0], batch)
         known = bool(jnp.isfinite(state[1]))
-        self._state: State = state if known else (state[0], loss, *state[2:])
-        self._take = self._compiled(self._step, self._state, *self._normal_equations, batch)
+        self._state: State = state if known else (state[0], jnp.sum(self._factor[:, -1] ** 2), *state[2:])
+        self._take = self._compiled(self._step, self._state, self._factor, batch)
 
     def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
         rows, stopped_by = [], None
-        if not _finite(self._state[1], *self._normal_equations):
+        if not _finite(self._state[1], self._factor):
             stopped_by, self.message = "non-finite", self._describe(self._state[0])
         while stopped_by is None and len(rows) < steps:
-            state, better = self._take(self._state, *self._normal_equations, self._batch)
+            state, better, close = self._take(self._state, self._factor, self._batch)
             if better:
-                _, *found = self._normal_of(state[0], self._batch)
-                if not _finite(*found):
+                found = self._triangle_of(state[0], self._batch)
+                if not _finite(found):
                     stopped_by, self.message = "non-finite", self._describe(state[0])
                     break
-                self._normal_equations = found
+                self._factor = found
             rows.append((float(self._state[1]), float(self._state[2])))
             self._losses.append(rows[-1][0])
-            self._state, stopped_by = state, self.converged()
+            self._state, stopped_by = state, "converged" if close else self.converged()
         return np.array(rows).reshape(-1, 2), stopped_by
 
     def network(self) -> Callable[[], nnx.Module]:
@@ -106,30 +117,37 @@ class GaussNewton:
     def _compiled(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return jax.jit(self._devices.everywhere(function)).lower(*arguments).compile()
 
-    def _step(self, state: State, gradient: Array, curvature: Array, batch: Batch) -> tuple[State, Array]:
-        """The next state, and whether the step has lowered the loss."""
+    def _step(self, state: State, factor: Array, batch: Batch) -> tuple[State, Array, Array]:
+        """The next state, whether the step has lowered the loss, and whether there is little left to lower."""
         tree, loss, damping, growth = state
         params, unravel = ravel_pytree(tree)
-        added = damping * jnp.mean(jnp.diag(curvature))
-        factor = jax.scipy.linalg.cho_factor(curvature + added * jnp.eye(len(params), dtype=params.dtype), lower=True)
-        first = -jax.scipy.linalg.cho_solve(factor, gradient)
-        second = -jax.scipy.linalg.cho_solve(factor, self._bend(unravel, params, first, batch)) / 2
+        count = len(params)
+        added = damping * jnp.sum(factor[:, :-1] ** 2) / count
+        below = jnp.sqrt(added) * jnp.eye(count, count + 1, dtype=params.dtype)
+        damped = jnp.linalg.qr(jnp.concatenate([factor, below]), mode="r")[:count]
+        back = partial(jax.scipy.linalg.solve_triangular, damped[:, :-1])
+        first = -back(damped[:, -1])
+        second = -back(back(self._bend(unravel, params, first, batch), trans=1)) / 2
         longest = BEND * jnp.linalg.norm(first)
         second *= longest / jnp.maximum(longest, jnp.linalg.norm(second))
         moved = params + first + second
         later = self._loss(unravel(moved), batch)
-        # |r|² - |r + Jv|² - with (JᵀJ + λI) v = -Jᵀr
-        expected = added * first @ first - gradient @ first
-        better = later < loss  # not if it is NaN, as after a factorization that failed
+        # |r|² - |r + Jv|² for the step without its second-order part
+        expected = loss - jnp.sum((factor[:, -1] + factor[:, :-1] @ first) ** 2)
+        better = later < loss  # not if it is NaN, as after a step that was too long
         quality = jnp.clip((loss - later) / expected, 0, 1)
-        shrunk = damping * jnp.maximum(1 / 3, 1 - (2 * quality - 1) ** 3)
+        shrunk = damping * jnp.maximum(self._shrink, 1 - (2 * quality - 1) ** 3)
         chosen = partial(jnp.where, better)
         return (
-            unravel(chosen(moved, params)),
-            chosen(later, loss),
-            chosen(shrunk, damping * growth),
-            chosen(2.0, 2 * growth).astype(growth.dtype),
-        ), better
+            (
+                unravel(chosen(moved, params)),
+                chosen(later, loss),
+                chosen(jnp.maximum(shrunk, LEAST), damping * growth),
+                chosen(2.0, 2 * growth).astype(growth.dtype),
+            ),
+            better,
+            expected < CLOSE * loss,
+        )
 
     def _vector(
         self, params: Any, batch: Batch, masks: Mapping[int, Array], among: Sequence[str] | None = None
@@ -148,18 +166,16 @@ class GaussNewton:
         of = lambda params, batch, masks: jnp.sum(self._vector(params, batch, masks) ** 2)
         return sum_over_tiles(of, self._zeros(params), params, batch, self._tile, self._devices.mesh)
 
-    def _normal(self, params: Any, batch: Batch) -> tuple[Array, Array, Array]:
-        """|r|², Jᵀr and JᵀJ."""
+    def _triangle(self, params: Any, batch: Batch) -> Float[Array, "p p"]:
+        """R of the QR factorization of the Jacobian with the residuals as its last column."""
         flat, unravel = ravel_pytree(params)
 
-        def of_tile(flat: Array, batch: Batch, masks: Mapping[int, Array]) -> tuple[Array, Array, Array]:
+        def rows(flat: Array, batch: Batch, masks: Mapping[int, Array]) -> Array:
             parts = [self._jacobian(unravel, flat, batch, name, self._roots(name, masks)) for name in self._terms]
             residuals, rows = (jnp.concatenate(each) for each in zip(*parts, strict=True))
-            return residuals @ residuals, residuals @ rows, rows.T @ rows
+            return jnp.concatenate([rows, residuals[:, None]], axis=1)
 
-        zeros = partial(self._zeros, params)
-        zero = zeros(), zeros(len(flat)), zeros(len(flat), len(flat))
-        return sum_over_tiles(of_tile, zero, flat, batch, self._tile, self._devices.mesh)
+        return triangle_over_tiles(rows, len(flat) + 1, flat, batch, self._tile, self._devices.mesh)
 
     def _jacobian(
         self, unravel: Callable[[Array], Any], flat: Array, batch: Batch, name: str, roots: Float[Array, "n"]
@@ -215,6 +231,18 @@ def _rows(residuals: Array) -> Float[Array, "n r"]:
     """Residuals as real numbers, one row at each point; a complex residual as its real and imaginary parts."""
     flat = residuals.reshape(len(residuals), -1)
     return jnp.concatenate([flat.real, flat.imag], axis=1) if jnp.iscomplexobj(flat) else flat
+
+
+def _points_per_tile(residuals_of: Callable[[Any, Batch], Mapping[str, Array]], params: Any, batch: Batch) -> int:
+    """Number of points of a tile whose rows of J take up to `ROWS` numbers, but are at least twice as many as columns.
+
+    With fewer rows, factorizing a tile costs more than forming it.
+    """
+    found = jax.eval_shape(residuals_of, params, batch)
+    points = sum({len(leaf) for leaf in jax.tree.leaves(batch)})
+    rows = sum(leaf.size * (2 if jnp.iscomplexobj(leaf) else 1) for leaf in found.values())
+    columns = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return max(FEWEST, math.ceil(max(ROWS / columns, 2 * columns) * points / rows))
 
 
 def _finite(*arrays: Array) -> bool:

@@ -19,11 +19,13 @@ from jax.sharding import Mesh
 from siren_jax._types import Batch, Objective, RefinementMethod
 from siren_jax.errors import InputError
 from siren_jax.fields.precision import cast
+from siren_jax.fitting import last_layer
 from siren_jax.fitting.broyden import self_scaled_broyden
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.devices import Devices
-from siren_jax.fitting.gauss_newton import GaussNewton, initial_state
+from siren_jax.fitting.gauss_newton import SHRINK, GaussNewton, initial_state
 from siren_jax.fitting.host_loop import run
+from siren_jax.fitting.last_layer import check_rows, first_state, learned_parameters
 from siren_jax.fitting.objectives import SumOfSquares
 from siren_jax.fitting.progress import Budget, Log, Progress, interrupts
 from siren_jax.fitting.quasi_newton import Loss, QuasiNewton
@@ -32,13 +34,13 @@ from siren_jax.fitting.resume import Keeper
 from siren_jax.fitting.step import check_precision
 from siren_jax.fitting.terms import Weight, check_weights, final_weights
 
-METHODS: tuple[RefinementMethod, ...] = ("lbfgs", "broyden", "gauss-newton")
-NAMES = {"broyden": "Broyden's method", "gauss-newton": "Gauss-Newton"}
+METHODS: tuple[RefinementMethod, ...] = ("lbfgs", "broyden", "gauss-newton", "last-layer")
+NAMES = {"broyden": "Broyden's method", "gauss-newton": "Gauss-Newton", "last-layer": "the last layer's solution"}
 """Names in sentences of the methods whose matrices have an entry for each pair of parameters."""
 # Broyden's method: the matrix, which a step overwrites, and its copy in a checkpoint. Gauss-Newton: the old and the new
-# JᵀJ, the damped one and its factor.
-MATRICES = {"broyden": 2, "gauss-newton": 4}
-MOST = 8000  # parameters: a matrix takes half a gigabyte, a Cholesky factor a quarter of a teraflop
+# triangle, the rows of a tile, twice as many, and their copy.
+MATRICES = {"broyden": 2, "gauss-newton": 6, "last-layer": 6}
+MOST = 8000  # parameters: a matrix takes half a gigabyte, a QR factorization a teraflop
 PAIRS = 50  # default memory of L-BFGS
 
 
@@ -100,9 +102,9 @@ def refine(
     if method not in METHODS:
         raise InputError(f"refine takes one of the methods {', '.join(METHODS)}, but got {method!r}.")
     double = in_double(method, double)
-    if method == "gauss-newton" and not isinstance(objective, SumOfSquares):
+    if method in ("gauss-newton", "last-layer") and not isinstance(objective, SumOfSquares):
         raise InputError(
-            "Gauss-Newton needs residuals, not their squares; give SumOfSquares(residuals), with a function "
+            f"method={method!r} needs residuals, not their squares; give SumOfSquares(residuals), with a function "
             "(field, batch) -> {term: residuals at each point}."
         )
     devices = Devices(mesh)
@@ -159,31 +161,36 @@ def _refine(
     checkpoints: Checkpoints | None,
     devices: Devices,
 ) -> Fit[N]:
-    graphdef, params, rest = nnx.split(network, nnx.Param, ...)
-    check_precision(params)
-    check_size(method, sum(leaf.size for leaf in jax.tree.leaves(params)))
-    params, batch = cast((params, batch), dtype)
+    learned = learned_parameters(network) if method == "last-layer" else nnx.Param
+    graphdef, params, fixed, rest = nnx.split(network, learned, nnx.Param, ...)
+    check_precision((params, fixed))
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    check_size(method, count)
+    params, fixed, batch = cast((params, fixed, batch), dtype)
 
     def merged(params: Any) -> N:
         with jax.enable_x64(dtype == jnp.float64):  # `watch` may call it outside
-            return nnx.merge(graphdef, jax.tree.map(jnp.array, params), rest)
+            return nnx.merge(graphdef, *jax.tree.map(jnp.array, (params, fixed)), rest)
 
-    terms_of = lambda params, batch: objective(nnx.merge(graphdef, params, rest), batch)
+    terms_of = lambda params, batch: objective(nnx.merge(graphdef, params, fixed, rest), batch)
     terms = jax.eval_shape(terms_of, params, batch)
     check_weights(weights, terms)
     final = final_weights(terms, weights)
     sized = {name: (len(terms[name]), weight) for name, weight in final.items()}
-    if isinstance(objective, SumOfSquares) and method == "gauss-newton":
+    if isinstance(objective, SumOfSquares) and method in ("gauss-newton", "last-layer"):
         residuals = objective.residuals
-        residuals_of = lambda params, batch: residuals(nnx.merge(graphdef, params, rest), batch)
-        log, start = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype)
-        make = lambda state, batch: GaussNewton(residuals_of, sized, state, batch, merged, log, tile, devices)
+        residuals_of = lambda params, batch: residuals(nnx.merge(graphdef, params, fixed, rest), batch)
+        log, start, shrink = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype), SHRINK
+        if method == "last-layer":
+            check_rows(jax.eval_shape(residuals_of, params, batch), count)
+            start, shrink = lambda: first_state(residuals_of, params, batch), last_layer.SHRINK
+        make = lambda state, batch: GaussNewton(residuals_of, sized, state, batch, merged, log, tile, devices, shrink)
     else:
         dense, loss = method == "broyden", Loss(terms_of, sized, tile, dtype, devices)
         optimizer = self_scaled_broyden() if dense else optax.lbfgs(memory_size=memory)
         log, start = Log(("loss",), dtype=np.float64), lambda: (params, optimizer.init(params))
         make = lambda state, batch: QuasiNewton(optimizer, loss, state, batch, merged, log, in_place=dense)
-    keeper = Keeper(checkpoints, log, (params, batch, list(final.values())), devices)
+    keeper = Keeper(checkpoints, log, (params, fixed, batch, list(final.values())), devices)
     # Not bound to a name: the first state, a hundred copies of the weights, would live as long as the fit.
     begin = lambda: keeper.restored(start(), budget, "the initial network, batch or weights have changed")
     with interrupts() as interrupted:  # during compilation too: the first phase's result must not be lost

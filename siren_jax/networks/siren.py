@@ -54,6 +54,8 @@ class SIREN(nnx.Module):
 
     first_layer: ClassVar[tuple[str | int, ...]] = ("layers", 0)
     """Path of the first layer in the network's parameters, for an optimizer with another learning rate there."""
+    last_layer: ClassVar[tuple[str | int, ...]] = ("output",)
+    """Path of the linear layer in the network's parameters, for a method that learns only this layer."""
 
     def __init__(
         self,

@@ -1,0 +1,79 @@
+"""The last layer alone as the unknown: with fixed sines, a linear equation is a linear least-squares problem.
+
+Its solution is exact to the rounding of float64: no other method reaches as many digits in as little time where the
+sines can represent the solution, as those of `random_features` can. Where the residuals are not linear in the last
+layer, it is the result of a few Gauss-Newton steps.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from siren_jax._types import Batch
+from siren_jax.errors import InputError
+from siren_jax.fitting.gauss_newton import LEAST, initial_state
+
+FIRST = 1e-6  # initial damping for residuals that are not linear
+SHRINK = 1e-3  # factor on the damping after a good step: Newton's method doubles the digits in a step
+TESTED = 256  # points at which the residuals are compared with a linear function
+
+
+def learned_parameters(network: nnx.Module) -> Callable[[tuple[Any, ...], Any], bool]:
+    """A filter of Flax for the parameters outside of the sine layers: the last layer, and any coefficients.
+
+    Raises:
+        InputError: the network has no linear last layer.
+    """
+    path = getattr(network, "last_layer", None)
+    if path is None:
+        raise InputError(
+            f"method='last-layer' takes a network with a linear last layer, a SIREN or an unknown made from one, but "
+            f"got {type(network).__name__}. Use another method."
+        )
+    inner = path[:-1]
+
+    def learned(at: tuple[Any, ...], value: Any) -> bool:
+        return isinstance(value, nnx.Param) and (at[: len(path)] == path or at[: len(inner)] != inner)
+
+    return learned
+
+
+def check_rows(residuals: Mapping[str, Any], parameters: int) -> None:
+    """Refuses fewer residuals than parameters.
+
+    Args:
+        residuals: residuals of all points, or their shapes.
+        parameters: number of parameters of the last layer.
+
+    Raises:
+        InputError: there are fewer residuals.
+    """
+    rows = sum(leaf.size * (2 if jnp.issubdtype(leaf.dtype, jnp.complexfloating) else 1) for leaf in residuals.values())
+    if rows < parameters:
+        raise InputError(
+            f"method='last-layer' needs at least as many residuals as parameters, better twice as many, but there are "
+            f"{rows:,} residuals for the {parameters:,} parameters of the last layer. Use more points, or a narrower "
+            "network."
+        )
+
+
+def first_state(residuals_of: Callable[[Any, Batch], Mapping[str, Array]], params: Any, batch: Batch) -> Any:
+    """The initial state, hardly damped for linear residuals: then the first step is the solution."""
+    flat, unravel = ravel_pytree(params)
+    few = jax.tree.map(lambda leaf: leaf[:TESTED], batch)
+
+    @jax.jit
+    def change(at: Array, along: Array) -> Array:
+        of = lambda flat: ravel_pytree(residuals_of(unravel(flat), few))[0]
+        return jax.jvp(of, (at,), (along,))[1]
+
+    along, other = jax.random.normal(jax.random.key(0), (2, flat.size), flat.dtype)
+    one, two = change(flat, along), change(flat + other, along)
+    rounding = jnp.sqrt(jnp.finfo(flat.dtype).eps)
+    linear = jnp.linalg.norm(one - two) <= rounding * jnp.linalg.norm(one)
+    return initial_state(params, flat.dtype, LEAST if linear else FIRST)
