@@ -127,7 +127,7 @@ def _network(network: Any) -> str:
     said = [f"{name} {d} → {c}, {network.depth + 1} layers of {network.width} units"]
     if isinstance(network, SIREN):
         said += [f"omega {network.first_omega:g}, then {network.omega:g}"]
-        said += [f"periodic with {periods.text(network.periodic)}"] if network.periodic else []
+        said += [periods.text(network.periodic)] if network.periodic else []
         said += [] if network.outermost == "linear" else [f"{network.outermost} at the end"]
     return ", ".join([*said, f"{_parameters(network):,} parameters"])
 

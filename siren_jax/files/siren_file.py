@@ -328,8 +328,8 @@ def _check_periodic(owner: str, given: Any, in_features: int, first_omega: int |
     if not sound or len(listed) != in_features or listed == [None] * in_features:
         raise InputError(
             f"{owner} has periodic = {given!r:.200}; a list of {in_features} is accepted, with the period of each "
-            f"periodic coordinate, from {periods.LEAST:g} to {periods.MOST:g} itself and times first_omega, and null for "
-            "the others."
+            f"periodic coordinate, from {periods.LEAST:g} to {periods.MOST:g} itself and times first_omega, and null "
+            "for the others."
         )
 
 
