@@ -36,7 +36,7 @@ def periods_of(periodic: Mapping[int, int | float] | None, inputs: int, omega: f
     """
     periods: list[float | None] = [None] * inputs if periodic else []
     for axis, period in (periodic or {}).items():
-        if not 0 <= axis < inputs:
+        if axis not in range(inputs):
             raise InputError(f"periodic takes coordinates from 0 to {inputs - 1} and their periods, but got {axis}.")
         if not is_period(period, omega):
             raise InputError(
@@ -73,7 +73,7 @@ def check_reach(periods: Periods, omega: float) -> None:
             enough = math.ceil(1000 * omega / reach) / 1000
             raise InputError(
                 f"first_omega = {omega:g} is too low for the period {period:g} of coordinate {axis}: the initial "
-                f"frequencies end at {reach:.3g} periods, and 1 is needed. Give a first_omega of {enough:g} or more."
+                f"frequencies end at {reach:.3g} periods, and 1 is needed. Give a first_omega of {enough:.12g} or more."
             )
 
 
