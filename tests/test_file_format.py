@@ -32,9 +32,11 @@ GOLDEN = {  # values at the coordinates (0.25, -0.5), of a sound at 0.25, when t
     "version_2_bfloat16": [178.8702850341797, 138.58616638183594, 186.11898803710938],
     "version_2_int8": [178.75474548339844, 138.45591735839844, 186.02442932128906],
     "version_2_float64": [51.546526219272614, 180.77848699160384, 63.27685791088012],
+    "version_2_periodic": [151.87478637695312, 135.7661590576172, 159.83840942382812],
     "version_2_latent": [0.21110758185386658],
     "version_2_latent_scaled": [0.2277429699897766],
 }
+FLIPPED = [f"version_{n}" for n in ("1_siren", "2_int8", "2_float64", "2_periodic", "2_latent_scaled")]
 PRECISIONS = pytest.mark.parametrize("precision", siren_file.PRECISIONS)
 
 
@@ -254,7 +256,7 @@ def survives(path: Path, data: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", [*siren_file.PRECISIONS, "latent_scaled"])
+@pytest.mark.parametrize("name", [*siren_file.PRECISIONS, "periodic", "latent_scaled"])
 def test_a_file_that_is_cut_at_any_byte_is_refused(name, tmp_path):
     data = (DATA / f"version_2_{name}.siren").read_bytes()
     assert survives(tmp_path / "a.siren", data)
@@ -262,7 +264,7 @@ def test_a_file_that_is_cut_at_any_byte_is_refused(name, tmp_path):
     assert not survives(tmp_path / "a.siren", data + b"\0")
 
 
-@pytest.mark.parametrize("name", ["version_1_siren", "version_2_int8", "version_2_float64", "version_2_latent_scaled"])
+@pytest.mark.parametrize("name", FLIPPED)
 def test_no_flipped_bit_is_more_than_another_network_or_a_refusal(name, tmp_path):
     data = (DATA / f"{name}.siren").read_bytes()
     for place in range(0, len(data), 3):

@@ -64,6 +64,9 @@ KINDS = {
     "no biases": NeuralField(SIREN(2, 1, width=16, depth=0, use_bias=False, rngs=nnx.Rngs(7)), Frame((9, 9))),
     "sigmoid": NeuralField(SIREN(2, 1, width=20, depth=1, outermost="sigmoid", rngs=nnx.Rngs(8)), Frame((9, 9))),
     "deep": NeuralField(SIREN(2, 4, width=9, depth=12, rngs=nnx.Rngs(9)), Frame((9, 9))),
+    "periodic": NeuralField(
+        SIREN(2, 1, width=18, depth=1, first_omega=50.0, periodic={0: 0.9}, rngs=nnx.Rngs(11)), Frame((9, 9))
+    ),
     "relu": NeuralField(ReLUMLP(2, 1, width=19, depth=2, rngs=nnx.Rngs(10)), Frame((9, 9))),
 }
 
@@ -317,6 +320,8 @@ def damaged():
     yield "no network", with_header(network=None), "no known type"
     yield "no frame", with_header(frame={}), "no shape"
     yield "omega", with_header(network=network | {"omega": -1}), "no omega"
+    yield "periods", with_header(network=network | {"periodic": [1.0, 0.0]}), "no periods"
+    yield "a period too few", with_header(network=network | {"periodic": [1.0]}), "no periods"
     yield "range", with_header(value_range=[1, 0]), "no value range"
     yield "prototype", with_header(precision="constructor"), "precision is not known"
     yield "other arrays", with_header(precision="float64"), "contradicts itself"

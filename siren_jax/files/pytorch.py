@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -17,7 +18,7 @@ from numpy import ndarray
 
 from siren_jax._types import Layout
 from siren_jax.errors import InputError
-from siren_jax.fields.precision import is_double, precision_of
+from siren_jax.fields.precision import is_double
 from siren_jax.files.pytorch_state import LAYOUTS, layout_of, read, weights_of, write
 from siren_jax.files.siren_file import LIMITS, MAX_OMEGA, MAX_WEIGHTS
 from siren_jax.networks.siren import OUTERMOST, SIREN
@@ -108,7 +109,7 @@ def save(
 
     The weights are rescaled from the network's omegas to the module's: sin(omega·(Wx + b)) = sin(v·(W'x + b')) with
     W' = W·omega/v and b' = b·omega/v. A float64 network becomes float64 tensors, which a module of float32 rounds as it
-    loads them.
+    loads them. The module of a periodic network is periodic until the weights of its first layer are trained.
 
     Args:
         network: the SIREN. Missing biases are written as zeros.
@@ -138,9 +139,11 @@ def save(
     factors = [network.first_omega / _omega(first_omega, form.first_omega), *[later] * network.depth]
     factors.append(later if network.outermost == "sine" else 1.0)
     state, dtype = {}, np.float64 if is_double(network) else np.float32
-    for name, linear, factor in zip(form.layers(network.depth + 2), _linears(network), factors, strict=True):
-        with precision_of(network):
-            kernel = np.asarray(linear.kernel[...], np.float64)
+    for i, (name, linear, factor) in enumerate(
+        zip(form.layers(network.depth + 2), _linears(network), factors, strict=True)
+    ):
+        with jax.enable_x64(True):
+            kernel = np.asarray(linear.kernel[...] if i else network.layers[0].weights(jnp.float64), np.float64)
             bias = np.zeros(kernel.shape[1]) if linear.bias is None else np.asarray(linear.bias[...], np.float64)
         with np.errstate(over="ignore"):  # checked below
             state[f"{name}.weight"] = np.ascontiguousarray((factor * kernel).T.astype(dtype))

@@ -21,6 +21,7 @@ from siren_jax._types import Precision
 from siren_jax.errors import InputError
 from siren_jax.fields.precision import is_double, precision_of
 from siren_jax.files.header import MAX_NESTING, nesting, parse
+from siren_jax.networks import initializers, periods
 from siren_jax.networks.latent import LatentSIREN
 from siren_jax.networks.relu import ReLUMLP
 from siren_jax.networks.siren import OUTERMOST, SIREN
@@ -172,12 +173,19 @@ def architecture_of(network: Network | LatentSIREN) -> dict[str, Any]:
             f"a .siren file needs a SIREN or a ReLUMLP, but this network is of the type {type(network).__name__}."
         )
     kind = kinds[type(network)]
-    return {"type": kind, **{name: getattr(network, name) for name in (*LIMITS, *EXTRA[kind])}}
+    found = {"type": kind, **{name: getattr(network, name) for name in (*LIMITS, *EXTRA[kind])}}
+    if isinstance(network, SIREN) and network.periodic:
+        found["periodic"] = list(network.periodic)
+    return found
 
 
 def _build(architecture: Mapping[str, Any]) -> Network | LatentSIREN:
     # JSON has one type of numbers, so a writer may have written an omega without a point.
     arguments = {n: float(value) if n.endswith("omega") else value for n, value in architecture.items() if n != "type"}
+    if given := architecture.get("periodic"):
+        arguments["periodic"] = {axis: float(period) for axis, period in enumerate(given) if period is not None}
+        # The weights are those of the file. Its first omega may be too low for the usual initial ones.
+        arguments["kernel_init"] = initializers.ones
     make = {"siren": SIREN, "relu": ReLUMLP, "latent": LatentSIREN}[architecture["type"]]
     return make(arguments.pop("in_features"), arguments.pop("out_features"), **arguments, rngs=nnx.Rngs(0))
 
@@ -286,10 +294,10 @@ def _check_architecture(owner: str, architecture: Mapping[str, Any], version: in
     if kind not in known:
         raise InputError(f"{owner} has a network of the type {kind!r}; the known types are {', '.join(known)}.")
     fields = {"type", *LIMITS, *EXTRA[kind]} - ({"outermost"} if version == 1 else set())
-    if set(architecture) != fields:
+    if set(architecture) - ({"periodic"} if kind == "siren" and version > 1 else set()) != fields:
         raise InputError(f"{owner} does not describe a network: its fields are {sorted(architecture)}.")
     for name, value in architecture.items():
-        if name == "type":
+        if name in ("type", "periodic"):
             continue
         if name in LIMITS:
             least = 0 if name == "depth" else 1
@@ -306,6 +314,23 @@ def _check_architecture(owner: str, architecture: Mapping[str, Any], version: in
             accepted = f"numbers above 0 and below {MAX_OMEGA:g}"
         if not sound:
             raise InputError(f"{owner} has {name} = {value!r}; {accepted} are accepted.")
+    if "periodic" in architecture:
+        _check_periodic(owner, architecture["periodic"], architecture["in_features"], architecture["first_omega"])
+
+
+def _check_periodic(owner: str, given: Any, in_features: int, first_omega: int | float) -> None:
+    listed = given if isinstance(given, list) else []
+    sound = all(
+        type(period) in (int, float) and periods.is_period(period, first_omega)
+        for period in listed
+        if period is not None
+    )
+    if not sound or len(listed) != in_features or listed == [None] * in_features:
+        raise InputError(
+            f"{owner} has periodic = {given!r:.200}; a list of {in_features} is accepted, with the period of each "
+            f"periodic coordinate, from {periods.LEAST:g} to {periods.MOST:g} itself and times first_omega, and null "
+            "for the others."
+        )
 
 
 def _check_count(owner: str, shapes: Iterable[tuple[int, ...]]) -> None:

@@ -1,5 +1,6 @@
 """Exact rescaling of a network: the same function in other coordinates, or with another value range."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -14,13 +15,19 @@ from siren_jax.networks.siren import SIREN
 def with_points(network: SIREN, scale: Float[ndarray, "d"], shift: Float[ndarray, "d"]) -> SIREN:
     """The network x ↦ Φ(scale·x + shift); only the first layer changes: W(scale·x + shift) + b.
 
+    A period P of a coordinate becomes P/|scale|, with the same numbers of periods.
+
     Raises:
         InputError: the network has no biases, and the shift is not zero.
     """
+    with jax.enable_x64(True):
+        kernel = np.asarray(network.layers[0].weights(jnp.float64))
     with precision_of(network):
         changed = nnx.clone(network)
         first = changed.layers[0].linear
-        kernel = np.asarray(first.kernel[...], np.float64)
+        stretched = zip(network.periodic, np.abs(scale).tolist(), strict=True) if network.periodic else ()
+        changed.periodic = tuple(None if period is None else period / factor for period, factor in stretched)
+        changed.layers[0].periodic = changed.periodic
         _add_to_bias(first, shift @ kernel)
         first.kernel[...] = jnp.asarray(scale[:, None] * kernel)
     return changed

@@ -48,7 +48,7 @@ class Hypernetwork(nnx.Module):
         rngs: Flax random streams; uses `params`.
 
     Raises:
-        InputError: a size is not positive, or a code does not have k numbers.
+        InputError: a size is not positive, a code does not have k numbers, or the SIREN has `periodic`.
 
     >>> siren = SIREN(2, 1, width=8, depth=1, rngs=nnx.Rngs(0))
     >>> hypernetwork = Hypernetwork(siren, latent=3, width=16, rngs=nnx.Rngs(1))
@@ -75,6 +75,11 @@ class Hypernetwork(nnx.Module):
             raise InputError(
                 f"a hypernetwork needs codes of at least 1 number, at least 1 unit and no negative depth, but got "
                 f"{latent} numbers, width {width}, depth {depth}."
+            )
+        if siren.periodic:
+            raise InputError(
+                "a hypernetwork changes the frequencies of its SIREN continuously, but those of a periodic SIREN are "
+                "whole numbers of periods; give a SIREN without periodic."
             )
         self.siren = nnx.clone(siren)
         tensors = jax.tree.leaves(nnx.state(self.siren, nnx.Param))

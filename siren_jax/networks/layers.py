@@ -1,15 +1,18 @@
 """The sine layer, and functions that all networks share."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from siren_jax._types import Initializer
 from siren_jax.errors import InputError
-from siren_jax.networks import initializers
+from siren_jax.networks import initializers, periods
 from siren_jax.networks.fast_sine import sine
 
 # Matrix products in TF32 or bfloat16 make derivatives too inaccurate.
@@ -37,8 +40,12 @@ class SineLayer(nnx.Module):
         use_bias: whether there is a bias.
         kernel_init: initializer of the weights, instead of the paper's range.
         bias_init: initializer of the biases, instead of U(±1/√n).
+        periodic: period of each input in which the layer is periodic, as in `SIREN`.
         precision: precision of the matrix product; see `jax.numpy.matmul`.
         rngs: Flax random streams; uses `params`.
+
+    Raises:
+        InputError: a period is not positive, or is that of an input that the layer does not have.
     """
 
     def __init__(
@@ -51,11 +58,16 @@ class SineLayer(nnx.Module):
         use_bias: bool = True,
         kernel_init: Initializer | None = None,
         bias_init: Initializer | None = None,
+        periodic: Mapping[int, int | float] | None = None,
         precision: str | None = FULL_PRECISION,
         rngs: nnx.Rngs,
     ):
         if kernel_init is None:
             kernel_init = initializers.siren_first() if is_first else initializers.siren_hidden(omega)
+        self.omega = float(omega)  # a NumPy number would promote float32 points to float64
+        self.periodic = periods.periods_of(periodic, in_features, self.omega)
+        if self.periodic:
+            kernel_init = periods.whole(kernel_init, self.periodic, self.omega)
         self.linear = nnx.Linear(
             in_features,
             out_features,
@@ -65,11 +77,26 @@ class SineLayer(nnx.Module):
             precision=precision,
             rngs=rngs,
         )
-        self.omega = float(omega)  # a NumPy number would promote float32 points to float64
+
+    def weights(self, dtype: DTypeLike) -> Float[Array, "inputs units"]:
+        """The weights W in the dtype of a computation, with whole numbers of periods for periodic inputs."""
+        kernel = self.linear.kernel[...].astype(dtype)
+        # Rounding here, not only the initial weights, makes the layer periodic whatever the kernel went through: a cast
+        # to float64, whose digits beyond float32 would be missing, a file or an optimizer with weight decay.
+        return periods.rounded(kernel, self.periodic, self.omega) if self.periodic else kernel
+
+    def argument(self, x: Float[Array, "... d"]) -> Float[Array, "... width"]:
+        """The argument of the layer's sine, omega·(Wx + b)."""
+        if not self.periodic:
+            return self.omega * self.linear(x)
+        linear = self.linear
+        dtype = jnp.result_type(x, linear.kernel[...])
+        product = jnp.matmul(x.astype(dtype), self.weights(dtype), precision=linear.precision)
+        return self.omega * (product if linear.bias is None else product + linear.bias[...])
 
     def activation(self, x: Float[Array, "... d"]) -> Activation:
         """The layer's values before the sine, omega·(Wx + b), and after it."""
-        before = self.omega * self.linear(x)
+        before = self.argument(x)
         return Activation(before, sine(before))
 
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... width"]:

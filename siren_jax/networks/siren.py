@@ -3,7 +3,7 @@
 Φ(x) = W_n (φ_{n-1} ∘ … ∘ φ_0)(x) + b_n,  φ_i(x) = sin(omega_i (W_i x + b_i)).  Sitzmann et al. 2020, Eq. 5.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import jax
@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from siren_jax._types import Initializer
 from siren_jax.errors import InputError
-from siren_jax.networks import initializers
+from siren_jax.networks import initializers, periods
 from siren_jax.networks.fast_sine import sine, sine_and_cosine
 from siren_jax.networks.layers import FULL_PRECISION, Activation, SineLayer, check_points, check_sizes
 
@@ -41,11 +41,16 @@ class SIREN(nnx.Module):
             sines are initially further from linear, and the network learns detail sooner; see `docs/performance.md`.
         use_bias: whether the layers have biases. Without them the network is an odd function.
         kernel_init: initializer of the weights of every layer, including the linear one, instead of the paper's range.
+        periodic: period of each coordinate in which the network is periodic, such as `{1: 2.0}`, in units of the
+            coordinate. Φ(x + P·e_i) = Φ(x) then holds for all derivatives, up to rounding. The frequencies of the first
+            layer in this coordinate are the usual initial ones, rounded to whole numbers of periods, and are not
+            learned; their phases and all other weights are.
         precision: precision of every matrix product; see `jax.numpy.matmul`.
         rngs: Flax random streams; uses `params`.
 
     Raises:
-        InputError: a size is not positive, a point does not have d coordinates, or `outermost` is unknown.
+        InputError: a size is not positive, a point does not have d coordinates, `outermost` is unknown, a period is not
+            positive or of no coordinate, or `first_omega` is below 2π·d/period, the frequency of one period.
 
     >>> network = SIREN(2, 3, width=16, depth=1, rngs=nnx.Rngs(0))
     >>> network(jnp.zeros(2)).shape, network(jnp.zeros((5, 4, 2))).shape
@@ -70,6 +75,7 @@ class SIREN(nnx.Module):
         weight_scale: float = 1.0,
         use_bias: bool = True,
         kernel_init: Initializer | None = None,
+        periodic: Mapping[int, int | float] | None = None,
         precision: str | None = FULL_PRECISION,
         rngs: nnx.Rngs,
     ):
@@ -78,6 +84,10 @@ class SIREN(nnx.Module):
             raise InputError(f"outermost is one of {', '.join(OUTERMOST)}, but is {outermost!r}.")
         hidden = initializers.siren_hidden(omega) if kernel_init is None else kernel_init
         sizes = [in_features] + [width] * (depth + 1)
+        self.periodic = periods.periods_of(periodic, in_features, float(first_omega))
+        """Period of each coordinate, or None if the network is not periodic in it; empty if it is in none."""
+        if kernel_init is None:
+            periods.check_reach(self.periodic, float(first_omega))
         self.layers = nnx.List(
             SineLayer(
                 n,
@@ -86,6 +96,7 @@ class SIREN(nnx.Module):
                 is_first=i == 0,
                 use_bias=use_bias,
                 kernel_init=kernel_init if i == 0 else initializers.scaled(hidden, float(weight_scale)),
+                periodic=periodic if i == 0 else None,
                 precision=precision,
                 rngs=rngs,
             )
@@ -153,8 +164,8 @@ class SIREN(nnx.Module):
         """
         check_points(x, self.in_features)
         first, *later = self.layers
-        scaled = first.omega * first.linear.kernel[...].astype(x.dtype)
-        s, c = sine_and_cosine(first.omega * first.linear(x))
+        scaled = first.omega * first.weights(x.dtype)
+        s, c = sine_and_cosine(first.argument(x))
         # One array per component of J: with an axis of size d, XLA would transpose it around every product.
         h, jacobian, curvatures = s, [c * row for row in scaled], [-s * _squares(scaled, row) for row in weights]
         for layer in later:

@@ -258,6 +258,8 @@ def _settings(
         raise InputError('share="trunk" needs a network with a depth of at least 1.')
     if own_omega and (layers or not isinstance(start, SIREN)):
         raise InputError("own_omega=True needs SIRENs with first layers of their own.")
+    if own_omega and isinstance(start, SIREN) and start.periodic:
+        raise InputError("own_omega=True would change the whole numbers of periods of a periodic SIREN; leave it out.")
     if restarts and share != "none":
         raise InputError(f"restarts start from other networks, so they do not go with share={share!r}.")
     if own_omega and not signals.survey.shapes:

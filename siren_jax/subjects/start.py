@@ -9,6 +9,7 @@ from flax import nnx
 from siren_jax.errors import InputError
 from siren_jax.fields.precision import cast
 from siren_jax.fitting.recipes import Recipe
+from siren_jax.networks import initializers
 from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.subjects.subject import Subject
@@ -54,7 +55,7 @@ def started(start: NeuralField, subject: Subject, recipe: Recipe, *, keep_omega:
             the recipe, which may be chosen for the signal.
 
     Raises:
-        InputError: the start has another number of coordinates.
+        InputError: the start has another number of coordinates, or is periodic and would get another first omega.
     """
     network = start.network
     assert isinstance(network, SIREN)
@@ -67,8 +68,7 @@ def started(start: NeuralField, subject: Subject, recipe: Recipe, *, keep_omega:
     own, reason = network.first_omega, "start"
     if LEARNED in start.record or not keep_omega:
         own, reason = (recipe.first_omega, "recipe") if recipe.first_omega else subject.choose_omega()
-    sizes = {"width": network.width, "depth": network.depth, "omega": network.omega, "use_bias": network.use_bias}
-    found = SIREN(coordinates, channels, **sizes, first_omega=own, rngs=nnx.Rngs(0))
+    found = _like(network, channels, own)
     single = lambda part: cast(nnx.state(part, nnx.Param), jnp.float32)
     for layer, given in zip(found.layers, network.layers, strict=True):
         nnx.update(layer, single(given))
@@ -78,3 +78,24 @@ def started(start: NeuralField, subject: Subject, recipe: Recipe, *, keep_omega:
             values = jnp.broadcast_to(values.mean(axis=-1, keepdims=True), (*values.shape[:-1], channels))
         getattr(found.output, str(name[-1]))[...] = values
     return found, reason
+
+
+def _like(network: SIREN, channels: int, first_omega: float) -> SIREN:
+    """A network of the same sizes and periods, with other channels and another first omega; its weights are ones."""
+    if network.periodic and first_omega != network.first_omega:
+        raise InputError(
+            f"the start is periodic with first_omega {network.first_omega:g}; {first_omega:g} would change its whole "
+            "numbers of periods, so leave out first_omega."
+        )
+    return SIREN(
+        network.in_features,
+        channels,
+        width=network.width,
+        depth=network.depth,
+        first_omega=first_omega,
+        omega=network.omega,
+        use_bias=network.use_bias,
+        kernel_init=initializers.ones,
+        periodic={axis: period for axis, period in enumerate(network.periodic) if period is not None},
+        rngs=nnx.Rngs(0),
+    )

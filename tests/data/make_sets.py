@@ -1,11 +1,11 @@
-"""Golden sets of format version 1, and what an independent reader finds in them; golden bases and a golden float64
-network of format version 2.
+"""Golden sets of format version 1, and what an independent reader finds in them; golden bases, a golden float64 network
+and a golden periodic network of format version 2.
 
 `python tests/data/make_sets.py FOLDER` writes NAME.sirens and NAME.json for every set of `SETS` and for a set of codes,
-and NAME.siren for every base of `BASES` and for `DOUBLE`. The JSON files are made from the bytes of the shards by
-`found_in`, which uses NumPy and `docs/file-format.md` alone. The files in this folder were written once, by the first
-version that had sets, bases or float64, and stay as they are: a later version of the library must read the same numbers
-from them. A new format version gets files of its own.
+and NAME.siren for every base of `BASES`, for `DOUBLE` and for `PERIODIC`. The JSON files are made from the bytes of the
+shards by `found_in`, which uses NumPy and `docs/file-format.md` alone. The files in this folder were written once, by
+the first version that had sets, bases, float64 or periods, and stay as they are: a later version of the library must
+read the same numbers from them. A new format version gets files of its own.
 """
 
 import json
@@ -56,7 +56,7 @@ SETS = {  # signals, coordinates, settings of fit_many
 }
 BASES = {"version_2_latent": False, "version_2_latent_scaled": True}  # whether codes also scale
 CODE = (1.0, -1.5, 0.5)  # of a base as a fitted signal
-DOUBLE = "version_2_float64"
+DOUBLE, PERIODIC = "version_2_float64", "version_2_periodic"
 
 
 def _bumps(count: int, **settings: Any) -> Any:
@@ -111,6 +111,18 @@ def _double() -> Any:
         return NeuralField(nnx.merge(graphdef, state), Frame((3, 5)), (0.0, 255.0), record={"seed": 0})
 
 
+def _periodic() -> Any:
+    """A network as of another writer: its weights are not yet rounded to whole numbers of periods, as a reader does."""
+    from flax import nnx
+
+    from siren_jax import SIREN, Frame, NeuralField
+
+    network = SIREN(2, 3, width=8, depth=1, first_omega=40.0, periodic={1: 1.2}, rngs=nnx.Rngs(0))
+    kernel = network.layers[0].linear.kernel
+    kernel[...] = kernel[...] + np.random.default_rng(0).uniform(-0.03, 0.03, (2, 8))  # a quarter of a period
+    return NeuralField(network, Frame((3, 5)), (0.0, 255.0), record={"seed": 0})
+
+
 def main(folder: Path) -> None:
     import jax
 
@@ -137,6 +149,7 @@ def main(folder: Path) -> None:
         base.network.code[...] = CODE
         base.save(folder / f"{name}.siren")
     _double().save(folder / f"{DOUBLE}.siren")
+    _periodic().save(folder / f"{PERIODIC}.siren")
     made = Path(tempfile.mkdtemp()) / "set"
     base.encode(_bumps(4, names=["a.png", "ä b.png", "1/c.png", "1/日本.png"], labels=[0, 0, 1, 1]), out=made)
     keep("set_1_codes", made)

@@ -121,6 +121,10 @@ function network(given, version, precision, arrays, buffer) {
   check(OUTERMOST.includes(outermost), "This file is damaged: its outermost function is not known.");
   const omega = (/** @type {any} */ value) => finite(value) && value > 0 && value < 1e9;
   check(!sine || (omega(given.first_omega) && omega(given.omega)), "This file is damaged: its network has no omega.");
+  const periods = given.type === "siren" && version > 1 ? given.periodic : undefined;
+  const period = (/** @type {any} */ value) => [value, value * given.first_omega].every((x) => finite(x) && x >= 1e-18 && x <= 1e18);
+  const sound = Array.isArray(periods) && periods.length === inputs && periods.some((p) => p !== null) && periods.every((p) => p === null || period(p));
+  check(periods === undefined || sound, "This file is damaged: its network has no periods.");
   const layers = [];
   let weights = 0;
   const used = new Set();
@@ -149,6 +153,7 @@ function network(given, version, precision, arrays, buffer) {
       for (let k = 0; k < kernel.length; k++) kernel[k] *= scale[k % width];
       for (let k = 0; k < width; k++) bias[k] = scale[k] * bias[k] + shift[k];
     }
+    if (i === 0 && periods) wholePeriods(kernel, periods, given.first_omega);
     check(kernel.every(Number.isFinite) && bias.every(Number.isFinite), `This file is damaged: ${name} has weights that are not finite.`);
     layers.push({ kernel, bias, inputs: rows, units });
     weights += kernel.length + bias.length;
@@ -156,6 +161,17 @@ function network(given, version, precision, arrays, buffer) {
   check(used.size === arrays.size, "This file contradicts itself: it has arrays that its network does not have.");
   const omegas = layers.map((_, i) => (sine ? (i ? given.omega : given.first_omega) : 1));
   return { layers, omegas, activation: sine ? "sine" : "relu", outermost, inputs, channels, width, depth, weights };
+}
+
+/** Rounds the weights of periodic coordinates to whole numbers of periods, in place.
+ * @param {Float32Array} kernel of the first layer @param {(number | null)[]} periods of the coordinates @param {number} omega */
+function wholePeriods(kernel, periods, omega) {
+  const units = kernel.length / periods.length;
+  periods.forEach((period, d) => {
+    if (period === null) return;
+    const one = (2 * Math.PI) / (omega * period);
+    for (let k = d * units; k < (d + 1) * units; k++) kernel[k] = Math.round(kernel[k] / one) * one;
+  });
 }
 
 /** A row times a matrix with as many rows as it has numbers. @param {Float32Array} row @param {Float32Array} matrix */
