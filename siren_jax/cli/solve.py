@@ -22,7 +22,7 @@ from siren_jax.fitting.refinement import bytes_of, check_size
 from siren_jax.fitting.result import Fit
 from siren_jax.subjects.solution import Solution
 
-FIRST = 0.25  # share of --seconds for Adam; L-BFGS has the rest
+FIRST = 0.25  # share of --seconds for Adam; --refine-with has the rest
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,8 @@ class Solve:
     networks of up to some 3,000 parameters, such as --width 20 --depth 2 --first-omega 3 --omega 1. A step of broyden
     takes about as long as one of lbfgs; a step of gauss-newton takes longer and gains more."""
     double: bool = False
-    """Compute the steps of --refine in float64 and write a float64 network, as broyden and
-    gauss-newton always do. The relative error of a float32 network stays above about 1e-5 %. A step of lbfgs
-    takes longer."""
+    """Compute the steps of --refine in float64 and write a float64 network, as broyden and gauss-newton always do. The
+    relative error of a float32 network stays above about 1e-5 %. A step of lbfgs takes longer."""
     target_error: Annotated[float | None, optional("PERCENT", "none")] = None
     """Stop as soon as the relative L2 error is no larger than this many percent. --steps, --seconds and --refine limit
     the fit."""
