@@ -90,17 +90,18 @@ class Problem:
             batches: as in `fixed`.
             steps: largest number of steps. A budget of steps or seconds is required.
             seconds: longest time, without compilation.
-            method: "lbfgs", or "broyden" or "gauss-newton" for small networks, up to a few thousand parameters.
+            method: "lbfgs", or "broyden" or "gauss-newton" for small networks, up to a few thousand parameters, or
+                "last-layer" for `random_features`.
             **more: other arguments of `siren_jax.refine`, such as `double`, with which the points are in float64 too,
                 and `watch`.
 
         Raises:
-            InputError: "gauss-newton", and a term has power=1.
+            InputError: "gauss-newton" or "last-layer", and a term has power=1.
         """
         settings = {"weights": self.weights, "method": method, **more}
         objective, batch = self.fixed(key, batches, double=in_double(method, more.get("double")))
         if method in ("gauss-newton", "last-layer"):
-            objective = SumOfSquares(self.residuals)
+            objective = SumOfSquares(self.residuals, self._values)
         return refine(network, objective, batch, steps=steps, seconds=seconds, **settings)
 
     def residuals(self, field: Field, batch: Batch) -> dict[str, Array]:
@@ -116,6 +117,10 @@ class Problem:
                 "use power=2, or method='broyden' or 'lbfgs'."
             )
         return {term.name: jax.vmap(_residual(term), (None, 0))(field, batch[term.name]) for term in self.terms}
+
+    def _values(self, field: Field, batch: Batch) -> Array:
+        """The unknowns at the points of the first term."""
+        return jax.vmap(field)(batch[self.terms[0].name][0])
 
     def fixed(self, key: Array, batches: int = 1, *, double: bool = False) -> tuple[Objective, Batch]:
         """An objective and a batch for `refine`: the points of several batches, including all candidates.

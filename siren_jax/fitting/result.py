@@ -41,7 +41,8 @@ class Fit(Generic[N]):
     skipped: int = 0
     """Number of steps with a non-finite loss or gradient; these steps changed nothing."""
     message: str = ""
-    """After "non-finite": the step and the term."""
+    """After "non-finite": the step and the term. After the method "last-layer": that the residuals do not determine the
+    solution."""
 
     @property
     def steps(self) -> int:
