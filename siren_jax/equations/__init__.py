@@ -34,4 +34,5 @@ from siren_jax.equations.terms import equation as equation
 from siren_jax.equations.terms import known as known
 from siren_jax.equations.unknowns import Ansatz as Ansatz
 from siren_jax.equations.unknowns import ComplexField as ComplexField
+from siren_jax.equations.unknowns import Scaled as Scaled
 from siren_jax.equations.unknowns import WithCoefficients as WithCoefficients

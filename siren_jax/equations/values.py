@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from siren_jax._types import Field
 
-Value = Callable[[Float[Array, "d"]], Any] | Callable[[Field, Float[Array, "d"]], Any] | Any
+Value = Callable[..., Any] | Any
 """The value required at a point: a number, a function of the point, or a function `(u, x)` of the field and the point;
 complex for a `ComplexField`."""
 
