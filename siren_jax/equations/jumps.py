@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Literal
 from jaxtyping import Float
 from numpy import ndarray
@@ -139,7 +140,7 @@ def _walk(program: ClosedJaxpr, inputs: Sequence[_Seen], factors: list[Array]) -
 
 
 def _is_zero(number: _Seen) -> bool:
-    return not number.on_x and not isinstance(number.value, jax.core.Tracer) and not np.any(number.value)
+    return not number.on_x and not isinstance(number.value, Tracer) and not np.any(number.value)
 
 
 Parts = tuple[Array, Array, Array]

@@ -12,7 +12,7 @@ from siren_jax.equations.unknowns import Scaled
 FARTHEST = 50  # from the origin to the centre, in units of the size
 LONGEST = 40  # half of a domain's size along an axis, and its inverse the shortest
 BEYOND = 4  # times the highest frequency that the points of a step resolve
-LOST = 10_000  # distance of the centre, in units of the size, where float32 has few digits left
+LOST = 300_000  # distance of the centre, in units of the size, where float32 has few digits left
 
 
 def doubts_about_units(network: Any, terms: Sequence[Term], points: int) -> Iterator[str]:
