@@ -51,9 +51,9 @@ class Scaled(_Unknown):
     radians per half of the domain, whatever its units are. `solution` saves it as a plain SIREN in true units.
 
     Use it where a coordinate is far from -1 to 1, such as 0 to 100, 0 to 0.001 or 2000 to 2020. There, the first
-    layer's weights and biases would need very different learning rates, and float32 would lose digits. A float32 file of
-    a solution far from the origin does lose them, about 6e-8·omega·centre/half of a phase; there, `refine` with
-    `double=True`.
+    layer's weights and biases would need very different learning rates, and float32 would lose digits. A float32 file
+    of a solution far from the origin does lose them: its phases round to about 6e-8·omega·centre/half. There, `refine`
+    with `double=True`.
 
     Args:
         network: N, of any kind.
