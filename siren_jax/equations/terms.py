@@ -44,6 +44,8 @@ class Term:
     """A number, or a function of the spent share of the budget."""
     candidates: int = 1
     """Number of candidates for each point; their probability rises with the residual."""
+    domain: Domain | None = None
+    """Where the points are, if that is known; warnings about units and coefficients need it."""
 
     def __post_init__(self) -> None:
         if self.power not in (1, 2):
@@ -94,7 +96,7 @@ def equation(
         )
     span = None if growing is None else (domain.low[0], growing)
     draw = draws(domain.interior(), points, sampler, candidates, span)
-    return Term(name, AtPoint(residual), draw, power, weight, candidates)
+    return Term(name, AtPoint(residual), draw, power, weight, candidates, domain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,4 +166,4 @@ def known(
         chosen = slice(None) if drawn is None else jax.random.randint(key, (drawn,), 0, len(given[0]), jnp.int32)
         return tuple(jnp.asarray(array)[chosen] for array in (exact if is_double(share) else given))
 
-    return Term(name, residual, Partial(draw, given), power, weight)
+    return Term(name, residual, Partial(draw, given), power, weight, domain=domain)
