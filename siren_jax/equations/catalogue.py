@@ -17,6 +17,7 @@ from siren_jax._types import Field
 from siren_jax.equations.conditions import boundary, dirichlet, initial, neumann
 from siren_jax.equations.domains import Box, Disk, Domain, Interval
 from siren_jax.equations.problem import Problem
+from siren_jax.equations.stationary import STATIONARY
 from siren_jax.equations.terms import equation
 from siren_jax.equations.unknowns import Ansatz, ComplexField
 from siren_jax.fields.operators import gradient, jacobian, laplacian, second_derivatives
@@ -391,5 +392,6 @@ CASES: dict[str, Callable[..., Case]] = {
     "burgers": burgers,
     "allen-cahn": allen_cahn,
     "kovasznay": kovasznay,
+    **STATIONARY,
 }
 """Cases by the name that `siren-jax solve` takes."""
