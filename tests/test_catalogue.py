@@ -27,6 +27,9 @@ PLACES = {
     "l-shape": (-0.4, -0.3),
     "two-materials": (0.1, 0.9),
     "plate": (0.7, -1.1),
+    "cavity": (0.6, 0.4),
+    "cavity-400": (0.6, 0.4),
+    "cavity-1000": (0.6, 0.4),
 }
 SPACING = {"helmholtz-lens": 1 / 128}  # that of the grid of its reference
 
@@ -53,7 +56,9 @@ def test_the_reference_satisfies_the_equation(name):
     assert size > 1e-4
 
 
-@pytest.mark.parametrize("name", STATIONARY)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("cavity-")) for name in STATIONARY]
+)
 def test_the_reference_satisfies_the_conditions(name):
     case = STATIONARY[name]()
     for term in case.problem.terms:

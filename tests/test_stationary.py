@@ -1,16 +1,18 @@
 """References of stationary equations: they satisfy their equations and conditions, and converge."""
 
+import itertools
+
 import numpy as np
 import pytest
 from test_references import derivative, grid, laplacian, uniform
 
-from siren_jax.references import clamped_plate, l_shaped_membrane, spot_in_two_materials
+from siren_jax.references import clamped_plate, l_shaped_membrane, lid_driven_cavity, spot_in_two_materials
 
 
 def sides(corners, n):
     """Points on the sides of a polygon, which ends where it begins."""
     share = np.linspace(0, 1, n)[:, None]
-    return np.concatenate([a + (b - a) * share for a, b in zip(corners[:-1], corners[1:], strict=True)])
+    return np.concatenate([a + (b - a) * share for a, b in itertools.pairwise(corners)])
 
 
 # Membrane
@@ -95,3 +97,60 @@ def test_the_plate_converges():
     deflection, bending = np.max(np.abs(errors), axis=1).T
     assert np.all(deflection < [1e-5, 1e-7, 2e-9])
     assert np.all(bending < [1e-2, 1e-3, 1e-4])
+
+
+# Cavity
+
+
+def centre_lines(reynolds, resolution):
+    """Largest and least velocity along y on one centre line, and least velocity along x on the other."""
+    line = np.linspace(0.1, 0.95, 1701)
+    across = lid_driven_cavity(np.stack([0 * line + 0.5, line], axis=1), reynolds=reynolds, resolution=resolution)
+    along = lid_driven_cavity(np.stack([line, 0 * line + 0.5], axis=1), reynolds=reynolds, resolution=resolution)
+    return [np.max(across[:, 0]), np.min(across[:, 0]), np.min(along[:, 1])]
+
+
+def test_the_cavity_has_the_published_extremes_of_velocity():
+    # Botella and Peyret 1998; Ghia, Ghia and Shin 1982 have 0.17527, -0.24533 and -0.21090 at points of a grid
+    np.testing.assert_allclose(centre_lines(100.0, 40), [0.1795728, -0.2538030, -0.2140424], rtol=0, atol=5e-6)
+
+
+@pytest.mark.slow
+def test_the_cavity_has_the_published_flow_at_a_reynolds_number_of_1000():
+    setting = {"reynolds": 1000.0, "resolution": 64}
+    np.testing.assert_allclose(centre_lines(**setting), [0.3769447, -0.5270771, -0.3885698], rtol=0, atol=2e-5)
+    y = np.array([0.9766, 0.8516, 0.6172, 0.5, 0.2813, 0.1016])  # Botella and Peyret 1998, Table 9
+    found = lid_driven_cavity(np.stack([y, 0 * y + 0.5], axis=1), **setting)
+    velocity = [0.6644227, 0.3372212, 0.0570178, -0.0620561, -0.2803696, -0.3004561]
+    pressure = [0.052009, 0.034910, -0.000827, 0.0, 0.040377, 0.104187]
+    np.testing.assert_allclose(found[:, 1], velocity, rtol=0, atol=5e-5)
+    np.testing.assert_allclose(found[:, 2], pressure, rtol=0, atol=5e-5)
+
+
+def test_the_cavity_satisfies_navier_and_stokes():
+    points, reynolds = uniform([0.1, 0.1], [0.8, 0.9]), 100.0
+    flow = lambda p: lid_driven_cavity(p, reynolds=reynolds, resolution=40)
+    slope = np.stack([derivative(flow, points, axis, 1, 0.01) for axis in (0, 1)], axis=-1)
+    velocity, viscous = flow(points)[:, :2], laplacian(flow, points, (0, 1), 0.01)[:, :2] / reynolds
+    momentum = np.einsum("nj,nij->ni", velocity, slope[:, :2]) + slope[:, 2] - viscous
+    assert np.max(np.abs(np.trace(slope[:, :2], axis1=1, axis2=2))) < 1e-6  # up to (h/0.2)⁶ of the ends
+    assert np.max(np.abs(momentum)) < 1e-3  # of derivatives of the third order, each a factor of 40
+
+
+def test_the_cavity_converges_away_from_the_lid():
+    points = uniform([0, 0], [1, 1], 500)
+    points = points[np.hypot(1 - points[:, 0], np.minimum(points[:, 1], 1 - points[:, 1])) > 0.1]
+    coarse, fine = (lid_driven_cavity(points, resolution=n) for n in (32, 40))
+    assert np.max(np.abs(coarse - fine)[:, :2]) < 5e-5
+
+
+def test_the_cavity_without_inertia_is_symmetric():
+    points = uniform([0, 0], [1, 1])
+    setting = {"reynolds": 1e-6, "resolution": 24}
+    flow, mirrored = lid_driven_cavity(points, **setting), lid_driven_cavity([0, 1] + points * [1, -1], **setting)
+    np.testing.assert_allclose(flow[:, :2], mirrored[:, :2] * [-1, 1], rtol=0, atol=1e-6)
+
+
+def test_the_cavity_says_that_a_flow_is_too_fast():
+    with pytest.raises(ValueError, match="a higher resolution="):
+        lid_driven_cavity(np.array([[0.5, 0.5]]), reynolds=20000.0, resolution=8)

@@ -1,5 +1,6 @@
 """References: solutions of differential equations in float64, computed without networks."""
 
+from siren_jax.references.cavity import lid_driven_cavity as lid_driven_cavity
 from siren_jax.references.cole_hopf import burgers as burgers
 from siren_jax.references.helmholtz import absorbing_layer as absorbing_layer
 from siren_jax.references.helmholtz import free_space as free_space
