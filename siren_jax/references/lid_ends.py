@@ -62,7 +62,7 @@ def _near_an_end(x: ndarray, y: ndarray, reynolds: int | float) -> Near:
         bilaplacian += reynolds**n * r ** (n - 3.0) * each.bilaplacian(angle)
         head += reynolds ** (n - 1) * term(n - 1, each.head)
     head += kappa * np.stack([np.log(r), cos / r, -sin / r])
-    return Near(*stream, *laplacian, bilaplacian, *head)
+    return Near._make([*stream, *laplacian, bilaplacian, *head])
 
 
 class _Term(NamedTuple):
