@@ -9,7 +9,7 @@ from numpy import ndarray
 
 from siren_jax._types import Field
 from siren_jax.equations.as_field import grid_over, moment_of
-from siren_jax.equations.catalogue import Case
+from siren_jax.equations.case import Case
 from siren_jax.fields.coordinates import Grid
 from siren_jax.fields.precision import is_double
 from siren_jax.fields.tiles import evaluate
