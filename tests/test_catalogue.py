@@ -7,7 +7,8 @@ from jax.tree_util import Partial
 
 from siren_jax import laplacian
 from siren_jax.equations import Interval, Problem, equation
-from siren_jax.equations.catalogue import CASES, Case
+from siren_jax.equations.case import Case
+from siren_jax.equations.catalogue import CASES
 from siren_jax.equations.comparison import Comparison
 from siren_jax.plot import solution
 
