@@ -1,5 +1,8 @@
 """Problems with a name: each one's independent solution satisfies its equation."""
 
+import re
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -47,6 +50,11 @@ def test_the_reference_satisfies_the_equation(name):
     size = float(np.abs(residual(other, x, None)).max())
     assert float(np.abs(residual(truth, x, None)).max()) < size / 20
     assert size > 1e-4
+
+
+def test_the_page_of_the_command_lists_every_equation():
+    page = (Path(__file__).parent.parent / "docs" / "commands" / "solve.md").read_text()
+    assert re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE) == list(CASES)
 
 
 def test_a_solution_on_an_interval_is_drawn_as_a_curve():
