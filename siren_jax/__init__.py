@@ -12,6 +12,7 @@ from siren_jax.errors import InputError as InputError
 from siren_jax.fields import Frame as Frame
 from siren_jax.fields import generate_coordinates as generate_coordinates
 from siren_jax.fields.operators import curl as curl
+from siren_jax.fields.operators import derivative as derivative
 from siren_jax.fields.operators import divergence as divergence
 from siren_jax.fields.operators import gradient as gradient
 from siren_jax.fields.operators import hessian as hessian
@@ -91,6 +92,7 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "SurfaceDataset",
     "choose_omega",
     "curl",
+    "derivative",
     "divergence",
     "equations",
     "fit",

@@ -130,13 +130,13 @@ def test_a_missing_condition_is_said_and_the_smallest_solution_given():
 
 def test_what_it_cannot_do_is_refused():
     problem = poisson_on_a_line()
-    with pytest.raises(InputError, match="at least as many residuals as parameters.*240 residuals for the 301"):
+    with pytest.raises(InputError, match=r"at least as many residuals as parameters.*240 residuals for the 301"):
         problem.refine(features(width=300), key=KEY, steps=1, method="last-layer")
-    with pytest.raises(InputError, match="a linear last layer.*but got ReLUMLP"):
+    with pytest.raises(InputError, match=r"a linear last layer.*but got ReLUMLP"):
         problem.refine(ReLUMLP(1, 1, width=8, depth=1, rngs=nnx.Rngs(0)), key=KEY, steps=1, method="last-layer")
     with pytest.raises(InputError, match=r"'last-layer' needs residuals, not their squares"):
         refine(features(), problem.objective, problem.fixed(KEY)[1], steps=1, method="last-layer")
-    with pytest.raises(InputError, match="3,844 GB|GB for the 20,001 parameters"):
+    with pytest.raises(InputError, match=r"\d GB for the 20,001 parameters"):
         problem.refine(features(width=20000), key=KEY, steps=1, method="last-layer")
 
 

@@ -69,10 +69,10 @@ def grid_over(domain: Domain) -> Grid:
     return Grid(_cells(domain.low, domain.high), domain.low, domain.high)
 
 
-def moment_of(grid: Grid, time: float) -> Grid:
-    """One moment of a grid over time and space, as fine as a grid over the space alone."""
-    low, high = grid.low[1:], grid.high[1:]
-    return Grid((1, *_cells(low, high)), (time, *low), (time, *high))
+def moment_of(grid: Grid, *fixed: float) -> Grid:
+    """A grid at fixed values of its first coordinates, such as one moment in time, as fine as one over the others."""
+    low, high = grid.low[len(fixed) :], grid.high[len(fixed) :]
+    return Grid((*[1] * len(fixed), *_cells(low, high)), (*fixed, *low), (*fixed, *high))
 
 
 def _cells(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[int, ...]:

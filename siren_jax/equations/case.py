@@ -1,7 +1,7 @@
 """Cases of the catalogue: a problem with a name, settings that solve it, and an independent solution."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from flax import nnx
@@ -41,3 +41,5 @@ class Case:
     """Mask of the points where the solution is compared with the truth."""
     ansatz: Callable[[nnx.Module], Ansatz] | None = None
     """Makes the unknown from a network; by default the unknown is the network itself."""
+    periodic: Mapping[int, float] = field(default_factory=dict)
+    """Periods of the solution by coordinate: the network is made periodic in these coordinates."""

@@ -15,6 +15,7 @@ from siren_jax._types import Field
 from siren_jax.equations.case import Case
 from siren_jax.equations.conditions import boundary, dirichlet, initial, neumann
 from siren_jax.equations.domains import Box, Disk, Interval
+from siren_jax.equations.evolution import EVOLUTION
 from siren_jax.equations.problem import Problem
 from siren_jax.equations.stationary import STATIONARY
 from siren_jax.equations.terms import equation
@@ -362,5 +363,6 @@ CASES: dict[str, Callable[..., Case]] = {
     "allen-cahn": allen_cahn,
     "kovasznay": kovasznay,
     **STATIONARY,
+    **EVOLUTION,
 }
 """Cases by the name that `siren-jax solve` takes."""

@@ -14,7 +14,7 @@ from siren_jax.equations.terms import Residual, Term
 from siren_jax.equations.unknowns import ComplexField
 from siren_jax.equations.values import Value, value_at
 from siren_jax.errors import InputError
-from siren_jax.fields.operators import jacobian, value_jacobian
+from siren_jax.fields.operators import derivative, jacobian, value_jacobian
 
 Condition = Callable[[Float[Array, "d"]], Any]
 """Whether a point belongs to the selected part."""
@@ -157,17 +157,20 @@ def periodic(
     domain: Domain,
     axis: int,
     *,
+    derivatives: int = 1,
     points: int = 256,
     name: str = "periodic",
     weight: Any = 1.0,
     power: Literal[1, 2] = 2,
     sampler: Sampler = "uniform",
 ) -> Term:
-    """u and ∂u/∂x_axis are the same at both ends of a coordinate.
+    """u and ∂u/∂x_axis, or more derivatives, are the same at both ends of a coordinate.
 
     Args:
         domain: a box, possibly with time.
         axis: index of the coordinate; in a domain with time, 1 is the first one in space.
+        derivatives: highest order of the derivatives along the axis that agree; an equation of the order n along it
+            needs n - 1.
         points: number of pairs per step.
         name: name of the term.
         weight: as in `equation`.
@@ -177,11 +180,21 @@ def periodic(
     space = domain.space if isinstance(domain, SpaceTime) else domain
     if not isinstance(space, Box) or not len(domain.low) - len(space.low) <= axis < len(domain.low):
         raise InputError(f"periodic needs a box and an axis of it in space, but got axis {axis} of {domain!r}.")
+    if derivatives < 0:
+        raise InputError(f"periodic takes an order of derivatives of at least 0, but got derivatives={derivatives}.")
     low, high = domain.low[axis], domain.high[axis]
 
     def residual(u: Field, x: Array, normal: Array) -> Array:
-        (a, a_slope), (b, b_slope) = (value_jacobian(u)(x.at[axis].set(end)) for end in (low, high))
-        return jnp.concatenate([a - b, a_slope[:, axis] - b_slope[:, axis]])
+        def at(end: float) -> Array:
+            place = x.at[axis].set(end)
+            value, slope = value_jacobian(u)(place)
+            found, along = [value, slope[:, axis]], lambda y: jacobian(u)(y)[:, axis]
+            for _ in range(derivatives - 1):
+                along = derivative(along, axis)
+                found.append(along(place))
+            return jnp.concatenate(found[: derivatives + 1])
+
+        return at(low) - at(high)
 
     return Term(name, residual, draws(domain.interior(), points, sampler), power, weight, domain=domain)
 
