@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -14,7 +15,7 @@ from siren_jax.equations import Box, Disk, Domain, Problem, Term, boundary, equa
 CHANNELS = ("velocity along y", "velocity along x", "pressure")
 COLUMNS = (1, 0, 2)  # of the tables, which begin with the velocity along x
 NEAR = 1e-4  # a point this near to a side, relative to it, is on it: points are rounded to float32
-EVEN = {"sampler": "sobol"}
+EVEN: dict[str, Any] = {"sampler": "sobol"}
 
 
 def steady_flow(viscosity: float) -> Callable[[Field, Array], Array]:

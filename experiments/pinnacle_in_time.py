@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ from siren_jax.equations import (
 from siren_jax.equations.regions import Located, Region
 
 PI = math.pi
-EVEN = {"sampler": "sobol"}
+EVEN: dict[str, Any] = {"sampler": "sobol"}
 
 
 def burgers_1d(folder: Path | None) -> Benchmark:
@@ -81,7 +82,7 @@ def heat_2d_long(folder: Path | None) -> Benchmark:
 
     start = lambda x: jnp.sin(4 * PI * x[2]) * jnp.sin(3 * PI * x[1])
     terms = [
-        equation(residual, square, points=8192, **EVEN),
+        equation(residual, square, points=4096, **EVEN),
         initial(start, square, points=1024, weight=100.0, **EVEN),
         dirichlet(0.0, square, points=1024, weight=100.0, **EVEN),
     ]

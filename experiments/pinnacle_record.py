@@ -98,18 +98,18 @@ def solve(benchmark: Benchmark, recipe: Recipe, *, seconds: float, seed: int = 0
     """The fit of a new network to a problem, in seconds of steps, to which compilation does not count."""
     problem, key = benchmark.problem, jax.random.key(seed)
     network = new_network(recipe, len(benchmark.channels), seed)
-    refine = dict(key=key, batches=recipe.batches, method=recipe.method)
+    settings: dict[str, Any] = {"key": key, "batches": recipe.batches, "method": recipe.method}
     if not recipe.steps:
-        return problem.refine(network, seconds=seconds, **refine)
+        return problem.refine(network, seconds=seconds, **settings)
     adam: Any = optax.adam(recipe.learning_rate)
     first = problem.fit(network, key=key, steps=recipe.steps, seconds=seconds / 2, optimizer=adam)
-    return first.followed_by(problem.refine(first.network, seconds=seconds - first.seconds, **refine))
+    return first.followed_by(problem.refine(first.network, seconds=seconds - first.seconds, **settings))
 
 
 def new_network(recipe: Recipe, channels: int, seed: int) -> SIREN:
     """A SIREN whose first layer has an omega of its own along each coordinate."""
     most = max(recipe.first_omega)
-    sizes = {"width": recipe.width, "depth": recipe.depth, "omega": recipe.omega}
+    sizes: dict[str, Any] = {"width": recipe.width, "depth": recipe.depth, "omega": recipe.omega}
     network = SIREN(len(recipe.first_omega), channels, first_omega=most, rngs=nnx.Rngs(seed), **sizes)
     kernel = network.layers[0].linear.kernel
     kernel[...] = kernel[...] * (jnp.asarray(recipe.first_omega, jnp.float32) / most)[:, None]

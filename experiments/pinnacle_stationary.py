@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,19 +11,19 @@ from jax import Array
 from experiments.pinnacle_record import Benchmark, Recipe, path_in
 from siren_jax import jacobian, laplacian
 from siren_jax._types import Field
-from siren_jax.equations import Box, Disk, Problem, boundary, dirichlet, equation, known
+from siren_jax.equations import Box, Difference, Disk, Domain, Problem, boundary, dirichlet, equation, known
 
 PI = math.pi
-EVEN = {"sampler": "sobol"}
+EVEN: dict[str, Any] = {"sampler": "sobol"}
 NEAR = 1e-4  # a point this near to a side of the square is on it: points are rounded to float32
 
 
 def poisson_2d(folder: Path | None) -> Benchmark:
     """Δu = 0 in a square with four round holes, u = 1 on its rim and 0 on the holes."""
-    plate = Box((-0.5, -0.5), (0.5, 0.5))
+    plate: Domain = Box((-0.5, -0.5), (0.5, 0.5))
     for y in (-0.3, 0.3):
         for x in (-0.3, 0.3):
-            plate -= Disk((y, x), 0.1)
+            plate = Difference(plate, Disk((y, x), 0.1))
     on_rim = lambda x: jnp.max(jnp.abs(x)) > 0.5 - NEAR
     terms = [
         equation(lambda u, x: laplacian(u)(x), plate, points=4096, **EVEN),
@@ -39,9 +40,9 @@ def poisson_2d_holes(folder: Path | None) -> Benchmark:
 
     f = 10·(17 + x² + y²)·sin πx·sin 4πy.
     """
-    plate = Box((-1, -1), (1, 1))
+    plate: Domain = Box((-1, -1), (1, 1))
     for x, y, radius in ((0.5, 0.5, 0.2), (0.4, -0.4, 0.4), (-0.2, -0.7, 0.1), (-0.6, 0.5, 0.3)):
-        plate -= Disk((y, x), radius)
+        plate = Difference(plate, Disk((y, x), radius))
     on_rim = lambda x: jnp.max(jnp.abs(x)) > 1 - NEAR
 
     def residual(u: Field, x: Array) -> Array:
