@@ -88,10 +88,14 @@ def path_in(folder: Path | None, name: str) -> Path:
 
 
 def relative_error(network: Callable[..., Array], reference: comsol.Samples) -> float:
-    """|u - reference| / |reference| over all points and unknowns together, as PINNacle measures."""
+    """The `distance` of a network's values from a reference."""
     points = reference.points if is_double(network) else reference.points.astype(np.float32)
-    found = np.asarray(evaluate(network, points), np.float64)
-    return float(np.linalg.norm(found - reference.values) / np.linalg.norm(reference.values))
+    return distance(np.asarray(evaluate(network, points), np.float64), reference)
+
+
+def distance(values: Float[ndarray, "n c"], reference: comsol.Samples) -> float:
+    """|u - reference| / |reference| over all points and unknowns together, as PINNacle measures."""
+    return float(np.linalg.norm(values - reference.values) / np.linalg.norm(reference.values))
 
 
 def solve(benchmark: Benchmark, recipe: Recipe, *, seconds: float, seed: int = 0) -> Fit[SIREN]:
