@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from experiments import pinnacle_flows, pinnacle_in_time, pinnacle_stationary
 from experiments.pinnacle_published import PUBLISHED
-from experiments.pinnacle_record import distance, relative_error, solve
+from experiments.pinnacle_record import distance, new_network, relative_error, solve
 from experiments.run import Settings, make_folder, run, save_numbers
 from siren_jax import InputError
 
@@ -63,14 +63,18 @@ def main(config: Config) -> dict[str, dict[str, float]]:
     if not config.seconds > 0:
         raise InputError(f"seconds must be above 0, but got {config.seconds}.")
     benchmarks = {name: PROBLEMS[name](config.references) for name in names}
-    references = {name: benchmark.reference() for name, benchmark in benchmarks.items()}  # files are read before fits
+    sizes = {"width": config.width, "depth": config.depth}
+    sizes = {name: size for name, size in sizes.items() if size is not None}
+    recipes = {name: dataclasses.replace(benchmark.recipe, **sizes) for name, benchmark in benchmarks.items()}
+    references = {}
+    for name, benchmark in benchmarks.items():  # bad files and sizes are found before anything is written
+        references[name] = benchmark.reference()
+        new_network(recipes[name], len(benchmark.channels), config.seed)
     make_folder(config)
     numbers: dict[str, dict[str, float]] = {}
     print(" " * 16, *(f"{title:>11}" for title in COLUMNS), flush=True)
     for name, benchmark in benchmarks.items():
-        sizes = {"width": config.width, "depth": config.depth}
-        recipe = dataclasses.replace(benchmark.recipe, **{k: size for k, size in sizes.items() if size is not None})
-        fit, reference = solve(benchmark, recipe, seconds=config.seconds, seed=config.seed), references[name]
+        fit, reference = solve(benchmark, recipes[name], seconds=config.seconds, seed=config.seed), references[name]
         row = {"error": relative_error(fit.network, reference), "seconds": fit.seconds, "steps": float(fit.steps)}
         if name in PUBLISHED:
             published = PUBLISHED[name].error
