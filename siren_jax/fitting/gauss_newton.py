@@ -35,11 +35,10 @@ START = 0.1  # initial damping, in units of the mean of the diagonal of JᵀJ
 LEAST = 1e-30  # smallest damping, in the same units: its root is the rounding error of J
 BEND = 0.5  # longest second-order part of a step, in units of the first-order part
 SHRINK = 1 / 3  # least factor on the damping after a good step
+# A step ends the fit if it should lower the loss by less than CLOSE of it, or if it is hardly damped and does not halve
+# the loss: what is left is rounding, or beyond the network.
+CLOSE = 1e-9
 HARDLY = 1e-24  # damping that changes a step less than rounding does
-CLOSE = (
-    1e-9  # a step that should lower the loss by less than this share of it is the last one; a hardly damped one that
-)
-# does not halve it, too: what is left is rounding, or beyond the network
 
 State = tuple[Any, Array, Array, Array]
 """Parameters, their loss, the damping in units of the mean of the diagonal of JᵀJ, and its next growth."""
@@ -162,7 +161,7 @@ class GaussNewton:
                 chosen(2.0, 2 * growth).astype(growth.dtype),
             ),
             better,
-            expected < CLOSE * loss,
+            (expected < CLOSE * loss) | ((damping <= HARDLY) & (later > loss / 2)),
         )
 
     def _vector(
