@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ def random_features(
     width: int,
     frequencies: float | Sequence[float],
     periodic: Mapping[int, int | float] | None = None,
+    graded: Mapping[int, Sequence[Any]] | None = None,
     rngs: nnx.Rngs,
 ) -> SIREN:
     """A SIREN of one sine layer with random frequencies and phases, whose last layer is zero.
@@ -35,6 +37,7 @@ def random_features(
         width: number of sines.
         frequencies: largest frequency of every coordinate, or of each, in radians per unit of the coordinate.
         periodic: see `SIREN`.
+        graded: see `SIREN`; frequencies of a graded coordinate are in radians per unit of its asinh.
         rngs: Flax random streams; uses `params`.
 
     Raises:
@@ -67,6 +70,7 @@ def random_features(
         first_omega=omega,
         kernel_init=zeros,
         periodic=periodic,
+        graded=graded,
         rngs=rngs,
     )
     first, last = network.layers[0].linear, network.output

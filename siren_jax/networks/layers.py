@@ -1,7 +1,7 @@
 """The sine layer, and functions that all networks share."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from siren_jax._types import Initializer
 from siren_jax.errors import InputError
-from siren_jax.networks import initializers, periods
+from siren_jax.networks import grading, initializers, periods
 from siren_jax.networks.fast_sine import sine
 
 # Matrix products in TF32 or bfloat16 make derivatives too inaccurate.
@@ -41,11 +41,12 @@ class SineLayer(nnx.Module):
         kernel_init: initializer of the weights, instead of the paper's range.
         bias_init: initializer of the biases, instead of U(±1/√n).
         periodic: period of each input in which the layer is periodic, as in `SIREN`.
+        graded: places and widths of each input that is graded, as in `SIREN`: the layer is sin(omega·(Wm(x) + b)).
         precision: precision of the matrix product; see `jax.numpy.matmul`.
         rngs: Flax random streams; uses `params`.
 
     Raises:
-        InputError: a period is not positive, or is that of an input that the layer does not have.
+        InputError: a period or a width is not positive, or is that of an input that the layer does not have.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class SineLayer(nnx.Module):
         kernel_init: Initializer | None = None,
         bias_init: Initializer | None = None,
         periodic: Mapping[int, int | float] | None = None,
+        graded: Mapping[int, Sequence[Any]] | None = None,
         precision: str | None = FULL_PRECISION,
         rngs: nnx.Rngs,
     ):
@@ -66,6 +68,7 @@ class SineLayer(nnx.Module):
             kernel_init = initializers.siren_first() if is_first else initializers.siren_hidden(omega)
         self.omega = float(omega)  # a NumPy number would promote float32 points to float64
         self.periodic = periods.periods_of(periodic, in_features, self.omega)
+        self.graded = grading.places_of(graded, in_features, periodic or ())
         if self.periodic:
             kernel_init = periods.whole(kernel_init, self.periodic, self.omega)
         self.linear = nnx.Linear(
@@ -86,7 +89,9 @@ class SineLayer(nnx.Module):
         return periods.rounded(kernel, self.periodic, self.omega) if self.periodic else kernel
 
     def argument(self, x: Float[Array, "... d"]) -> Float[Array, "... width"]:
-        """The argument of the layer's sine, omega·(Wx + b)."""
+        """The argument of the layer's sine, omega·(Wx + b), or omega·(Wm(x) + b) for graded inputs."""
+        if self.graded:
+            x = grading.graded_points(x, self.graded)
         if not self.periodic:
             return self.omega * self.linear(x)
         linear = self.linear
@@ -95,7 +100,7 @@ class SineLayer(nnx.Module):
         return self.omega * (product if linear.bias is None else product + linear.bias[...])
 
     def activation(self, x: Float[Array, "... d"]) -> Activation:
-        """The layer's values before the sine, omega·(Wx + b), and after it."""
+        """The layer's values before the sine, its `argument`, and after it."""
         before = self.argument(x)
         return Activation(before, sine(before))
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from siren_jax._types import Initializer
 from siren_jax.errors import InputError
-from siren_jax.networks import initializers, periods
+from siren_jax.networks import grading, initializers, periods
 from siren_jax.networks.fast_sine import sine, sine_and_cosine
 from siren_jax.networks.layers import FULL_PRECISION, Activation, SineLayer, check_points, check_sizes
 
@@ -45,12 +45,17 @@ class SIREN(nnx.Module):
             coordinate. Φ(x + P·e_i) = Φ(x) then holds for all derivatives, up to rounding. The frequencies of the first
             layer in this coordinate are the usual initial ones, rounded to whole numbers of periods, and are not
             learned; their phases and all other weights are.
+        graded: coordinates in which the network has fine detail near some places, such as a shock: a (place, width)
+            pair of each, or several in a list, such as `{1: (0.0, 0.005)}`, in units of the coordinate. The first layer
+            acts on m(x) = Σ_j asinh((x - place_j)/width_j) instead of this coordinate. Its frequency k is then the
+            frequency k/√((x - place)² + width²) in x. Places and widths are not learned.
         precision: precision of every matrix product; see `jax.numpy.matmul`.
         rngs: Flax random streams; uses `params`.
 
     Raises:
-        InputError: a size is not positive, a point does not have d coordinates, `outermost` is unknown, a period is not
-            positive or of no coordinate, or `first_omega` is below 2π·d/period, the frequency of one period.
+        InputError: a size is not positive, a point does not have d coordinates, `outermost` is unknown, a period or a
+            width is not positive or of no coordinate, a coordinate is both periodic and graded, or `first_omega` is
+            below 2π·d/period, the frequency of one period.
 
     >>> network = SIREN(2, 3, width=16, depth=1, rngs=nnx.Rngs(0))
     >>> network(jnp.zeros(2)).shape, network(jnp.zeros((5, 4, 2))).shape
@@ -76,6 +81,7 @@ class SIREN(nnx.Module):
         use_bias: bool = True,
         kernel_init: Initializer | None = None,
         periodic: Mapping[int, int | float] | None = None,
+        graded: Mapping[int, Sequence[Any]] | None = None,
         precision: str | None = FULL_PRECISION,
         rngs: nnx.Rngs,
     ):
@@ -86,6 +92,8 @@ class SIREN(nnx.Module):
         sizes = [in_features] + [width] * (depth + 1)
         self.periodic = periods.periods_of(periodic, in_features, float(first_omega))
         """Period of each coordinate, or None if the network is not periodic in it; empty if it is in none."""
+        self.graded = grading.places_of(graded, in_features, periodic or ())
+        """(place, width) pairs of each coordinate, none if it is not graded; empty if no coordinate is graded."""
         if kernel_init is None:
             periods.check_reach(self.periodic, float(first_omega))
         self.layers = nnx.List(
@@ -97,6 +105,7 @@ class SIREN(nnx.Module):
                 use_bias=use_bias,
                 kernel_init=kernel_init if i == 0 else initializers.scaled(hidden, float(weight_scale)),
                 periodic=periodic if i == 0 else None,
+                graded=graded if i == 0 else None,
                 precision=precision,
                 rngs=rngs,
             )
@@ -159,7 +168,8 @@ class SIREN(nnx.Module):
         Each layer propagates h, J = ∂h/∂x and ℓ = Σ_i a_i ∂²h/∂x_i². With z = omega·(Wh + b), J_z = omega·WJ and
         ℓ_z = omega·Wℓ, the next values are h' = sin z,  J' = cos z·J_z,  ℓ' = cos z·ℓ_z - sin z·Σ_i a_i J_z,i².
         The cost is one sine and one cosine per unit and, in each layer after the first, 1 + d matrix products and one
-        more for each row. The first layer has J_z = omega·W and ℓ_z = 0. An outermost function g follows the same rule:
+        more for each row. The first layer has J_z = omega·W and ℓ_z = 0; for a graded coordinate x_i, its row is
+        omega·W_i·m_i'(x_i), and ℓ_z contains a_i·omega·W_i·m_i''(x_i). An outermost function g follows the same rule:
         g(y),  g'(y)·J_y,  g'(y)·ℓ_y + g''(y)·Σ_i a_i J_y,i².
         """
         check_points(x, self.in_features)
@@ -167,7 +177,16 @@ class SIREN(nnx.Module):
         scaled = first.omega * first.weights(x.dtype)
         s, c = sine_and_cosine(first.argument(x))
         # One array per component of J: with an axis of size d, XLA would transpose it around every product.
-        h, jacobian, curvatures = s, [c * row for row in scaled], [-s * _squares(scaled, row) for row in weights]
+        if self.graded:
+            slopes, bends = grading.slopes_and_bends(x, self.graded)
+            bent = [None if bend is None else row * bend[..., None] for row, bend in zip(scaled, bends, strict=True)]
+            scaled = [
+                row if slope is None else row * slope[..., None] for row, slope in zip(scaled, slopes, strict=True)
+            ]
+            curvatures = [c * _weighted(bent, row) - s * _squares(scaled, row) for row in weights]
+        else:
+            curvatures = [-s * _squares(scaled, row) for row in weights]
+        h, jacobian = s, [c * row for row in scaled]
         for layer in later:
             s, c = sine_and_cosine(layer.omega * layer.linear(h))
             jacobian = [layer.omega * _product(layer.linear, j) for j in jacobian]
@@ -214,3 +233,8 @@ def _product(linear: nnx.Linear, x: Array) -> Array:
 def _squares(parts: Sequence[Array] | Array, weights: tuple[float, ...]) -> Array | float:
     """Σ_i weights_i·parts_i², without the products that weights of zero and one make unnecessary."""
     return sum(part * part if a == 1 else a * part * part for part, a in zip(parts, weights, strict=True) if a)
+
+
+def _weighted(parts: Sequence[Array | None], weights: tuple[float, ...]) -> Array | float:
+    """Σ_i weights_i·parts_i over the parts that there are."""
+    return sum((a * part for part, a in zip(parts, weights, strict=True) if a and part is not None), start=0.0)

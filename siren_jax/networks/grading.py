@@ -1,0 +1,164 @@
+"""Coordinates that are graded towards places where a function is sharp, as a mesh is near a corner or a shock.
+
+m(x) = Σ_j asinh((x - c_j)/w_j) for the places c_j and the widths w_j of a coordinate. Near one of the places, a
+frequency k in m is the frequency k/√((x - c)² + w²) in x: detail in proportion to the distance from the place, down to
+the width.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeGuard
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float
+
+from siren_jax.errors import InputError
+
+Places = tuple[tuple[tuple[float, float], ...], ...]
+"""(place, width) pairs of each input, none for an input that is not graded; an empty tuple if no input is graded."""
+
+# 1/LEAST⁴, the size of a fourth derivative, is finite in float32. Places are at most MOST from zero.
+LEAST, MOST = 1e-9, 1e9
+MOST_PLACES = 64  # of one input: more would only make a long program
+
+
+def places_of(graded: Mapping[int, Sequence[Any]] | None, inputs: int, periodic: Iterable[int] = ()) -> Places:
+    """The places and widths of all inputs, from those of the graded ones.
+
+    Args:
+        graded: one (place, width) pair or several for each graded input.
+        inputs: number of inputs.
+        periodic: inputs that are periodic, which cannot be graded.
+
+    Raises:
+        InputError: there is no such input, it is periodic, or the pairs are not numbers within the limits.
+
+    >>> places_of({1: (0, 0.5)}, 2)
+    ((), ((0.0, 0.5),))
+    """
+    places: list[tuple[tuple[float, float], ...]] = [()] * inputs if graded else []
+    for axis, given in (graded or {}).items():
+        if axis not in range(inputs):
+            raise InputError(f"graded takes coordinates from 0 to {inputs - 1} and their places, but got {axis}.")
+        if axis in periodic:
+            raise InputError(
+                f"coordinate {axis} is both periodic and graded, but a function of asinh((x - place)/width) is not "
+                "periodic. Leave out one of the two."
+            )
+        try:
+            numbers = np.asarray(given, np.float64)
+        except (TypeError, ValueError, OverflowError):
+            numbers = np.zeros(0)
+        pairs = (numbers[None] if numbers.shape == (2,) else numbers).tolist()
+        if not are_places(pairs):
+            raise InputError(
+                f"graded takes (place, width) for coordinate {axis}, or up to {MOST_PLACES} of these pairs in a list, "
+                f"with a width from {LEAST:g} to {MOST:g} and a place from {-MOST:g} to {MOST:g}, but got "
+                f"{given!r:.200}."
+            )
+        places[int(axis)] = tuple((float(place), float(width)) for place, width in pairs)
+    return tuple(places)
+
+
+def are_places(pairs: Any) -> TypeGuard[list[list[float]]]:
+    """Whether these are lists of a place and a width that a graded input may have.
+
+    >>> are_places([[0.0, 0.1]]), are_places([]), are_places([[0.0, 0.0]]), are_places([[0.0, float("nan")]])
+    (True, False, False, False)
+    """
+    return (
+        isinstance(pairs, list)
+        and 0 < len(pairs) <= MOST_PLACES
+        and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
+        and all(type(number) in (int, float) for pair in pairs for number in pair)
+        and all(-MOST <= place <= MOST and LEAST <= width <= MOST for place, width in pairs)
+    )
+
+
+def text(places: Sequence[Sequence[Sequence[float]]]) -> str:
+    """The places and widths in words.
+
+    >>> text(((), ((0.0, 0.01), (1.0, 0.1))))
+    'graded in coordinate 1 at 0 (width 0.01) and 1 (width 0.1)'
+    """
+    parts = [
+        f"in coordinate {axis} at {' and '.join(f'{place:g} (width {width:g})' for place, width in pairs)}"
+        for axis, pairs in enumerate(places)
+        if pairs
+    ]
+    return f"graded {', '.join(parts)}"
+
+
+def stretched(places: Places, scale: Sequence[float], shift: Sequence[float]) -> Places:
+    """The places of m(scale·x + shift) as a function of x, up to the sign of the scale: (c - shift)/scale, w/|scale|.
+
+    Raises:
+        InputError: they are not within the limits.
+    """
+    changed = {
+        axis: [((place - shift[axis]) / scale[axis], width / abs(scale[axis])) for place, width in pairs]
+        for axis, pairs in enumerate(places)
+        if pairs
+    }
+    return places_of(changed, len(places))
+
+
+def graded_points(x: Float[Array, "... d"], places: Places) -> Float[Array, "... d"]:
+    """m(x) for the graded inputs and x for the others."""
+    columns = [
+        _sum(_asinh(x[..., i] - c, w) for c, w in pairs) if pairs else x[..., i] for i, pairs in enumerate(places)
+    ]
+    return jnp.stack(columns, axis=-1)
+
+
+def slopes_and_bends(
+    x: Float[Array, "... d"], places: Places
+) -> tuple[list[Float[Array, "..."] | None], list[Float[Array, "..."] | None]]:
+    """m'(x) and m''(x) for each graded input, and None for the others, where m' = 1 and m'' = 0.
+
+    m' = Σ r and m'' = -Σ (x - c)·r³ with r = 1/√((x - c)² + w²).
+    """
+    slopes, bends = [], []
+    for i, pairs in enumerate(places):
+        parts = [(x[..., i] - c, w) for c, w in pairs]
+        slopes.append(_sum(_slope(d, w) for d, w in parts) if pairs else None)
+        bends.append(_sum(_bend(d, _slope(d, w)) for d, w in parts) if pairs else None)
+    return slopes, bends
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _asinh(d: Array, w: float) -> Array:
+    """asinh(d/w), whose derivatives are exact for any d and w: those of the quotient would overflow."""
+    return lax.asinh(d / w)
+
+
+@_asinh.defjvp
+def _(w, primals, tangents):
+    (d,), (along,) = primals, tangents
+    return _asinh(d, w), _slope(d, w) * along
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _slope(d: Array, w: float) -> Array:
+    """r = 1/√(d² + w²)."""
+    return lax.rsqrt(d * d + w * w)
+
+
+@_slope.defjvp
+def _(w, primals, tangents):
+    (d,), (along,) = primals, tangents
+    r = _slope(d, w)
+    return r, _bend(d, r) * along
+
+
+def _bend(d: Array, r: Array) -> Array:
+    """-d·r³, with a product d·r of at most 1 that keeps powers of r from overflow, also in its derivatives."""
+    return -(d * r) * (r * r)
+
+
+def _sum(parts: Iterable[Array]) -> Array:
+    first, *others = parts
+    return sum(others, start=first)

@@ -1,0 +1,218 @@
+"""A graded network is a network of Σ asinh((x - c)/w), with all derivatives: initially, after fits and from files."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import siren_jax
+from siren_jax import (
+    SIREN,
+    InputError,
+    SineLayer,
+    SumOfSquares,
+    fit,
+    jacobian,
+    laplacian,
+    refine,
+    second_derivatives,
+    supervise,
+)
+from siren_jax.fields.precision import cast
+from siren_jax.networks import grading
+
+GRADED = {1: [(0.3, 0.01), (-0.5, 0.2)]}
+SMALL = {"width": 24, "depth": 1, "first_omega": 5.0}
+RANDOM = np.random.default_rng(0)
+# In the second coordinate, half of the points are at distances of 1e-4 to 1 from the place 0.3.
+NEAR = 0.3 + 10 ** RANDOM.uniform(-4, 0, 30) * RANDOM.choice([-1, 1], 30)
+POINTS = np.stack([RANDOM.uniform(-1, 1, 60), np.concatenate([RANDOM.uniform(-1, 1, 30), NEAR])], axis=-1)
+
+
+def network(d=2, *, graded=None, seed=0, **settings):
+    return SIREN(d, 1, graded=graded or GRADED, rngs=nnx.Rngs(seed), **(SMALL | settings))
+
+
+def by_formula(siren):
+    """The network as a plain function of one point, for autodiff in float64."""
+
+    def function(x):
+        m = [
+            sum(jnp.arcsinh((x[i] - place) / width) for place, width in pairs) if pairs else x[i]
+            for i, pairs in enumerate(siren.graded)
+        ]
+        h = jnp.stack(m)
+        for layer in siren.layers:
+            h = jnp.sin(layer.omega * (layer.linear.kernel[...].T @ h + layer.linear.bias[...]))
+        y = siren.output.kernel[...].T @ h + siren.output.bias[...]
+        return jnp.tanh(y) if siren.outermost == "tanh" else y
+
+    return function
+
+
+@pytest.mark.parametrize(
+    "graded",
+    [{0: (0.2, 0.05)}, GRADED, {0: [(0.0, 1e-3)], 1: [(-1, 0.1), (1, 0.1)]}],
+    ids=["one place", "two places", "two coordinates"],
+)
+@pytest.mark.parametrize("outermost", ["linear", "tanh"])
+def test_values_and_derivatives_are_those_of_the_formula(graded, outermost):
+    with jax.enable_x64(True):
+        siren = cast(network(graded=graded, depth=2, outermost=outermost), np.float64)
+        formula, x = by_formula(siren), jnp.asarray(POINTS)
+        third = lambda u: lambda x: jax.hessian(jax.grad(lambda x: u(x)[0]))(x)
+        for operator in (lambda u: u, jacobian, laplacian, second_derivatives, third):
+            found, expected = (jax.vmap(operator(u))(x) for u in (siren, formula))
+            # Rounding of the phases, which reach 5·2·asinh(2/1e-3) = 80, and of the layers after them.
+            assert jnp.linalg.norm(found - expected) < 1e-12 * jnp.linalg.norm(expected)
+
+
+def test_derivatives_from_one_pass_are_those_of_the_formula():
+    with jax.enable_x64(True):
+        siren = cast(network(depth=2), np.float64)
+        x, rows = jnp.asarray(POINTS), ((1.0, 0.0), (0.0, 1.0), (0.5, -2.0))
+        seconds = jax.vmap(second_derivatives(by_formula(siren)))(x)
+        value, slope, sums = siren.derivatives(x, rows)
+        expected = [jax.vmap(f)(x) for f in (by_formula(siren), jacobian(by_formula(siren)))]
+        expected += [seconds @ jnp.array(row) for row in rows]
+        for one, other in zip((value, slope, *sums), expected, strict=True):
+            assert jnp.linalg.norm(one - other) < 1e-12 * jnp.linalg.norm(other)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width", [grading.LEAST, 0.005, 1.0])
+def test_the_stretched_coordinate_is_exact_near_and_far_from_its_place(width, dtype):
+    """m = asinh t, m' = r, m'' = -a·r², m''' = (3a² - 1)·r³ with d = x - c, t = d/w, r = 1/√(d² + w²) and a = d·r."""
+    t = np.concatenate([[0], 10 ** np.linspace(-12, 6, 500)])
+    d = (width * np.concatenate([t, -t])).astype(dtype)
+    w = np.longdouble(width)
+    r = 1 / np.sqrt(np.square(d.astype(np.longdouble)) + w**2)
+    a = d * r
+    expected = [np.arcsinh(d / w), r, -a * r**2, (3 * a**2 - 1) * r**3]
+    sizes = [np.abs(expected[0]), r, np.abs(a) * r**2, r**3]  # m''' has a zero
+    with jax.enable_x64(dtype == np.float64):
+        places = (((0.0, width),),)
+        function = lambda d: grading.graded_points(d[None], places)[0]
+        (slope,), (bend,) = grading.slopes_and_bends(jnp.asarray(d)[:, None], places)
+        found = [None, slope, bend]
+        for order, size in enumerate(sizes):
+            close = 20 * np.finfo(dtype).eps * size + np.finfo(dtype).tiny  # twice the rounding of 10 operations
+            assert np.all(np.abs(np.asarray(jax.vmap(function)(d)) - expected[order]) <= close)
+            if order in (1, 2):
+                assert np.all(np.abs(np.asarray(found[order]) - expected[order]) <= close)
+            function = jax.grad(function)
+
+
+def test_a_unit_has_the_local_frequency_of_its_place():
+    """Near x, a unit of the frequency k in m is sin(k/√((x - c)² + w²)·(x' - x) + …)."""
+    with jax.enable_x64(True):
+        layer = cast(SineLayer(1, 8, omega=7.0, is_first=True, graded={0: (0.1, 0.01)}, rngs=nnx.Rngs(0)), np.float64)
+        k = 7.0 * layer.linear.kernel[0]
+        for x in (0.1, 0.105, 0.5, -3.0):
+            slope = jax.jacobian(layer.argument)(jnp.array([x]))[:, 0]
+            np.testing.assert_allclose(slope, k / math.hypot(x - 0.1, 0.01), rtol=1e-14)
+
+
+def test_other_coordinates_and_networks_without_grading_are_unchanged():
+    plain, empty = SIREN(2, 1, **SMALL, rngs=nnx.Rngs(0)), SIREN(2, 1, **SMALL, graded={}, rngs=nnx.Rngs(0))
+    assert plain.graded == empty.graded == ()
+    assert network().graded == ((), ((0.3, 0.01), (-0.5, 0.2)))
+    x = jnp.asarray(POINTS, jnp.float32)
+    lowered = [jax.jit(u.derivatives, static_argnums=1).lower(x, ((1.0, 1.0),)).as_text() for u in (plain, empty)]
+    assert lowered[0] == lowered[1]
+    assert "log" not in lowered[0]
+    for one, other in zip(*(jax.tree.leaves(nnx.state(u)) for u in (plain, network())), strict=True):
+        np.testing.assert_array_equal(one, other)  # the same parameters of the same key
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_a_coordinate_can_be_periodic_and_another_graded(use_bias):
+    siren = network(periodic={0: 0.8}, first_omega=20.0, use_bias=use_bias)
+    x = jnp.asarray(POINTS, jnp.float32)
+    # Phases up to 20·(1.8 + 2·5) radians, rounded to float32.
+    np.testing.assert_allclose(siren(x.at[:, 0].add(0.8)), siren(x), atol=20 * 236 * 2.0**-24)
+
+
+def target(x):
+    return np.tanh(x[:, 1:] / 0.01) * np.exp(x[:, :1])
+
+
+BATCH = {"coordinates": jnp.asarray(POINTS, jnp.float32), "value": jnp.asarray(target(POINTS), jnp.float32)}
+SQUARES = SumOfSquares(lambda u, batch: {"value": jax.vmap(u)(batch["coordinates"]) - batch["value"]})
+
+
+def by_adam(siren):
+    recipe = siren_jax.recipes.TUNED["values"]
+    settings = {"optimizer": recipe.optimizer(siren), "schedule": recipe.schedule, "average": True}
+    return fit(siren, supervise("value"), lambda key, step: BATCH, key=jax.random.key(0), steps=20, **settings)
+
+
+METHODS = {
+    "Adam": (np.float32, by_adam),
+    "L-BFGS": (np.float32, lambda siren: refine(siren, supervise("value"), BATCH, steps=20)),
+    "L-BFGS in float64": (np.float64, lambda siren: refine(siren, supervise("value"), BATCH, steps=20, double=True)),
+    "Gauss-Newton": (np.float64, lambda siren: refine(siren, SQUARES, BATCH, steps=5, method="gauss-newton")),
+    "last layer": (np.float64, lambda siren: refine(siren, SQUARES, BATCH, steps=2, method="last-layer")),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_fit_keeps_places_and_widths(method):
+    dtype, fitted = METHODS[method]
+    siren = network(graded={1: (0.0, 0.01)})
+    found = fitted(siren)
+    assert found.history["loss"][-1] < found.history["loss"][0]
+    assert found.network.graded == siren.graded == ((), ((0.0, 0.01),))
+    with jax.enable_x64(dtype == np.float64):
+        x = jnp.asarray(POINTS, dtype)
+        assert jnp.allclose(found.network(x), jax.vmap(by_formula(found.network))(x), atol=1e-4)
+
+
+def boundary_layer(first_omega, graded):
+    """The largest error of least squares for tanh(x/0.01) by 200 random sines."""
+    siren = SIREN(1, 1, width=200, depth=0, first_omega=first_omega, graded=graded, rngs=nnx.Rngs(0))
+    function = lambda x: np.tanh(x / 0.01)
+    points, between = (
+        np.concatenate([np.linspace(-1, 1, n), 0.01 * np.sinh(np.linspace(-5, 5, n))])[:, None] for n in (1000, 2999)
+    )
+    with jax.enable_x64(True):
+        batch = {"coordinates": jnp.asarray(points), "value": jnp.asarray(function(points))}
+        found = refine(siren, SQUARES, batch, steps=2, method="last-layer").network
+        return np.abs(np.asarray(found(jnp.asarray(between))) - function(between)).max()
+
+
+def test_a_boundary_layer_is_represented_with_grading_and_not_without():
+    assert boundary_layer(20.0, {0: (0.0, 0.005)}) < 1e-8
+    for first_omega in (20.0, 100.0, 300.0):  # the layer has the frequency 1/0.01 = 100
+        assert boundary_layer(first_omega, None) > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("graded", "words"),
+    [
+        ({2: (0.0, 0.1)}, "coordinates from 0 to 1 and their places, but got 2"),
+        ({-1: (0.0, 0.1)}, "coordinates from 0 to 1 and their places, but got -1"),
+        ({0: (0.0, 0.0)}, r"\(place, width\) for coordinate 0, .* but got \(0.0, 0.0\)"),
+        ({0: (0.0, -1.0)}, "a width from 1e-09"),
+        ({0: (0.0, 1e-10)}, "a width from 1e-09"),
+        ({0: (0.0, math.inf)}, "a width from 1e-09"),
+        ({0: (math.nan, 1.0)}, "a place from"),
+        ({0: (1e10, 1.0)}, "a place from"),
+        ({0: []}, "or up to 64 of these pairs in a list"),
+        ({0: [(0.0, 1.0)] * 65}, "or up to 64"),
+        ({0: [(0.0, 1.0), (0.0,)]}, "but got"),
+        ({0: ["ab"]}, "but got"),
+        ({0: (10**400, 1.0)}, "but got"),
+    ],
+)
+def test_grading_that_no_network_can_have_is_refused(graded, words):
+    with pytest.raises(InputError, match=words):
+        network(graded=graded)
+
+
+def test_a_coordinate_is_not_both_periodic_and_graded():
+    with pytest.raises(InputError, match="coordinate 1 is both periodic and graded"):
+        network(periodic={1: 2.0})
