@@ -1,7 +1,8 @@
 """Cases of the catalogue: a problem with a name, settings that solve it, and an independent solution."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from flax import nnx
@@ -11,6 +12,20 @@ from numpy import ndarray
 from siren_jax.equations.domains import Domain
 from siren_jax.equations.problem import Problem
 from siren_jax.equations.unknowns import Ansatz
+
+
+@dataclass(frozen=True)
+class Features:
+    """Random features whose last layer is the solution of a case, by least squares."""
+
+    width: int
+    """Number of sines."""
+    frequencies: float | tuple[float, ...]
+    """Largest frequency of every coordinate, or of each."""
+    graded: Mapping[int, Sequence[Any]] = field(default_factory=dict)
+    """As for `random_features`."""
+    batches: int = 1
+    """Number of batches whose points are used."""
 
 
 @dataclass(frozen=True)
@@ -43,3 +58,5 @@ class Case:
     """Makes the unknown from a network; by default the unknown is the network itself."""
     periodic: Mapping[int, float] = field(default_factory=dict)
     """Periods of the solution by coordinate: the network is made periodic in these coordinates."""
+    features: Features | None = None
+    """Random features that solve the case without training, in the place of a network that is trained."""

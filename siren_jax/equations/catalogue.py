@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from siren_jax import references
 from siren_jax._types import Field
-from siren_jax.equations.case import Case
+from siren_jax.equations.case import Case, Features
 from siren_jax.equations.conditions import boundary, dirichlet, initial, neumann
 from siren_jax.equations.domains import Box, Disk, Interval
 from siren_jax.equations.evolution import EVOLUTION
@@ -48,6 +48,7 @@ def poisson() -> Case:
         depth=2,
         steps=1000,
         refined=1500,
+        features=Features(width=400, frequencies=8.0),
     )
 
 
@@ -349,6 +350,7 @@ def kovasznay() -> Case:
         depth=2,
         steps=1000,
         refined=1000,
+        features=Features(width=300, frequencies=(9.0, 6.0)),
     )
 
 

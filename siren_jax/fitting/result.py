@@ -69,3 +69,19 @@ class Fit(Generic[N]):
             best_step=self.steps + later.best_step,
             skipped=self.skipped + later.skipped,
         )
+
+
+def no_fit(network: N) -> Fit[N]:
+    """The result of no step at all, which a later phase follows."""
+    history = {"loss": np.empty(0), "seconds": np.empty(0)}
+    return Fit(
+        network=network,
+        history=history,
+        best=network,
+        best_step=0,
+        final_over_best=1.0,
+        stopped_by="steps",
+        compile_seconds=0.0,
+        seconds_per_step=0.0,
+        weights={},
+    )
