@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from siren_jax import references
 from siren_jax._types import Field
-from siren_jax.equations.case import Case
+from siren_jax.equations.case import Case, Features
 from siren_jax.equations.conditions import dirichlet, initial, periodic
 from siren_jax.equations.domains import Box, Interval
 from siren_jax.equations.problem import Problem
@@ -230,6 +230,7 @@ def heat() -> Case:
         depth=2,
         steps=1000,
         refined=500,
+        features=Features(width=3000, frequencies=(2.0, 6.0, 4.0, 6.0), batches=2),
         axes=("t", "z", "y", "x"),
     )
 

@@ -10,7 +10,7 @@ from jax import Array
 
 from siren_jax import references
 from siren_jax._types import Field
-from siren_jax.equations.case import Case
+from siren_jax.equations.case import Case, Features
 from siren_jax.equations.conditions import boundary, dirichlet
 from siren_jax.equations.domains import Box
 from siren_jax.equations.problem import Problem
@@ -88,6 +88,7 @@ def two_materials() -> Case:
         depth=2,
         steps=1000,
         refined=1000,
+        features=Features(width=1500, frequencies=18.0),
         axes=("y", "distance"),
     )
 
@@ -123,6 +124,7 @@ def plate() -> Case:
         depth=2,
         steps=1000,
         refined=1000,
+        features=Features(width=1200, frequencies=6.0, batches=2),
     )
 
 
