@@ -1,11 +1,14 @@
 """Gauss-Newton steps with Levenberg's damping, for small networks, or last layers, whose loss is a sum of squares.
 
 The loss is |r(θ)|², with the vector r of all residuals, each times the root of its weight. With the Jacobian J of r, a
-step v minimises |Jv + r|² + λ|v|². It comes from a QR factorization of J: the equations (JᵀJ + λI) v = -Jᵀr have the
-square of its condition, and for a last layer J has no more digits than float64. The valleys of such losses are curved,
-so the step follows the curve to second order: θ + v + a with (JᵀJ + λI) a = -½ Jᵀr'', where r'' is the second
-derivative of r along v. This is the geodesic acceleration of Transtrum and Sethna 2012. A step that does not lower the
-loss is rejected, and the damping λ grows; after a good step it shrinks, see Nielsen 1999.
+step v minimises |Jv + r|² + λ|v|². The valleys of such losses are curved, so the step follows the curve to second
+order: θ + v + a with (JᵀJ + λI) a = -½ Jᵀr'', where r'' is the second derivative of r along v. This is the geodesic
+acceleration of Transtrum and Sethna 2012. A step that does not lower the loss is rejected, and the damping λ grows;
+after a good step it shrinks, see Nielsen 1999.
+
+A step of a whole network comes from the normal equations (JᵀJ + λI) v = -Jᵀr, which are fast to form. Their condition
+is the square of that of J. The J of a last layer has a condition that float64 can only just represent, so its step comes
+from a QR factorization of J.
 """
 
 import math
@@ -29,12 +32,13 @@ from siren_jax.fitting.host_loop import converged
 from siren_jax.fitting.progress import Log
 from siren_jax.fitting.terms import describe_nonfinite
 
-ROWS = 2**25  # of J in memory at once, times its columns: 256 MiB
-FEWEST = 512  # points in a tile
+TILE = 512  # points whose rows of J are in memory at once, for the normal equations
+ROWS = 2**25  # for QR, rows of J in memory at once, times its columns: 256 MiB
 START = 0.1  # initial damping, in units of the mean of the diagonal of JᵀJ
 LEAST = 1e-30  # smallest damping, in the same units: its root is the rounding error of J
 BEND = 0.5  # longest second-order part of a step, in units of the first-order part
 SHRINK = 1 / 3  # least factor on the damping after a good step
+DOUBLING = 1e-3  # the same for a last layer: Newton's method doubles the digits in a step
 # A step ends the fit if it should lower the loss by less than CLOSE of it, or if it is hardly damped and does not halve
 # the loss: what is left is rounding, or beyond the network.
 CLOSE = 1e-9
@@ -62,7 +66,7 @@ class GaussNewton:
         log: the steps so far, as rows of the loss before the step and the damping.
         tile: number of points whose rows of J are in memory at once.
         devices: devices that share the tiles.
-        shrink: least factor on the damping after a good step.
+        exact: whether steps come from a QR factorization, as those of a last layer, instead of the normal equations.
     """
 
     def __init__(
@@ -75,32 +79,33 @@ class GaussNewton:
         log: Log,
         tile: int | None,
         devices: Devices,
-        shrink: float = SHRINK,
+        exact: bool,
     ):
-        self._residuals_of, self._terms, self._devices, self._shrink = residuals_of, terms, devices, shrink
-        self._tile = tile or _points_per_tile(residuals_of, state[0], batch)
+        self._residuals_of, self._terms, self._devices, self._exact = residuals_of, terms, devices, exact
+        self._tile = tile or (_points_per_tile(residuals_of, state[0], batch) if exact else TILE)
         self._batch, self._merged, self._local = batch, merged, devices.local
         self._losses: list[float] = log.rows()[:, 0].tolist()
         self.message = ""
         """Which value was not finite, and in which step."""
-        self._triangle_of = self._compiled(self._triangle, state[0], batch)
-        self._factor = self._triangle_of(state[0], batch)
+        self._matrix_of = self._compiled(self._formed, state[0], batch)
+        self._matrix = self._matrix_of(state[0], batch)
         known = bool(jnp.isfinite(state[1]))
-        self._state: State = state if known else (state[0], jnp.sum(self._factor[:, -1] ** 2), *state[2:])
-        self._take = self._compiled(self._step, self._state, self._factor, batch)
+        loss = jnp.sum(self._matrix[:, -1] ** 2) if exact else self._matrix[-1, -1]
+        self._state: State = state if known else (state[0], loss, *state[2:])
+        self._take = self._compiled(self._step, self._state, self._matrix, batch)
 
     def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
         rows, stopped_by = [], None
-        if not _finite(self._state[1], self._factor):
+        if not _finite(self._state[1], self._matrix):
             stopped_by, self.message = "non-finite", self._describe(self._state[0])
         while stopped_by is None and len(rows) < steps:
-            state, better, close = self._take(self._state, self._factor, self._batch)
+            state, better, close = self._take(self._state, self._matrix, self._batch)
             if better:
-                found = self._triangle_of(state[0], self._batch)
+                found = self._matrix_of(state[0], self._batch)
                 if not _finite(found):
                     stopped_by, self.message = "non-finite", self._describe(state[0])
                     break
-                self._factor = found
+                self._matrix = found
             rows.append((float(self._state[1]), float(self._state[2])))
             self._losses.append(rows[-1][0])
             self._state, stopped_by = state, "converged" if close else self.converged()
@@ -122,36 +127,28 @@ class GaussNewton:
         The second one is λ(JᵀJ + λI)⁻¹ of the first one.
         """
         params, unravel = ravel_pytree(self._state[0])
-        added = damping * jnp.sum(self._factor[:, :-1] ** 2) / len(params)
-        below = jnp.sqrt(added) * jnp.eye(len(params), dtype=params.dtype)
-        damped = jnp.linalg.qr(jnp.concatenate([self._factor[:, :-1], below]), mode="r")
+        added = damping * _trace(self._matrix, exact=self._exact) / params.size
         random = jax.random.normal(jax.random.key(0), params.shape, params.dtype)
-        back = partial(jax.scipy.linalg.solve_triangular, damped)
-        return unravel(random), unravel(added * back(back(random, trans=1)))
+        _, solve, _ = (_by_triangle if self._exact else _by_squares)(self._matrix, added)
+        return unravel(random), unravel(added * solve(random))
 
     def _compiled(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return jax.jit(self._devices.everywhere(function)).lower(*arguments).compile()
 
-    def _step(self, state: State, factor: Array, batch: Batch) -> tuple[State, Array, Array]:
+    def _step(self, state: State, matrix: Array, batch: Batch) -> tuple[State, Array, Array]:
         """The next state, whether the step has lowered the loss, and whether there is little left to lower."""
         tree, loss, damping, growth = state
         params, unravel = ravel_pytree(tree)
-        count = len(params)
-        added = damping * jnp.sum(factor[:, :-1] ** 2) / count
-        below = jnp.sqrt(added) * jnp.eye(count, count + 1, dtype=params.dtype)
-        damped = jnp.linalg.qr(jnp.concatenate([factor, below]), mode="r")[:count]
-        back = partial(jax.scipy.linalg.solve_triangular, damped[:, :-1])
-        first = -back(damped[:, -1])
-        second = -back(back(self._bend(unravel, params, first, batch), trans=1)) / 2
+        added = damping * _trace(matrix, exact=self._exact) / params.size
+        first, solve, expected = (_by_triangle if self._exact else _by_squares)(matrix, added)
+        second = -solve(self._bend(unravel, params, first, batch)) / 2
         longest = BEND * jnp.linalg.norm(first)
         second *= longest / jnp.maximum(longest, jnp.linalg.norm(second))
         moved = params + first + second
         later = self._loss(unravel(moved), batch)
-        # |r|² - |r + Jv|² for the step without its second-order part
-        expected = loss - jnp.sum((factor[:, -1] + factor[:, :-1] @ first) ** 2)
         better = later < loss  # not if it is NaN, as after a step that was too long
         quality = jnp.clip((loss - later) / expected, 0, 1)
-        shrunk = damping * jnp.maximum(self._shrink, 1 - (2 * quality - 1) ** 3)
+        shrunk = damping * jnp.maximum(DOUBLING if self._exact else SHRINK, 1 - (2 * quality - 1) ** 3)
         chosen = partial(jnp.where, better)
         return (
             (
@@ -181,8 +178,8 @@ class GaussNewton:
         of = lambda params, batch, masks: jnp.sum(self._vector(params, batch, masks) ** 2)
         return sum_over_tiles(of, self._zeros(params), params, batch, self._tile, self._devices.mesh)
 
-    def _triangle(self, params: Any, batch: Batch) -> Float[Array, "p p"]:
-        """R of the QR factorization of the Jacobian with the residuals as its last column."""
+    def _formed(self, params: Any, batch: Batch) -> Float[Array, "p p"]:
+        """AᵀA, or R of the QR factorization of A, for the Jacobian A with the residuals as its last column."""
         flat, unravel = ravel_pytree(params)
 
         def rows(flat: Array, batch: Batch, masks: Mapping[int, Array]) -> Array:
@@ -190,7 +187,14 @@ class GaussNewton:
             residuals, rows = (jnp.concatenate(each) for each in zip(*parts, strict=True))
             return jnp.concatenate([rows, residuals[:, None]], axis=1)
 
-        return triangle_over_tiles(rows, len(flat) + 1, flat, batch, self._tile, self._devices.mesh)
+        def square(flat: Array, batch: Batch, masks: Mapping[int, Array]) -> Array:
+            found = rows(flat, batch, masks)
+            return found.T @ found
+
+        width, mesh = flat.size + 1, self._devices.mesh
+        if self._exact:
+            return triangle_over_tiles(rows, width, flat, batch, self._tile, mesh)
+        return sum_over_tiles(square, self._zeros(params, width, width), flat, batch, self._tile, mesh)
 
     def _jacobian(
         self, unravel: Callable[[Array], Any], flat: Array, batch: Batch, name: str, roots: Float[Array, "n"]
@@ -248,6 +252,31 @@ def _rows(residuals: Array) -> Float[Array, "n r"]:
     return jnp.concatenate([flat.real, flat.imag], axis=1) if jnp.iscomplexobj(flat) else flat
 
 
+def _trace(matrix: Array, *, exact: bool) -> Array:
+    """Sum of the diagonal of JᵀJ."""
+    return jnp.sum(matrix[:, :-1] ** 2) if exact else jnp.trace(matrix[:-1, :-1])
+
+
+def _by_squares(matrix: Array, added: Array) -> tuple[Array, Callable[[Array], Array], Array]:
+    """The step v, the function (JᵀJ + λI)⁻¹, and |r|² - |r + Jv|², from AᵀA and λ."""
+    square, gradient = matrix[:-1, :-1], matrix[:-1, -1]
+    damped = square + added * jnp.eye(len(square), dtype=square.dtype)
+    solve = partial(jax.scipy.linalg.cho_solve, jax.scipy.linalg.cho_factor(damped, lower=True))
+    first = -solve(gradient)
+    return first, solve, added * first @ first - gradient @ first
+
+
+def _by_triangle(matrix: Array, added: Array) -> tuple[Array, Callable[[Array], Array], Array]:
+    """The same from R of A = QR."""
+    count = len(matrix) - 1
+    below = jnp.sqrt(added) * jnp.eye(count, count + 1, dtype=matrix.dtype)
+    damped = jnp.linalg.qr(jnp.concatenate([matrix, below]), mode="r")[:count]
+    back = partial(jax.scipy.linalg.solve_triangular, damped[:, :-1])
+    first = -back(damped[:, -1])
+    left = matrix[:, -1] + matrix[:, :-1] @ first
+    return first, lambda right: back(back(right, trans=1)), jnp.sum(matrix[:, -1] ** 2) - jnp.sum(left**2)
+
+
 def _points_per_tile(residuals_of: Callable[[Any, Batch], Mapping[str, Array]], params: Any, batch: Batch) -> int:
     """Number of points of a tile whose rows of J take up to `ROWS` numbers, but are at least twice as many as columns.
 
@@ -257,7 +286,7 @@ def _points_per_tile(residuals_of: Callable[[Any, Batch], Mapping[str, Array]], 
     points = sum({len(leaf) for leaf in jax.tree.leaves(batch)})
     rows = sum(leaf.size * (2 if jnp.iscomplexobj(leaf) else 1) for leaf in found.values())
     columns = sum(leaf.size for leaf in jax.tree.leaves(params))
-    return max(FEWEST, math.ceil(max(ROWS / columns, 2 * columns) * points / rows))
+    return max(TILE, math.ceil(max(ROWS / columns, 2 * columns) * points / rows))
 
 
 def _finite(*arrays: Array) -> bool:

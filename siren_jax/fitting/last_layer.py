@@ -19,7 +19,6 @@ from siren_jax.errors import InputError
 from siren_jax.fitting.gauss_newton import LEAST, GaussNewton, initial_state
 
 FIRST = 1e-6  # initial damping for residuals that are not linear
-SHRINK = 1e-3  # factor on the damping after a good step: Newton's method doubles the digits in a step
 SEEN = 1e-24  # damping, in units of the mean of the diagonal of JᵀJ: a change of 1e-12 of the residuals is seen
 LOOSE = 1e-3  # share of the values of a random function above which an unseen part is reported
 TESTED = 256  # points at which the residuals are compared with a linear function

@@ -23,9 +23,8 @@ from siren_jax.fields.precision import cast
 from siren_jax.fitting.broyden import self_scaled_broyden
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.devices import Devices
-from siren_jax.fitting.gauss_newton import SHRINK, GaussNewton, initial_state
+from siren_jax.fitting.gauss_newton import GaussNewton, initial_state
 from siren_jax.fitting.host_loop import run
-from siren_jax.fitting.last_layer import SHRINK as DOUBLING
 from siren_jax.fitting.last_layer import check_rows, first_state, learned_parameters, undetermined
 from siren_jax.fitting.objectives import SumOfSquares
 from siren_jax.fitting.progress import Budget, Log, Progress, interrupts
@@ -39,8 +38,8 @@ METHODS: tuple[RefinementMethod, ...] = ("lbfgs", "broyden", "gauss-newton", "la
 NAMES = {"broyden": "Broyden's method", "gauss-newton": "Gauss-Newton", "last-layer": "the last layer's solution"}
 """Names in sentences of the methods whose matrices have an entry for each pair of parameters."""
 # Broyden's method: the matrix, which a step overwrites, and its copy in a checkpoint. Gauss-Newton: the old and the new
-# triangle, the rows of a tile, twice as many, and their copy.
-MATRICES = {"broyden": 2, "gauss-newton": 6, "last-layer": 6}
+# JᵀJ, the damped one and its factor. A last layer: the old and the new triangle, the rows of a tile, and their copy.
+MATRICES = {"broyden": 2, "gauss-newton": 4, "last-layer": 6}
 MOST = 8000  # parameters: a matrix takes half a gigabyte, a QR factorization a teraflop
 PAIRS = 50  # default memory of L-BFGS
 
@@ -68,7 +67,7 @@ def refine(
     Minimises the loss of `fit`, Σ_k weight_k · mean of term_k. A step of L-BFGS needs one or a few evaluations, and so
     does a step of Broyden's method, which also takes about ten operations for each pair of the P parameters; for up to
     a few thousand parameters it needs far fewer steps. A step of Gauss-Newton needs the residuals' derivatives by all
-    parameters and takes about 2n·P² operations for n points; for as many parameters it reaches smaller losses.
+    parameters and takes about n·P² operations for n points; for as many parameters it reaches smaller losses.
     "last-layer" takes the same steps for the last layer alone, of a network whose sines are as they should be, such as
     `random_features`. If the residuals are linear in the field, its first step is the exact solution.
 
@@ -85,8 +84,8 @@ def refine(
         double: whether to compute in float64 and return a float64 network; by default all methods but L-BFGS do.
             Float32 stops at a loss of about 1e-9. A `NeuralField` computes with a float64 network in float64; the
             network itself does so inside of `with jax.enable_x64(True):`.
-        tile: number of points whose gradient is computed at once; the default is that of `fit`, and for Gauss-Newton as
-            many as there are rows of derivatives in 256 MiB.
+        tile: number of points whose gradient is computed at once; the default is that of `fit`, 512 for Gauss-Newton, and
+            for a last layer as many as have 256 MiB of derivatives.
         watch: see `fit`; called in the caller's own precision mode, usually float32. A float64 network is float64 there
             too.
         checkpoints: see `fit`; a second phase needs its own directory.
@@ -185,11 +184,11 @@ def _refine(
     if isinstance(objective, SumOfSquares) and method in ("gauss-newton", "last-layer"):
         residuals = objective.residuals
         residuals_of = lambda params, batch: residuals(nnx.merge(graphdef, params, fixed, rest), batch)
-        log, start, shrink = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype), SHRINK
-        if method == "last-layer":
+        log, start = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype)
+        if exact := method == "last-layer":
             check_rows(jax.eval_shape(residuals_of, params, batch), count)
-            start, shrink = lambda: first_state(residuals_of, params, batch), DOUBLING
-        make = lambda state, batch: GaussNewton(residuals_of, sized, state, batch, merged, log, tile, devices, shrink)
+            start = lambda: first_state(residuals_of, params, batch)
+        make = lambda state, batch: GaussNewton(residuals_of, sized, state, batch, merged, log, tile, devices, exact)
     else:
         dense, loss = method == "broyden", Loss(terms_of, sized, tile, dtype, devices)
         optimizer = self_scaled_broyden() if dense else optax.lbfgs(memory_size=memory)
