@@ -82,14 +82,14 @@ def text(places: Sequence[Sequence[Sequence[float]]]) -> str:
     """The places and widths in words.
 
     >>> text(((), ((0.0, 0.01), (1.0, 0.1))))
-    'graded in coordinate 1 at 0 (width 0.01) and 1 (width 0.1)'
+    'at 0 (width 0.01) and 1 (width 0.1) in coordinate 1'
     """
     parts = [
-        f"in coordinate {axis} at {' and '.join(f'{place:g} (width {width:g})' for place, width in pairs)}"
+        f"at {' and '.join(f'{place:g} (width {width:g})' for place, width in pairs)} in coordinate {axis}"
         for axis, pairs in enumerate(places)
         if pairs
     ]
-    return f"graded {', '.join(parts)}"
+    return ", ".join(parts)
 
 
 def stretched(places: Places, scale: Sequence[float], shift: Sequence[float]) -> Places:
