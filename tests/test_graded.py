@@ -76,7 +76,8 @@ def test_values_and_derivatives_are_those_of_the_formula(graded, outermost):
         siren = cast(network(graded=graded, depth=2, outermost=outermost), np.float64)
         formula, x = by_formula(siren), jnp.asarray(POINTS)
         third = lambda u: lambda x: jax.hessian(jax.grad(lambda x: u(x)[0]))(x)
-        for operator in (lambda u: u, jacobian, laplacian, second_derivatives, third):
+        third_by_one_pass = lambda u: jacobian(laplacian(u))
+        for operator in (lambda u: u, jacobian, laplacian, second_derivatives, third, third_by_one_pass):
             found, expected = (jax.vmap(operator(u))(x) for u in (siren, formula))
             # Rounding of the phases, which reach 5·2·asinh(2/1e-3) = 80, and of the layers after them.
             assert jnp.linalg.norm(found - expected) < 1e-12 * jnp.linalg.norm(expected)
@@ -108,8 +109,8 @@ def test_the_stretched_coordinate_is_exact_near_and_far_from_its_place(width, dt
     with jax.enable_x64(dtype == np.float64):
         places = (((0.0, width),),)
         function = lambda d: grading.graded_points(d[None], places)[0]
-        (slope,), (bend,) = grading.slopes_and_bends(jnp.asarray(d)[:, None], places)
-        found = [None, slope, bend]
+        (slope,), (bend,) = grading.derivatives(jnp.ones((1, 1), dtype), jnp.asarray(d)[:, None], places)
+        found = [None, slope[:, 0], bend[:, 0]]
         for order, size in enumerate(sizes):
             close = 20 * np.finfo(dtype).eps * size + np.finfo(dtype).tiny  # twice the rounding of 10 operations
             assert np.all(np.abs(np.asarray(jax.vmap(function)(d)) - expected[order]) <= close)
@@ -131,7 +132,8 @@ def test_a_unit_has_the_local_frequency_of_its_place():
 def test_other_coordinates_and_networks_without_grading_are_unchanged():
     plain, empty = SIREN(2, 1, **SMALL, rngs=nnx.Rngs(0)), SIREN(2, 1, **SMALL, graded={}, rngs=nnx.Rngs(0))
     assert plain.graded == empty.graded == ()
-    assert network().graded == ((), ((0.3, 0.01), (-0.5, 0.2)))
+    assert network().graded == network(graded={1: np.array(GRADED[1])}).graded == ((), ((0.3, 0.01), (-0.5, 0.2)))
+    assert network(graded={0: (0, 1)}).graded == network(graded={0: [[0, 1]]}).graded == (((0.0, 1.0),), ())
     x = jnp.asarray(POINTS, jnp.float32)
     lowered = [jax.jit(u.derivatives, static_argnums=1).lower(x, ((1.0, 1.0),)).as_text() for u in (plain, empty)]
     assert lowered[0] == lowered[1]
@@ -213,6 +215,7 @@ def test_a_boundary_layer_is_represented_with_grading_and_not_without():
         ({0: (0.0, math.inf)}, "a width from 1e-09"),
         ({0: (math.nan, 1.0)}, "a place from"),
         ({0: (1e10, 1.0)}, "a place from"),
+        ({0: 0.5}, "but got 0.5"),
         ({0: []}, "or up to 64 of these pairs in a list"),
         ({0: [(0.0, 1.0)] * 65}, "or up to 64"),
         ({0: [(0.0, 1.0), (0.0,)]}, "but got"),
