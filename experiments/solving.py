@@ -10,7 +10,7 @@ import numpy as np
 from experiments import baselines
 from experiments.run import Settings, make_folder, save_numbers
 from siren_jax import Fit, InputError
-from siren_jax.equations.catalogue import Case
+from siren_jax.equations.case import Case
 from siren_jax.equations.comparison import Comparison
 from siren_jax.plot import solution
 

@@ -12,6 +12,7 @@ from siren_jax.errors import InputError as InputError
 from siren_jax.fields import Frame as Frame
 from siren_jax.fields import generate_coordinates as generate_coordinates
 from siren_jax.fields.operators import curl as curl
+from siren_jax.fields.operators import derivative as derivative
 from siren_jax.fields.operators import divergence as divergence
 from siren_jax.fields.operators import gradient as gradient
 from siren_jax.fields.operators import hessian as hessian
@@ -32,6 +33,7 @@ from siren_jax.fitting.result import Fit as Fit
 from siren_jax.networks import initializers as initializers
 from siren_jax.networks.encoders import ConvolutionalEncoder as ConvolutionalEncoder
 from siren_jax.networks.encoders import SetEncoder as SetEncoder
+from siren_jax.networks.features import random_features as random_features
 from siren_jax.networks.hypernetwork import Hypernetwork as Hypernetwork
 from siren_jax.networks.latent import LatentSIREN as LatentSIREN
 from siren_jax.networks.layers import SineLayer as SineLayer
@@ -90,6 +92,7 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "SurfaceDataset",
     "choose_omega",
     "curl",
+    "derivative",
     "divergence",
     "equations",
     "fit",
@@ -112,6 +115,7 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "metrics",
     "plot",
     "pytorch",
+    "random_features",
     "recipes",
     "references",
     "refine",

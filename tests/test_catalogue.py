@@ -1,5 +1,9 @@
 """Problems with a name: each one's independent solution satisfies its equation."""
 
+import re
+from pathlib import Path
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,8 +11,11 @@ from jax.tree_util import Partial
 
 from siren_jax import laplacian
 from siren_jax.equations import Interval, Problem, equation
-from siren_jax.equations.catalogue import CASES, Case
+from siren_jax.equations.case import Case
+from siren_jax.equations.catalogue import CASES
 from siren_jax.equations.comparison import Comparison
+from siren_jax.equations.evolution import EVOLUTION
+from siren_jax.equations.stationary import STATIONARY
 from siren_jax.plot import solution
 
 PLACES = {
@@ -21,6 +28,12 @@ PLACES = {
     "burgers": (0.2, 0.3),
     "allen-cahn": (0.3, 0.6),
     "kovasznay": (0.2, 0.3),
+    "l-shape": (-0.4, -0.3),
+    "two-materials": (0.1, 0.9),
+    "plate": (0.7, -1.1),
+    "cavity": (0.6, 0.4),
+    "cavity-400": (0.6, 0.4),
+    "cavity-1000": (0.6, 0.4),
 }
 SPACING = {"helmholtz-lens": 1 / 128}  # that of the grid of its reference
 
@@ -37,7 +50,7 @@ def around(truth, place, spacing, factor=1.0):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in EVOLUTION])
 def test_the_reference_satisfies_the_equation(name):
     case, x = CASES[name](), jnp.array(PLACES[name])
     residual = next(term.residual for term in case.problem.terms if term.name == "equation")
@@ -45,6 +58,24 @@ def test_the_reference_satisfies_the_equation(name):
     size = float(np.abs(residual(other, x, None)).max())
     assert float(np.abs(residual(truth, x, None)).max()) < size / 20
     assert size > 1e-4
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("cavity-")) for name in STATIONARY]
+)
+def test_the_reference_satisfies_the_conditions(name):
+    case = STATIONARY[name]()
+    for term in case.problem.terms:
+        if term.name == "equation":
+            continue
+        for x, *more in zip(*(leaf[:2] for leaf in term.draw(jax.random.key(0), 1.0)), strict=True):
+            truth = around(case.truth, x, 1e-3)
+            assert np.abs(term.residual(truth, x, *more)).max() < 1e-4  # of float32 numbers, differentiated
+
+
+def test_the_page_of_the_command_lists_every_equation():
+    page = (Path(__file__).parent.parent / "docs" / "commands" / "solve.md").read_text()
+    assert re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE) == list(CASES)
 
 
 def test_a_solution_on_an_interval_is_drawn_as_a_curve():

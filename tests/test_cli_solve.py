@@ -199,3 +199,54 @@ def test_what_cannot_be_meant_is_refused(arguments, message, tmp_path, monkeypat
     assert main(["solve", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not os.path.exists("out/poisson/poisson.siren")
+
+
+def test_poissons_equation_is_solved_by_random_sines_without_training(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["solve", "poisson", "--no-figures", "--json", "--out", str(out)]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["error"] < 1e-9  # percent
+    assert summary["steps"] < 6
+    field = load(str(out / "poisson.siren"))
+    assert (field.network.width, field.network.depth, field.dtype) == (400, 0, np.float64)
+    cell = (2 * np.arange(200) + 1) / 200 - 1
+    y, x = np.meshgrid(cell, cell, indexing="ij")
+    exact = np.sin(np.pi * y) * np.sin(2 * np.pi * x) + y * x
+    assert np.abs(np.load(out / "solution.npy")[..., 0] - exact).max() < 1e-11
+
+
+@pytest.mark.usefixtures("heeded_signals")
+def test_newtons_steps_of_the_last_layer_are_continued_where_they_were_interrupted(tmp_path, monkeypatch, capsys):
+    watch, arguments = Session.watch, ["solve", "kovasznay", "--width", "60", "--refine", "6", "--no-figures"]
+    assert main([*arguments, "--out", str(tmp_path / "whole")]) == 0
+
+    def interrupted(session, progress):
+        watch(session, progress)
+        if progress.step >= 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Session, "watch", interrupted)
+    monkeypatch.setattr(progress.Budget, "longest", 1)
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 130
+    monkeypatch.setattr(Session, "watch", watch)
+    assert main([*arguments, "--resume", str(tmp_path / "out")]) == 0
+    assert "continuing at step 2" in capsys.readouterr().err
+    files = [tmp_path / folder / "kovasznay.siren" for folder in ("whole", "out")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_an_option_of_the_training_trains_a_network_also_before_the_last_layer_is_solved(tmp_path):
+    for options, depth, method in (
+        (["--steps", "3", "--refine", "0"], 2, "float32"),
+        (["--steps", "3", "--refine", "2", "--refine-with", "last-layer"], 2, "float64"),
+        (["--refine", "2", "--refine-with", "lbfgs", "--steps", "1"], 2, "float32"),
+    ):
+        out = str(tmp_path / "-".join(options).replace("-", ""))
+        assert main(["solve", "poisson", "--width", "8", *options, "--no-figures", "--out", out]) == 0
+        field = load(f"{out}/poisson.siren")
+        assert (field.network.width, field.network.depth, str(field.dtype)) == (8, depth, method)
+
+
+def test_more_sines_than_residuals_are_refused(tmp_path, capsys):
+    assert main(["solve", "poisson", "--width", "3000", "--out", str(tmp_path / "out")]) == 2
+    assert "2,560 residuals for the 3,001 parameters" in capsys.readouterr().err

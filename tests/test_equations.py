@@ -143,9 +143,25 @@ def test_of_two_candidates_the_one_with_the_greater_residual_is_likelier():
 
 @pytest.mark.parametrize(("share", "reached"), [(0.0, 0.0), (0.25, 1.0), (0.5, 2.0), (1.0, 2.0)])
 def test_the_times_that_are_drawn_grow_with_the_share_of_the_budget(share, reached):
-    problem = Problem([equation(WAVE, TIMED, growing=0.5)])
-    times = problem.sample(jax.random.key(0), 0, share)["equation"][0][:, 0]
-    assert 0.98 * reached <= times.max() <= reached
+    for domain in (TIMED, Interval(0, 2)):  # with space, and time alone
+        problem = Problem([equation(WAVE, domain, growing=0.5)])
+        times = problem.sample(jax.random.key(0), 0, share)["equation"][0][:, 0]
+        assert 0.98 * reached <= times.max() <= reached
+
+
+@pytest.mark.parametrize("derivatives", range(4))
+def test_a_period_is_one_of_so_many_derivatives(derivatives):
+    # Of Bernoulli's polynomials B_n, all derivatives but the one of the order n - 1 agree at 0 and 1.
+    bernoulli = [
+        lambda x: x,
+        lambda x: x**2 - x,
+        lambda x: x**3 - 1.5 * x**2 + 0.5 * x,
+        lambda x: x**4 - 2 * x**3 + x**2,
+        lambda x: x**5 - 2.5 * x**4 + 5 / 3 * x**3 - x / 6,
+    ]
+    term = periodic(Interval(0, 1), 0, derivatives=derivatives)
+    for order, field in enumerate(bernoulli):
+        assert (means([term], field)["periodic"] < 1e-9) == (order > derivatives)
 
 
 @pytest.mark.parametrize("steps", [4, 40])
@@ -403,12 +419,13 @@ def test_known_points_are_drawn_with_their_values(key):
         (lambda: Problem([dirichlet(0.0, LINE)] * 2), "a name of its own"),
         (lambda: equation(WAVE, TIMED, points=0), "points=0"),
         (lambda: equation(WAVE, TIMED, sampler="halton"), "sampler='halton'"),
-        (lambda: equation(WAVE, LINE, growing=0.5), "growing takes a share of the budget, .* and a domain with time"),
+        (lambda: equation(WAVE, SQUARE, growing=0.5), "growing takes a share of the budget, .* and a domain with time"),
         (lambda: equation(WAVE, TIMED, growing=5000.0), "share of the budget, .* got 5000"),
         (lambda: initial(0.0, LINE), "needs a domain with time"),
         (lambda: initial(None, TIMED), "a value or a velocity, but got neither"),
         (lambda: dirichlet(0.0, LINE, sampler="halton"), "sampler='halton'"),
         (lambda: periodic(DISK, 0), "needs a box"),
+        (lambda: periodic(LINE, 0, derivatives=-1), "derivatives=-1"),
         (lambda: periodic(TIMED, 0), "an axis of it in space, but got axis 0"),
         (lambda: dirichlet(0.0, SQUARE, where=lambda x: 0 < x[0] < 1), "a condition decides with .* write & for and"),
         (lambda: dirichlet(0.0, LINE, where=lambda x: x[0] > 5), "the part of the boundary that dirichlet selects"),

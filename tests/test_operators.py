@@ -15,7 +15,7 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siren_jax import SIREN, curl, divergence, gradient, hessian, jacobian, laplacian
+from siren_jax import SIREN, curl, derivative, divergence, gradient, hessian, jacobian, laplacian
 from siren_jax.fields.operators import second_derivatives, value_jacobian, value_jacobian_laplacian
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -31,6 +31,7 @@ EVERY = [
     curl,
     value_jacobian,
     value_jacobian_laplacian,
+    lambda field: derivative(field, 0),
 ]
 
 
@@ -84,6 +85,19 @@ def test_quadratic_form_has_a_linear_gradient_and_a_constant_hessian(d):
         (gradient(form), lambda x: (a + a.T) @ x + b),
         (hessian(form), lambda x: (a + a.T)[None]),
         (laplacian(form), lambda x: np.array([2 * np.trace(a)])),
+    )
+
+
+@KINDS
+def test_a_derivative_is_a_column_of_the_jacobian_and_repeats(kind):
+    f = field_of(kind, 2, 2)
+    along = lambda f: derivative(f, 1)
+    assert equal(
+        point(2),
+        (along(f), lambda x: jacobian(f)(x)[:, 1]),
+        (along(along(f)), lambda x: second_derivatives(f)(x)[:, 1]),
+        (along(along(along(f))), along(laplacian(f, weights=(0, 1)))),
+        (along(along(along(along(f)))), laplacian(laplacian(f, weights=(0, 1)), weights=(0, 1))),
     )
 
 

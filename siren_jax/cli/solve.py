@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import jax
 import tyro
+from flax import nnx
 
 from siren_jax._types import RefinementMethod
 from siren_jax.cli.helptext import documented, optional
@@ -18,31 +19,45 @@ from siren_jax.errors import InputError
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.progress import Progress
 from siren_jax.fitting.recipes import TUNED
-from siren_jax.fitting.refinement import bytes_of, check_size
+from siren_jax.fitting.refinement import METHODS, bytes_of, check_size
 from siren_jax.fitting.result import Fit
+from siren_jax.networks import random_features
 from siren_jax.subjects.solution import Solution
 
-FIRST = 0.25  # share of --seconds for Adam; L-BFGS has the rest
+NEWTON = 30  # most steps of random features; a linear equation needs one or two
+# Options of a network that is trained.
+TRAINED = (
+    *("model", "depth", "first_omega", "omega", "start", "weight_scale", "steps", "learning_rate", "schedule"),
+    "skip_nonfinite",
+)
+FIRST = 0.25  # share of --seconds for Adam; --refine-with has the rest
 
 
 @dataclass(frozen=True)
 @documented
 class Solve:
-    """Solve a differential equation: fit a network to its residual and its boundary and initial conditions. The error
-    is measured against an independent solution."""
+    """Solve a differential equation with a network, by its residual and its boundary and initial conditions. The error
+    is measured against an independent solution.
+
+    Some equations are solved without training, by random sines whose last layer is a least-squares problem. For the
+    others, and with an option of the training such as --steps or --depth, Adam trains a network, and --refine-with
+    refines it."""
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="|".join(CASES))]
     """Name of the equation."""
     refine: Annotated[int | None, optional("N", "each equation has its own; no limit with --seconds")] = None
     """Number of steps of --refine-with after those of Adam; 0 for none."""
-    refine_with: RefinementMethod = "lbfgs"
-    """Method of the steps of --refine. broyden and gauss-newton compute in float64 and reach smaller errors with
-    networks of up to some 3,000 parameters, such as --width 20 --depth 2 --first-omega 3 --omega 1. A step of broyden
-    takes about as long as one of lbfgs; a step of gauss-newton takes longer and gains more."""
+    refine_with: Annotated[
+        RefinementMethod | None,
+        optional("{" + ",".join(METHODS) + "}", "last-layer without training, lbfgs after it"),
+    ] = None
+    """Method of the steps of --refine. broyden and gauss-newton reach smaller errors with networks of up to some 3,000
+    parameters, such as --width 20 --depth 2 --first-omega 3 --omega 1. A step of broyden takes about as long as one of
+    lbfgs; a step of gauss-newton takes longer and gains more. last-layer learns the last layer alone, by least squares.
+    All but lbfgs compute in float64."""
     double: bool = False
-    """Compute the steps of --refine in float64 and write a float64 network, as broyden and
-    gauss-newton always do. The relative error of a float32 network stays above about 1e-5 %. A step of lbfgs
-    takes longer."""
+    """Compute the steps of --refine in float64 and write a float64 network, as all methods but lbfgs always do. The
+    relative error of a float32 network stays above about 1e-5 %. A step of lbfgs takes longer."""
     target_error: Annotated[float | None, optional("PERCENT", "none")] = None
     """Stop as soon as the relative L2 error is no larger than this many percent. --steps, --seconds and --refine limit
     the fit."""
@@ -65,30 +80,45 @@ class Solve:
         base = TUNED["values"]._replace(
             learning_rate=case.learning_rate, steps=case.steps, first_omega=case.first_omega, weight_scale=1.0
         )
-        refined, seconds = case.refined if self.refine is None else self.refine, None
+        sines = None if self._trains() or self.refine_with not in (None, "last-layer") else case.features
+        method = self.refine_with or ("last-layer" if sines else "lbfgs")
+        refined = (NEWTON if sines else case.refined) if self.refine is None else self.refine
+        seconds = None
         if training.seconds is not None and refined:
-            refined, seconds = self.refine, (1 - FIRST) * training.seconds
-            training = replace(training, seconds=FIRST * training.seconds)
+            first = 0 if sines else FIRST
+            refined, seconds = self.refine, (1 - first) * training.seconds
+            training = replace(training, seconds=first * training.seconds or None)
         if self.double and not (refined or seconds):
             raise InputError(
                 "--double applies to the steps of --refine, but there are none; give --refine, or leave it out."
             )
-        memory = 0
+        network, memory = None, 0
+        if sines:
+            network = random_features(
+                len(case.domain.low),
+                len(case.channels),
+                width=sines.width if training.width is None else training.width,
+                frequencies=sines.frequencies,
+                periodic=case.periodic,
+                graded=sines.graded,
+                rngs=nnx.Rngs(training.seed),
+            )
         if refined or seconds:
-            width, depth = training.sizes(case.width, case.depth)
+            width, depth = (network.width, 0) if network else training.sizes(case.width, case.depth)
             sides = [len(case.domain.low), *[width] * (depth + 1), len(case.channels)]
-            count = sum((n + 1) * m for n, m in pairwise(sides))
-            check_size(self.refine_with, count)  # before the steps of Adam
-            memory = bytes_of(self.refine_with, count, self.double or None)
+            layers = [(n + 1) * m for n, m in pairwise(sides)]
+            count = layers[-1] if method == "last-layer" else sum(layers)
+            check_size(method, count)  # before the steps of Adam
+            memory = bytes_of(method, count, self.double or None)
 
         def polish(fitted: Fit, watch: Callable[[Progress], Any], checkpoints: Checkpoints | None) -> Fit:
             return case.problem.refine(
                 fitted.network,
                 key=jax.random.key(training.seed),
-                batches=case.batches,
+                batches=sines.batches if sines else case.batches,
                 steps=refined,
                 seconds=seconds,
-                method=self.refine_with,
+                method=method,
                 watch=watch,
                 checkpoints=checkpoints,
                 mesh=training.mesh(),
@@ -118,4 +148,10 @@ class Solve:
             then=polish if refined or seconds else None,
             kept=plain if case.ansatz else None,
             memory=memory,
+            untrained=network,
         )
+
+    def _trains(self) -> bool:
+        """Whether an option of the training is given."""
+        usual, given = Training(), self.training
+        return any(getattr(given, name) != getattr(usual, name) for name in TRAINED)

@@ -18,7 +18,7 @@ from siren_jax.files.siren_file import Network
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.progress import INTERRUPTIONS, Progress
 from siren_jax.fitting.recipes import Recipe
-from siren_jax.fitting.result import Fit
+from siren_jax.fitting.result import Fit, no_fit
 from siren_jax.subjects.procedure import DEPTH, GIVE_UP, fit_subject, plan
 from siren_jax.subjects.start import PACKAGED
 from siren_jax.subjects.subject import Subject
@@ -67,6 +67,7 @@ def train(
     then: Callable[[Fit, Callable[[Progress], Any], Checkpoints | None], Fit] | None = None,
     kept: Callable[[Fit], Fit] | None = None,
     memory: int = 0,
+    untrained: Network | None = None,
 ) -> int:
     """Fits a network to a subject, writes and reports the result; returns the command's exit code.
 
@@ -85,6 +86,7 @@ def train(
         then: second phase, called with the first fit, a `watch` callback and its checkpoints.
         kept: replaces the fit's network by one that a file can contain, if the unknown is not one.
         memory: bytes that the second phase takes for its method.
+        untrained: network with which the second phase begins at once, in the place of one that is trained first.
     """
     training, output = command.training, command.output
     if training.start is not None and training.start not in PACKAGED:
@@ -100,7 +102,7 @@ def train(
     sizes = training.sizes(width, depth)
     check_memory(subject, *sizes, second=memory)
     sample = subject.sampler(training.batch(subject.points, recipe))
-    network, omega_from = training.network(subject, recipe, *sizes)
+    network, omega_from = (untrained, "recipe") if untrained else training.network(subject, recipe, *sizes)
     session = Session(
         output.directory(name),
         name,
@@ -124,20 +126,24 @@ def train(
         elif output.live:
             session.show_live(unknown(network))
         with session.reporter:
-            fitted = fit_subject(
-                subject,
-                network,
-                recipe,
-                sample,
-                unknown=unknown(network),
-                key=jax.random.key(training.seed),
-                steps=limit,
-                seconds=training.seconds,
-                skip=training.skip_nonfinite,
-                until=None if target is None else session.reached,
-                watch=session.watch,
-                checkpoints=session.checkpoints,
-                mesh=training.mesh(),
+            fitted = (
+                no_fit(unknown(network))
+                if untrained
+                else fit_subject(
+                    subject,
+                    network,
+                    recipe,
+                    sample,
+                    unknown=unknown(network),
+                    key=jax.random.key(training.seed),
+                    steps=limit,
+                    seconds=training.seconds,
+                    skip=training.skip_nonfinite,
+                    until=None if target is None else session.reached,
+                    watch=session.watch,
+                    checkpoints=session.checkpoints,
+                    mesh=training.mesh(),
+                )
             )
             if then is not None and fitted.stopped_by in ("steps", "seconds"):
                 before = fitted.steps
@@ -150,6 +156,8 @@ def train(
 
                 fitted = fitted.followed_by(then(fitted, watch, store))
         about = {"omega_from": omega_from, "learning_rate": recipe.rate(network), "seed": training.seed}
+        if untrained:
+            del about["learning_rate"]
         if training.start is not None:
             about["start"] = training.start
         with status("measuring the result and writing it"):

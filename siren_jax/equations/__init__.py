@@ -25,6 +25,8 @@ from siren_jax.equations.domains import Disk as Disk
 from siren_jax.equations.domains import Domain as Domain
 from siren_jax.equations.domains import Interval as Interval
 from siren_jax.equations.domains import SpaceTime as SpaceTime
+from siren_jax.equations.integrals import integral as integral
+from siren_jax.equations.integrals import quadrature as quadrature
 from siren_jax.equations.problem import Problem as Problem
 from siren_jax.equations.regions import Region as Region
 from siren_jax.equations.terms import Term as Term
@@ -32,4 +34,5 @@ from siren_jax.equations.terms import equation as equation
 from siren_jax.equations.terms import known as known
 from siren_jax.equations.unknowns import Ansatz as Ansatz
 from siren_jax.equations.unknowns import ComplexField as ComplexField
+from siren_jax.equations.unknowns import Scaled as Scaled
 from siren_jax.equations.unknowns import WithCoefficients as WithCoefficients

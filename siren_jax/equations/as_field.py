@@ -7,10 +7,11 @@ import numpy as np
 from flax import nnx
 
 from siren_jax.equations.domains import Domain
-from siren_jax.equations.unknowns import WithCoefficients
+from siren_jax.equations.unknowns import Scaled, WithCoefficients
 from siren_jax.errors import InputError
 from siren_jax.fields.coordinates import Grid
 from siren_jax.fields.precision import precision_of
+from siren_jax.networks.changes import with_points
 from siren_jax.networks.relu import ReLUMLP
 from siren_jax.networks.siren import SIREN
 from siren_jax.neural_field import NeuralField
@@ -27,7 +28,8 @@ def solution(network: nnx.Module, domain: Domain, *, record: Mapping[str, Any] |
     longest side in two, 64 in three.
 
     Args:
-        network: a SIREN, a ReLUMLP, or one of them `WithCoefficients`, whose numbers go into the record.
+        network: a SIREN or a ReLUMLP; a SIREN that is `Scaled`, which becomes a plain one; or one of them
+            `WithCoefficients`, whose numbers go into the record.
         domain: where the equation holds.
         record: JSON values saved in the file; "axes" and "channels" may name the coordinates and the unknowns.
 
@@ -45,6 +47,9 @@ def solution(network: nnx.Module, domain: Domain, *, record: Mapping[str, Any] |
         with precision_of(network):
             record["coefficients"] = {name: float(network[name]) for name in network.coefficients}
         network = network.network
+    if isinstance(network, Scaled) and type(network.network) is SIREN:
+        centre, half = np.array(network.centre), np.array(network.half)
+        network = with_points(network.network, 1 / half, -centre / half)
     if type(network) not in (SIREN, ReLUMLP):
         raise InputError(
             f"a solution is saved as a SIREN or a ReLUMLP, but this network is of {type(network)}; evaluate it as it "
@@ -64,10 +69,10 @@ def grid_over(domain: Domain) -> Grid:
     return Grid(_cells(domain.low, domain.high), domain.low, domain.high)
 
 
-def moment_of(grid: Grid, time: float) -> Grid:
-    """One moment of a grid over time and space, as fine as a grid over the space alone."""
-    low, high = grid.low[1:], grid.high[1:]
-    return Grid((1, *_cells(low, high)), (time, *low), (time, *high))
+def moment_of(grid: Grid, *fixed: float) -> Grid:
+    """A grid at fixed values of its first coordinates, such as one moment in time, as fine as one over the others."""
+    low, high = grid.low[len(fixed) :], grid.high[len(fixed) :]
+    return Grid((*[1] * len(fixed), *_cells(low, high)), (*fixed, *low), (*fixed, *high))
 
 
 def _cells(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[int, ...]:

@@ -3,56 +3,27 @@
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray
 
 from siren_jax import references
 from siren_jax._types import Field
+from siren_jax.equations.case import Case, Features
 from siren_jax.equations.conditions import boundary, dirichlet, initial, neumann
-from siren_jax.equations.domains import Box, Disk, Domain, Interval
+from siren_jax.equations.domains import Box, Disk, Interval
+from siren_jax.equations.evolution import EVOLUTION
 from siren_jax.equations.problem import Problem
+from siren_jax.equations.stationary import STATIONARY
 from siren_jax.equations.terms import equation
 from siren_jax.equations.unknowns import Ansatz, ComplexField
 from siren_jax.fields.operators import gradient, jacobian, laplacian, second_derivatives
 
 NEAR_A_SOURCE = {0.04: 0.002, 0.12: 0.02, 0.3: 0.1}
 """Radius of a disk around a source: weight of the equation in it, about its share of the square's area."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A problem, with settings that solve it and an independent solution."""
-
-    about: str
-    """Description, in one line."""
-    problem: Problem
-    domain: Domain
-    channels: tuple[str, ...]
-    """Names of the unknowns."""
-    truth: Callable[[Float[ndarray, "n d"]], Float[ndarray, "n c"]]
-    """An independent solution."""
-    first_omega: float
-    """Omega of the network's first layer, in radians for each unit of the coordinates."""
-    learning_rate: float
-    steps: int
-    width: int = 128
-    depth: int = 3
-    refined: int = 0
-    """Steps of L-BFGS after `steps` of Adam."""
-    batches: int = 2
-    """Number of batches whose points L-BFGS uses."""
-    axes: tuple[str, ...] = ("y", "x")
-    """Names of the coordinates."""
-    judged: Callable[[Float[ndarray, "n d"]], Bool[ndarray, "n"]] = lambda points: np.ones(len(points), bool)
-    """Mask of the points where the solution is compared with the truth."""
-    ansatz: Callable[[nnx.Module], Ansatz] | None = None
-    """Makes the unknown from a network; by default the unknown is the network itself."""
 
 
 def poisson() -> Case:
@@ -77,6 +48,7 @@ def poisson() -> Case:
         depth=2,
         steps=1000,
         refined=1500,
+        features=Features(width=400, frequencies=8.0),
     )
 
 
@@ -378,6 +350,7 @@ def kovasznay() -> Case:
         depth=2,
         steps=1000,
         refined=1000,
+        features=Features(width=300, frequencies=(9.0, 6.0)),
     )
 
 
@@ -391,5 +364,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "burgers": burgers,
     "allen-cahn": allen_cahn,
     "kovasznay": kovasznay,
+    **STATIONARY,
+    **EVOLUTION,
 }
 """Cases by the name that `siren-jax solve` takes."""

@@ -9,13 +9,13 @@ from numpy import ndarray
 
 from siren_jax._types import Field
 from siren_jax.equations.as_field import grid_over, moment_of
-from siren_jax.equations.catalogue import Case
+from siren_jax.equations.case import Case
 from siren_jax.fields.coordinates import Grid
 from siren_jax.fields.precision import is_double
 from siren_jax.fields.tiles import evaluate
 
 SKETCHED = 4096  # points for a quick estimate of the error
-LATE = 0.75  # share of the time span at which a solution in the plane is shown
+LATE = 0.75  # share of the time span at which a solution in space is shown
 
 
 class Comparison:
@@ -47,17 +47,19 @@ class Comparison:
         return _relative(_evaluated(field, self._sketch), self._sketched)
 
     def panels(self, fields: dict[str, Field]) -> tuple[dict[str, list[tuple[str, ndarray]]], dict[str, Any], str]:
-        """Rows, extent and axes for `plot.solution`, and the moment that they show of a plane with time.
+        """Rows, extent and axes for `plot.solution`, and the part that they show of a solution of more coordinates: one
+        moment in time, and the middle of space along all but the last two coordinates.
 
         A row for each unknown: first the reference, then every field with its error. References and errors are NaN
         where the case is not judged.
         """
         low, high, shape, moment = self.grid.low, self.grid.high, self.grid.shape, ""
         points, judged, truth = self._points, self._judged, self.truth
-        if len(low) == 3:
-            time = low[0] + LATE * (high[0] - low[0])
-            plane, moment = moment_of(self.grid, time), f"{self.case.axes[0]} = {time:.3g}"
-            shape, points = plane.shape[1:], _centres(plane)
+        if len(low) > 2:
+            fixed = [a + share * (b - a) for a, b, share in zip(low[:-2], high[:-2], (LATE, 0.5, 0.5), strict=False)]
+            moment = ", ".join(f"{axis} = {at:.3g}" for axis, at in zip(self.case.axes, fixed, strict=False))
+            plane = moment_of(self.grid, *fixed)
+            shape, points = plane.shape[-2:], _centres(plane)
             judged, truth = self.case.judged(points), self.case.truth(points)
         truth = np.where(judged[:, None], truth, np.nan).reshape(*shape, -1)
         found = {name: _evaluated(field, points).reshape(truth.shape) for name, field in fields.items()}

@@ -12,11 +12,10 @@ from siren_jax.equations.domains import Box, Domain, SpaceTime
 from siren_jax.equations.sampling import draws
 from siren_jax.equations.terms import Residual, Term
 from siren_jax.equations.unknowns import ComplexField
+from siren_jax.equations.values import Value, value_at
 from siren_jax.errors import InputError
-from siren_jax.fields.operators import jacobian, value_jacobian
+from siren_jax.fields.operators import derivative, jacobian, value_jacobian
 
-Value = Callable[[Float[Array, "d"]], Any] | Any
-"""The value required at a point: a number, or a function of the point; complex for a `ComplexField`."""
 Condition = Callable[[Float[Array, "d"]], Any]
 """Whether a point belongs to the selected part."""
 
@@ -52,7 +51,7 @@ def boundary(
     region = domain.boundary()
     if where is not None:
         region = region.where(where, f"the part of the boundary that {name} selects")
-    return Term(name, residual, draws(region, points, sampler), power, weight)
+    return Term(name, residual, draws(region, points, sampler), power, weight, domain=domain)
 
 
 def dirichlet(
@@ -69,7 +68,9 @@ def dirichlet(
     """u = value on the boundary.
 
     Args:
-        value: one number for all channels, one for each, or a function of the point; complex for `ComplexField(u)`.
+        value: one number for all channels, one for each, or a function of the point; complex for `ComplexField(u)`. A
+            function of two arguments gets the field too: `lambda u, x: u["level"]` is an unknown number, see
+            `WithCoefficients`.
         domain, where, points, name, weight, power, sampler: as in `boundary`.
     """
 
@@ -132,7 +133,8 @@ def robin(
 ) -> Term:
     """∂u/∂n + factor·u = value on the boundary, n outwards. Arguments as in `dirichlet`.
 
-    With value=0 and factor=-1j * k, a wave exp(ikx - iωt) leaves at a right angle: Sommerfeld's condition.
+    An unknown factor is `lambda u, x: u["h"]`. With value=0 and factor=-1j * k, a wave exp(ikx - iωt) leaves at a right
+    angle: Sommerfeld's condition.
     """
 
     def residual(u: Field, x: Array, normal: Array) -> Array:
@@ -155,17 +157,20 @@ def periodic(
     domain: Domain,
     axis: int,
     *,
+    derivatives: int = 1,
     points: int = 256,
     name: str = "periodic",
     weight: Any = 1.0,
     power: Literal[1, 2] = 2,
     sampler: Sampler = "uniform",
 ) -> Term:
-    """u and ∂u/∂x_axis are the same at both ends of a coordinate.
+    """u and ∂u/∂x_axis, or more derivatives, are the same at both ends of a coordinate.
 
     Args:
         domain: a box, possibly with time.
         axis: index of the coordinate; in a domain with time, 1 is the first one in space.
+        derivatives: highest order of the derivatives along the axis that agree; an equation of the order n along it
+            needs n - 1.
         points: number of pairs per step.
         name: name of the term.
         weight: as in `equation`.
@@ -175,13 +180,23 @@ def periodic(
     space = domain.space if isinstance(domain, SpaceTime) else domain
     if not isinstance(space, Box) or not len(domain.low) - len(space.low) <= axis < len(domain.low):
         raise InputError(f"periodic needs a box and an axis of it in space, but got axis {axis} of {domain!r}.")
+    if derivatives < 0:
+        raise InputError(f"periodic takes an order of derivatives of at least 0, but got derivatives={derivatives}.")
     low, high = domain.low[axis], domain.high[axis]
 
     def residual(u: Field, x: Array, normal: Array) -> Array:
-        (a, a_slope), (b, b_slope) = (value_jacobian(u)(x.at[axis].set(end)) for end in (low, high))
-        return jnp.concatenate([a - b, a_slope[:, axis] - b_slope[:, axis]])
+        def at(end: float) -> Array:
+            place = x.at[axis].set(end)
+            value, slope = value_jacobian(u)(place)
+            found, along = [value, slope[:, axis]], lambda y: jacobian(u)(y)[:, axis]
+            for _ in range(derivatives - 1):
+                along = derivative(along, axis)
+                found.append(along(place))
+            return jnp.concatenate(found[: derivatives + 1])
 
-    return Term(name, residual, draws(domain.interior(), points, sampler), power, weight)
+        return at(low) - at(high)
+
+    return Term(name, residual, draws(domain.interior(), points, sampler), power, weight, domain=domain)
 
 
 def initial(
@@ -226,7 +241,7 @@ def initial(
         return jnp.concatenate(errors)
 
     name = name or ("initial velocity" if value is None else "initial")
-    return Term(name, residual, draws(domain.initial(), points, sampler), power, weight)
+    return Term(name, residual, draws(domain.initial(), points, sampler), power, weight, domain=domain)
 
 
 def _along(normal: Array, u: Field, x: Array) -> Array:
@@ -239,7 +254,7 @@ def _asked(u: Field, x: Array, *values: Value) -> tuple[Any, ...]:
 
     Each value is one number for all channels, or one for each channel.
     """
-    found = [jnp.asarray(value(x) if callable(value) else value) for value in values]
+    found = [value_at(value, u, x) for value in values]
     v = ComplexField(u) if any(map(jnp.iscomplexobj, found)) else u
     channels = v(x)
     for numbers in found:

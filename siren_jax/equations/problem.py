@@ -1,5 +1,7 @@
 """Problems: terms combined into an objective and a sampler, with which `fit` makes a network their solution."""
 
+import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -13,8 +15,10 @@ from jax import Array
 from jax.tree_util import Partial
 
 from siren_jax._types import Batch, Field, Objective, RefinementMethod
+from siren_jax.equations.jumps import doubts_about_jumps
 from siren_jax.equations.terms import AtPoint, Term
 from siren_jax.equations.tracing import decisions_refused, refuse_indices_beyond
+from siren_jax.equations.units import doubts_about_units
 from siren_jax.errors import InputError
 from siren_jax.fields.one_pass import in_one_pass
 from siren_jax.fitting.descent import fit
@@ -49,6 +53,7 @@ class Problem:
             raise InputError(f"a problem has one or more terms, each with a name of its own, name=…, but got {names}.")
         self.terms = tuple(terms)
         self.objective = _objective(self.terms)
+        self._warned: set[str] = set()
         self.sample = Partial(_sample, {term.name: _as_partial(term.draw) for term in terms})
 
     @property
@@ -68,6 +73,7 @@ class Problem:
             seconds: longest time, without compilation.
             **more: other arguments of `siren_jax.fit`, such as `optimizer` and `watch`.
         """
+        self._warn(network)
         settings = {"weights": self.weights, **more}
         return fit(network, self.objective, self.sample, key=key, steps=steps, seconds=seconds, **settings)
 
@@ -90,18 +96,29 @@ class Problem:
             batches: as in `fixed`.
             steps: largest number of steps. A budget of steps or seconds is required.
             seconds: longest time, without compilation.
-            method: "lbfgs", or "broyden" or "gauss-newton" for small networks, up to a few thousand parameters.
+            method: "lbfgs", or "broyden" or "gauss-newton" for small networks, up to a few thousand parameters, or
+                "last-layer" for `random_features`.
             **more: other arguments of `siren_jax.refine`, such as `double`, with which the points are in float64 too,
                 and `watch`.
 
         Raises:
-            InputError: "gauss-newton", and a term has power=1.
+            InputError: "gauss-newton" or "last-layer", and a term has power=1.
         """
+        self._warn(network)
         settings = {"weights": self.weights, "method": method, **more}
         objective, batch = self.fixed(key, batches, double=in_double(method, more.get("double")))
         if method in ("gauss-newton", "last-layer"):
-            objective = SumOfSquares(self.residuals)
+            objective = SumOfSquares(self.residuals, self._values)
         return refine(network, objective, batch, steps=steps, seconds=seconds, **settings)
+
+    def _warn(self, network: nnx.Module) -> None:
+        """Warns of units and coefficients with which no fit of this problem can succeed; once of each."""
+        batch = jax.eval_shape(self.sample, jax.random.key(0), 0)
+        points = max((math.prod(leaf.shape[:-1]) for leaf in jax.tree.leaves(batch)), default=1)
+        for text in (*doubts_about_units(network, self.terms, points), *doubts_about_jumps(network, self.terms)):
+            if text not in self._warned:
+                self._warned.add(text)
+                warnings.warn(text, stacklevel=3)
 
     def residuals(self, field: Field, batch: Batch) -> dict[str, Array]:
         """The residuals of the terms at points of `fixed`, as `SumOfSquares` and `refine(method="gauss-newton")` use
@@ -116,6 +133,10 @@ class Problem:
                 "use power=2, or method='broyden' or 'lbfgs'."
             )
         return {term.name: jax.vmap(_residual(term), (None, 0))(field, batch[term.name]) for term in self.terms}
+
+    def _values(self, field: Field, batch: Batch) -> Array:
+        """The unknowns at the points of the first term."""
+        return jax.vmap(field)(batch[self.terms[0].name][0])
 
     def fixed(self, key: Array, batches: int = 1, *, double: bool = False) -> tuple[Objective, Batch]:
         """An objective and a batch for `refine`: the points of several batches, including all candidates.

@@ -44,7 +44,7 @@ def draws(
             f"candidates={candidates}, sampler={sampler!r}."
         )
     count = points * candidates
-    spread = jnp.asarray(_sobol(count, region.numbers)) if sampler == "sobol" else None
+    spread = jnp.asarray(sobol(count, region.numbers)) if sampler == "sobol" else None
 
     def draw(spread: Array | None, key: Array, share: Any) -> tuple[Array, ...]:
         if spread is None:
@@ -64,7 +64,12 @@ def draws(
     return Partial(draw, spread)
 
 
-def _sobol(count: int, numbers: int) -> Float[np.ndarray, "n numbers"]:
+def sobol(count: int, numbers: int) -> Float[np.ndarray, "n numbers"]:
+    """The first rows of a scrambled Sobol sequence, always the same ones.
+
+    Raises:
+        InputError: a row needs more numbers than the sequence has.
+    """
     from scipy.stats import qmc
 
     if numbers > qmc.Sobol.MAXDIM:

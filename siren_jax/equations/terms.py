@@ -19,7 +19,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from siren_jax._types import Field, Sampler
-from siren_jax.equations.domains import Domain, SpaceTime
+from siren_jax.equations.domains import Domain, Interval, SpaceTime
 from siren_jax.equations.sampling import Draw, draws
 from siren_jax.errors import InputError
 from siren_jax.fields.precision import is_double
@@ -44,6 +44,8 @@ class Term:
     """A number, or a function of the spent share of the budget."""
     candidates: int = 1
     """Number of candidates for each point; their probability rises with the residual."""
+    domain: Domain | None = None
+    """Where the points are, if that is known; warnings about units and coefficients need it."""
 
     def __post_init__(self) -> None:
         if self.power not in (1, 2):
@@ -81,20 +83,20 @@ def equation(
         sampler: "uniform" draws independent points; "sobol" spreads them evenly, by a shifted low-discrepancy sequence.
         candidates: above 1, each point is chosen from this many, with a probability that rises with the residual: more
             points where the equation fails (Wu et al. 2023 on adaptive sampling).
-        growing: in a domain with time, share of the budget, above 0 and up to 1, during which the drawn times grow from
-            the start to the whole span.
+        growing: in a domain with time, or an interval of time alone, share of the budget, above 0 and up to 1, during
+            which the drawn times grow from the start to the whole span.
 
     Raises:
         InputError: a setting is invalid.
     """
-    if growing is not None and not (0 < growing <= 1 and isinstance(domain, SpaceTime)):
+    if growing is not None and not (0 < growing <= 1 and isinstance(domain, SpaceTime | Interval)):
         raise InputError(
-            "growing takes a share of the budget, above 0 and up to 1, and a domain with time, but got "
-            f"{growing} and {domain!r}."
+            "growing takes a share of the budget, above 0 and up to 1, and a domain with time or an interval of time, "
+            f"but got {growing} and {domain!r}."
         )
     span = None if growing is None else (domain.low[0], growing)
     draw = draws(domain.interior(), points, sampler, candidates, span)
-    return Term(name, AtPoint(residual), draw, power, weight, candidates)
+    return Term(name, AtPoint(residual), draw, power, weight, candidates, domain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,4 +166,4 @@ def known(
         chosen = slice(None) if drawn is None else jax.random.randint(key, (drawn,), 0, len(given[0]), jnp.int32)
         return tuple(jnp.asarray(array)[chosen] for array in (exact if is_double(share) else given))
 
-    return Term(name, residual, Partial(draw, given), power, weight)
+    return Term(name, residual, Partial(draw, given), power, weight, domain=domain)

@@ -1,4 +1,4 @@
-"""Unknowns made from a network: with coefficients beside it, conditions by construction, or complex values."""
+"""Unknowns made from a network: in a domain's units, with coefficients or conditions, or with complex values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +9,10 @@ from jax import Array
 from jaxtyping import Complex, Float
 
 from siren_jax._types import Field, KnowsDerivatives
+from siren_jax.equations.domains import Domain
 from siren_jax.errors import InputError
 from siren_jax.fields.operators import laplacian, value_jacobian
+from siren_jax.networks.layers import check_points
 from siren_jax.neural_field import NeuralField
 
 Derivatives = tuple[Float[Array, "c"], Float[Array, "c d"], list[Float[Array, "c"]]]
@@ -46,6 +48,51 @@ class _Unknown(nnx.Module):
     def derivatives(self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]) -> Derivatives:
         """Derivatives of the network, by autodiff if the network does not provide them."""
         return _derivatives(self.network, x, weights)
+
+
+class Scaled(_Unknown):
+    """u(x) = N((x - centre) / half): a network that sees every coordinate of a domain from -1 to 1.
+
+    Domains keep their true units: points, derivatives and solutions are those of x. The network's omegas are in
+    radians per half of the domain, whatever its units are. `solution` saves it as a plain SIREN in true units.
+
+    Use it where a coordinate is far from -1 to 1, such as 0 to 100, 0 to 0.001 or 2000 to 2020. There, the first
+    layer's weights and biases would need very different learning rates, and float32 would lose digits. A float32 file
+    of a solution far from the origin does lose them: its phases round to about 6e-8·omega·centre/half. There, `refine`
+    with `double=True`.
+
+    Args:
+        network: N, of any kind.
+        domain: its centre and half its size along each coordinate are those of its box; with time, also of the span.
+
+    >>> from siren_jax.equations import Interval
+    >>> u = Scaled(nnx.Linear(1, 1, kernel_init=nnx.initializers.ones, rngs=nnx.Rngs(0)), Interval(0, 100))
+    >>> u(jnp.array([100.0])).item(), u(jnp.array([50.0])).item()
+    (1.0, 0.0)
+    """
+
+    def __init__(self, network: nnx.Module, domain: Domain):
+        super().__init__(network)
+        self.centre = tuple((low + high) / 2 for low, high in zip(domain.low, domain.high, strict=True))
+        self.half = tuple((high - low) / 2 for low, high in zip(domain.low, domain.high, strict=True))
+
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... c"]:
+        return self.network(self.scaled(x))
+
+    def scaled(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+        """The coordinates that the network sees.
+
+        Raises:
+            InputError: points have another number of coordinates than the domain.
+        """
+        check_points(x, len(self.centre))
+        return (x - jnp.array(self.centre, x.dtype)) / jnp.array(self.half, x.dtype)
+
+    def derivatives(self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]) -> Derivatives:
+        """Derivatives by the chain rule, from one pass over the network."""
+        rows = tuple(tuple(a / h**2 for a, h in zip(row, self.half, strict=True)) for row in weights)
+        value, slope, sums = _derivatives(self.network, self.scaled(x), rows)
+        return value, slope / jnp.array(self.half, x.dtype), sums
 
 
 class WithCoefficients(_Unknown):

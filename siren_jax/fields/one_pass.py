@@ -65,7 +65,7 @@ class _Asked:
         return self.field(x)
 
     def __getitem__(self, name: str) -> Array:
-        return _coefficient(self.field, name)
+        return coefficient(self.field, name)
 
     def value_jacobian(self, x: Array) -> tuple[Array, Array]:
         self.slope |= x is self.point
@@ -91,7 +91,7 @@ class _Expansion:
         return self.value if x is self.point else self.field(x)
 
     def __getitem__(self, name: str) -> Array:
-        return _coefficient(self.field, name)
+        return coefficient(self.field, name)
 
     def value_jacobian(self, x: Array) -> tuple[Array, Array]:
         if x is not self.point or self.jacobian is None:
@@ -104,7 +104,12 @@ class _Expansion:
         return self.value, self.jacobian, [self.sums[row] for row in weights]
 
 
-def _coefficient(field: Any, name: str) -> Array:
+def coefficient(field: Any, name: str) -> Array:
+    """The number `field[name]`.
+
+    Raises:
+        InputError: the field has no coefficients.
+    """
     if not hasattr(field, "__getitem__"):
         raise InputError(f"this network has no coefficients such as {name!r}; fit WithCoefficients(network, …).")
     return field[name]

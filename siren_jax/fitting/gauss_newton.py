@@ -35,8 +35,10 @@ START = 0.1  # initial damping, in units of the mean of the diagonal of JᵀJ
 LEAST = 1e-30  # smallest damping, in the same units: its root is the rounding error of J
 BEND = 0.5  # longest second-order part of a step, in units of the first-order part
 SHRINK = 1 / 3  # least factor on the damping after a good step
-CLOSE = 1e-9  # a step that should lower the loss by less than this share of it is the last one; one with the least
-# damping that does not halve it, too: what is left is rounding, or beyond the network
+# A step ends the fit if it should lower the loss by less than CLOSE of it, or if it is hardly damped and does not halve
+# the loss: what is left is rounding, or beyond the network.
+CLOSE = 1e-9
+HARDLY = 1e-24  # damping that changes a step less than rounding does
 
 State = tuple[Any, Array, Array, Array]
 """Parameters, their loss, the damping in units of the mean of the diagonal of JᵀJ, and its next growth."""
@@ -114,6 +116,19 @@ class GaussNewton:
     def converged(self) -> StoppedBy | None:
         return converged(self._losses)
 
+    def unseen(self, damping: float) -> Any:
+        """Two sets of parameters: random ones, and the part of them that hardly changes a residual.
+
+        The second one is λ(JᵀJ + λI)⁻¹ of the first one.
+        """
+        params, unravel = ravel_pytree(self._state[0])
+        added = damping * jnp.sum(self._factor[:, :-1] ** 2) / len(params)
+        below = jnp.sqrt(added) * jnp.eye(len(params), dtype=params.dtype)
+        damped = jnp.linalg.qr(jnp.concatenate([self._factor[:, :-1], below]), mode="r")
+        random = jax.random.normal(jax.random.key(0), params.shape, params.dtype)
+        back = partial(jax.scipy.linalg.solve_triangular, damped)
+        return unravel(random), unravel(added * back(back(random, trans=1)))
+
     def _compiled(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return jax.jit(self._devices.everywhere(function)).lower(*arguments).compile()
 
@@ -146,7 +161,7 @@ class GaussNewton:
                 chosen(2.0, 2 * growth).astype(growth.dtype),
             ),
             better,
-            expected < CLOSE * loss,
+            (expected < CLOSE * loss) | ((damping <= HARDLY) & (later > loss / 2)),
         )
 
     def _vector(

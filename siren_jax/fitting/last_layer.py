@@ -16,10 +16,12 @@ from jax.flatten_util import ravel_pytree
 
 from siren_jax._types import Batch
 from siren_jax.errors import InputError
-from siren_jax.fitting.gauss_newton import LEAST, initial_state
+from siren_jax.fitting.gauss_newton import LEAST, GaussNewton, initial_state
 
 FIRST = 1e-6  # initial damping for residuals that are not linear
 SHRINK = 1e-3  # factor on the damping after a good step: Newton's method doubles the digits in a step
+SEEN = 1e-24  # damping, in units of the mean of the diagonal of JᵀJ: a change of 1e-12 of the residuals is seen
+LOOSE = 1e-3  # share of the values of a random function above which an unseen part is reported
 TESTED = 256  # points at which the residuals are compared with a linear function
 
 
@@ -77,3 +79,22 @@ def first_state(residuals_of: Callable[[Any, Batch], Mapping[str, Array]], param
     rounding = jnp.sqrt(jnp.finfo(flat.dtype).eps)
     linear = jnp.linalg.norm(one - two) <= rounding * jnp.linalg.norm(one)
     return initial_state(params, flat.dtype, LEAST if linear else FIRST)
+
+
+def undetermined(taker: GaussNewton, values_of: Callable[[Any], Array]) -> str:
+    """A sentence that says that the residuals do not determine the solution; empty if they do.
+
+    The solution is then the one with the smallest parameters.
+
+    Args:
+        taker: has taken the last step.
+        values_of: the network's values, as a function of the last layer's parameters.
+    """
+    zero = values_of(jax.tree.map(jnp.zeros_like, taker.state()[0]))
+    random, unseen = (jnp.linalg.norm(values_of(params) - zero) for params in taker.unseen(SEEN))
+    if not unseen > LOOSE * random:
+        return ""
+    return (
+        f"the residuals do not determine the solution: {unseen / random:.1%} of a random function changes none. "
+        "This solution is the one with the smallest parameters. Add the missing condition, or more points."
+    )

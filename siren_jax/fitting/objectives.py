@@ -20,19 +20,26 @@ TINY = 1e-12  # added under a square root, whose slope at zero would be infinite
 
 
 class SumOfSquares:
-    """An objective made of residuals, which `refine(method="gauss-newton")` needs: a term is the sum of their squares.
+    """An objective made of residuals, which the methods "gauss-newton" and "last-layer" of `refine` need: a term is
+    the sum of their squares.
 
     Args:
         residuals: `(field, batch) -> {term: residuals}`, at each point an array of numbers that should vanish; of
             complex ones, the squared modulus counts. A residual may depend only on its own point of the batch.
+        values: `(field, batch) -> array`, linear in the field: what the residuals should determine. With it, the method
+            "last-layer" warns if they do not.
 
     >>> values = SumOfSquares(lambda field, batch: {"value": jax.vmap(field)(batch["x"]) - batch["value"]})
     >>> values(lambda x: 3 * x, {"x": jnp.ones((2, 1)), "value": jnp.ones((2, 1))})["value"].tolist()
     [4.0, 4.0]
     """
 
-    def __init__(self, residuals: Callable[[Field, Batch], Mapping[str, Array]]):
-        self.residuals = residuals
+    def __init__(
+        self,
+        residuals: Callable[[Field, Batch], Mapping[str, Array]],
+        values: Callable[[Field, Batch], Array] | None = None,
+    ):
+        self.residuals, self.values = residuals, values
 
     def __call__(self, field: Field, batch: Batch) -> dict[str, Float[Array, "n"]]:
         squares = {name: jnp.abs(found) ** 2 for name, found in self.residuals(field, batch).items()}

@@ -6,6 +6,7 @@ squares, goes further still.
 """
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,13 +20,13 @@ from jax.sharding import Mesh
 from siren_jax._types import Batch, Objective, RefinementMethod
 from siren_jax.errors import InputError
 from siren_jax.fields.precision import cast
-from siren_jax.fitting import last_layer
 from siren_jax.fitting.broyden import self_scaled_broyden
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.devices import Devices
 from siren_jax.fitting.gauss_newton import SHRINK, GaussNewton, initial_state
 from siren_jax.fitting.host_loop import run
-from siren_jax.fitting.last_layer import check_rows, first_state, learned_parameters
+from siren_jax.fitting.last_layer import SHRINK as DOUBLING
+from siren_jax.fitting.last_layer import check_rows, first_state, learned_parameters, undetermined
 from siren_jax.fitting.objectives import SumOfSquares
 from siren_jax.fitting.progress import Budget, Log, Progress, interrupts
 from siren_jax.fitting.quasi_newton import Loss, QuasiNewton
@@ -61,12 +62,15 @@ def refine(
     mesh: Mesh | None = None,
 ) -> Fit[N]:
     """A network refined on one batch by L-BFGS with a line search, Nocedal and Wright 2006, Algorithm 7.5, by the
-    self-scaled Broyden method, Urbán, Stefanou and Pons 2025, or by Gauss-Newton steps with Levenberg's damping.
+    self-scaled Broyden method, Urbán, Stefanou and Pons 2025, or by Gauss-Newton steps with Levenberg's damping, of the
+    whole network or of its last layer alone.
 
     Minimises the loss of `fit`, Σ_k weight_k · mean of term_k. A step of L-BFGS needs one or a few evaluations, and so
     does a step of Broyden's method, which also takes about ten operations for each pair of the P parameters; for up to
     a few thousand parameters it needs far fewer steps. A step of Gauss-Newton needs the residuals' derivatives by all
-    parameters and takes about n·P² operations for n points; for as many parameters it reaches the smallest losses.
+    parameters and takes about 2n·P² operations for n points; for as many parameters it reaches smaller losses.
+    "last-layer" takes the same steps for the last layer alone, of a network whose sines are as they should be, such as
+    `random_features`. If the residuals are linear in the field, its first step is the exact solution.
 
     Args:
         network: initial network; it is not changed.
@@ -76,13 +80,13 @@ def refine(
         seconds: longest time, without compilation.
         weights: see `fit`; a schedule counts with its final value. The `Fit.weights` of an earlier phase are its final
             weights, with the balance.
-        method: "lbfgs", "broyden", or "gauss-newton" for an objective of the type `SumOfSquares`.
+        method: "lbfgs" or "broyden"; for an objective of the type `SumOfSquares` also "gauss-newton" or "last-layer".
         memory: number of pairs of steps and gradient differences by which L-BFGS approximates the curvature.
-        double: whether to compute in float64 and return a float64 network; by default Broyden's method and Gauss-Newton
-            do, and L-BFGS does not. Float32 stops at a loss of about 1e-9. A `NeuralField` computes with a float64
-            network in float64; the network itself does so inside of `with jax.enable_x64(True):`.
-        tile: number of points whose gradient is computed at once; the default is that of `fit`, and 512 for
-            Gauss-Newton.
+        double: whether to compute in float64 and return a float64 network; by default all methods but L-BFGS do.
+            Float32 stops at a loss of about 1e-9. A `NeuralField` computes with a float64 network in float64; the
+            network itself does so inside of `with jax.enable_x64(True):`.
+        tile: number of points whose gradient is computed at once; the default is that of `fit`, and for Gauss-Newton as
+            many as there are rows of derivatives in 256 MiB.
         watch: see `fit`; called in the caller's own precision mode, usually float32. A float64 network is float64 there
             too.
         checkpoints: see `fit`; a second phase needs its own directory.
@@ -97,7 +101,8 @@ def refine(
     Raises:
         InputError: the budget is missing, or a weight is for no term; a checkpoint has another network, batch, weight
             or memory, or is from a later step; the mesh has another axis; Gauss-Newton has no residuals; Broyden's
-            method or Gauss-Newton has more than 8,000 parameters.
+            method or Gauss-Newton has more than 8,000 parameters; "last-layer" has more parameters than residuals, or
+            a network without a linear last layer.
     """
     if method not in METHODS:
         raise InputError(f"refine takes one of the methods {', '.join(METHODS)}, but got {method!r}.")
@@ -183,7 +188,7 @@ def _refine(
         log, start, shrink = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype), SHRINK
         if method == "last-layer":
             check_rows(jax.eval_shape(residuals_of, params, batch), count)
-            start, shrink = lambda: first_state(residuals_of, params, batch), last_layer.SHRINK
+            start, shrink = lambda: first_state(residuals_of, params, batch), DOUBLING
         make = lambda state, batch: GaussNewton(residuals_of, sized, state, batch, merged, log, tile, devices, shrink)
     else:
         dense, loss = method == "broyden", Loss(terms_of, sized, tile, dtype, devices)
@@ -198,7 +203,12 @@ def _refine(
         taker = make(devices.spread(begin()), devices.spread(batch))
         compile_seconds = time.perf_counter() - began
         stopped_by = run(taker, log, budget, interrupted, keeper, devices, converged=taker.converged(), watch=watch)
-    last = merged(taker.state()[0])
+    last, message = merged(taker.state()[0]), taker.message
+    values = objective.values if isinstance(objective, SumOfSquares) else None
+    if method == "last-layer" and isinstance(taker, GaussNewton) and values is not None and not message:
+        values_of = jax.jit(lambda params: values(nnx.merge(graphdef, params, fixed, rest), batch))
+        if message := undetermined(taker, values_of):
+            warnings.warn(message, stacklevel=3)
     return Fit(
         network=last,
         history=log.history(),
@@ -209,5 +219,5 @@ def _refine(
         compile_seconds=compile_seconds,
         seconds_per_step=log.seconds_per_step(),
         weights=final,
-        message=taker.message,
+        message=message,
     )

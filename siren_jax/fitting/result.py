@@ -41,7 +41,8 @@ class Fit(Generic[N]):
     skipped: int = 0
     """Number of steps with a non-finite loss or gradient; these steps changed nothing."""
     message: str = ""
-    """After "non-finite": the step and the term."""
+    """After "non-finite": the step and the term. After the method "last-layer": that the residuals do not determine the
+    solution."""
 
     @property
     def steps(self) -> int:
@@ -68,3 +69,19 @@ class Fit(Generic[N]):
             best_step=self.steps + later.best_step,
             skipped=self.skipped + later.skipped,
         )
+
+
+def no_fit(network: N) -> Fit[N]:
+    """The result of no step at all, which a later phase follows."""
+    history = {"loss": np.empty(0), "seconds": np.empty(0)}
+    return Fit(
+        network=network,
+        history=history,
+        best=network,
+        best_step=0,
+        final_over_best=1.0,
+        stopped_by="steps",
+        compile_seconds=0.0,
+        seconds_per_step=0.0,
+        weights={},
+    )

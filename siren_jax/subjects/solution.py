@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 from numpy import ndarray
 
 from siren_jax.equations.as_field import moment_of, solution
-from siren_jax.equations.catalogue import Case
+from siren_jax.equations.case import Case
 from siren_jax.equations.comparison import Comparison
 from siren_jax.errors import InputError
 from siren_jax.fields import Grid

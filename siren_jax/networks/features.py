@@ -1,0 +1,84 @@
+"""Random features: a sine layer whose frequencies and phases stay as they are drawn, and a last layer to be learned."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from siren_jax.errors import InputError
+from siren_jax.networks.siren import SIREN
+
+
+def random_features(
+    in_features: int,
+    out_features: int,
+    *,
+    width: int,
+    frequencies: float | Sequence[float],
+    periodic: Mapping[int, int | float] | None = None,
+    graded: Mapping[int, Sequence[Any]] | None = None,
+    rngs: nnx.Rngs,
+) -> SIREN:
+    """A SIREN of one sine layer with random frequencies and phases, whose last layer is zero.
+
+    f(x) = Σ_j a_j sin(w_j·x + b_j) with w_ji ~ U(±frequency_i) and b_j ~ U(±π). Rahimi and Recht 2007. With
+    `refine(method="last-layer")`, only the a_j are learned, by linear least squares. Sines of frequencies up to that of
+    a smooth function represent it on a bounded domain to nearly all digits of float64, if there are enough of them:
+    along an axis of length L, about frequency·L/π + 8; in all, the product of these numbers. With frequencies that are
+    too high, the same number of sines fails.
+
+    Args:
+        in_features: d, coordinates of a point, in any unit.
+        out_features: c, channels.
+        width: number of sines.
+        frequencies: largest frequency of every coordinate, or of each, in radians per unit of the coordinate.
+        periodic: see `SIREN`.
+        graded: see `SIREN`; frequencies of a graded coordinate are in radians per unit of its asinh.
+        rngs: Flax random streams; uses `params`.
+
+    Raises:
+        InputError: a frequency is not a positive number, or below that of a period, or there are not as many as
+            coordinates; see also `SIREN`.
+
+    >>> random_features(2, 1, width=100, frequencies=[3.0, 20.0], rngs=nnx.Rngs(0))(jnp.ones(2)).tolist()
+    [0.0]
+    """
+    given = [frequencies] if np.ndim(frequencies) == 0 else list(frequencies)  # pyright: ignore[reportArgumentType]
+    highest = np.broadcast_to(np.array(given, float), in_features) if len(given) in (1, in_features) else np.zeros(1)
+    if not (np.all(highest > 0) and np.all(np.isfinite(highest))):
+        raise InputError(
+            f"random features take a positive frequency, or one for each of the {in_features} coordinates, but got "
+            f"{frequencies}."
+        )
+    for axis, period in (periodic or {}).items():
+        if axis in range(in_features) and highest[axis] * period < 2 * math.pi:
+            raise InputError(
+                f"the frequencies of coordinate {axis} end at {highest[axis]:g}, below that of its period {period:g}; "
+                f"give one of {2 * math.pi / period:.4g} or more."
+            )
+    omega = float(highest.max())
+    zeros = nnx.initializers.zeros_init()  # instead of the paper's range, which may have no whole period
+    network = SIREN(
+        in_features,
+        out_features,
+        width=width,
+        depth=0,
+        first_omega=omega,
+        kernel_init=zeros,
+        periodic=periodic,
+        graded=graded,
+        rngs=rngs,
+    )
+    first, last = network.layers[0].linear, network.output
+    assert first.bias is not None
+    assert last.bias is not None
+    keys = jax.random.split(rngs.params(), 2)
+    scale = jnp.asarray(highest[:, None] / omega, jnp.float32)
+    first.kernel[...] = scale * jax.random.uniform(keys[0], (in_features, width), jnp.float32, -1, 1)
+    first.bias[...] = jax.random.uniform(keys[1], (width,), jnp.float32, -math.pi, math.pi) / omega
+    last.bias[...] = jnp.zeros_like(last.bias[...])
+    return network

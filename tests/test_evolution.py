@@ -1,0 +1,93 @@
+"""Evolution equations of the catalogue: each one's terms vanish on its independent solution, and only there."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+
+from siren_jax.equations.comparison import Comparison
+from siren_jax.equations.evolution import EVOLUTION
+
+PLACES = {
+    "kdv": (0.3, 0.2),
+    "kuramoto-sivashinsky": (0.5, 0.3),
+    "schroedinger": (0.6, 0.1),
+    "breather": (0.6, 0.7),
+    "gray-scott": (0.2, 0.4),
+    "heat-3d": (0.3, 0.2, 0.4, 0.3),
+    "predator-prey": (2.0,),
+}
+SPACING = {"schroedinger": 0.02}  # its kinks spread as short waves with small slopes and large second derivatives
+EVERY = pytest.mark.parametrize("name", EVOLUTION)
+
+
+def polynomial(truth, place, spacing):
+    """The polynomial of degree six in each coordinate through the values of a solution around a place."""
+    nodes, d = np.arange(-3, 4), len(place)
+    grid = np.array(list(itertools.product(nodes, repeat=d)))
+    values = truth(np.array(place) + spacing * grid).reshape(*[7] * d, -1)
+    for axis in range(d):
+        values = np.moveaxis(np.tensordot(np.linalg.inv(np.vander(nodes, increasing=True)), values, (1, axis)), 0, axis)
+
+    def field(x):
+        found = jnp.asarray(values)
+        for z in (x - jnp.array(place)) / spacing:
+            found = functools.reduce(lambda total, row, z=z: total * z + row, found[::-1])
+        return found
+
+    return field
+
+
+def terms_of(case, *names):
+    return [term for term in case.problem.terms if term.name in names]
+
+
+@EVERY
+@pytest.mark.usefixtures("float64")
+def test_the_reference_satisfies_the_equation(name):
+    case, x = EVOLUTION[name](), jnp.array(PLACES[name])
+    (term,) = terms_of(case, "equation")
+    field = polynomial(case.truth, PLACES[name], SPACING.get(name, 4e-3))
+    other = lambda y: field(y) * (1 + y[0])
+    residuals = jax.jit(lambda x: [jnp.abs(term.residual(u, x, None)).max() for u in (field, other)])
+    missing, size = map(float, residuals(x))
+    assert missing < 1e-3 * size
+    assert size > 1e-3
+
+
+@EVERY
+@pytest.mark.usefixtures("float64")
+def test_the_reference_satisfies_start_and_ends(name):
+    case = EVOLUTION[name]()
+    for term in terms_of(case, "initial", "dirichlet"):
+        batch = [leaf[:20] for leaf in term.draw(jax.random.key(0), np.float64(0.5))]
+        values = jnp.asarray(case.truth(np.asarray(batch[0])))
+        errors = jax.vmap(lambda value, *at, term=term: term.residual(lambda x: value, *at))(values, *batch)
+        assert float(jnp.abs(errors).max()) < (2e-6 if name == "schroedinger" else 1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in EVOLUTION if EVOLUTION[name]().periodic])
+def test_the_reference_has_the_period_of_the_case(name):
+    case = EVOLUTION[name]()
+    (axis, period), low, high = *case.periodic.items(), np.array(case.domain.low), np.array(case.domain.high)
+    points = np.random.default_rng(0).uniform(low, high, (20, 2))
+    assert period == high[axis] - low[axis]
+    np.testing.assert_allclose(case.truth(points + period * np.eye(2)[axis]), case.truth(points), atol=1e-9)
+
+
+def test_a_solution_in_time_and_space_is_shown_in_the_middle():
+    case = EVOLUTION["heat-3d"]()
+    warm = Partial(lambda x: jnp.prod(jnp.sin(jnp.pi * x[1:]))[None])
+    rows, where, moment = Comparison(case).panels({"network": warm})
+    (_, reference), (_, found), _ = rows["temperature"]
+    assert (reference.shape, moment) == ((200, 200), "t = 0.75, z = 0.5")
+    assert where == {"extent": (0.0, 1.0, 0.0, 1.0), "axes": ("y", "x")}
+    y, x = np.meshgrid(*[(np.arange(200) + 0.5) / 200] * 2, indexing="ij")
+    expected = np.sin(np.pi * y) * np.sin(np.pi * x)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    # The sine of the length 1/2 along z is zero in the middle.
+    np.testing.assert_allclose(reference, np.exp(-0.15 * np.pi**2 * 0.75) * expected, atol=1e-6)
