@@ -67,6 +67,7 @@ def _networks() -> Iterator[bytes]:
     fields = [
         NeuralField(SIREN(2, 3, **small), Frame((4, 5)), (0.0, 255.0)),
         NeuralField(SIREN(1, 1, periodic={0: 0.5}, **small), Frame((9,)), kind="sound", rate=8000.0),
+        NeuralField(SIREN(1, 1, graded={0: (0.5, 0.1)}, **small), Frame((9,)), kind="sound", rate=8000.0),
         NeuralField(
             SIREN(3, 1, **small), Frame((8, 8, 8)), (-2.0, 2.0), kind="shape", placement=Placement((0.0, 1.0, 2.0), 2.0)
         ),

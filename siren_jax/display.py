@@ -128,6 +128,7 @@ def _network(network: Any) -> str:
     if isinstance(network, SIREN):
         said += [f"omega {network.first_omega:g}, then {network.omega:g}"]
         said += [periods.text(network.periodic)] if network.periodic else []
+        said += [f"graded in coordinate {axis}" for axis, pairs in enumerate(network.graded) if pairs]
         said += [] if network.outermost == "linear" else [f"{network.outermost} at the end"]
     return ", ".join([*said, f"{_parameters(network):,} parameters"])
 

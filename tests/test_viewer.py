@@ -67,6 +67,15 @@ KINDS = {
     "periodic": NeuralField(
         SIREN(2, 1, width=18, depth=1, first_omega=50.0, periodic={0: 0.9}, rngs=nnx.Rngs(11)), Frame((9, 9))
     ),
+    "graded": NeuralField(
+        SIREN(2, 1, width=18, depth=1, first_omega=4.0, graded={1: [(-0.4, 0.05), (0.0, 0.3)]}, rngs=nnx.Rngs(12)),
+        Frame((9, 9)),
+    ),
+    "graded interval": NeuralField(
+        SIREN(1, 1, width=16, depth=0, first_omega=4.0, graded={0: (0.3, 0.01)}, outermost="tanh", rngs=nnx.Rngs(13)),
+        Grid((50,), (-1.0,), (3.0,)),
+        kind="solution",
+    ),
     "relu": NeuralField(ReLUMLP(2, 1, width=19, depth=2, rngs=nnx.Rngs(10)), Frame((9, 9))),
 }
 
@@ -322,6 +331,11 @@ def damaged():
     yield "omega", with_header(network=network | {"omega": -1}), "no omega"
     yield "periods", with_header(network=network | {"periodic": [1.0, 0.0]}), "no periods"
     yield "a period too few", with_header(network=network | {"periodic": [1.0]}), "no periods"
+    yield "a place too few", with_header(network=network | {"graded": [[[0.0, 0.1]]]}), "no places"
+    yield "no width", with_header(network=network | {"graded": [[[0.0, 0.1]], [[0.0, 0.0]]]}), "no places"
+    yield "no pairs", with_header(network=network | {"graded": [[], []]}), "no places"
+    both = {"periodic": [1.0, None], "graded": [[[0.0, 0.1]], []]}
+    yield "a period and places", with_header(network=network | both), "no places"
     yield "range", with_header(value_range=[1, 0]), "no value range"
     yield "prototype", with_header(precision="constructor"), "precision is not known"
     yield "other arrays", with_header(precision="float64"), "contradicts itself"

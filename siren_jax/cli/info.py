@@ -14,7 +14,7 @@ from siren_jax.cli.console import printable
 from siren_jax.cli.helptext import documented
 from siren_jax.cli.sources import entry, split
 from siren_jax.files import set_file, siren_file
-from siren_jax.networks import periods
+from siren_jax.networks import grading, periods
 from siren_jax.networks.latent import LatentSIREN
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.sets.field_set import FieldSet, load_set
@@ -99,6 +99,8 @@ def _of_network(architecture: Mapping[str, Any]) -> dict[str, object]:
         rows["omega"] = f"{architecture['first_omega']:g} in the first layer, {architecture['omega']:g} after"
         if given := architecture.get("periodic"):
             rows["periodic"] = periods.text(given)
+        if given := architecture.get("graded"):
+            rows["graded"] = grading.text(given)
         if architecture.get("outermost", "linear") != "linear":
             rows["outermost"] = architecture["outermost"]
     shapes = [shape for _, shape in siren_file.stored_arrays(architecture, "float32").values()]

@@ -21,7 +21,7 @@ from siren_jax._types import Precision
 from siren_jax.errors import InputError
 from siren_jax.fields.precision import is_double, precision_of
 from siren_jax.files.header import MAX_NESTING, nesting, parse
-from siren_jax.networks import initializers, periods
+from siren_jax.networks import grading, initializers, periods
 from siren_jax.networks.latent import LatentSIREN
 from siren_jax.networks.relu import ReLUMLP
 from siren_jax.networks.siren import OUTERMOST, SIREN
@@ -176,6 +176,8 @@ def architecture_of(network: Network | LatentSIREN) -> dict[str, Any]:
     found = {"type": kind, **{name: getattr(network, name) for name in (*LIMITS, *EXTRA[kind])}}
     if isinstance(network, SIREN) and network.periodic:
         found["periodic"] = list(network.periodic)
+    if isinstance(network, SIREN) and network.graded:
+        found["graded"] = [[list(pair) for pair in pairs] for pairs in network.graded]
     return found
 
 
@@ -186,6 +188,8 @@ def _build(architecture: Mapping[str, Any]) -> Network | LatentSIREN:
         arguments["periodic"] = {axis: float(period) for axis, period in enumerate(given) if period is not None}
         # The weights are those of the file. Its first omega may be too low for the usual initial ones.
         arguments["kernel_init"] = initializers.ones
+    if given := architecture.get("graded"):
+        arguments["graded"] = {axis: pairs for axis, pairs in enumerate(given) if pairs}
     make = {"siren": SIREN, "relu": ReLUMLP, "latent": LatentSIREN}[architecture["type"]]
     return make(arguments.pop("in_features"), arguments.pop("out_features"), **arguments, rngs=nnx.Rngs(0))
 
@@ -294,10 +298,10 @@ def _check_architecture(owner: str, architecture: Mapping[str, Any], version: in
     if kind not in known:
         raise InputError(f"{owner} has a network of the type {kind!r}; the known types are {', '.join(known)}.")
     fields = {"type", *LIMITS, *EXTRA[kind]} - ({"outermost"} if version == 1 else set())
-    if set(architecture) - ({"periodic"} if kind == "siren" and version > 1 else set()) != fields:
+    if set(architecture) - ({"periodic", "graded"} if kind == "siren" and version > 1 else set()) != fields:
         raise InputError(f"{owner} does not describe a network: its fields are {sorted(architecture)}.")
     for name, value in architecture.items():
-        if name in ("type", "periodic"):
+        if name in ("type", "periodic", "graded"):
             continue
         if name in LIMITS:
             least = 0 if name == "depth" else 1
@@ -316,6 +320,8 @@ def _check_architecture(owner: str, architecture: Mapping[str, Any], version: in
             raise InputError(f"{owner} has {name} = {value!r}; {accepted} are accepted.")
     if "periodic" in architecture:
         _check_periodic(owner, architecture["periodic"], architecture["in_features"], architecture["first_omega"])
+    if "graded" in architecture:
+        _check_graded(owner, architecture["graded"], architecture.get("periodic"), architecture["in_features"])
 
 
 def _check_periodic(owner: str, given: Any, in_features: int, first_omega: int | float) -> None:
@@ -331,6 +337,19 @@ def _check_periodic(owner: str, given: Any, in_features: int, first_omega: int |
             f"periodic coordinate, from {periods.LEAST:g} to {periods.MOST:g} itself and times first_omega, and null "
             "for the others."
         )
+
+
+def _check_graded(owner: str, given: Any, periodic: Any, in_features: int) -> None:
+    listed = given if isinstance(given, list) else []
+    sound = all(pairs == [] or grading.are_places(pairs) for pairs in listed)
+    if not sound or len(listed) != in_features or not any(listed):
+        raise InputError(
+            f"{owner} has graded = {given!r:.200}; a list of {in_features} is accepted, with a list of up to "
+            f"{grading.MOST_PLACES} pairs [place, width] for each graded coordinate, places from {-grading.MOST:g} to "
+            f"{grading.MOST:g} and widths from {grading.LEAST:g} to {grading.MOST:g}, and an empty list for the others."
+        )
+    if any(pairs and period is not None for pairs, period in zip(listed, periodic or [], strict=False)):
+        raise InputError(f"{owner} has a coordinate that is both periodic and graded.")
 
 
 def _check_count(owner: str, shapes: Iterable[tuple[int, ...]]) -> None:

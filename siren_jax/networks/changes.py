@@ -9,16 +9,18 @@ from numpy import ndarray
 
 from siren_jax.errors import InputError
 from siren_jax.fields.precision import precision_of
+from siren_jax.networks import grading
 from siren_jax.networks.siren import SIREN
 
 
 def with_points(network: SIREN, scale: Float[ndarray, "d"], shift: Float[ndarray, "d"]) -> SIREN:
     """The network x ↦ Φ(scale·x + shift); only the first layer changes: W(scale·x + shift) + b.
 
-    A period P of a coordinate becomes P/|scale|, with the same numbers of periods.
+    A period P of a coordinate becomes P/|scale|, with the same numbers of periods. In a graded coordinate, a place c
+    and its width w become (c - shift)/scale and w/|scale|, and the weights keep their absolute values.
 
     Raises:
-        InputError: the network has no biases, and the shift is not zero.
+        InputError: the network has no biases, and the shift is not zero; or a place or width leaves its limits.
     """
     with jax.enable_x64(True):
         kernel = np.asarray(network.layers[0].weights(jnp.float64))
@@ -28,6 +30,11 @@ def with_points(network: SIREN, scale: Float[ndarray, "d"], shift: Float[ndarray
         stretched = zip(network.periodic, np.abs(scale).tolist(), strict=True) if network.periodic else ()
         changed.periodic = tuple(None if period is None else period / factor for period, factor in stretched)
         changed.layers[0].periodic = changed.periodic
+        if network.graded:
+            changed.graded = grading.stretched(network.graded, scale.tolist(), shift.tolist())
+            changed.layers[0].graded = changed.graded
+            is_graded = np.array([len(pairs) > 0 for pairs in network.graded])
+            scale, shift = np.where(is_graded, np.sign(scale), scale), np.where(is_graded, 0, shift)
         _add_to_bias(first, shift @ kernel)
         first.kernel[...] = jnp.asarray(scale[:, None] * kernel)
     return changed

@@ -25,7 +25,7 @@ LEAST, MOST = 1e-9, 1e9
 MOST_PLACES = 64  # of one input: more would only make a long program
 
 
-def places_of(graded: Mapping[int, Sequence[Any]] | None, inputs: int, periodic: Iterable[int] = ()) -> Places:
+def places_of(graded: Mapping[int, Any] | None, inputs: int, periodic: Iterable[int] = ()) -> Places:
     """The places and widths of all inputs, from those of the graded ones.
 
     Args:
@@ -82,14 +82,14 @@ def text(places: Sequence[Sequence[Sequence[float]]]) -> str:
     """The places and widths in words.
 
     >>> text(((), ((0.0, 0.01), (1.0, 0.1))))
-    'graded in coordinate 1 at 0 (width 0.01) and 1 (width 0.1)'
+    'at 0 (width 0.01) and 1 (width 0.1) in coordinate 1'
     """
     parts = [
-        f"in coordinate {axis} at {' and '.join(f'{place:g} (width {width:g})' for place, width in pairs)}"
+        f"at {' and '.join(f'{place:g} (width {width:g})' for place, width in pairs)} in coordinate {axis}"
         for axis, pairs in enumerate(places)
         if pairs
     ]
-    return f"graded {', '.join(parts)}"
+    return ", ".join(parts)
 
 
 def stretched(places: Places, scale: Sequence[float], shift: Sequence[float]) -> Places:
@@ -114,19 +114,22 @@ def graded_points(x: Float[Array, "... d"], places: Places) -> Float[Array, "...
     return jnp.stack(columns, axis=-1)
 
 
-def slopes_and_bends(
-    x: Float[Array, "... d"], places: Places
-) -> tuple[list[Float[Array, "..."] | None], list[Float[Array, "..."] | None]]:
-    """m'(x) and m''(x) for each graded input, and None for the others, where m' = 1 and m'' = 0.
+def derivatives(
+    rows: Float[Array, "d width"], x: Float[Array, "... d"], places: Places
+) -> tuple[list[Float[Array, "..."]], list[Float[Array, "... width"] | None]]:
+    """First and second derivatives of Wm(x) by each input, from the rows of W: W_i·m'(x_i) and W_i·m''(x_i).
 
-    m' = Σ r and m'' = -Σ (x - c)·r³ with r = 1/√((x - c)² + w²).
+    m' = Σ r and m'' = -Σ (x - c)·r³ with r = 1/√((x - c)² + w²). For an input that is not graded, they are W_i
+    and None.
     """
-    slopes, bends = [], []
+    firsts: list[Array] = list(rows)
+    seconds: list[Array | None] = [None] * len(places)
     for i, pairs in enumerate(places):
-        parts = [(x[..., i] - c, w) for c, w in pairs]
-        slopes.append(_sum(_slope(d, w) for d, w in parts) if pairs else None)
-        bends.append(_sum(_bend(d, _slope(d, w)) for d, w in parts) if pairs else None)
-    return slopes, bends
+        if pairs:
+            distances = [(x[..., i] - c, w) for c, w in pairs]
+            firsts[i] = rows[i] * _sum(_slope(d, w) for d, w in distances)[..., None]
+            seconds[i] = rows[i] * _sum(_bend(d, _slope(d, w)) for d, w in distances)[..., None]
+    return firsts, seconds
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))

@@ -1,6 +1,6 @@
 """The sine layer, and functions that all networks share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -60,7 +60,7 @@ class SineLayer(nnx.Module):
         kernel_init: Initializer | None = None,
         bias_init: Initializer | None = None,
         periodic: Mapping[int, int | float] | None = None,
-        graded: Mapping[int, Sequence[Any]] | None = None,
+        graded: Mapping[int, Any] | None = None,
         precision: str | None = FULL_PRECISION,
         rngs: nnx.Rngs,
     ):

@@ -81,7 +81,7 @@ class SIREN(nnx.Module):
         use_bias: bool = True,
         kernel_init: Initializer | None = None,
         periodic: Mapping[int, int | float] | None = None,
-        graded: Mapping[int, Sequence[Any]] | None = None,
+        graded: Mapping[int, Any] | None = None,
         precision: str | None = FULL_PRECISION,
         rngs: nnx.Rngs,
     ):
@@ -176,17 +176,11 @@ class SIREN(nnx.Module):
         first, *later = self.layers
         scaled = first.omega * first.weights(x.dtype)
         s, c = sine_and_cosine(first.argument(x))
+        scaled, bent = grading.derivatives(scaled, x, self.graded) if self.graded else (scaled, None)
         # One array per component of J: with an axis of size d, XLA would transpose it around every product.
-        if self.graded:
-            slopes, bends = grading.slopes_and_bends(x, self.graded)
-            bent = [None if bend is None else row * bend[..., None] for row, bend in zip(scaled, bends, strict=True)]
-            scaled = [
-                row if slope is None else row * slope[..., None] for row, slope in zip(scaled, slopes, strict=True)
-            ]
-            curvatures = [c * _weighted(bent, row) - s * _squares(scaled, row) for row in weights]
-        else:
-            curvatures = [-s * _squares(scaled, row) for row in weights]
-        h, jacobian = s, [c * row for row in scaled]
+        h, jacobian, curvatures = s, [c * row for row in scaled], [-s * _squares(scaled, row) for row in weights]
+        if bent is not None:
+            curvatures = [ell + c * _weighted(bent, row) for ell, row in zip(curvatures, weights, strict=True)]
         for layer in later:
             s, c = sine_and_cosine(layer.omega * layer.linear(h))
             jacobian = [layer.omega * _product(layer.linear, j) for j in jacobian]

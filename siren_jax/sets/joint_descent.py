@@ -260,6 +260,11 @@ def _settings(
         raise InputError("own_omega=True needs SIRENs with first layers of their own.")
     if own_omega and isinstance(start, SIREN) and start.periodic:
         raise InputError("own_omega=True would change the whole numbers of periods of a periodic SIREN; leave it out.")
+    if own_omega and isinstance(start, SIREN) and start.graded:
+        raise InputError(
+            "own_omega=True chooses a frequency per unit of a coordinate, and that of a graded coordinate depends on "
+            "the place; leave it out."
+        )
     if restarts and share != "none":
         raise InputError(f"restarts start from other networks, so they do not go with share={share!r}.")
     if own_omega and not signals.survey.shapes:

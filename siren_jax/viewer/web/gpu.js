@@ -1,7 +1,7 @@
 // @ts-check
 /** A network evaluated by WebGPU, layer by layer, with the arrays and the sine of the kernels in WebAssembly. */
 import { SINE } from "./kernels.js";
-import { finish, streamsOf } from "./network.js";
+import { finish, placed, streamsOf } from "./network.js";
 
 /** @typedef {import("./siren_file.js").Network} Network */
 
@@ -131,15 +131,16 @@ export class GpuNetwork {
   }
 
   /** See `WasmNetwork.evaluate`. @param {import("./network.js").Points} points @returns {Promise<Float32Array>} */
-  evaluate({ centre, offsets, order }) {
+  evaluate({ order, ...points }) {
     const { inputs, channels } = this.network;
-    const count = offsets.length / inputs;
+    const at = placed(this.network, points);
+    const count = at.offsets.length / inputs;
     const streams = streamsOf(order, inputs);
     const run = async () => {
       const result = new Float32Array(streams * channels * count);
       for (let start = 0; start < count; start += POINTS) {
         const n = Math.min(POINTS, count - start);
-        const found = await this.#submit(centre, offsets, start, n, count, order);
+        const found = await this.#submit(at, start, n, count, order);
         for (let c = 0; c < channels; c++) {
           for (let s = 0; s < streams; s++) {
             const from = (c * streams + s) * n;
@@ -155,17 +156,20 @@ export class GpuNetwork {
     return done;
   }
 
-  /** @param {number[]} centre @param {Float32Array} offsets @param {number} start @param {number} n @param {number} count
+  /** @param {import("./network.js").Placed} at @param {number} start @param {number} n @param {number} count
    * @param {import("./network.js").Order} order @returns {Promise<Float32Array>} */
-  async #submit(centre, offsets, start, n, count, order) {
+  async #submit({ centre, offsets, slopes, bends }, start, n, count, order) {
     const { device, network } = this;
     const { inputs, channels, width, activation } = network;
     const streams = streamsOf(order, inputs);
     const columns = streams * n;
     const input = new Float32Array(inputs * columns);
     for (let d = 0; d < inputs; d++) {
-      input.set(offsets.subarray(d * count + start, d * count + start + n), d * columns);
-      if (order !== "value") input.fill(1, d * columns + (1 + d) * n, d * columns + (2 + d) * n);
+      const here = (/** @type {Float32Array} */ numbers) => numbers.subarray(d * count + start, d * count + start + n);
+      input.set(here(offsets), d * columns);
+      if (order !== "value" && slopes) input.set(here(slopes), d * columns + (1 + d) * n);
+      else if (order !== "value") input.fill(1, d * columns + (1 + d) * n, d * columns + (2 + d) * n);
+      if (order === "laplacian" && bends) input.set(here(bends), d * columns + (1 + inputs) * n);
     }
     const [one, other] = [0, 1].map(() => this.#buffer(Math.max(width, channels, inputs) * columns));
     device.queue.writeBuffer(one, 0, input);

@@ -28,6 +28,38 @@ export function gridOffsets(shape, steps) {
   return offsets;
 }
 
+/** @typedef {{ centre: number[], offsets: Float32Array, slopes: Float32Array | null, bends: Float32Array | null }} Placed */
+
+/** Points in the coordinates that the first layer acts on: of a graded coordinate m = Σ asinh((x - place)/width), and the
+ * slopes m' and bends m'' at every point as the offsets; null where no coordinate is graded: they are 1 and 0.
+ * @param {Network} network @param {Pick<Points, "centre" | "offsets">} points @returns {Placed} */
+export function placed({ graded, inputs }, { centre, offsets }) {
+  if (!graded.length) return { centre, offsets, slopes: null, bends: null };
+  const count = offsets.length / inputs;
+  const middle = centre.map((x, d) => (graded[d].length ? stretched(graded[d], x)[0] : x));
+  const [moved, slopes, bends] = [offsets.slice(), new Float32Array(offsets.length).fill(1), new Float32Array(offsets.length)];
+  graded.forEach((pairs, d) => {
+    if (!pairs.length) return;
+    for (let i = d * count; i < (d + 1) * count; i++) {
+      const [m, slope, bend] = stretched(pairs, centre[d] + offsets[i]); // in float64, as the difference
+      [moved[i], slopes[i], bends[i]] = [m - middle[d], slope, bend];
+    }
+  });
+  return { centre: middle, offsets: moved, slopes, bends };
+}
+
+/** m, m' and m'' at x. @param {[place: number, width: number][]} pairs @param {number} x */
+function stretched(pairs, x) {
+  let [m, slope, bend] = [0, 0, 0];
+  for (const [place, width] of pairs) {
+    const r = 1 / Math.hypot(x - place, width);
+    m += Math.asinh((x - place) / width);
+    slope += r;
+    bend -= (x - place) * r * r * r;
+  }
+  return [m, slope, bend];
+}
+
 /** @param {number} n @param {number} to */
 const padded = (n, to) => Math.ceil(n / to) * to;
 
@@ -75,15 +107,17 @@ export class WasmNetwork {
 
   /** The network at points, `[stream][channel][point]`: values, derivatives along each coordinate, Laplacian.
    * @param {Points} points @returns {Float32Array} */
-  evaluate({ centre, offsets, order }) {
+  evaluate({ order, ...points }) {
     const { inputs, channels } = this.network;
+    const at = placed(this.network, points);
+    const { centre, offsets } = at;
     const count = offsets.length / inputs;
     const streams = streamsOf(order, inputs);
     const result = new Float32Array(streams * channels * count);
     this.#placeAt(centre);
     for (let start = 0; start < count; start += POINTS) {
       const n = Math.min(POINTS, count - start);
-      const found = this.#chunk(offsets, start, n, count, order);
+      const found = this.#chunk(at, start, n, count, order);
       for (let c = 0; c < channels; c++) {
         for (let s = 0; s < streams; s++) {
           const from = found + (c * streams + s) * POINTS;
@@ -107,9 +141,9 @@ export class WasmNetwork {
     }
   }
 
-  /** @param {Float32Array} offsets @param {number} start @param {number} n @param {number} count @param {Order} order
+  /** @param {Placed} at @param {number} start @param {number} n @param {number} count @param {Order} order
    * @returns {number} where the output layer's rows are */
-  #chunk(offsets, start, n, count, order) {
+  #chunk({ offsets, slopes, bends }, start, n, count, order) {
     const { inputs, activation } = this.network;
     const streams = streamsOf(order, inputs);
     const stride = 4 * streams * POINTS;
@@ -117,8 +151,11 @@ export class WasmNetwork {
     this.floats.fill(0, from, from + inputs * streams * POINTS);
     for (let d = 0; d < inputs; d++) {
       const row = from + d * streams * POINTS;
-      this.floats.set(offsets.subarray(d * count + start, d * count + start + n), row);
-      if (order !== "value") this.floats.fill(1, row + (1 + d) * POINTS, row + (2 + d) * POINTS);
+      const here = (/** @type {Float32Array} */ numbers) => numbers.subarray(d * count + start, d * count + start + n);
+      this.floats.set(here(offsets), row);
+      if (order !== "value" && slopes) this.floats.set(here(slopes), row + (1 + d) * POINTS);
+      else if (order !== "value") this.floats.fill(1, row + (1 + d) * POINTS, row + (2 + d) * POINTS);
+      if (order === "laplacian" && bends) this.floats.set(here(bends), row + (1 + inputs) * POINTS);
     }
     this.layers.forEach(({ weights, bias, inputs: rows, units }, i) => {
       this.run.dense(4 * weights, 4 * bias, 4 * from, 4 * to, rows, units, stride, 4 * POINTS);

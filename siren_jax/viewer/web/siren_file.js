@@ -2,7 +2,7 @@
 /** Reads `.siren` files, as docs/file-format.md specifies them. */
 
 /** @typedef {{ kernel: Float32Array, bias: Float32Array, inputs: number, units: number }} Layer  kernel[input * units + unit] */
-/** @typedef {{ layers: Layer[], omegas: number[], activation: "sine" | "relu", outermost: string, inputs: number, channels: number, width: number, depth: number, weights: number }} Network */
+/** @typedef {{ layers: Layer[], omegas: number[], activation: "sine" | "relu", outermost: string, inputs: number, graded: [place: number, width: number][][], channels: number, width: number, depth: number, weights: number }} Network  graded: of each coordinate; empty if none is */
 /** @typedef {{ kind: string, shape: number[], low: number[], high: number[], range: [number, number], rate: number, placement: { centre: number[], scale: number } | null, record: Record<string, any>, network: Network, precision: string }} Signal */
 
 export class FileError extends Error {}
@@ -125,6 +125,11 @@ function network(given, version, precision, arrays, buffer) {
   const period = (/** @type {any} */ value) => [value, value * given.first_omega].every((x) => finite(x) && x >= 1e-18 && x <= 1e18);
   const sound = Array.isArray(periods) && periods.length === inputs && periods.some((p) => p !== null) && periods.every((p) => p === null || period(p));
   check(periods === undefined || sound, "This file is damaged: its network has no periods.");
+  const graded = given.type === "siren" && version > 1 ? given.graded : undefined;
+  const pair = (/** @type {any} */ value) => numbers(value, 2) && Math.abs(value[0]) <= 1e9 && value[1] >= 1e-9 && value[1] <= 1e9;
+  const placed = (/** @type {any} */ pairs, /** @type {number} */ d) => Array.isArray(pairs) && pairs.length <= 64 && pairs.every(pair) && !(pairs.length && (periods?.[d] ?? null) !== null);
+  const graduated = Array.isArray(graded) && graded.length === inputs && graded.every(placed) && graded.some((pairs) => pairs.length);
+  check(graded === undefined || graduated, "This file is damaged: its network has no places to which it is graded.");
   const layers = [];
   let weights = 0;
   const used = new Set();
@@ -160,7 +165,7 @@ function network(given, version, precision, arrays, buffer) {
   }
   check(used.size === arrays.size, "This file contradicts itself: it has arrays that its network does not have.");
   const omegas = layers.map((_, i) => (sine ? (i ? given.omega : given.first_omega) : 1));
-  return { layers, omegas, activation: sine ? "sine" : "relu", outermost, inputs, channels, width, depth, weights };
+  return { layers, omegas, activation: sine ? "sine" : "relu", outermost, inputs, graded: graded ?? [], channels, width, depth, weights };
 }
 
 /** Rounds the weights of periodic coordinates to whole numbers of periods, in place.
