@@ -7,7 +7,7 @@ acceleration of Transtrum and Sethna 2012. A step that does not lower the loss i
 after a good step it shrinks, see Nielsen 1999.
 
 A step of a whole network comes from the normal equations (JᵀJ + λI) v = -Jᵀr, which are fast to form. Their condition
-is the square of that of J. The J of a last layer has a condition that float64 can only just represent, so its step comes
+is the square of that of J. For a last layer, the condition of J is already near the limit of float64, so its step comes
 from a QR factorization of J.
 """
 

@@ -84,8 +84,8 @@ def refine(
         double: whether to compute in float64 and return a float64 network; by default all methods but L-BFGS do.
             Float32 stops at a loss of about 1e-9. A `NeuralField` computes with a float64 network in float64; the
             network itself does so inside of `with jax.enable_x64(True):`.
-        tile: number of points whose gradient is computed at once; the default is that of `fit`, 512 for Gauss-Newton, and
-            for a last layer as many as have 256 MiB of derivatives.
+        tile: number of points whose gradient is computed at once; the default is that of `fit`; for Gauss-Newton 512,
+            and for a last layer as many as have 256 MiB of derivatives.
         watch: see `fit`; called in the caller's own precision mode, usually float32. A float64 network is float64 there
             too.
         checkpoints: see `fit`; a second phase needs its own directory.
