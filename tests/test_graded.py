@@ -31,6 +31,7 @@ from siren_jax import (
     supervise,
 )
 from siren_jax.cli import main
+from siren_jax.equations import Box, Disk, Interval, equation, initial
 from siren_jax.fields.precision import cast
 from siren_jax.files import pytorch, siren_file
 from siren_jax.networks import changes, grading
@@ -349,3 +350,49 @@ def test_places_and_widths_are_shown(tmp_path, capsys):
     field.save(tmp_path / "a.siren")
     assert main(["info", str(tmp_path / "a.siren")]) == 0
     assert "graded     at 0.3 (width 0.01) and -0.5 (width 0.2) in coordinate 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("pairs", [[(0.3, 0.01)], [(0.3, 0.01), (-0.5, 0.2)], [(5.0, 0.1)], [(0.0, 1e-9)]])
+def test_graded_nodes_are_even_in_the_graded_coordinate(pairs):
+    x = grading.evenly_graded(-1.0, 2.0, pairs, 401)
+    m = sum(np.arcsinh((x - place) / width) for place, width in pairs)
+    assert (x[0], x[-1]) == (-1.0, 2.0)
+    assert np.allclose(np.diff(m), (m[-1] - m[0]) / 400, rtol=1e-9)  # bisection to rounding
+
+
+@pytest.mark.parametrize("term", ["equation", "initial"])
+@pytest.mark.parametrize("pairs", [(0.3, 0.01), [(0.3, 0.01), (-0.5, 0.2)]])
+def test_points_are_as_dense_as_the_graded_coordinate_rises(term, pairs, key):
+    make = {"equation": equation, "initial": initial}[term]
+    values = {"equation": lambda u, x: u(x), "initial": 0.0}[term]
+    made = make(values, Interval(-1, 1).during(2, 5), points=4000, sampler="sobol", graded={1: pairs})
+    t, x = np.asarray(jax.jit(made.draw)(key, 0)[0], np.float64).T
+    m = lambda x: sum(np.arcsinh((x - place) / width) for place, width in np.reshape(pairs, (-1, 2)))
+    shares = np.sort((m(x) - m(-1)) / (m(1) - m(-1)))
+    # Below any place lies the right share of points, to about log(n)/n for a Sobol sequence and float32 near the place.
+    assert np.abs(shares - (np.arange(4000) + 0.5) / 4000).max() < 3e-3
+    assert np.all(t == 2) if term == "initial" else np.allclose(np.sort(t), np.linspace(2, 5, 4000), atol=0.01)
+
+
+def test_graded_points_are_the_same_in_both_precisions(key):
+    draw = equation(lambda u, x: u(x), Interval(-1, 1), points=500, graded={0: (0.1, 1e-3)}).draw
+    single = np.asarray(draw(key, 0)[0], np.float64)
+    with jax.enable_x64(True):
+        double = np.asarray(draw(key, np.float64(0))[0])
+    assert double.dtype == np.float64
+    assert np.abs(single - double).max() < 1e-5  # float32
+    assert len(np.unique(double)) == len(double)
+
+
+def test_graded_points_of_a_domain_with_a_hole_are_outside_of_the_hole(key):
+    plate = Box((-1, -1), (1, 1)) - Disk((0.5, 0.5), 0.6)
+    x = np.asarray(
+        equation(lambda u, x: u(x), plate, points=2000, graded={0: (0.2, 0.01), 1: (-0.2, 0.1)}).draw(key, 0)[0]
+    )
+    assert np.all(np.hypot(*(x - 0.5).T) >= 0.6 - 1e-4)
+    assert np.mean(np.abs(x[:, 0] - 0.2) < 0.01) > 0.05  # 5 times the share of even points
+
+
+def test_points_take_only_places_of_coordinates_there_are():
+    with pytest.raises(InputError, match="graded takes coordinates from 0 to 0"):
+        equation(lambda u, x: u(x), Interval(0, 1), graded={1: (0.0, 0.1)})

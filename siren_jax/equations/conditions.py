@@ -1,6 +1,7 @@
 """Conditions: terms at the boundary of a domain, and at the start of its time span."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -9,7 +10,8 @@ from jaxtyping import Float
 
 from siren_jax._types import Field, Sampler
 from siren_jax.equations.domains import Box, Domain, SpaceTime
-from siren_jax.equations.sampling import draws
+from siren_jax.equations.regions import Located
+from siren_jax.equations.sampling import draws, graded_interior
 from siren_jax.equations.terms import Residual, Term
 from siren_jax.equations.unknowns import ComplexField
 from siren_jax.equations.values import Value, value_at
@@ -209,6 +211,7 @@ def initial(
     weight: Any = 1.0,
     power: Literal[1, 2] = 2,
     sampler: Sampler = "uniform",
+    graded: Mapping[int, Sequence[Any]] | None = None,
 ) -> Term:
     """u = value and, with a velocity, ∂u/∂t = velocity at the start of the time span.
 
@@ -221,6 +224,7 @@ def initial(
         weight: as in `equation`.
         power: as in `equation`.
         sampler: as in `equation`.
+        graded: as in `equation`.
 
     Raises:
         InputError: there is neither value nor velocity, the domain has no time, or a setting is invalid.
@@ -241,7 +245,15 @@ def initial(
         return jnp.concatenate(errors)
 
     name = name or ("initial velocity" if value is None else "initial")
-    return Term(name, residual, draws(domain.initial(), points, sampler), power, weight, domain=domain)
+    region = domain.initial()
+    if graded:
+        inside, start = graded_interior(domain, graded), domain.start
+        region = replace(inside, place=lambda u: _at_time(start, inside.place(u)), measure=region.measure)
+    return Term(name, residual, draws(region, points, sampler), power, weight, domain=domain)
+
+
+def _at_time(time: float, located: Located) -> Located:
+    return located._replace(x=located.x.at[0].set(time))
 
 
 def _along(normal: Array, u: Field, x: Array) -> Array:

@@ -1,7 +1,11 @@
-"""Draws of a term's points: independent or evenly spread, over a growing time span, with candidates to choose among."""
+"""Draws of a term's points: independent or evenly spread, over a growing time span, with candidates to choose among.
+
+Points are even in the domain's coordinates, or in graded ones: then there are more of them near what is sharp.
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,13 +16,46 @@ from jax.tree_util import Partial
 from jaxtyping import Float
 
 from siren_jax._types import Sampler
-from siren_jax.equations.regions import Region
+from siren_jax.equations.domains import Domain
+from siren_jax.equations.regions import Located, Region
 from siren_jax.errors import InputError
 from siren_jax.fields.precision import is_double
+from siren_jax.networks.grading import evenly_graded, places_of
+
+NODES = 4097  # of the map to a graded coordinate: piecewise linear, its slope is exact to about 1e-3
 
 Draw = Callable[[Array, Any], Any]
 """`(key, share) -> arrays of points`, with the spent share of the budget, 0 to 1. For a share in float64, points are in
 float64 too: the same ones without rounding."""
+
+
+def graded_interior(domain: Domain, graded: Mapping[int, Sequence[Any]] | None) -> Region:
+    """A domain as a region that is covered evenly in m(x) = Σ_j asinh((x - place_j)/width_j) of its graded coordinates.
+
+    The density of points in such a coordinate is proportional to m'(x) = Σ_j 1/√((x - place_j)² + width_j²).
+
+    Args:
+        domain: the domain, also with time. Points are drawn in its box; those outside of the domain are not used.
+        graded: as for `SIREN`; without it, the region is the domain's interior.
+    """
+    if not graded:
+        return domain.interior()
+    d = len(domain.low)
+    nodes = [
+        evenly_graded(low, high, pairs, NODES) if pairs else np.array([low, high])
+        for low, high, pairs in zip(domain.low, domain.high, places_of(graded, d), strict=True)
+    ]
+
+    def place(u: Array) -> Located:
+        shares = [np.linspace(0, 1, len(each)) for each in nodes]
+        at = [
+            jnp.interp(u[i], *(jnp.asarray(each, u.dtype) for each in both))
+            for i, both in enumerate(zip(shares, nodes, strict=True))
+        ]
+        return Located(jnp.stack(at), jnp.zeros(d, u.dtype))
+
+    box = Region(d, place, math.prod(high - low for low, high in zip(domain.low, domain.high, strict=True)))
+    return replace(box.where(domain.contains, "the domain"), measure=domain.interior().measure)
 
 
 def draws(

@@ -8,7 +8,7 @@ and may return one number or several, or complex ones.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from jax.tree_util import Partial
 
 from siren_jax._types import Field, Sampler
 from siren_jax.equations.domains import Domain, Interval, SpaceTime
-from siren_jax.equations.sampling import Draw, draws
+from siren_jax.equations.sampling import Draw, draws, graded_interior
 from siren_jax.errors import InputError
 from siren_jax.fields.precision import is_double
 
@@ -70,6 +70,7 @@ def equation(
     sampler: Sampler = "uniform",
     candidates: int = 1,
     growing: float | None = None,
+    graded: Mapping[int, Sequence[Any]] | None = None,
 ) -> Term:
     """The term of a differential equation that holds in a domain.
 
@@ -85,6 +86,9 @@ def equation(
             points where the equation fails (Wu et al. 2023 on adaptive sampling).
         growing: in a domain with time, or an interval of time alone, share of the budget, above 0 and up to 1, during
             which the drawn times grow from the start to the whole span.
+        graded: coordinates with more points near some places, a (place, width) pair of each or several in a list, such
+            as `{1: (0.0, 0.005)}`: points are even in the coordinates of `SIREN(graded=)`, with a density of about
+            1/√((x - place)² + width²). The mean of the residuals counts points, so it weights them by this density.
 
     Raises:
         InputError: a setting is invalid.
@@ -95,7 +99,7 @@ def equation(
             f"but got {growing} and {domain!r}."
         )
     span = None if growing is None else (domain.low[0], growing)
-    draw = draws(domain.interior(), points, sampler, candidates, span)
+    draw = draws(graded_interior(domain, graded), points, sampler, candidates, span)
     return Term(name, AtPoint(residual), draw, power, weight, candidates, domain)
 
 

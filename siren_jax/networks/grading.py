@@ -23,6 +23,7 @@ Places = tuple[tuple[tuple[float, float], ...], ...]
 # 1/LEAST⁴, the size of a fourth derivative, is finite in float32. Places are at most MOST from zero.
 LEAST, MOST = 1e-9, 1e9
 MOST_PLACES = 64  # of one input: more would only make a long program
+HALVINGS = 120  # bring any two float64 numbers within the limits together
 
 
 def places_of(graded: Mapping[int, Any] | None, inputs: int, periodic: Iterable[int] = ()) -> Places:
@@ -112,6 +113,24 @@ def graded_points(x: Float[Array, "... d"], places: Places) -> Float[Array, "...
         _sum(_asinh(x[..., i] - c, w) for c, w in pairs) if pairs else x[..., i] for i, pairs in enumerate(places)
     ]
     return jnp.stack(columns, axis=-1)
+
+
+def evenly_graded(low: float, high: float, pairs: Sequence[tuple[float, float]], count: int) -> Float[np.ndarray, "n"]:
+    """Coordinates from low to high, as many as `count`, at equal distances in m; by bisection, because m rises.
+
+    >>> evenly_graded(-1.0, 1.0, [(0.0, 0.01)], 5).round(3).tolist()
+    [-1.0, -0.071, 0.0, 0.071, 1.0]
+    """
+    m = lambda x: sum(np.arcsinh((x - place) / width) for place, width in pairs)
+    wanted = np.linspace(m(low), m(high), count)
+    below, above = np.full(count, float(low)), np.full(count, float(high))
+    for _ in range(HALVINGS):
+        middle = (below + above) / 2
+        high_enough = m(middle) >= wanted
+        below, above = np.where(high_enough, below, middle), np.where(high_enough, middle, above)
+    found = above
+    found[[0, -1]] = low, high
+    return found
 
 
 def derivatives(
