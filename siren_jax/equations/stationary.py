@@ -39,6 +39,7 @@ def l_shape() -> Case:
         depth=2,
         steps=1000,
         refined=1000,
+        features=Features(width=2500, frequencies=4.0, graded=corner, batches=3),
         judged=lambda points: np.min(points, axis=1) < 0,
     )
 
