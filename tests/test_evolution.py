@@ -70,13 +70,13 @@ def test_the_reference_satisfies_start_and_ends(name):
         assert float(jnp.abs(errors).max()) < (2e-6 if name == "schroedinger" else 1e-9)
 
 
-@pytest.mark.parametrize("name", [name for name in EVOLUTION if EVOLUTION[name]().periodic])
+@pytest.mark.parametrize("name", [name for name in EVOLUTION if terms_of(EVOLUTION[name](), "periodic")])
 def test_the_reference_has_the_period_of_the_case(name):
     case = EVOLUTION[name]()
-    (axis, period), low, high = *case.periodic.items(), np.array(case.domain.low), np.array(case.domain.high)
+    low, high = np.array(case.domain.low), np.array(case.domain.high)
     points = np.random.default_rng(0).uniform(low, high, (20, 2))
-    assert period == high[axis] - low[axis]
-    np.testing.assert_allclose(case.truth(points + period * np.eye(2)[axis]), case.truth(points), atol=1e-9)
+    later = points + np.array([0.0, high[1] - low[1]])
+    np.testing.assert_allclose(case.truth(later), case.truth(points), atol=1e-9)
 
 
 def test_a_solution_in_time_and_space_is_shown_in_the_middle():

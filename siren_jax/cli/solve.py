@@ -13,7 +13,7 @@ from siren_jax._types import RefinementMethod
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.options import Output, Training, check_positive
 from siren_jax.cli.training import train
-from siren_jax.equations import Ansatz, distil
+from siren_jax.equations import Ansatz, Problem, distil
 from siren_jax.equations.catalogue import CASES
 from siren_jax.errors import InputError
 from siren_jax.fitting.checkpoints import Checkpoints
@@ -21,10 +21,8 @@ from siren_jax.fitting.progress import Progress
 from siren_jax.fitting.recipes import TUNED
 from siren_jax.fitting.refinement import METHODS, bytes_of, check_size
 from siren_jax.fitting.result import Fit
-from siren_jax.networks import random_features
 from siren_jax.subjects.solution import Solution
 
-NEWTON = 30  # most steps of random features; a linear equation needs one or two
 # Options of a network that is trained.
 TRAINED = (
     *("model", "depth", "first_omega", "omega", "start", "weight_scale", "steps", "learning_rate", "schedule"),
@@ -39,9 +37,9 @@ class Solve:
     """Solve a differential equation with a network, by its residual and its boundary and initial conditions. The error
     is measured against an independent solution.
 
-    Some equations are solved without training, by random sines whose last layer is a least-squares problem. For the
-    others, and with an option of the training such as --steps or --depth, Adam trains a network, and --refine-with
-    refines it."""
+    Most equations are solved without Adam: by random sines whose last layer is a least-squares problem, or by
+    Gauss-Newton on a small network. For the others, and with an option of the training such as --steps or --depth, Adam
+    trains a network, and --refine-with refines it."""
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="|".join(CASES))]
     """Name of the equation."""
@@ -49,7 +47,7 @@ class Solve:
     """Number of steps of --refine-with after those of Adam; 0 for none."""
     refine_with: Annotated[
         RefinementMethod | None,
-        optional("{" + ",".join(METHODS) + "}", "last-layer without training, lbfgs after it"),
+        optional("{" + ",".join(METHODS) + "}", "each equation has its own; lbfgs after Adam"),
     ] = None
     """Method of the steps of --refine. broyden and gauss-newton reach smaller errors with networks of up to some 3,000
     parameters, such as --width 20 --depth 2 --first-omega 3 --omega 1. A step of broyden takes about as long as one of
@@ -80,31 +78,26 @@ class Solve:
         base = TUNED["values"]._replace(
             learning_rate=case.learning_rate, steps=case.steps, first_omega=case.first_omega, weight_scale=1.0
         )
-        sines = None if self._trains() or self.refine_with not in (None, "last-layer") else case.features
-        method = self.refine_with or ("last-layer" if sines else "lbfgs")
-        refined = (NEWTON if sines else case.refined) if self.refine is None else self.refine
+        direct = None if self._trains() else case.direct
+        if direct and self.refine_with not in (None, direct.method):
+            direct = None
+        method = self.refine_with or (direct.method if direct else "lbfgs")
+        refined = (direct.steps if direct else case.refined) if self.refine is None else self.refine
         seconds = None
         if training.seconds is not None and refined:
-            first = 0 if sines else FIRST
+            first = 0 if direct else FIRST
             refined, seconds = self.refine, (1 - first) * training.seconds
             training = replace(training, seconds=first * training.seconds or None)
         if self.double and not (refined or seconds):
             raise InputError(
                 "--double applies to the steps of --refine, but there are none; give --refine, or leave it out."
             )
-        network, memory = None, 0
-        if sines:
-            network = random_features(
-                len(case.domain.low),
-                len(case.channels),
-                width=sines.width if training.width is None else training.width,
-                frequencies=sines.frequencies,
-                periodic=case.periodic,
-                graded=sines.graded,
-                rngs=nnx.Rngs(training.seed),
-            )
+        network, problem, memory = None, case.problem, 0
+        if direct:
+            network = direct.network(training.width or direct.width, nnx.Rngs(training.seed))
+            problem = Problem([term for term in problem.terms if term.name not in direct.needless])
         if refined or seconds:
-            width, depth = (network.width, 0) if network else training.sizes(case.width, case.depth)
+            width, depth = (network.width, network.depth) if network else training.sizes(case.width, case.depth)
             sides = [len(case.domain.low), *[width] * (depth + 1), len(case.channels)]
             layers = [(n + 1) * m for n, m in pairwise(sides)]
             count = layers[-1] if method == "last-layer" else sum(layers)
@@ -112,10 +105,10 @@ class Solve:
             memory = bytes_of(method, count, self.double or None)
 
         def polish(fitted: Fit, watch: Callable[[Progress], Any], checkpoints: Checkpoints | None) -> Fit:
-            return case.problem.refine(
+            return problem.refine(
                 fitted.network,
                 key=jax.random.key(training.seed),
-                batches=sines.batches if sines else case.batches,
+                batches=direct.batches if direct else case.batches,
                 steps=refined,
                 seconds=seconds,
                 method=method,

@@ -1,7 +1,7 @@
 """Cases of the catalogue: a problem with a name, settings that solve it, and an independent solution."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,23 +9,62 @@ from flax import nnx
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from siren_jax._types import RefinementMethod
 from siren_jax.equations.domains import Domain
 from siren_jax.equations.problem import Problem
 from siren_jax.equations.unknowns import Ansatz
+from siren_jax.networks.features import random_features
+from siren_jax.networks.siren import SIREN
+
+NEWTON = 30  # most steps of random features; a linear equation needs one or two
 
 
 @dataclass(frozen=True)
-class Features:
-    """Random features whose last layer is the solution of a case, by least squares."""
+class Direct:
+    """An untrained network, and the method of `refine` that solves a case from it, without Adam before it."""
 
+    network: Callable[[int, nnx.Rngs], SIREN]
+    """Makes the network of a width."""
     width: int
-    """Number of sines."""
-    frequencies: float | tuple[float, ...]
-    """Largest frequency of every coordinate, or of each."""
-    graded: Mapping[int, Sequence[Any]] = field(default_factory=dict)
-    """As for `random_features`."""
+    method: RefinementMethod
+    steps: int
+    """Largest number of steps."""
     batches: int = 1
     """Number of batches whose points are used."""
+    needless: tuple[str, ...] = ()
+    """Terms that hold by construction of the network."""
+
+
+def by_sines(
+    domain: Domain, channels: int, width: int, frequencies: float | Sequence[float], *, batches: int = 1, **more: Any
+) -> Direct:
+    """The solution of a case by the last layer of `random_features`, to which further arguments are given."""
+
+    def network(width: int, rngs: nnx.Rngs) -> SIREN:
+        return random_features(len(domain.low), channels, width=width, frequencies=frequencies, rngs=rngs, **more)
+
+    return Direct(network, width, "last-layer", NEWTON, batches)
+
+
+def by_small_network(
+    domain: Domain,
+    channels: int,
+    width: int,
+    depth: int,
+    first_omega: float,
+    steps: int,
+    *,
+    batches: int = 1,
+    needless: tuple[str, ...] = (),
+    **more: Any,
+) -> Direct:
+    """The solution of a case by Gauss-Newton on a small SIREN, to which further arguments are given."""
+
+    def network(width: int, rngs: nnx.Rngs) -> SIREN:
+        sizes = {"width": width, "depth": depth, "first_omega": first_omega, "omega": 1.0}
+        return SIREN(len(domain.low), channels, **sizes, rngs=rngs, **more)
+
+    return Direct(network, width, "gauss-newton", steps, batches, needless)
 
 
 @dataclass(frozen=True)
@@ -56,7 +95,5 @@ class Case:
     """Mask of the points where the solution is compared with the truth."""
     ansatz: Callable[[nnx.Module], Ansatz] | None = None
     """Makes the unknown from a network; by default the unknown is the network itself."""
-    periodic: Mapping[int, float] = field(default_factory=dict)
-    """Periods of the solution by coordinate: the network is made periodic in these coordinates."""
-    features: Features | None = None
-    """Random features that solve the case without training, in the place of a network that is trained."""
+    direct: Direct | None = None
+    """A way without Adam, if there is a better one."""

@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from siren_jax import references
 from siren_jax._types import Field
-from siren_jax.equations.case import Case, Features
+from siren_jax.equations.case import Case, by_sines, by_small_network
 from siren_jax.equations.conditions import dirichlet, initial, periodic
 from siren_jax.equations.domains import Box, Interval
 from siren_jax.equations.problem import Problem
@@ -46,8 +46,8 @@ def korteweg_de_vries() -> Case:
         depth=2,
         steps=1000,
         refined=1500,
+        direct=by_small_network(line, 1, 20, 2, 6.3, 1000, periodic={1: 2.0}, needless=("periodic",)),
         axes=("t", "x"),
-        periodic={1: 2.0},
     )
 
 
@@ -83,7 +83,6 @@ def kuramoto_sivashinsky() -> Case:
         steps=1000,
         refined=1500,
         axes=("t", "x"),
-        periodic={1: 2.0},
     )
 
 
@@ -113,7 +112,6 @@ def schroedinger() -> Case:
         steps=1000,
         refined=1500,
         axes=("t", "x"),
-        periodic={1: 10.0},
     )
 
 
@@ -147,6 +145,7 @@ def breather() -> Case:
         depth=2,
         steps=1000,
         refined=1500,
+        direct=by_small_network(line, 2, 20, 2, 2.0, 300),
         axes=("t", "x"),
     )
 
@@ -196,7 +195,6 @@ def gray_scott() -> Case:
         steps=1000,
         refined=1500,
         axes=("t", "x"),
-        periodic={1: 2.0},
     )
 
 
@@ -230,7 +228,7 @@ def heat() -> Case:
         depth=2,
         steps=1000,
         refined=500,
-        features=Features(width=3000, frequencies=(2.0, 6.0, 4.0, 6.0), batches=2),
+        direct=by_sines(cube, 1, 3000, (2.0, 6.0, 4.0, 6.0), batches=2),
         axes=("t", "z", "y", "x"),
     )
 

@@ -10,7 +10,7 @@ from jax import Array
 
 from siren_jax import references
 from siren_jax._types import Field
-from siren_jax.equations.case import Case, Features
+from siren_jax.equations.case import Case, by_sines, by_small_network
 from siren_jax.equations.conditions import boundary, dirichlet
 from siren_jax.equations.domains import Box
 from siren_jax.equations.problem import Problem
@@ -39,7 +39,7 @@ def l_shape() -> Case:
         depth=2,
         steps=1000,
         refined=1000,
-        features=Features(width=2500, frequencies=4.0, graded=corner, batches=3),
+        direct=by_sines(room, 1, 2500, 4.0, batches=3, graded=corner),
         judged=lambda points: np.min(points, axis=1) < 0,
     )
 
@@ -90,7 +90,7 @@ def two_materials() -> Case:
         depth=2,
         steps=1000,
         refined=1000,
-        features=Features(width=1500, frequencies=18.0),
+        direct=by_sines(folded, 2, 1500, 18.0),
         axes=("y", "distance"),
     )
 
@@ -126,7 +126,7 @@ def plate() -> Case:
         depth=2,
         steps=1000,
         refined=1000,
-        features=Features(width=1200, frequencies=6.0, batches=2),
+        direct=by_sines(square, 2, 1200, 6.0, batches=2),
     )
 
 
@@ -172,6 +172,7 @@ def cavity(*, reynolds: float = 100.0, resolution: int = 48) -> Case:
         depth=2,
         steps=1000,
         refined=2000,
+        direct=by_small_network(square, 3, 16, 3, 3.0, 600),
         judged=lambda points: np.hypot(1 - points[:, 0], np.minimum(points[:, 1], 1 - points[:, 1])) > 0.1,
     )
 
