@@ -21,6 +21,7 @@ from siren_jax.equations.tracing import decisions_refused, refuse_indices_beyond
 from siren_jax.equations.units import doubts_about_units
 from siren_jax.errors import InputError
 from siren_jax.fields.one_pass import in_one_pass
+from siren_jax.fields.tiles import map_over_tiles
 from siren_jax.fitting.descent import fit
 from siren_jax.fitting.objectives import SumOfSquares
 from siren_jax.fitting.refinement import in_double, refine
@@ -135,8 +136,8 @@ class Problem:
         return {term.name: jax.vmap(_residual(term), (None, 0))(field, batch[term.name]) for term in self.terms}
 
     def _values(self, field: Field, batch: Batch) -> Array:
-        """The unknowns at the points of the first term."""
-        return jax.vmap(field)(batch[self.terms[0].name][0])
+        """The unknowns at the points of the largest term."""
+        return map_over_tiles(field, max((batch[term.name][0] for term in self.terms), key=len))
 
     def fixed(self, key: Array, batches: int = 1, *, double: bool = False) -> tuple[Objective, Batch]:
         """An objective and a batch for `refine`: the points of several batches, including all candidates.
