@@ -137,6 +137,17 @@ def test_a_missing_condition_is_said_whichever_term_is_the_first():
         Problem(tilted).refine(features(), key=KEY, steps=3, method="last-layer")
 
 
+def test_random_features_are_in_any_unit():
+    far = Interval(0, 1000)
+    shape = lambda x: SINE(x / 1000)
+    residual = lambda u, x: 1e6 * laplacian(u)(x) + math.pi**2 * shape(x)
+    problem = Problem([equation(residual, far, points=100, sampler="sobol"), dirichlet(0.0, far, points=20)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted = problem.refine(features(frequencies=0.008), key=KEY, steps=5, method="last-layer")
+    assert largest_error(fitted.network, shape, far) < 1e-9
+
+
 def test_what_it_cannot_do_is_refused():
     problem = poisson_on_a_line()
     with pytest.raises(InputError, match=r"at least as many residuals as parameters.*240 residuals for the 301"):

@@ -105,18 +105,19 @@ class Problem:
         Raises:
             InputError: "gauss-newton" or "last-layer", and a term has power=1.
         """
-        self._warn(network)
+        self._warn(network, units=method != "last-layer")  # features may be in any unit
         settings = {"weights": self.weights, "method": method, **more}
         objective, batch = self.fixed(key, batches, double=in_double(method, more.get("double")))
         if method in ("gauss-newton", "last-layer"):
             objective = SumOfSquares(self.residuals, self._values)
         return refine(network, objective, batch, steps=steps, seconds=seconds, **settings)
 
-    def _warn(self, network: nnx.Module) -> None:
+    def _warn(self, network: nnx.Module, *, units: bool = True) -> None:
         """Warns of units and coefficients with which no fit of this problem can succeed; once of each."""
         batch = jax.eval_shape(self.sample, jax.random.key(0), 0)
         points = max((math.prod(leaf.shape[:-1]) for leaf in jax.tree.leaves(batch)), default=1)
-        for text in (*doubts_about_units(network, self.terms, points), *doubts_about_jumps(network, self.terms)):
+        about_units = doubts_about_units(network, self.terms, points) if units else ()
+        for text in (*about_units, *doubts_about_jumps(network, self.terms)):
             if text not in self._warned:
                 self._warned.add(text)
                 warnings.warn(text, stacklevel=3)
