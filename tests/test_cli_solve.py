@@ -15,7 +15,7 @@ from siren_jax import SIREN, load
 from siren_jax.cli import main
 from siren_jax.cli.session import Session
 from siren_jax.equations import Interval, distil, solution
-from siren_jax.fitting import progress
+from siren_jax.fitting import last_layer, progress
 
 pytestmark = pytest.mark.slow
 
@@ -213,6 +213,19 @@ def test_poissons_equation_is_solved_by_random_sines_without_training(tmp_path, 
     y, x = np.meshgrid(cell, cell, indexing="ij")
     exact = np.sin(np.pi * y) * np.sin(2 * np.pi * x) + y * x
     assert np.abs(np.load(out / "solution.npy")[..., 0] - exact).max() < 1e-11
+
+
+def test_without_a_step_of_least_squares_a_network_is_trained(tmp_path):
+    options = ["--width", "8", "--refine", "0", "--seconds", "0.5", "--no-figures"]
+    assert main(["solve", "poisson", *options, "--out", str(tmp_path / "out")]) == 0
+    assert load(str(tmp_path / "out/poisson.siren")).network.depth > 0
+
+
+@pytest.mark.filterwarnings("ignore:the residuals do not determine")
+def test_a_solution_that_is_not_determined_is_not_said_to_be_stopped(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(last_layer, "LOOSE", -1.0)
+    assert main(["solve", "poisson", "--width", "40", "--no-figures", "--out", str(tmp_path / "out")]) == 0
+    assert "last good network" not in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("heeded_signals")

@@ -142,6 +142,7 @@ def test_the_place_of_a_jump_is_named():
         lambda u, x: (1 + x[0] * jnp.sign(x[0])) * laplacian(u)(x) - 1,
         lambda u, x: jnp.maximum(1, x[0]) * laplacian(u)(x) - 1,
         lambda u, x: jax.nn.sigmoid(x[0] / 0.05) * laplacian(u)(x) - 1,
+        lambda u, x: laplacian(u)(x) + TABLE,  # an array of JAX, as an unknown number is too
         lambda u, x: laplacian(u),  # refused by the fit, with a message
     ],
 )

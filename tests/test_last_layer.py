@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from siren_jax import SIREN, InputError, ReLUMLP, SumOfSquares, jacobian, laplacian, random_features, refine
-from siren_jax.equations import Ansatz, Box, Interval, Problem, WithCoefficients, dirichlet, equation, neumann
+from siren_jax.equations import Ansatz, Box, Interval, Problem, WithCoefficients, dirichlet, equation, known, neumann
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +126,26 @@ def test_a_missing_condition_is_said_and_the_smallest_solution_given():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not poisson_on_a_line().refine(features(), key=KEY, steps=3, method="last-layer").message
+
+
+def test_a_missing_condition_is_said_whichever_term_is_the_first():
+    tilted = [
+        known(lambda u, x: u(x), [[0.5]]),  # where all solutions have the same value
+        equation(lambda u, x: laplacian(u)(x), LINE, points=100),
+    ]
+    with pytest.warns(UserWarning, match="do not determine the solution"):
+        Problem(tilted).refine(features(), key=KEY, steps=3, method="last-layer")
+
+
+def test_random_features_are_in_any_unit():
+    far = Interval(0, 1000)
+    shape = lambda x: SINE(x / 1000)
+    residual = lambda u, x: 1e6 * laplacian(u)(x) + math.pi**2 * shape(x)
+    problem = Problem([equation(residual, far, points=100, sampler="sobol"), dirichlet(0.0, far, points=20)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted = problem.refine(features(frequencies=0.008), key=KEY, steps=5, method="last-layer")
+    assert largest_error(fitted.network, shape, far) < 1e-9
 
 
 def test_what_it_cannot_do_is_refused():

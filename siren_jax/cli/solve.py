@@ -38,8 +38,8 @@ class Solve:
     is measured against an independent solution.
 
     Most equations are solved without Adam: by random sines whose last layer is a least-squares problem, or by
-    Gauss-Newton on a small network. For the others, and with an option of the training such as --steps or --depth, Adam
-    trains a network, and --refine-with refines it."""
+    Gauss-Newton on a small network. For the others, and with --refine 0 or an option of the training such as --steps or
+    --depth, Adam trains a network, and --refine-with refines it."""
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="|".join(CASES))]
     """Name of the equation."""
@@ -145,6 +145,6 @@ class Solve:
         )
 
     def _trains(self) -> bool:
-        """Whether an option of the training is given."""
+        """Whether an option of the training is given, or no step after it."""
         usual, given = Training(), self.training
-        return any(getattr(given, name) != getattr(usual, name) for name in TRAINED)
+        return self.refine == 0 or any(getattr(given, name) != getattr(usual, name) for name in TRAINED)

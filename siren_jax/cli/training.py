@@ -193,7 +193,7 @@ def _digest(path: str) -> str:
 def tell(subject: Subject, summary: dict[str, Any], fitted: Fit, target: float | None) -> None:
     """Prints how a fit ended and what was written."""
     measure, found = subject.measure, summary[subject.measure.name]
-    if fitted.message:
+    if fitted.stopped_by == "non-finite":
         print(f"siren-jax: stopped {fitted.message}; the last good network was written.", file=sys.stderr)
     elif fitted.stopped_by in INTERRUPTIONS.values():
         print("siren-jax: interrupted; the results so far were written, --resume continues.", file=sys.stderr)

@@ -140,7 +140,8 @@ def _walk(program: ClosedJaxpr, inputs: Sequence[_Seen], factors: list[Array]) -
 
 
 def _is_zero(number: _Seen) -> bool:
-    return not number.on_x and not isinstance(number.value, Tracer) and not np.any(number.value)
+    # As a NumPy array: while JAX traces, the `any` of its own array would be a part of the program.
+    return not number.on_x and not isinstance(number.value, Tracer) and not np.any(np.asarray(number.value))
 
 
 Parts = tuple[Array, Array, Array]

@@ -21,6 +21,7 @@ from siren_jax.equations.tracing import decisions_refused, refuse_indices_beyond
 from siren_jax.equations.units import doubts_about_units
 from siren_jax.errors import InputError
 from siren_jax.fields.one_pass import in_one_pass
+from siren_jax.fields.tiles import map_over_tiles
 from siren_jax.fitting.descent import fit
 from siren_jax.fitting.objectives import SumOfSquares
 from siren_jax.fitting.refinement import in_double, refine
@@ -104,18 +105,19 @@ class Problem:
         Raises:
             InputError: "gauss-newton" or "last-layer", and a term has power=1.
         """
-        self._warn(network)
+        self._warn(network, units=method != "last-layer")  # features may be in any unit
         settings = {"weights": self.weights, "method": method, **more}
         objective, batch = self.fixed(key, batches, double=in_double(method, more.get("double")))
         if method in ("gauss-newton", "last-layer"):
             objective = SumOfSquares(self.residuals, self._values)
         return refine(network, objective, batch, steps=steps, seconds=seconds, **settings)
 
-    def _warn(self, network: nnx.Module) -> None:
+    def _warn(self, network: nnx.Module, *, units: bool = True) -> None:
         """Warns of units and coefficients with which no fit of this problem can succeed; once of each."""
         batch = jax.eval_shape(self.sample, jax.random.key(0), 0)
         points = max((math.prod(leaf.shape[:-1]) for leaf in jax.tree.leaves(batch)), default=1)
-        for text in (*doubts_about_units(network, self.terms, points), *doubts_about_jumps(network, self.terms)):
+        about_units = doubts_about_units(network, self.terms, points) if units else ()
+        for text in (*about_units, *doubts_about_jumps(network, self.terms)):
             if text not in self._warned:
                 self._warned.add(text)
                 warnings.warn(text, stacklevel=3)
@@ -135,8 +137,8 @@ class Problem:
         return {term.name: jax.vmap(_residual(term), (None, 0))(field, batch[term.name]) for term in self.terms}
 
     def _values(self, field: Field, batch: Batch) -> Array:
-        """The unknowns at the points of the first term."""
-        return jax.vmap(field)(batch[self.terms[0].name][0])
+        """The unknowns at the points of the largest term."""
+        return map_over_tiles(field, max((batch[term.name][0] for term in self.terms), key=len))
 
     def fixed(self, key: Array, batches: int = 1, *, double: bool = False) -> tuple[Objective, Batch]:
         """An objective and a batch for `refine`: the points of several batches, including all candidates.
