@@ -1,4 +1,7 @@
-"""Small SIRENs on the problems of PINNacle, a benchmark of physics-informed networks, in minutes each on two CPU cores.
+"""SIRENs on the problems of PINNacle, a benchmark of physics-informed networks, in a minute each on two CPU cores.
+
+Linear problems are solved with random features, whose last layer is a linear least-squares problem; others by
+Gauss-Newton steps of a small SIREN.
 
 This experiment is not in the paper. PINNacle (Hao et al. 2023, arXiv 2306.08827) has 22 problems. Those here have a
 solution in closed form, or a table of a solution by finite elements, which `--references` names the folder of: the

@@ -202,5 +202,5 @@ def heat_inverse(folder: Path | None) -> Benchmark:
         known(lambda u, x, value: u(x)[:1] - value, at, measured, name="measured", weight=100.0),
         boundary(lambda u, x, _: u(x)[1] - 2 - wave(x), square, points=512, weight=100.0, name="a on the rim", **EVEN),
     ]
-    recipe = Recipe((1.5, 4.0, 4.0), width=400, method="last-layer", refined=12, quick={"width": 250})
+    recipe = Recipe((1.0, 3.0, 3.0))
     return Benchmark("Inverse HInv", Problem(terms), square, ("u", "a"), recipe, exact=exact)
