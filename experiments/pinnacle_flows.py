@@ -44,7 +44,9 @@ def lid_driven_cavity(folder: Path | None) -> Benchmark:
         velocity_on(box, lid, None),
         known(lambda u, x: u(x)[2:], [[0.0, 0.0]], name="pressure"),
     ]
-    recipe = Recipe(first_omega=(6.0, 6.0))
+    recipe = Recipe(
+        (25.0, 25.0), width=500, method="last-layer", refined=10, quick={"width": 250, "frequencies": (16.0, 16.0)}
+    )
     table = path_in(folder, "lid_driven_a4.dat")
     return Benchmark("NS 2d-C", Problem(terms), box, CHANNELS, recipe, table=table, columns=COLUMNS)
 
@@ -62,7 +64,9 @@ def back_step(folder: Path | None) -> Benchmark:
         velocity_on(channel, inflow, lambda x: ~outlet(x)),
         boundary(lambda u, x, _: u(x)[2:], channel, where=outlet, points=256, weight=100.0, name="pressure"),
     ]
-    recipe = Recipe(first_omega=(6.0, 4.0))
+    recipe = Recipe(
+        (15.0, 10.0), width=600, method="last-layer", refined=10, quick={"width": 300, "frequencies": (10.0, 6.0)}
+    )
     table = path_in(folder, "ns_0_obstacle.dat")
     return Benchmark("NS 2d-CG", Problem(terms), channel, CHANNELS, recipe, table=table, columns=COLUMNS)
 
@@ -80,6 +84,6 @@ def two_cylinders(folder: Path | None) -> Benchmark:
         velocity_on(square, inflow, lambda x: ~outlet(x)),
         boundary(lambda u, x, _: u(x)[2:], square, where=outlet, points=256, weight=100.0, name="pressure"),
     ]
-    recipe = Recipe(first_omega=(2.0, 2.0))
+    recipe = Recipe((2.0, 2.0))
     table = path_in(folder, "ns2d.dat")
     return Benchmark("NS, two cylinders", Problem(terms), square, CHANNELS, recipe, table=table, columns=COLUMNS)

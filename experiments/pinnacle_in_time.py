@@ -43,7 +43,7 @@ def burgers_1d(folder: Path | None) -> Benchmark:
         initial(lambda x: -jnp.sin(PI * x[1]), line, points=256, weight=100.0, **EVEN),
         dirichlet(0.0, line, points=128, weight=100.0, **EVEN),
     ]
-    recipe = Recipe(first_omega=(3.0, 5.0))
+    recipe = Recipe((3.0, 5.0))
     table, truth = path_in(folder, "burgers1d.dat"), lambda points: references.burgers(points)[:, None]
     return Benchmark("Burgers 1d-C", Problem(terms), line, ("u",), recipe, table=table, truth=truth)
 
@@ -65,9 +65,10 @@ def heat_2d_scales(folder: Path | None) -> Benchmark:
     terms = [
         equation(residual, square, points=4096, **EVEN),
         initial(lambda x: exact(x.at[0].set(0)), square, points=1024, weight=100.0, **EVEN),
-        dirichlet(0.0, square, points=512, weight=100.0, **EVEN),
+        dirichlet(0.0, square, points=2048, weight=100.0, **EVEN),
     ]
-    recipe = Recipe(first_omega=(1.0, 3.0, 63.0))
+    quick = {"width": 1600, "batches": 1}
+    recipe = Recipe((1.0, 3.5, 64.0), width=3000, method="last-layer", refined=1, batches=2, quick=quick)
     return Benchmark("Heat 2d-MS", Problem(terms), square, ("u",), recipe, exact=exact)
 
 
@@ -86,7 +87,7 @@ def heat_2d_long(folder: Path | None) -> Benchmark:
         initial(start, square, points=1024, weight=100.0, **EVEN),
         dirichlet(0.0, square, points=1024, weight=100.0, **EVEN),
     ]
-    recipe = Recipe(first_omega=(1.0, 9.0, 13.0))
+    recipe = Recipe((1.0, 9.0, 13.0))
     return Benchmark("Heat 2d-LT", Problem(terms), square, ("u",), recipe, table=path_in(folder, "heat_longtime.dat"))
 
 
@@ -146,7 +147,8 @@ def heat_nd(folder: Path | None) -> Benchmark:
         initial(exact, ball, points=1024, weight=100.0, **EVEN),
         neumann(exact, ball, points=1024, weight=10.0, **EVEN),
     ]
-    recipe = Recipe(first_omega=(1.0,) * 6)
+    quick = {"width": 1200, "batches": 1}
+    recipe = Recipe((0.5,) * 6, width=3600, method="last-layer", refined=1, batches=2, quick=quick)
     return Benchmark("High dim HNd", Problem(terms), ball, ("u",), recipe, exact=exact)
 
 
@@ -164,7 +166,7 @@ def wave_1d(folder: Path | None) -> Benchmark:
         initial(None, line, velocity=0.0, points=256, **EVEN),
         dirichlet(0.0, line, points=256, weight=100.0, **EVEN),
     ]
-    recipe = Recipe(first_omega=(25.0, 13.0))
+    recipe = Recipe((30.0, 15.0), width=600, method="last-layer", refined=2)
     return Benchmark("Wave 1d-C", Problem(terms), line, ("u",), recipe, exact=exact)
 
 
@@ -200,5 +202,5 @@ def heat_inverse(folder: Path | None) -> Benchmark:
         known(lambda u, x, value: u(x)[:1] - value, at, measured, name="measured", weight=100.0),
         boundary(lambda u, x, _: u(x)[1] - 2 - wave(x), square, points=512, weight=100.0, name="a on the rim", **EVEN),
     ]
-    recipe = Recipe(first_omega=(1.0, 3.0, 3.0))
+    recipe = Recipe((1.0, 3.0, 3.0))
     return Benchmark("Inverse HInv", Problem(terms), square, ("u", "a"), recipe, exact=exact)

@@ -5,7 +5,7 @@ Coordinates are in the order of this library, time first: PINNacle's (x, y, t) i
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from experiments import comsol
-from siren_jax import SIREN, Fit, InputError
+from siren_jax import SIREN, Fit, InputError, random_features
 from siren_jax._types import RefinementMethod
 from siren_jax.equations import Box, Domain, Problem, SpaceTime
 from siren_jax.fields.precision import is_double
@@ -32,14 +32,16 @@ FEW, MANY = 2500, 20_000  # points at which PINNacle compares closed forms: with
 class Recipe:
     """Network and steps that solve a problem."""
 
-    first_omega: tuple[float, ...]  # for each coordinate: about the highest frequency along it, in radians per unit
-    width: int = 24  # units of a hidden layer
+    frequencies: tuple[float, ...]  # for each coordinate: about the highest frequency along it, in radians per unit
+    width: int = 24  # units of a hidden layer, or sines of "last-layer"
     depth: int = 2  # hidden layers after the first
     omega: float = 1.0  # omega of the hidden layers
     steps: int = 0  # steps of Adam before the refinement; they take at most half of the time
     learning_rate: float = 2e-3  # of Adam
-    method: RefinementMethod = "gauss-newton"  # of the refinement
+    method: RefinementMethod = "gauss-newton"  # of the refinement; "last-layer" takes random features
+    refined: int | None = None  # largest number of steps of the refinement; one solves a linear problem
     batches: int = 1  # batches whose points the refinement uses
+    quick: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # other values of these fields with --quick
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +91,10 @@ def path_in(folder: Path | None, name: str) -> Path:
 
 def relative_error(network: Callable[..., Array], reference: comsol.Samples) -> float:
     """The `distance` of a network's values from a reference."""
-    points = reference.points if is_double(network) else reference.points.astype(np.float32)
-    return distance(np.asarray(evaluate(network, points), np.float64), reference)
+    double = is_double(network)
+    with jax.enable_x64(double):
+        values = evaluate(network, reference.points if double else reference.points.astype(np.float32))
+    return distance(np.asarray(values, np.float64), reference)
 
 
 def distance(values: Float[ndarray, "n c"], reference: comsol.Samples) -> float:
@@ -102,7 +106,7 @@ def solve(benchmark: Benchmark, recipe: Recipe, *, seconds: float, seed: int = 0
     """The fit of a new network to a problem, in seconds of steps, to which compilation does not count."""
     problem, key = benchmark.problem, jax.random.key(seed)
     network = new_network(recipe, len(benchmark.channels), seed)
-    settings: dict[str, Any] = {"key": key, "batches": recipe.batches, "method": recipe.method}
+    settings: dict[str, Any] = {"key": key, "batches": recipe.batches, "method": recipe.method, "steps": recipe.refined}
     if not recipe.steps:
         return problem.refine(network, seconds=seconds, **settings)
     adam: Any = optax.adam(recipe.learning_rate)
@@ -111,12 +115,15 @@ def solve(benchmark: Benchmark, recipe: Recipe, *, seconds: float, seed: int = 0
 
 
 def new_network(recipe: Recipe, channels: int, seed: int) -> SIREN:
-    """A SIREN whose first layer has an omega of its own along each coordinate."""
-    most = max(recipe.first_omega)
+    """A SIREN whose first layer has an omega of its own along each coordinate, or random features."""
+    if recipe.method == "last-layer":
+        features: dict[str, Any] = {"width": recipe.width, "frequencies": recipe.frequencies}
+        return random_features(len(recipe.frequencies), channels, rngs=nnx.Rngs(seed), **features)
+    most = max(recipe.frequencies)
     sizes: dict[str, Any] = {"width": recipe.width, "depth": recipe.depth, "omega": recipe.omega}
-    network = SIREN(len(recipe.first_omega), channels, first_omega=most, rngs=nnx.Rngs(seed), **sizes)
+    network = SIREN(len(recipe.frequencies), channels, first_omega=most, rngs=nnx.Rngs(seed), **sizes)
     kernel = network.layers[0].linear.kernel
-    kernel[...] = kernel[...] * (jnp.asarray(recipe.first_omega, jnp.float32) / most)[:, None]
+    kernel[...] = kernel[...] * (jnp.asarray(recipe.frequencies, jnp.float32) / most)[:, None]
     return network
 
 

@@ -26,11 +26,12 @@ def poisson_2d(folder: Path | None) -> Benchmark:
             plate = Difference(plate, Disk((y, x), 0.1))
     on_rim = lambda x: jnp.max(jnp.abs(x)) > 0.5 - NEAR
     terms = [
-        equation(lambda u, x: laplacian(u)(x), plate, points=4096, **EVEN),
+        equation(lambda u, x: laplacian(u)(x), plate, points=4096, weight=0.01, **EVEN),
         dirichlet(1.0, plate, where=on_rim, points=512, weight=100.0, name="rim"),
         dirichlet(0.0, plate, where=lambda x: ~on_rim(x), points=512, weight=100.0, name="holes"),
     ]
-    recipe = Recipe(first_omega=(10.0, 10.0))
+    quick = {"width": 1200, "frequencies": (50.0, 50.0), "batches": 1}
+    recipe = Recipe((75.0, 75.0), width=2800, method="last-layer", refined=1, batches=2, quick=quick)
     table = path_in(folder, "poisson1_cg_data.dat")
     return Benchmark("Poisson 2d-C", Problem(terms), plate, ("u",), recipe, table=table)
 
@@ -50,11 +51,12 @@ def poisson_2d_holes(folder: Path | None) -> Benchmark:
         return -laplacian(u)(x) + 64 * u(x) - source
 
     terms = [
-        equation(residual, plate, points=4096, weight=0.01, **EVEN),
+        equation(residual, plate, points=4096, weight=1e-4, **EVEN),
         dirichlet(0.2, plate, where=on_rim, points=512, weight=100.0, name="rim"),
         dirichlet(1.0, plate, where=lambda x: ~on_rim(x), points=512, weight=100.0, name="holes"),
     ]
-    recipe = Recipe(first_omega=(13.0, 8.0))
+    quick = {"width": 1200, "frequencies": (35.0, 35.0), "batches": 1}
+    recipe = Recipe((62.0, 62.0), width=3600, method="last-layer", refined=1, batches=2, quick=quick)
     table = path_in(folder, "poisson_boltzmann2d.dat")
     return Benchmark("Poisson 2d-CG", Problem(terms), plate, ("u",), recipe, table=table)
 
@@ -67,7 +69,7 @@ def poisson_nd(folder: Path | None) -> Benchmark:
         equation(lambda u, x: laplacian(u)(x) + (PI / 2) ** 2 * exact(x), cube, points=4096, **EVEN),
         dirichlet(exact, cube, points=2048, weight=100.0, **EVEN),
     ]
-    recipe = Recipe(first_omega=(1.5,) * 5)
+    recipe = Recipe((2.0,) * 5, width=1600, method="last-layer", refined=1, quick={"width": 600})
     return Benchmark("High dim PNd", Problem(terms), cube, ("u",), recipe, exact=exact)
 
 
@@ -96,5 +98,5 @@ def poisson_inverse(folder: Path | None) -> Benchmark:
         known(lambda u, x, value: u(x)[:1] - value, at, measured, name="measured", weight=100.0),
         boundary(lambda u, x, _: u(x)[1] - share(x), square, points=256, weight=100.0, name="a on the rim", **EVEN),
     ]
-    recipe = Recipe(first_omega=(3.0, 3.0))
+    recipe = Recipe((4.0, 4.0), width=150, method="last-layer", refined=12)
     return Benchmark("Inverse PInv", Problem(terms), square, ("u", "a"), recipe, exact=exact)

@@ -121,7 +121,7 @@ def test_closed_forms_are_compared_on_about_as_many_points_as_pinnacles():
 
 
 def test_each_coordinate_has_a_first_omega_of_its_own():
-    network = new_network(Recipe(first_omega=(2.0, 30.0), width=400), 1, seed=0)
+    network = new_network(Recipe(frequencies=(2.0, 30.0), width=400), 1, seed=0)
     layer = network.layers[0]
     reach = layer.omega * np.abs(layer.linear.kernel[...]).max(axis=1)
     assert np.allclose(reach, [1, 15], rtol=0.02)  # uniform up to omega/d; the largest of 400

@@ -69,12 +69,12 @@ def first_state(residuals_of: Callable[[Any, Batch], Mapping[str, Array]], param
     few = jax.tree.map(lambda leaf: leaf[:TESTED], batch)
 
     @jax.jit
-    def change(at: Array, along: Array) -> Array:
+    def change(at: Array, along: Array, few: Batch) -> Array:  # constant points would be evaluated by the compiler
         of = lambda flat: ravel_pytree(residuals_of(unravel(flat), few))[0]
         return jax.jvp(of, (at,), (along,))[1]
 
     along, other = jax.random.normal(jax.random.key(0), (2, flat.size), flat.dtype)
-    one, two = change(flat, along), change(flat + other, along)
+    one, two = change(flat, along, few), change(flat + other, along, few)
     rounding = jnp.sqrt(jnp.finfo(flat.dtype).eps)
     linear = jnp.linalg.norm(one - two) <= rounding * jnp.linalg.norm(one)
     return initial_state(params, flat.dtype, LEAST if linear else FIRST)

@@ -205,8 +205,9 @@ def _refine(
     last, message = merged(taker.state()[0]), taker.message
     values = objective.values if isinstance(objective, SumOfSquares) else None
     if method == "last-layer" and isinstance(taker, GaussNewton) and values is not None and not message:
-        values_of = jax.jit(lambda params: values(nnx.merge(graphdef, params, fixed, rest), batch))
-        if message := undetermined(taker, values_of):
+        # Constant points would be evaluated by the compiler, slowly.
+        values_at = jax.jit(lambda params, batch: values(nnx.merge(graphdef, params, fixed, rest), batch))
+        if message := undetermined(taker, lambda params: values_at(params, batch)):
             warnings.warn(message, stacklevel=3)
     return Fit(
         network=last,
