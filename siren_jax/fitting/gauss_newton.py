@@ -8,6 +8,7 @@ derivative of r along v. This is the geodesic acceleration of Transtrum and Seth
 loss is rejected, and the damping λ grows; after a good step it shrinks, see Nielsen 1999.
 """
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -79,15 +80,32 @@ class GaussNewton:
     ):
         self._residuals_of, self._terms, self._devices, self._shrink = residuals_of, terms, devices, shrink
         self._tile = tile or _points_per_tile(residuals_of, state[0], batch)
-        self._batch, self._merged, self._local = batch, merged, devices.local
+        self._merged, self._local = merged, devices.local
+        self._damping = float(state[2])
+        self._triangle_of = self._compiled(self._triangle, state[0], batch)
+        self._begin(state, batch, log)
+        self._take = self._compiled(self._step, self._state, self._factor, batch)
+
+    def again(self, params: Any, batch: Batch, log: Log) -> "GaussNewton":
+        """The method with its compiled programs for other parameters and another batch, with the initial damping.
+
+        Args:
+            params: parameters of the shapes of the first ones.
+            batch: a batch of the shapes of the first one.
+            log: an empty log.
+        """
+        other = copy.copy(self)
+        other._begin(initial_state(params, self._state[1].dtype, self._damping), batch, log)
+        return other
+
+    def _begin(self, state: State, batch: Batch, log: Log) -> None:
+        self._batch = batch
         self._losses: list[float] = log.rows()[:, 0].tolist()
         self.message = ""
         """Which value was not finite, and in which step."""
-        self._triangle_of = self._compiled(self._triangle, state[0], batch)
         self._factor = self._triangle_of(state[0], batch)
         known = bool(jnp.isfinite(state[1]))
         self._state: State = state if known else (state[0], jnp.sum(self._factor[:, -1] ** 2), *state[2:])
-        self._take = self._compiled(self._step, self._state, self._factor, batch)
 
     def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
         rows, stopped_by = [], None
