@@ -15,7 +15,6 @@ from siren_jax.fields.precision import cast, is_double
 from siren_jax.fields.tiles import evaluate
 from siren_jax.fitting.result import Fit
 
-
 POINTS = 3  # of the least squares, for each unit of the last layer
 DEFAULT = 1000  # units of a network that does not say how many it has
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -153,11 +154,10 @@ def march(
     )
     guessed = InTurn(SumOfSquares(_misfit), steps=1, tile=tile, damping=NEAR)
     whole = problem.fixed(key, batches, double=True)[1]
-    networks, fits, now = [], [], network
+    networks, fits, now, before = [], [], network, None
     with jax.enable_x64(True):
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges):
             moved = {name: _moved(arrays, start, stop, low, high) for name, arrays in whole.items()}
-            before = (networks[-1], *slab) if networks else None
             batch = {}
             for term in problem.terms:
                 (x, *more), slab_of = moved[term.name], _columns(low, high, len(moved[term.name][0]))
@@ -173,7 +173,7 @@ def march(
             fits.append(fit)
             if fit.stopped_by not in SOLVED:
                 break
-            now, slab = fit.network, (low, high)
+            now, before = fit.network, (fit.network, low, high)
             networks.append(now)
     solved = networks or [fits[0].network]
     return Marched(Slabs(solved, edges[: len(solved) + 1], method), tuple(fits))
@@ -191,15 +191,17 @@ class InSlab:
         return self.network(self._local(x))
 
     def derivatives(self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]) -> Derivatives:
-        """Derivatives of the network: its second derivative in time is a row of its own, as the length may be traced."""
-        in_time = (1.0, *[0.0] * (x.shape[-1] - 1))
-        rows = [(0.0, *row[1:]) for row in weights]
-        timed = any(row[0] for row in weights)
-        value, slope, sums = derivatives_at(self.network, self._local(x), (*rows, in_time) if timed else tuple(rows))
+        """Derivatives of the network: that in time is a row of its own, as the length may be traced."""
+        in_time, in_space = (1.0, *[0.0] * (x.shape[-1] - 1)), [(0.0, *row[1:]) for row in weights]
+        timed = [in_time for row in weights if row[0]]
+        asked = tuple(dict.fromkeys(row for row in (*in_space, *timed) if any(row)))
+        value, slope, found = derivatives_at(self.network, self._local(x), asked)
         scale = jnp.ones(x.shape[-1], x.dtype).at[0].set(1 / self.length)
-        if timed:
-            *sums, second = sums
-            sums = [s + row[0] * second / self.length**2 if row[0] else s for s, row in zip(sums, weights, strict=True)]
+        second = dict(zip(asked, found, strict=True)) | {(0.0,) * x.shape[-1]: jnp.zeros_like(value)}
+        sums = [
+            second[rest] + row[0] * second[in_time] / self.length**2 if row[0] else second[rest]
+            for rest, row in zip(in_space, weights, strict=True)
+        ]
         return value, slope * scale, sums
 
     def _local(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
