@@ -141,6 +141,7 @@ def test_a_wave_continues_with_its_velocity():
     assert largest_error(marched.network, exact, string) < 1e-5
 
 
+@pytest.mark.slow
 def test_all_parameters_may_be_learned_by_gauss_newton():
     network = SIREN(1, 1, width=8, depth=1, first_omega=2.0, omega=1.0, rngs=nnx.Rngs(0))
     marched = march(decay(), network, [0, 1, 3, 10], key=KEY, steps=40, method="gauss-newton")

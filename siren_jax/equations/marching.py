@@ -277,8 +277,8 @@ def _columns(low: float, high: float, n: int) -> tuple[Array, Array]:
 
 def _checked(problem: Problem) -> tuple[AtStart, float, float]:
     """The condition with the first initial value, and the time of the problem."""
-    conditions = [term for term in problem.terms if isinstance(term.residual, AtStart)]
-    values = [term.residual for term in conditions if term.residual.value is not None]
+    conditions = [term.residual for term in problem.terms if isinstance(term.residual, AtStart)]
+    values = [condition for condition in conditions if condition.value is not None]
     if not values:
         raise InputError(
             "time marching needs a problem that evolves from an initial value, with a term initial(value, domain); "

@@ -155,7 +155,8 @@ class InTurn(Generic[N]):
         if method not in ("gauss-newton", "last-layer"):
             raise InputError(f"one batch after another takes 'gauss-newton' or 'last-layer', but got {method!r}.")
         self._objective, self._budget, self._weights = objective, Budget(steps, None), dict(weights or {})
-        self._method, self._tile, self._damping, self._taker = method, tile, damping, None
+        self._method: RefinementMethod = method
+        self._tile, self._damping, self._taker = tile, damping, None
         self._final: dict[str, float] = {}
 
     def __call__(self, network: N, batch: Batch) -> Fit[N]:
