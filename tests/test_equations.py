@@ -421,7 +421,7 @@ def test_known_points_are_drawn_with_their_values(key):
         (lambda: equation(WAVE, TIMED, sampler="halton"), "sampler='halton'"),
         (lambda: equation(WAVE, SQUARE, growing=0.5), "growing takes a share of the budget, .* and a domain with time"),
         (lambda: equation(WAVE, TIMED, growing=5000.0), "share of the budget, .* got 5000"),
-        (lambda: initial(0.0, LINE), "needs a domain with time"),
+        (lambda: initial(0.0, SQUARE), "needs a domain with time"),
         (lambda: initial(None, TIMED), "a value or a velocity, but got neither"),
         (lambda: dirichlet(0.0, LINE, sampler="halton"), "sampler='halton'"),
         (lambda: periodic(DISK, 0), "needs a box"),

@@ -1,7 +1,7 @@
 """Conditions: terms at the boundary of a domain, and at the start of its time span."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jax import Array
 from jaxtyping import Float
 
 from siren_jax._types import Field, Sampler
-from siren_jax.equations.domains import Box, Domain, SpaceTime
+from siren_jax.equations.domains import Box, Domain, Interval, SpaceTime
 from siren_jax.equations.regions import Located
 from siren_jax.equations.sampling import draws, graded_interior
 from siren_jax.equations.terms import Residual, Term
@@ -217,7 +217,8 @@ def initial(
 
     Args:
         value: as in `dirichlet`; None for a term with the velocity alone, which then has a weight of its own.
-        domain: a domain with time. A smaller one with the same start restricts the condition to its space.
+        domain: a domain with time, or an interval of time alone. A smaller one with the same start restricts the
+            condition to its space.
         velocity: as in `dirichlet`.
         points: number of points, drawn anew in every step.
         name: name of the term; by default "initial", or "initial velocity" without a value.
@@ -229,27 +230,36 @@ def initial(
     Raises:
         InputError: there is neither value nor velocity, the domain has no time, or a setting is invalid.
     """
-    if not isinstance(domain, SpaceTime):
-        raise InputError(f"an initial condition needs a domain with time, domain.during(0, 1), but got {domain!r}.")
+    if not isinstance(domain, SpaceTime | Interval):
+        raise InputError(
+            "an initial condition needs a domain with time, domain.during(0, 1), or an interval of time alone, but got "
+            f"{domain!r}."
+        )
     if value is None and velocity is None:
         raise InputError("an initial condition needs a value or a velocity, but got neither; give one.")
 
-    def residual(u: Field, x: Array, normal: Array) -> Array:
+    name = name or ("initial velocity" if value is None else "initial")
+    inside, start = graded_interior(domain, graded), domain.low[0]
+    region = replace(inside, place=lambda u: _at_time(start, inside.place(u)))
+    return Term(name, AtStart(value, velocity), draws(region, points, sampler), power, weight, domain=domain)
+
+
+@dataclass(frozen=True, eq=False)
+class AtStart:
+    """The residual of `initial`."""
+
+    value: Value | None
+    velocity: Value | None
+
+    def __call__(self, u: Field, x: Array, normal: Array) -> Array:
         errors = []
-        if value is not None:
-            v, wanted = _asked(u, x, value)
+        if self.value is not None:
+            v, wanted = _asked(u, x, self.value)
             errors.append(v(x) - wanted)
-        if velocity is not None:
-            v, wanted = _asked(u, x, velocity)
+        if self.velocity is not None:
+            v, wanted = _asked(u, x, self.velocity)
             errors.append(jacobian(v)(x)[:, 0] - wanted)
         return jnp.concatenate(errors)
-
-    name = name or ("initial velocity" if value is None else "initial")
-    region = domain.initial()
-    if graded:
-        inside, start = graded_interior(domain, graded), domain.start
-        region = replace(inside, place=lambda u: _at_time(start, inside.place(u)), measure=region.measure)
-    return Term(name, residual, draws(region, points, sampler), power, weight, domain=domain)
 
 
 def _at_time(time: float, located: Located) -> Located:

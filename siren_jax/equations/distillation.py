@@ -1,6 +1,7 @@
 """Distillation: a network fitted to the values of another field."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from flax import nnx
@@ -9,9 +10,13 @@ from jax import Array
 from siren_jax._types import Field
 from siren_jax.equations.domains import Domain
 from siren_jax.equations.problem import Problem
-from siren_jax.equations.terms import equation
+from siren_jax.equations.terms import equation, known
 from siren_jax.fields.precision import cast, is_double
+from siren_jax.fields.tiles import evaluate
 from siren_jax.fitting.result import Fit
+
+POINTS = 3  # of the least squares, for each unit of the last layer
+DEFAULT = 1000  # units of a network that does not say how many it has
 
 
 def distil(
@@ -22,6 +27,9 @@ def distil(
     key: Array,
     steps: int = 1000,
     refined: int = 2000,
+    method: Literal["adam", "last-layer"] = "adam",
+    points: int | None = None,
+    graded: Mapping[int, Sequence[Any]] | None = None,
     **more: Any,
 ) -> Fit:
     """A network fitted to the values of a field in a domain: a plain SIREN, for a file, in place of an `Ansatz`.
@@ -35,8 +43,14 @@ def distil(
         key: random key of the points, 4,096 per step.
         steps: number of steps of Adam.
         refined: number of steps of L-BFGS after Adam.
-        **more: other arguments of `Problem.fit`, such as `optimizer`.
+        method: "adam", followed by L-BFGS, or "last-layer": the least squares of the last layer of `random_features` in
+            float64, in one step. `steps` and `refined` then have no meaning.
+        points: number of points of the least squares; the default is three for each parameter of the last layer.
+        graded: coordinates with more points near some places, as in `equation`.
+        **more: other arguments of `Problem.fit`, such as `optimizer`; for the least squares, of `refine`.
     """
+    if method == "last-layer":
+        return _by_least_squares(field, network, domain, key, points, graded, **more)
     double = is_double((field, network))
     first = _problem(_single(field), domain).fit(_single(network), key=key, steps=steps, **more)
     if first.stopped_by != "steps":
@@ -45,8 +59,25 @@ def distil(
     return first.followed_by(later)
 
 
-def _problem(field: Field, domain: Domain) -> Problem:
-    return Problem([equation(lambda u, x: u(x) - field(x), domain, name="value", sampler="sobol")])
+def _problem(field: Field, domain: Domain, **settings: Any) -> Problem:
+    return Problem([equation(lambda u, x: u(x) - field(x), domain, name="value", sampler="sobol", **settings)])
+
+
+def _by_least_squares(
+    field: Field,
+    network: nnx.Module,
+    domain: Domain,
+    key: Array,
+    points: int | None,
+    graded: Mapping[int, Sequence[Any]] | None,
+    **more: Any,
+) -> Fit:
+    """The last layer that has the values of the field at points, each evaluated once."""
+    count = points or POINTS * (getattr(network, "width", None) or DEFAULT)
+    drawn = _problem(field, domain, points=count, graded=graded).fixed(key, double=True)[1]["value"][0]
+    values = evaluate(field, drawn)
+    problem = Problem([known(lambda u, x, value: u(x) - value, drawn, values, name="value")])
+    return problem.refine(network, key=key, steps=2, method="last-layer", **more)
 
 
 def _single(field: Any) -> Any:

@@ -158,7 +158,8 @@ def integral(
             )
         return jnp.atleast_1d(total) - wanted
 
-    return Term(name, residual, _moments(domain, found.x[0], at, times, name), power, weight, domain=domain)
+    draw = _moments(domain, found.x[0], at, times, name)
+    return Term(name, residual, draw, power, weight, domain=domain, given=at is not None)
 
 
 def _moments(domain: Domain, place: ndarray, at: Any, times: int, name: str) -> Callable[..., tuple[Array, ...]]:

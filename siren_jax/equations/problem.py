@@ -134,7 +134,7 @@ class Problem:
                 f"the terms {absolute} are absolute values of residuals (power=1), but Gauss-Newton minimises squares; "
                 "use power=2, or method='broyden' or 'lbfgs'."
             )
-        return {term.name: jax.vmap(_residual(term), (None, 0))(field, batch[term.name]) for term in self.terms}
+        return {term.name: jax.vmap(residual_at(term), (None, 0))(field, batch[term.name]) for term in self.terms}
 
     def _values(self, field: Field, batch: Batch) -> Array:
         """The unknowns at the points of the largest term."""
@@ -189,8 +189,8 @@ def _objective(terms: Sequence[Term]) -> Partial:
     return Partial(objective)
 
 
-def _residual(term: Term) -> Callable[[Field, Any], Array]:
-    """A term's residual at a point, as a function that checks it."""
+def residual_at(term: Term) -> Callable[[Field, Any], Array]:
+    """A term's residual at a point, as a function of a field and the term's arrays that checks it."""
     evaluate = in_one_pass(term.residual)
 
     def residual(field: Field, at: tuple[Array, ...]) -> Array:
@@ -202,7 +202,7 @@ def _residual(term: Term) -> Callable[[Field, Any], Array]:
 
 def _score(term: Term) -> Callable[[Field, Any], Array]:
     """The absolute value of a term's residual at a point, or its square, summed over components, as a function."""
-    residual = _residual(term)
+    residual = residual_at(term)
 
     def size(field: Field, at: tuple[Array, ...]) -> Array:
         size = jnp.abs(residual(field, at))  # also for complex numbers

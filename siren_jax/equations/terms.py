@@ -47,6 +47,9 @@ class Term:
     domain: Domain | None = None
     """Where the points are, if that is known; warnings about units and coefficients need it."""
 
+    given: bool = False
+    """Whether the points, or their times, are given, not drawn from the whole domain."""
+
     def __post_init__(self) -> None:
         if self.power not in (1, 2):
             raise InputError(
@@ -170,4 +173,4 @@ def known(
         chosen = slice(None) if drawn is None else jax.random.randint(key, (drawn,), 0, len(given[0]), jnp.int32)
         return tuple(jnp.asarray(array)[chosen] for array in (exact if is_double(share) else given))
 
-    return Term(name, residual, Partial(draw, given), power, weight, domain=domain)
+    return Term(name, residual, Partial(draw, given), power, weight, domain=domain, given=True)

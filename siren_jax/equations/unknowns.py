@@ -47,7 +47,7 @@ class _Unknown(nnx.Module):
 
     def derivatives(self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]) -> Derivatives:
         """Derivatives of the network, by autodiff if the network does not provide them."""
-        return _derivatives(self.network, x, weights)
+        return derivatives_at(self.network, x, weights)
 
 
 class Scaled(_Unknown):
@@ -91,7 +91,7 @@ class Scaled(_Unknown):
     def derivatives(self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]) -> Derivatives:
         """Derivatives by the chain rule, from one pass over the network."""
         rows = tuple(tuple(a / h**2 for a, h in zip(row, self.half, strict=True)) for row in weights)
-        value, slope, sums = _derivatives(self.network, self.scaled(x), rows)
+        value, slope, sums = derivatives_at(self.network, self.scaled(x), rows)
         return value, slope / jnp.array(self.half, x.dtype), sums
 
 
@@ -159,9 +159,9 @@ class Ansatz(_Unknown):
 
     def derivatives(self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]) -> Derivatives:
         """Derivatives by the product rule, from one pass over the network."""
-        value, slope, sums = _derivatives(self.network, x, weights)
-        a, a_slope, a_sums = _derivatives(lambda x: jnp.broadcast_to(self.offset(x), value.shape), x, weights)
-        b, b_slope, b_sums = _derivatives(lambda x: jnp.reshape(self.factor(x), 1), x, weights)
+        value, slope, sums = derivatives_at(self.network, x, weights)
+        a, a_slope, a_sums = derivatives_at(lambda x: jnp.broadcast_to(self.offset(x), value.shape), x, weights)
+        b, b_slope, b_sums = derivatives_at(lambda x: jnp.reshape(self.factor(x), 1), x, weights)
         curvatures = [
             a_sum + b_sum * value + 2 * jnp.sum(jnp.array(row) * b_slope * slope, axis=-1) + b * network_sum
             for row, a_sum, b_sum, network_sum in zip(weights, a_sums, b_sums, sums, strict=True)
@@ -210,7 +210,7 @@ class ComplexField:
         self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]
     ) -> tuple[Complex[Array, "n"], Complex[Array, "n d"], list[Complex[Array, "n"]]]:
         """Derivatives of the field, joined into complex numbers."""
-        value, slope, sums = _derivatives(self.field, x, weights)
+        value, slope, sums = derivatives_at(self.field, x, weights)
         return self._joined(value), self._joined(slope.T).T, [self._joined(each) for each in sums]
 
     def _joined(self, parts: Float[Array, "... c"]) -> Complex[Array, "... n"]:
@@ -222,7 +222,7 @@ class ComplexField:
         return parts[..., :n] + 1j * parts[..., n : 2 * n]
 
 
-def _derivatives(field: Callable[[Array], Array], x: Array, weights: tuple[tuple[float, ...], ...]) -> Derivatives:
+def derivatives_at(field: Callable[[Array], Array], x: Array, weights: tuple[tuple[float, ...], ...]) -> Derivatives:
     """Value, Jacobian and weighted Laplacians, by autodiff if the field does not provide them."""
     if isinstance(field, KnowsDerivatives):
         return field.derivatives(x, weights)

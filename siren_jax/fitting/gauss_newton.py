@@ -11,6 +11,7 @@ is the square of that of J. For a last layer, the condition of J is already near
 from a QR factorization of J.
 """
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -83,16 +84,33 @@ class GaussNewton:
     ):
         self._residuals_of, self._terms, self._devices, self._exact = residuals_of, terms, devices, exact
         self._tile = tile or (_points_per_tile(residuals_of, state[0], batch) if exact else TILE)
-        self._batch, self._merged, self._local = batch, merged, devices.local
+        self._merged, self._local = merged, devices.local
+        self._damping = float(state[2])
+        self._matrix_of = self._compiled(self._formed, state[0], batch)
+        self._begin(state, batch, log)
+        self._take = self._compiled(self._step, self._state, self._matrix, batch)
+
+    def again(self, params: Any, batch: Batch, log: Log) -> "GaussNewton":
+        """The method with its compiled programs for other parameters and another batch, with the initial damping.
+
+        Args:
+            params: parameters of the shapes of the first ones.
+            batch: a batch of the shapes of the first one.
+            log: an empty log.
+        """
+        other = copy.copy(self)
+        other._begin(initial_state(params, self._state[1].dtype, self._damping), batch, log)
+        return other
+
+    def _begin(self, state: State, batch: Batch, log: Log) -> None:
+        self._batch = batch
         self._losses: list[float] = log.rows()[:, 0].tolist()
         self.message = ""
         """Which value was not finite, and in which step."""
-        self._matrix_of = self._compiled(self._formed, state[0], batch)
         self._matrix = self._matrix_of(state[0], batch)
         known = bool(jnp.isfinite(state[1]))
-        loss = jnp.sum(self._matrix[:, -1] ** 2) if exact else self._matrix[-1, -1]
+        loss = jnp.sum(self._matrix[:, -1] ** 2) if self._exact else self._matrix[-1, -1]
         self._state: State = state if known else (state[0], loss, *state[2:])
-        self._take = self._compiled(self._step, self._state, self._matrix, batch)
 
     def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
         rows, stopped_by = [], None
@@ -158,7 +176,7 @@ class GaussNewton:
                 chosen(2.0, 2 * growth).astype(growth.dtype),
             ),
             better,
-            (expected < CLOSE * loss) | ((damping <= HARDLY) & (later > loss / 2)),
+            (expected <= CLOSE * loss) | ((damping <= HARDLY) & (later >= loss / 2)),
         )
 
     def _vector(

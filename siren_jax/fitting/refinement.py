@@ -8,7 +8,7 @@ squares, goes further still.
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Generic
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from siren_jax._types import Batch, Objective, RefinementMethod
+from siren_jax._types import Batch, Objective, RefinementMethod, StoppedBy
 from siren_jax.errors import InputError
 from siren_jax.fields.precision import cast
 from siren_jax.fitting.broyden import self_scaled_broyden
@@ -123,7 +123,58 @@ def refine(
         budget = Budget(steps, seconds)
         return _refine(
             network, objective, batch, budget, weights or {}, method, memory, dtype, tile, heard, checkpoints, devices
-        )
+        )[0]
+
+
+class InTurn(Generic[N]):
+    """`refine` in float64 for one batch after another, all with the programs that the first one compiles.
+
+    All batches have the same shapes, and the networks differ only in the parameters that the method learns.
+
+    Args:
+        objective: residuals, which are the same function for all batches.
+        steps: largest number of steps for a batch.
+        weights: see `refine`.
+        method: "gauss-newton" or "last-layer".
+        tile: see `refine`.
+        damping: initial damping for every batch, in units of the mean of the diagonal of JᵀJ; by default as in
+            `refine`.
+    """
+
+    def __init__(
+        self,
+        objective: SumOfSquares,
+        *,
+        steps: int,
+        weights: Mapping[str, Weight] | None = None,
+        method: RefinementMethod = "last-layer",
+        tile: int | None = None,
+        damping: float | None = None,
+    ):
+        if method not in ("gauss-newton", "last-layer"):
+            raise InputError(f"one batch after another takes 'gauss-newton' or 'last-layer', but got {method!r}.")
+        self._objective, self._budget, self._weights = objective, Budget(steps, None), dict(weights or {})
+        self._method: RefinementMethod = method
+        self._tile, self._damping, self._taker = tile, damping, None
+        self._final: dict[str, float] = {}
+
+    def __call__(self, network: N, batch: Batch) -> Fit[N]:
+        silent, devices = lambda progress: False, Devices(None)
+        with jax.enable_x64(True):
+            if self._taker is None:
+                settings = (self._method, PAIRS, jnp.float64, self._tile, silent, None, devices, self._damping)
+                first, self._taker = _refine(network, self._objective, batch, self._budget, self._weights, *settings)
+                self._final = first.weights
+                return first
+            learned = learned_parameters(network) if self._method == "last-layer" else nnx.Param
+            graphdef, params, fixed, rest = nnx.split(network, learned, nnx.Param, ...)
+            log = Log(("loss", "damping"), dtype=np.float64)
+            with interrupts() as interrupted:
+                taker = self._taker.again(*cast((params, batch), jnp.float64), log)
+                keeper = Keeper(None, log, None, devices)
+                stopped_by = run(taker, log, self._budget, interrupted, keeper, devices, converged=taker.converged())
+            last = nnx.merge(graphdef, *cast((taker.state()[0], fixed), jnp.float64), rest)
+        return _result(last, log, stopped_by, 0.0, self._final, taker.message)
 
 
 def in_double(method: RefinementMethod, double: bool | None) -> bool:
@@ -164,7 +215,9 @@ def _refine(
     watch: Callable[[Progress], Any],
     checkpoints: Checkpoints | None,
     devices: Devices,
-) -> Fit[N]:
+    damping: float | None = None,
+) -> tuple[Fit[N], Any]:
+    """The fit, and the method that has taken its steps."""
     learned = learned_parameters(network) if method == "last-layer" else nnx.Param
     graphdef, params, fixed, rest = nnx.split(network, learned, nnx.Param, ...)
     check_precision((params, fixed))
@@ -188,6 +241,8 @@ def _refine(
         if exact := method == "last-layer":
             check_rows(jax.eval_shape(residuals_of, params, batch), count)
             start = lambda: first_state(residuals_of, params, batch)
+        if damping is not None:
+            start = lambda: initial_state(params, dtype, damping)
         make = lambda state, batch: GaussNewton(residuals_of, sized, state, batch, merged, log, tile, devices, exact)
     else:
         dense, loss = method == "broyden", Loss(terms_of, sized, tile, dtype, devices)
@@ -202,13 +257,18 @@ def _refine(
         taker = make(devices.spread(begin()), devices.spread(batch))
         compile_seconds = time.perf_counter() - began
         stopped_by = run(taker, log, budget, interrupted, keeper, devices, converged=taker.converged(), watch=watch)
-    last, message = merged(taker.state()[0]), taker.message
+    message = taker.message
     values = objective.values if isinstance(objective, SumOfSquares) else None
     if method == "last-layer" and isinstance(taker, GaussNewton) and values is not None and not message:
         # Constant points would be evaluated by the compiler, slowly.
         values_at = jax.jit(lambda params, batch: values(nnx.merge(graphdef, params, fixed, rest), batch))
         if message := undetermined(taker, lambda params: values_at(params, batch)):
             warnings.warn(message, stacklevel=3)
+    fit = _result(merged(taker.state()[0]), log, stopped_by, compile_seconds, final, message)
+    return fit, taker
+
+
+def _result(last: N, log: Log, stopped_by: StoppedBy, compile_seconds: float, weights: Any, message: str) -> Fit[N]:
     return Fit(
         network=last,
         history=log.history(),
@@ -218,6 +278,6 @@ def _refine(
         stopped_by=stopped_by,
         compile_seconds=compile_seconds,
         seconds_per_step=log.seconds_per_step(),
-        weights=final,
+        weights=weights,
         message=message,
     )

@@ -1,0 +1,314 @@
+"""Time marching: an equation solved in one slab of time after another, each from the end of the last one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Float
+
+from siren_jax._types import Batch, Field, RefinementMethod, StoppedBy
+from siren_jax.equations.conditions import AtStart
+from siren_jax.equations.problem import Problem, residual_at
+from siren_jax.equations.terms import Term
+from siren_jax.equations.unknowns import Derivatives, derivatives_at
+from siren_jax.equations.values import takes_field, value_at
+from siren_jax.errors import InputError
+from siren_jax.fields.operators import value_jacobian
+from siren_jax.fields.precision import precision_of
+from siren_jax.fitting.last_layer import learned_parameters
+from siren_jax.fitting.objectives import SumOfSquares
+from siren_jax.fitting.refinement import InTurn
+from siren_jax.fitting.result import Fit
+from siren_jax.networks.layers import check_points
+
+TOGETHER = 1024  # points that are evaluated at once: each has the parameters of its slab
+NEAR = 1e-18  # initial damping of the last layer, whose start is near the solution
+SOLVED: tuple[StoppedBy, ...] = ("converged", "steps")
+
+
+class Slabs(nnx.Module):
+    """A field in slabs of time, u(t, x) = N_k((t - t_k)/(t_{k+1} - t_k), x) for t_k < t ≤ t_{k+1}.
+
+    Each network N_k sees the times of its slab from 0 to 1. Before the first slab and after the last one, u is the
+    continuation of their networks. As the networks of `march` are in float64, use the field within
+    `with jax.enable_x64(True):`.
+
+    Args:
+        networks: N_k, with the same parameters except for the learned ones.
+        edges: t_0, t_1, …, one more than networks.
+        method: the method that has learned the parameters.
+    """
+
+    def __init__(self, networks: Sequence[nnx.Module], edges: Sequence[float], method: RefinementMethod):
+        self.edges = tuple(map(float, edges))
+        """Times of the slabs' ends, from the start on."""
+        self.method = method
+        self.network = nnx.clone(networks[0])
+        with precision_of(networks[0]):
+            rows = [ravel_pytree(nnx.state(network, self._learned(network)))[0] for network in networks]
+            self.rows = nnx.Param(jnp.stack(rows))
+
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... c"]:
+        at = lambda x: self._slab(x)(x)
+        if x.ndim == 1:
+            return at(x)
+        found = jax.lax.map(at, x.reshape(-1, x.shape[-1]), batch_size=TOGETHER)
+        return found.reshape(*x.shape[:-1], -1)
+
+    def derivatives(self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]) -> Derivatives:
+        """Derivatives at a point, from one pass over the network of its slab."""
+        return self._slab(x).derivatives(x, weights)
+
+    def network_of(self, slab: int | Array) -> nnx.Module:
+        """N_k of a slab."""
+        graphdef, learned, rest = nnx.split(self.network, self._learned(self.network), ...)
+        return nnx.merge(graphdef, ravel_pytree(learned)[1](self.rows[...][slab]), rest)
+
+    def _slab(self, x: Float[Array, "d"]) -> "InSlab":
+        edges = jnp.asarray(self.edges, x.dtype)
+        slab = jnp.searchsorted(edges[1:-1], x[0])
+        return InSlab(self.network_of(slab), edges[slab], edges[slab + 1] - edges[slab])
+
+    def _learned(self, network: nnx.Module) -> Any:
+        return learned_parameters(network) if self.method == "last-layer" else nnx.Param
+
+
+@dataclass(frozen=True)
+class Marched:
+    """The result of `march`: the solution, and the fits of the slabs."""
+
+    network: Slabs
+    """The solution. If a slab could not be solved, it ends there."""
+    fits: tuple[Fit, ...]
+    """The fit of each slab."""
+
+    @property
+    def stopped_by(self) -> StoppedBy:
+        """Why the fit of the last slab ended."""
+        return self.fits[-1].stopped_by
+
+    @property
+    def compile_seconds(self) -> float:
+        """Time of compilation, which is that of the first slab."""
+        return sum(fit.compile_seconds for fit in self.fits)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on steps."""
+        return sum(fit.seconds for fit in self.fits)
+
+
+def march(
+    problem: Problem,
+    network: nnx.Module,
+    slabs: int | Sequence[int | float],
+    *,
+    key: Array,
+    steps: int = 20,
+    batches: int = 1,
+    method: RefinementMethod = "last-layer",
+    weights: Mapping[str, Any] | None = None,
+    tile: int | None = None,
+) -> Marched:
+    """The solution of a problem over a long time, in slabs: each is solved from the end of the last one.
+
+    A network that represents the solution over a whole long time is large, and Newton's method needs a start near the
+    solution. In a short slab, a small network is enough, and its start is the initial value at all times of the slab.
+    The terms of the problem are those for the whole time. Their points are drawn once and moved into each slab, so that
+    all slabs have the same program, which is compiled once.
+
+    Args:
+        problem: has a term made by `initial`.
+        network: sees the time of each slab from 0 to 1 and the other coordinates as they are; it is not changed. With
+            the method "last-layer", made by `random_features`, whose frequency in the first coordinate is in radians
+            per slab.
+        slabs: number of slabs of equal length, or the times of their ends, from the start to the end of the time.
+        key: random key of the points.
+        steps: largest number of steps in each slab.
+        batches: as in `Problem.refine`.
+        method: "last-layer", or "gauss-newton" for all parameters, which starts from the network of the last slab.
+        weights: weights of the terms; by default those of the problem.
+        tile: see `refine`.
+
+    Raises:
+        InputError: the problem has no `initial` term, or its terms have different times or given points; the slabs are
+            not increasing from the start to the end of the time.
+    """
+    first, start, stop = _checked(problem)
+    edges = _edges(slabs, start, stop)
+    fitted = InTurn(
+        SumOfSquares(lambda field, batch: _residuals(problem.terms, field, batch)),
+        steps=steps,
+        weights=problem.weights if weights is None else weights,
+        method=method,
+        tile=tile,
+        damping=NEAR if method == "last-layer" else None,
+    )
+    guessed = InTurn(SumOfSquares(_misfit), steps=1, tile=tile, damping=NEAR)
+    whole = problem.fixed(key, batches, double=True)[1]
+    networks, fits, now, before = [], [], network, None
+    with jax.enable_x64(True):
+        for low, high in pairwise(edges):
+            moved = {name: _moved(arrays, start, stop, low, high) for name, arrays in whole.items()}
+            batch = {}
+            for term in problem.terms:
+                (x, *more), slab_of = moved[term.name], _columns(low, high, len(moved[term.name][0]))
+                if isinstance(term.residual, AtStart):
+                    more.append(_wanted(term.residual, network, x, before))
+                batch[term.name] = slab_of, (x, *more)
+            if method == "last-layer":
+                x = moved[problem.terms[0].name][0]
+                wanted = _wanted(AtStart(first.value, None), network, x.at[:, 0].set(low), before)
+                local = x.at[:, 0].set((x[:, 0] - low) / (high - low))
+                now = guessed(network, {"x": local, "value": wanted}).network
+            fit = fitted(now, batch)
+            fits.append(fit)
+            if fit.stopped_by not in SOLVED:
+                break
+            now, before = fit.network, (fit.network, low, high)
+            networks.append(now)
+    solved = networks or [fits[0].network]
+    return Marched(Slabs(solved, edges[: len(solved) + 1], method), tuple(fits))
+
+
+@dataclass(frozen=True, eq=False)
+class InSlab:
+    """u(t, x) = N((t - start)/length, x), with derivatives by the chain rule."""
+
+    network: Field
+    start: Array
+    length: Array
+
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... c"]:
+        return self.network(self._local(x))
+
+    def derivatives(self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]) -> Derivatives:
+        """Derivatives of the network: that in time is a row of its own, as the length may be traced."""
+        in_time, in_space = (1.0, *[0.0] * (x.shape[-1] - 1)), [(0.0, *row[1:]) for row in weights]
+        timed = [in_time for row in weights if row[0]]
+        asked = tuple(dict.fromkeys(row for row in (*in_space, *timed) if any(row)))
+        value, slope, found = derivatives_at(self.network, self._local(x), asked)
+        scale = jnp.ones(x.shape[-1], x.dtype).at[0].set(1 / self.length)
+        second = dict(zip(asked, found, strict=True)) | {(0.0,) * x.shape[-1]: jnp.zeros_like(value)}
+        sums = [
+            second[rest] + row[0] * second[in_time] / self.length**2 if row[0] else second[rest]
+            for rest, row in zip(in_space, weights, strict=True)
+        ]
+        return value, slope * scale, sums
+
+    def _local(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+        check_points(x, x.shape[-1])
+        return x.at[..., 0].set((x[..., 0] - self.start) / self.length)
+
+
+def _residuals(terms: Sequence[Term], field: Field, batch: Batch) -> dict[str, Array]:
+    """The residuals of the terms in a slab, whose start and length are columns of the batch."""
+
+    def at(term: Term) -> Any:
+        residual = residual_at(replace(term, residual=_continued(term.residual)))
+        return lambda field, here: residual(InSlab(field, *here[0]), here[1])
+
+    def _continued(residual: Any) -> Any:
+        if not isinstance(residual, AtStart):
+            return residual
+        return lambda u, x, normal, wanted: _joined(residual, u, x) - wanted
+
+    return {term.name: jax.vmap(at(term), (None, 0))(field, batch[term.name]) for term in terms}
+
+
+def _misfit(field: Field, batch: Batch) -> dict[str, Array]:
+    return {"value": jax.vmap(field)(batch["x"]) - batch["value"]}
+
+
+def _joined(condition: AtStart, u: Field, x: Float[Array, "d"]) -> Array:
+    """What a condition prescribes at the start: the values, the derivatives in time, or both."""
+    value, slope = value_jacobian(u)(x) if condition.velocity is not None else (u(x), None)
+    parts = [] if condition.value is None else [value]
+    return jnp.concatenate(parts if slope is None else [*parts, slope[:, 0]])
+
+
+def _wanted(condition: AtStart, network: Any, x: Float[Array, "n d"], before: Any) -> Float[Array, "n r"]:
+    """The prescribed numbers at the start of a slab: those of the problem, or of the slab before at its end."""
+    if before is not None:
+        last, low, high = before
+        return _at_end(condition.value is not None, condition.velocity is not None, last, low, high - low, x)
+    (channels,) = jax.eval_shape(network, x[0]).shape
+    given = [value for value in (condition.value, condition.velocity) if value is not None]
+    if any(callable(value) and takes_field(value) for value in given):
+        raise InputError("time marching takes initial values that are numbers or functions of the point alone.")
+
+    def at(x: Array) -> Array:
+        return jnp.concatenate([_as_channels(value_at(value, lambda x: x, x), channels) for value in given])
+
+    return jax.vmap(at)(x).astype(x.dtype)
+
+
+def _as_channels(value: Array, channels: int) -> Array:
+    if jnp.iscomplexobj(value):
+        half = jnp.broadcast_to(value, channels // 2)
+        return jnp.concatenate([half.real, half.imag])
+    return jnp.broadcast_to(value, channels)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _at_end(value: bool, velocity: bool, network: Any, low: Any, length: Any, x: Array) -> Array:
+    condition = AtStart(0.0 if value else None, 0.0 if velocity else None)
+    return jax.vmap(lambda x: _joined(condition, InSlab(network, low, length), x))(x)
+
+
+def _moved(arrays: tuple[Array, ...], start: float, stop: float, low: float, high: float) -> tuple[Array, ...]:
+    """The arrays of a term, with points moved from the whole time into a slab."""
+    x, *more = arrays
+    share = (x[:, 0] - start) / (stop - start)
+    return x.at[:, 0].set(low * (1 - share) + high * share), *more
+
+
+def _columns(low: float, high: float, n: int) -> tuple[Array, Array]:
+    return jnp.full(n, low), jnp.full(n, high - low)
+
+
+def _checked(problem: Problem) -> tuple[AtStart, float, float]:
+    """The condition with the first initial value, and the time of the problem."""
+    conditions = [term.residual for term in problem.terms if isinstance(term.residual, AtStart)]
+    values = [condition for condition in conditions if condition.value is not None]
+    if not values:
+        raise InputError(
+            "time marching needs a problem that evolves from an initial value, with a term initial(value, domain); "
+            f"but got the terms {[term.name for term in problem.terms]}."
+        )
+    if given := [term.name for term in problem.terms if term.given]:
+        raise InputError(
+            f"time marching moves the points of all terms into each slab, but those of {given} are given; leave these "
+            "terms out, or use conditions on a domain."
+        )
+    times = {(term.domain.low[0], term.domain.high[0]) for term in problem.terms if term.domain is not None}
+    if len(times) > 1:
+        raise InputError(f"time marching needs the same time in all terms, but they have {sorted(times)}.")
+    ((start, stop),) = times
+    return values[0], start, stop
+
+
+def _edges(slabs: Any, start: float, stop: float) -> list[float]:
+    """The times of the ends of the slabs."""
+    if isinstance(slabs, int):
+        if slabs < 1:
+            raise InputError(f"time marching needs at least one slab, but got {slabs}.")
+        return np.linspace(start, stop, slabs + 1).tolist()
+    edges = np.asarray(slabs, np.float64)
+    if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0):
+        raise InputError(f"slabs are a number, or increasing times of their ends, but got {slabs!r:.200}.")
+    near = 1e-6 * (stop - start)
+    if abs(edges[0] - start) > near or abs(edges[-1] - stop) > near:
+        raise InputError(
+            f"the slabs go from {edges[0]:g} to {edges[-1]:g}, but the problem's time from {start:g} to {stop:g}; give "
+            "the times of all ends, from the start to the end of the time."
+        )
+    return edges.tolist()

@@ -1,0 +1,187 @@
+"""Time marching: closed forms over several slabs, slabs that join, one program for all, and what is refused."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from siren_jax import SIREN, InputError, jacobian, laplacian, random_features, second_derivatives
+from siren_jax.equations import (
+    Box,
+    Interval,
+    Problem,
+    dirichlet,
+    distil,
+    equation,
+    initial,
+    known,
+    march,
+)
+
+KEY = jax.random.key(0)
+ODE, ROD = Interval(0, 10), Interval(0, 1).during(0, 2)
+EVEN = {"sampler": "sobol"}
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def features(d=1, c=1, *, width=30, frequencies=4.0, **settings):
+    return random_features(d, c, width=width, frequencies=frequencies, rngs=nnx.Rngs(0), **settings)
+
+
+def decay(power=2, start=1.0):
+    """u' = -u^power from u(0) = start."""
+    residual = lambda u, t: jacobian(u)(t)[:, 0] + u(t) ** power
+    return Problem([equation(residual, ODE, points=90, **EVEN), initial(start, ODE, points=1)])
+
+
+def points_of(domain, n=200):
+    shares = np.random.default_rng(0).random((n, len(domain.low)))
+    return jnp.asarray(domain.low + shares * (np.array(domain.high) - domain.low))
+
+
+def largest_error(field, exact, domain):
+    x = points_of(domain)
+    return float(jnp.abs(field(x) - jax.vmap(exact)(x)).max())
+
+
+@pytest.fixture(scope="module")
+def algebraic():
+    with jax.enable_x64(True):
+        return march(decay(), features(), 10, key=KEY)
+
+
+def test_a_nonlinear_decay_is_exact_over_ten_slabs(algebraic):
+    assert len(algebraic.fits) == 10
+    assert largest_error(algebraic.network, lambda t: 1 / (1 + t), ODE) < 1e-9
+    assert all(fit.stopped_by == "converged" for fit in algebraic.fits)
+
+
+def test_only_the_first_slab_compiles(algebraic):
+    seconds = [fit.compile_seconds for fit in algebraic.fits]
+    assert seconds[0] > 0
+    assert not any(seconds[1:])
+    assert algebraic.compile_seconds == seconds[0]
+    assert algebraic.seconds == pytest.approx(sum(fit.seconds for fit in algebraic.fits))
+    programs = []
+    for slabs in (2, 6):
+        compiled = []
+        listener = lambda event, seconds, to=compiled, **_: to.append(event) if "backend_compile" in event else None
+        jax.monitoring.register_event_duration_secs_listener(listener)
+        march(decay(), features(), slabs, key=KEY)
+        programs.append(len(compiled))
+    assert programs[1] <= programs[0]
+
+
+def test_the_slabs_join(algebraic):
+    edges = jnp.array(algebraic.network.edges[1:-1])[:, None]
+    before, after = algebraic.network(edges), algebraic.network(edges * (1 + 1e-15) + 1e-15)
+    assert not np.array_equal(before, after)  # two networks
+    assert jnp.abs(before - after).max() < 1e-11
+    slope = jax.vmap(jacobian(algebraic.network))
+    assert jnp.abs(slope(edges) - slope(edges + 1e-12)).max() < 1e-8
+
+
+def test_slabs_of_different_length_have_the_same_solution(algebraic):
+    edges = [0.0, 0.3, 1.0, 2.5, 5.0, 10.0]
+    marched = march(decay(), features(), edges, key=KEY)
+    assert marched.network.edges == tuple(edges)
+    assert largest_error(marched.network, lambda t: 1 / (1 + t), ODE) < 1e-8
+    assert not any(fit.compile_seconds for fit in marched.fits[1:])
+
+
+def test_the_equation_may_depend_on_the_time():
+    residual = lambda u, t: jacobian(u)(t)[:, 0] - 2 * t * u(t) / 10  # u = exp(t²/10)
+    problem = Problem([equation(residual, Interval(0, 4), points=90, **EVEN), initial(1.0, Interval(0, 4), points=1)])
+    marched = march(problem, features(), 4, key=KEY)
+    assert largest_error(marched.network, lambda t: jnp.exp(t**2 / 10), Interval(0, 4)) < 1e-9
+
+
+def heat():
+    residual = lambda u, x: jacobian(u)(x)[:, 0] - 0.1 * second_derivatives(u)(x)[:, 1]
+    return Problem(
+        [
+            equation(residual, ROD, points=300, **EVEN),
+            initial(lambda x: jnp.sin(math.pi * x[1]), ROD, points=50, weight=10.0, **EVEN),
+            dirichlet(0.0, ROD, points=50, weight=10.0, **EVEN),
+        ]
+    )
+
+
+def cooling(x):
+    return jnp.exp(-0.1 * math.pi**2 * x[:1]) * jnp.sin(math.pi * x[1:])
+
+
+def test_heat_in_a_rod_is_solved_over_several_slabs():
+    marched = march(heat(), features(2, width=120, frequencies=[2.0, 7.0]), 4, key=KEY)
+    assert largest_error(marched.network, cooling, ROD) < 1e-6
+    x = points_of(ROD, 20)
+    slope = jax.vmap(jacobian(marched.network))(x)[:, 0]
+    assert jnp.allclose(slope, jax.vmap(jax.jacobian(cooling))(x)[:, 0], atol=1e-4)
+
+
+def test_a_wave_continues_with_its_velocity():
+    string = Interval(0, 1).during(0, 3)
+    problem = Problem(
+        [
+            equation(lambda u, x: laplacian(u, weights=(1, -1))(x), string, points=400, **EVEN),
+            initial(lambda x: jnp.sin(math.pi * x[1]), string, velocity=0.0, points=60, weight=10.0, **EVEN),
+            dirichlet(0.0, string, points=50, weight=10.0, **EVEN),
+        ]
+    )
+    marched = march(problem, features(2, width=120, frequencies=[4.0, 6.0]), 3, key=KEY)
+    exact = lambda x: jnp.cos(math.pi * x[:1]) * jnp.sin(math.pi * x[1:])
+    assert largest_error(marched.network, exact, string) < 1e-5
+
+
+@pytest.mark.slow
+def test_all_parameters_may_be_learned_by_gauss_newton():
+    network = SIREN(1, 1, width=8, depth=1, first_omega=2.0, omega=1.0, rngs=nnx.Rngs(0))
+    marched = march(decay(), network, [0, 1, 3, 10], key=KEY, steps=40, method="gauss-newton")
+    assert largest_error(marched.network, lambda t: 1 / (1 + t), ODE) < 1e-3
+    assert not any(fit.compile_seconds for fit in marched.fits[1:])
+
+
+def test_one_network_has_the_values_of_the_slabs(algebraic):
+    wide = features(width=100, frequencies=8.0)
+    one = distil(algebraic.network, wide, ODE, key=KEY, method="last-layer", graded={0: (0.0, 1.0)}).network
+    assert type(one) is SIREN
+    assert largest_error(one, lambda t: 1 / (1 + t), ODE) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("slabs", "message"),
+    [
+        (0, "at least one slab"),
+        ([0.0, 5.0, 3.0, 10.0], "increasing times"),
+        ([0.0, 10.0, 20.0], "from 0 to 20, but the problem's time from 0 to 10"),
+        ([0.0], "increasing times"),
+    ],
+)
+def test_slabs_that_do_not_divide_the_time_are_refused(slabs, message):
+    with pytest.raises(InputError, match=message):
+        march(decay(), features(), slabs, key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ([equation(lambda u, x: u(x), Box((0, 0), (1, 1)))], r"from an initial value.*got the terms \['equation'\]"),
+        (
+            [initial(1.0, ODE), known(lambda u, t, v: u(t) - v, [[1.0]], [[0.5]], name="data")],
+            r"those of \['data'\] are given",
+        ),
+        ([initial(1.0, ODE), equation(lambda u, t: u(t), Interval(0, 5))], "the same time in all terms"),
+        ([initial(lambda u, x: u(x), ODE)], "numbers or functions of the point alone"),
+    ],
+)
+def test_problems_without_an_evolution_are_refused(terms, message):
+    with pytest.raises(InputError, match=message):
+        march(Problem(terms), features(), 2, key=KEY)
