@@ -1,6 +1,6 @@
 """Conditions: terms at the boundary of a domain, and at the start of its time span."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -211,7 +211,7 @@ def initial(
     weight: Any = 1.0,
     power: Literal[1, 2] = 2,
     sampler: Sampler = "uniform",
-    graded: Mapping[int, Sequence[Any]] | None = None,
+    graded: Mapping[int, Any] | None = None,
 ) -> Term:
     """u = value and, with a velocity, ∂u/∂t = velocity at the start of the time span.
 

@@ -1,6 +1,6 @@
 """Distillation: a network fitted to the values of another field."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ def distil(
     refined: int = 2000,
     method: Literal["adam", "last-layer"] = "adam",
     points: int | None = None,
-    graded: Mapping[int, Sequence[Any]] | None = None,
+    graded: Mapping[int, Any] | None = None,
     **more: Any,
 ) -> Fit:
     """A network fitted to the values of a field in a domain: a plain SIREN, for a file, in place of an `Ansatz`.
@@ -69,7 +69,7 @@ def _by_least_squares(
     domain: Domain,
     key: Array,
     points: int | None,
-    graded: Mapping[int, Sequence[Any]] | None,
+    graded: Mapping[int, Any] | None,
     **more: Any,
 ) -> Fit:
     """The last layer that has the values of the field at points, each evaluated once."""

@@ -4,7 +4,7 @@ Points are even in the domain's coordinates, or in graded ones: then there are m
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +29,7 @@ Draw = Callable[[Array, Any], Any]
 float64 too: the same ones without rounding."""
 
 
-def graded_interior(domain: Domain, graded: Mapping[int, Sequence[Any]] | None) -> Region:
+def graded_interior(domain: Domain, graded: Mapping[int, Any] | None) -> Region:
     """A domain as a region that is covered evenly in m(x) = Σ_j asinh((x - place_j)/width_j) of its graded coordinates.
 
     The density of points in such a coordinate is proportional to m'(x) = Σ_j 1/√((x - place_j)² + width_j²).

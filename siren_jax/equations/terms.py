@@ -8,7 +8,7 @@ and may return one number or several, or complex ones.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,7 +73,7 @@ def equation(
     sampler: Sampler = "uniform",
     candidates: int = 1,
     growing: float | None = None,
-    graded: Mapping[int, Sequence[Any]] | None = None,
+    graded: Mapping[int, Any] | None = None,
 ) -> Term:
     """The term of a differential equation that holds in a domain.
 

@@ -20,7 +20,7 @@ def random_features(
     width: int,
     frequencies: float | Sequence[float],
     periodic: Mapping[int, int | float] | None = None,
-    graded: Mapping[int, Sequence[Any]] | None = None,
+    graded: Mapping[int, Any] | None = None,
     rngs: nnx.Rngs,
 ) -> SIREN:
     """A SIREN of one sine layer with random frequencies and phases, whose last layer is zero.
