@@ -21,7 +21,7 @@ from siren_jax.fields.operators import jacobian, laplacian
 def l_shape() -> Case:
     """Δu = -1 in an L with u = 0 on its rim. At the re-entrant corner u rises like r^(2/3), with infinite slope."""
     room = Box((-1, -1), (1, 1)) - Box((0, 0), (2, 2))
-    corner = dict.fromkeys((0, 1), (0.0, 0.0001))
+    corner: dict[int, tuple[float, float]] = {0: (0.0, 1e-3), 1: (0.0, 1e-3)}
     return Case(
         about="Poisson's equation in an L, whose solution has a singular corner",
         problem=Problem(
