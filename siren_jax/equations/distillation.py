@@ -17,6 +17,7 @@ from siren_jax.fitting.result import Fit
 
 POINTS = 3  # of the least squares, for each unit of the last layer
 DEFAULT = 1000  # units of a network that does not say how many it has
+SMALL = 4096  # points for a small network
 
 
 def distil(
@@ -27,7 +28,7 @@ def distil(
     key: Array,
     steps: int = 1000,
     refined: int = 2000,
-    method: Literal["adam", "last-layer"] = "adam",
+    method: Literal["adam", "last-layer", "gauss-newton"] = "adam",
     points: int | None = None,
     graded: Mapping[int, Any] | None = None,
     **more: Any,
@@ -43,14 +44,19 @@ def distil(
         key: random key of the points, 4,096 per step.
         steps: number of steps of Adam.
         refined: number of steps of L-BFGS after Adam.
-        method: "adam", followed by L-BFGS, or "last-layer": the least squares of the last layer of `random_features` in
-            float64, in one step. `steps` and `refined` then have no meaning.
-        points: number of points of the least squares; the default is three for each parameter of the last layer.
-        graded: coordinates with more points near some places, as in `equation`.
+        method: "adam", followed by L-BFGS; "last-layer", the least squares of the last layer of `random_features` in
+            float64, in one step, for which `steps` and `refined` have no meaning; or "gauss-newton" for a small
+            network, with `refined` steps in float64.
+        points: number of points of the last two methods; the default is three for each parameter of the last layer, and
+            4,096 for Gauss-Newton.
+        graded: coordinates with more points near some places, as in `equation`, for the last two methods.
         **more: other arguments of `Problem.fit`, such as `optimizer`; for the least squares, of `refine`.
     """
     if method == "last-layer":
         return _by_least_squares(field, network, domain, key, points, graded, **more)
+    if method == "gauss-newton":
+        problem = _problem(field, domain, points=points or SMALL, graded=graded)
+        return problem.refine(network, key=key, batches=1, steps=refined, method=method, **more)
     double = is_double((field, network))
     first = _problem(_single(field), domain).fit(_single(network), key=key, steps=steps, **more)
     if first.stopped_by != "steps":

@@ -172,7 +172,7 @@ def cavity(*, reynolds: float = 100.0, resolution: int = 48) -> Case:
         depth=2,
         steps=1000,
         refined=2000,
-        direct=by_small_network(square, 3, 16, 3, 3.0, 600),
+        direct=by_small_network(square, 3, 16, 3, 3.0, 150),
         judged=lambda points: np.hypot(1 - points[:, 0], np.minimum(points[:, 1], 1 - points[:, 1])) > 0.1,
     )
 
