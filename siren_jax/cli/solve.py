@@ -43,8 +43,8 @@ class Solve:
     Gauss-Newton on a small network. For the others, and with --refine 0 or an option of the training such as --steps or
     --depth, Adam trains a network, and --refine-with refines it."""
 
-    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="|".join(CASES))]
-    """Name of the equation."""
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME", help=f"Equation: {', '.join(CASES)}.")]
+
     refine: Annotated[int | None, optional("N", "each equation has its own; no limit with --seconds")] = None
     """Number of steps of --refine-with after those of Adam; 0 for none."""
     refine_with: Annotated[

@@ -119,7 +119,7 @@ def evenly_graded(low: float, high: float, pairs: Sequence[tuple[float, float]],
     """Coordinates from low to high, as many as `count`, at equal distances in m; by bisection, because m rises.
 
     >>> evenly_graded(-1.0, 1.0, [(0.0, 0.01)], 5).round(3).tolist()
-    [-1.0, -0.071, 0.0, 0.071, 1.0]
+    [-1.0, -0.07, 0.0, 0.07, 1.0]
     """
     m = lambda x: sum(np.arcsinh((x - place) / width) for place, width in pairs)
     wanted = np.linspace(m(low), m(high), count)
