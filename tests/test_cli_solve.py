@@ -260,6 +260,12 @@ def test_an_option_of_the_training_trains_a_network_also_before_the_last_layer_i
         assert (field.network.width, field.network.depth, str(field.dtype)) == (8, depth, method)
 
 
+def test_what_to_give_after_random_sines_miss_a_target_does_not_lead_to_training(tmp_path, capsys):
+    target = ["--target-error", "1e-30", "--width", "30"]
+    assert main(["solve", "poisson", *target, "--no-figures", "--out", str(tmp_path / "out")]) == 0
+    assert re.search(r"not reached after \d steps; give more --refine, or a larger --width", capsys.readouterr().err)
+
+
 def test_more_sines_than_residuals_are_refused(tmp_path, capsys):
     assert main(["solve", "poisson", "--width", "3000", "--out", str(tmp_path / "out")]) == 2
     assert "2,560 residuals for the 3,001 parameters" in capsys.readouterr().err

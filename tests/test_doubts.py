@@ -17,6 +17,7 @@ from siren_jax.equations import (
     Scaled,
     WithCoefficients,
     equation,
+    jumps,
     solution,
 )
 from siren_jax.equations.catalogue import CASES
@@ -94,6 +95,12 @@ def test_coordinates_that_float32_cannot_resolve_are_doubted_even_if_they_are_sc
     assert "goes from 1000000 to 1000001, and float32 resolves only about 6e-02" in text
 
 
+def test_a_graded_coordinate_is_not_doubted_in_any_unit():
+    assert about_units(Interval(0, 1000), network(1))
+    assert not about_units(Interval(0, 1000), network(1, graded={0: (0.0, 1.0)}))
+    assert not about_units(Interval(-1, 1), network(1, first_omega=1000.0, graded={0: (0.0, 1.0)}), 64)
+
+
 def test_an_omega_far_above_what_the_points_resolve_is_doubted():
     # 64 points on a length of 2 resolve half a period in 2/64: π/(2/64) = 100.5 radians per unit.
     (text,) = about_units(Interval(-1, 1), network(1, first_omega=1000.0), 64)
@@ -123,6 +130,14 @@ def about_jumps(residual, domain=SQUARE):
 def test_a_coefficient_of_second_derivatives_that_jumps_is_doubted(residual):
     (text,) = about_jumps(residual)
     assert "'equation' jumps near (" in text
+
+
+def test_a_residual_that_cannot_be_examined_is_not_doubted(monkeypatch):
+    def fails(*_):
+        raise NotImplementedError
+
+    monkeypatch.setattr(jumps, "_walk", fails)
+    assert not list(doubts_about_jumps(network(), [equation(lambda u, x: laplacian(u)(x), SQUARE)]))
 
 
 def test_the_place_of_a_jump_is_named():

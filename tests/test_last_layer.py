@@ -30,7 +30,7 @@ def poisson_on_a_line(**settings):
     return Problem([equation(residual, LINE, points=100, sampler="sobol"), dirichlet(0.0, LINE, points=20, **settings)])
 
 
-def features(d=1, c=1, width=40, frequencies=8.0, seed=0):
+def features(d=1, c=1, width=40, frequencies=8, seed=0):
     return random_features(d, c, width=width, frequencies=frequencies, rngs=nnx.Rngs(seed))
 
 
@@ -179,6 +179,8 @@ def test_random_features_refuse_what_is_no_frequency():
     for frequencies in (0.0, -1.0, math.nan, [1.0, 2.0, 3.0], []):
         with pytest.raises(InputError, match="positive frequency, or one for each of the 2 coordinates"):
             features(2, frequencies=frequencies)
+    with pytest.raises(InputError, match="at least 1 input"):
+        features(0)
     with pytest.raises(InputError, match=r"coordinate 0 end at 3, below that of its period 2; give one of 3.142 or"):
         random_features(1, 1, width=4, frequencies=3.0, periodic={0: 2.0}, rngs=nnx.Rngs(0))
 

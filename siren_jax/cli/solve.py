@@ -44,7 +44,6 @@ class Solve:
     --depth, Adam trains a network, and --refine-with refines it."""
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME", help=f"Equation: {', '.join(CASES)}.")]
-
     refine: Annotated[int | None, optional("N", "each equation has its own; no limit with --seconds")] = None
     """Number of steps of --refine-with after those of Adam; 0 for none."""
     refine_with: Annotated[

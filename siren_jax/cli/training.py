@@ -99,7 +99,7 @@ def train(
         patience=patience,
         keep_schedule=training.schedule is not None,
     )
-    sizes = training.sizes(width, depth)
+    sizes = (untrained.width, untrained.depth) if untrained else training.sizes(width, depth)
     check_memory(subject, *sizes, second=memory)
     sample = subject.sampler(training.batch(subject.points, recipe))
     network, omega_from = (untrained, "recipe") if untrained else training.network(subject, recipe, *sizes)
@@ -164,7 +164,7 @@ def train(
             if kept is not None:
                 fitted = kept(fitted)
             summary = session.finish(fitted, {**record, **about})
-    tell(subject, summary, fitted, target)
+    tell(subject, summary, fitted, target, more="--refine" if untrained else "--steps")
     if output.json:
         print(json.dumps(summary))
     return EXITS.get(fitted.stopped_by, 0)
@@ -190,8 +190,10 @@ def _digest(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def tell(subject: Subject, summary: dict[str, Any], fitted: Fit, target: float | None) -> None:
-    """Prints how a fit ended and what was written."""
+def tell(
+    subject: Subject, summary: dict[str, Any], fitted: Fit, target: float | None, *, more: str = "--steps"
+) -> None:
+    """Prints how a fit ended and what was written; `more` is the option with the number of its steps."""
     measure, found = subject.measure, summary[subject.measure.name]
     if fitted.stopped_by == "non-finite":
         print(f"siren-jax: stopped {fitted.message}; the last good network was written.", file=sys.stderr)
@@ -208,7 +210,7 @@ def tell(subject: Subject, summary: dict[str, Any], fitted: Fit, target: float |
     if target is not None and fitted.stopped_by in GAVE_UP and (found is None or not measure.reaches(found, target)):
         print(
             f"siren-jax: the target, {measure.tell(target)}, is not reached after {fitted.steps:,} steps; give more "
-            "--steps, or a larger --width.",
+            f"{more}, or a larger --width.",
             file=sys.stderr,
         )
     quality = measure.tell(found, further=1)

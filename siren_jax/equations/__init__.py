@@ -28,10 +28,10 @@ from siren_jax.equations.domains import SpaceTime as SpaceTime
 from siren_jax.equations.integrals import integral as integral
 from siren_jax.equations.integrals import quadrature as quadrature
 from siren_jax.equations.marching import Marched as Marched
-from siren_jax.equations.marching import Slabs as Slabs
 from siren_jax.equations.marching import march as march
 from siren_jax.equations.problem import Problem as Problem
 from siren_jax.equations.regions import Region as Region
+from siren_jax.equations.slabs import Slabs as Slabs
 from siren_jax.equations.terms import Term as Term
 from siren_jax.equations.terms import equation as equation
 from siren_jax.equations.terms import known as known

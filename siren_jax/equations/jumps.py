@@ -51,7 +51,10 @@ def doubts_about_jumps(network: Any, terms: Sequence[Term]) -> Iterator[str]:
     """
     for term in terms:
         if isinstance(term.residual, AtPoint) and term.domain is not None and isinstance(network, KnowsDerivatives):
-            where = _jump(network, term.residual.residual, term.domain)
+            try:
+                where = _jump(network, term.residual.residual, term.domain)
+            except Exception:  # a doubt must not stop a fit, which traces the residual too and says what is wrong
+                continue
             if where is not None:
                 place = ", ".join(f"{x:.3g}" for x in where)
                 yield (
@@ -68,10 +71,7 @@ def _jump(network: Any, residual: Callable[..., Any], domain: Domain) -> Float[n
     x = jax.ShapeDtypeStruct((d,), jnp.float32)
     channels = jax.eval_shape(network, x).shape
     parts = tuple(jnp.zeros((*channels, *(d,) * order), jnp.float32) for order in range(3))
-    try:
-        program = jax.make_jaxpr(lambda parts, x: residual(_Probe(network, parts), x))(parts, x)
-    except Exception:  # the fit traces the residual too, and its message says what is wrong
-        return None
+    program = jax.make_jaxpr(lambda parts, x: residual(_Probe(network, parts), x))(parts, x)
 
     def factors(x: Array) -> Array:
         found: list[Array] = []

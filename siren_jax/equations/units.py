@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from siren_jax.equations.terms import Term
 from siren_jax.equations.unknowns import Scaled
+from siren_jax.networks.siren import SIREN
+
+T = TypeVar("T")
 
 FARTHEST = 50  # from the origin to the centre, in units of the size
 LONGEST = 40  # half of a domain's size along an axis, and its inverse the shortest
@@ -29,8 +32,10 @@ def doubts_about_units(network: Any, terms: Sequence[Term], points: int) -> Iter
         return
     low, high = np.min([low for low, _ in boxes], axis=0), np.max([high for _, high in boxes], axis=0)
     whole, distance = (low, high), np.abs(low + high) / 2 / (high - low)
-    if scaled := _scaled(network):
+    if scaled := _part(network, Scaled):
         low, high = ((end - np.array(scaled.centre)) / np.array(scaled.half) for end in (low, high))
+    siren = _part(network, SIREN)
+    graded = [bool(places) for places in siren.graded] if siren and siren.graded else [False] * len(low)
     half, far = (high - low) / 2, np.abs(low + high) / 2 / (high - low)
     for axis in range(len(low)):
         reach = f"coordinate {axis} goes from {whole[0][axis]:.9g} to {whole[1][axis]:.9g}"
@@ -39,6 +44,8 @@ def doubts_about_units(network: Any, terms: Sequence[Term], points: int) -> Iter
                 f"{reach}, and float32 resolves only about {distance[axis] * 2**-24:.0e} of that: count the coordinate "
                 "from within the domain, in the equation too."
             )
+        elif graded[axis]:
+            continue  # the network sees its asinh, a small number in any unit
         elif far[axis] > FARTHEST or not 1 / LONGEST <= half[axis] <= LONGEST:
             yield (
                 f"{reach}, far from -1 to 1, where a network learns well: fit Scaled(network, domain), whose "
@@ -46,15 +53,15 @@ def doubts_about_units(network: Any, terms: Sequence[Term], points: int) -> Iter
             )
             return
     resolved = math.pi * points ** (1 / len(low)) / float((high - low).max())
-    if omega / len(low) > BEYOND * resolved:
+    if not any(graded) and omega / len(low) > BEYOND * resolved:
         yield (
             f"first_omega={omega:g} is far above what the {points:,} points of a term resolve: use up to "
             f"{len(low) * resolved:.3g}, or more points."
         )
 
 
-def _scaled(network: Any) -> Scaled | None:
-    """The part of an unknown that scales its coordinates."""
-    while network is not None and not isinstance(network, Scaled):
+def _part(network: Any, kind: type[T]) -> T | None:
+    """The part of an unknown of this kind: the network itself, or one within it."""
+    while network is not None and not isinstance(network, kind):
         network = getattr(network, "network", None)
     return network

@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from siren_jax.errors import InputError
+from siren_jax.networks.layers import check_sizes
 from siren_jax.networks.siren import SIREN
 
 
@@ -18,7 +19,7 @@ def random_features(
     out_features: int,
     *,
     width: int,
-    frequencies: float | Sequence[float],
+    frequencies: int | float | Sequence[int | float],
     periodic: Mapping[int, int | float] | None = None,
     graded: Mapping[int, Any] | None = None,
     rngs: nnx.Rngs,
@@ -47,6 +48,7 @@ def random_features(
     >>> random_features(2, 1, width=100, frequencies=[3.0, 20.0], rngs=nnx.Rngs(0))(jnp.ones(2)).tolist()
     [0.0]
     """
+    check_sizes(in_features, out_features, width, 0)
     given = [frequencies] if np.ndim(frequencies) == 0 else list(frequencies)  # pyright: ignore[reportArgumentType]
     highest = np.broadcast_to(np.array(given, float), in_features) if len(given) in (1, in_features) else np.zeros(1)
     if not (np.all(highest > 0) and np.all(np.isfinite(highest))):
