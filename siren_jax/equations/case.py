@@ -81,8 +81,8 @@ class Case:
     """An independent solution."""
     first_omega: float
     """Omega of the network's first layer, in radians for each unit of the coordinates."""
-    learning_rate: float
     steps: int
+    learning_rate: float = 1e-3
     width: int = 128
     depth: int = 3
     refined: int = 0
