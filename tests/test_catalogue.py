@@ -98,3 +98,11 @@ def test_a_solution_on_an_interval_is_drawn_as_a_curve():
     assert np.allclose(found.get_ydata(), reference.get_xdata() ** 2 + 1, atol=1e-6)
     assert np.allclose(error.get_ydata(), 1, atol=1e-6)
     assert where == {"extent": (-1.0, 3.0), "axes": ("x",)}
+
+
+def test_a_hole_of_the_domain_is_left_out_of_every_panel():
+    rows, _, _ = Comparison(CASES["l-shape"]()).panels({"network": Partial(lambda x: jnp.ones(1))})
+    hole = np.zeros((200, 200), bool)
+    hole[100:, 100:] = True
+    for _, values in rows["u"]:
+        assert np.array_equal(np.isnan(values), hole)

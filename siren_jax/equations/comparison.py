@@ -3,6 +3,7 @@
 from functools import cached_property
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
@@ -51,7 +52,7 @@ class Comparison:
         moment in time, and the middle of space along all but the last two coordinates.
 
         A row for each unknown: first the reference, then every field with its error. References and errors are NaN
-        where the case is not judged.
+        where the case is not judged, and all is NaN outside of the domain.
         """
         low, high, shape, moment = self.grid.low, self.grid.high, self.grid.shape, ""
         points, judged, truth = self._points, self._judged, self.truth
@@ -62,7 +63,9 @@ class Comparison:
             shape, points = plane.shape[-2:], _centres(plane)
             judged, truth = self.case.judged(points), self.case.truth(points)
         truth = np.where(judged[:, None], truth, np.nan).reshape(*shape, -1)
-        found = {name: _evaluated(field, points).reshape(truth.shape) for name, field in fields.items()}
+        inside = np.asarray(jax.vmap(self.case.domain.contains)(points.astype(np.float32)))[:, None]
+        shown = lambda field: np.where(inside, _evaluated(field, points), np.nan).reshape(truth.shape)
+        found = {name: shown(field) for name, field in fields.items()}
         rows = {}
         for number, unknown in enumerate(self.case.channels):
             rows[unknown] = [("reference", truth[..., number])]
