@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
@@ -63,7 +64,7 @@ class Comparison:
             shape, points = plane.shape[-2:], _centres(plane)
             judged, truth = self.case.judged(points), self.case.truth(points)
         truth = np.where(judged[:, None], truth, np.nan).reshape(*shape, -1)
-        inside = np.asarray(jax.vmap(self.case.domain.contains)(points.astype(np.float32)))[:, None]
+        inside = np.asarray(jax.vmap(self.case.domain.contains)(jnp.asarray(points, jnp.float32)))[:, None]
         shown = lambda field: np.where(inside, _evaluated(field, points), np.nan).reshape(truth.shape)
         found = {name: shown(field) for name, field in fields.items()}
         rows = {}
