@@ -36,14 +36,21 @@ class Direct:
 
 
 def by_sines(
-    domain: Domain, channels: int, width: int, frequencies: float | Sequence[float], *, batches: int = 1, **more: Any
+    domain: Domain,
+    channels: int,
+    width: int,
+    frequencies: float | Sequence[float],
+    *,
+    batches: int = 1,
+    steps: int = NEWTON,
+    **more: Any,
 ) -> Direct:
     """The solution of a case by the last layer of `random_features`, to which further arguments are given."""
 
     def network(width: int, rngs: nnx.Rngs) -> SIREN:
         return random_features(len(domain.low), channels, width=width, frequencies=frequencies, rngs=rngs, **more)
 
-    return Direct(network, width, "last-layer", NEWTON, batches)
+    return Direct(network, width, "last-layer", steps, batches)
 
 
 def by_small_network(

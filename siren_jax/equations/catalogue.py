@@ -21,9 +21,15 @@ from siren_jax.equations.stationary import STATIONARY
 from siren_jax.equations.terms import equation
 from siren_jax.equations.unknowns import Ansatz, ComplexField
 from siren_jax.fields.operators import gradient, jacobian, laplacian, second_derivatives
+from siren_jax.networks.features import Block
+from siren_jax.networks.windows import Beyond, Gaussian
 
 NEAR_A_SOURCE = {0.04: 0.002, 0.12: 0.02, 0.3: 0.1}
 """Radius of a disk around a source: weight of the equation in it, about its share of the square's area."""
+WINDOWS = 0.15, 0.07, 0.03, 0.015
+"""Widths of the windows around a source, whose own width is 0.01."""
+LENS = (0.0, 0.25), 0.07
+"""Place and width of the lens."""
 
 
 def poisson() -> Case:
@@ -145,6 +151,10 @@ def helmholtz(
         for radius, weight in NEAR_A_SOURCE.items():
             name = f"source {number}, within {radius}"
             terms += [equation(residual, Disk(place, radius), points=512, weight=weight, name=name, sampler="sobol")]
+    # The second derivative of the layer's profile jumps at its edge, and with it the third derivative of the solution.
+    blocks = [Block(230, 30.0, Beyond(axis, -0.5, 0.5, power=3, unit=0.5)) for axis in (0, 1)]
+    blocks += [Block(150, 4.5 / width, Gaussian(place, width)) for place in sources for width in WINDOWS]
+    blocks += [Block(250, 50.0, Gaussian(LENS[0], 2 * LENS[1]))] * lens
     return Case(
         about=f"the Helmholtz equation at k = {wavenumber:g}{', a lens' * lens}",
         problem=Problem(terms),
@@ -157,6 +167,7 @@ def helmholtz(
         steps=500,
         refined=3000,
         batches=4,
+        direct=by_sines(square, 2, 1000, 40.0, batches=2, steps=1, blocks=blocks),
         judged=lambda points: np.abs(points).max(axis=1) < 0.5,
     )
 
@@ -173,7 +184,8 @@ def absorbing_layer(x: Float[Array, "d"]) -> tuple[Array, Array]:
 
 def slowness_squared(x: Float[Array | ndarray, "... d"]) -> Array:
     """m of the lens: from 1 up to 2.25 in a smooth spot, where waves are slower by a factor of up to 1.5."""
-    return 1 + 1.25 * jnp.exp(-jnp.sum((x - jnp.array([0.0, 0.25])) ** 2, axis=-1) / (2 * 0.07**2))
+    place, width = LENS
+    return 1 + 1.25 * jnp.exp(-jnp.sum((x - jnp.array(place)) ** 2, axis=-1) / (2 * width**2))
 
 
 @functools.cache

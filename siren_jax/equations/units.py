@@ -53,7 +53,7 @@ def doubts_about_units(network: Any, terms: Sequence[Term], points: int) -> Iter
             )
             return
     resolved = math.pi * points ** (1 / len(low)) / float((high - low).max())
-    if not any(graded) and omega / len(low) > BEYOND * resolved:
+    if not any(graded) and not (siren and siren.windows) and omega / len(low) > BEYOND * resolved:
         yield (
             f"first_omega={omega:g} is far above what the {points:,} points of a term resolve: use up to "
             f"{len(low) * resolved:.3g}, or more points."

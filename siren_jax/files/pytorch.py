@@ -21,7 +21,7 @@ from siren_jax.errors import InputError
 from siren_jax.fields.precision import is_double
 from siren_jax.files.pytorch_state import LAYOUTS, layout_of, read, weights_of, write
 from siren_jax.files.siren_file import LIMITS, MAX_OMEGA, MAX_WEIGHTS
-from siren_jax.networks import grading
+from siren_jax.networks import grading, windows
 from siren_jax.networks.siren import OUTERMOST, SIREN
 
 USUAL = 10.0  # usual hidden layers: standard deviation of the phases from 1/USUAL to USUAL, biases up to USUAL radians
@@ -123,8 +123,9 @@ def save(
         overwrite: whether to replace an existing file.
 
     Raises:
-        InputError: the file exists or cannot be written; PyTorch is missing; the network has graded coordinates, which
-            no module has; the layout is unknown, or its modules cannot end with the network's outermost function.
+        InputError: the file exists or cannot be written; PyTorch is missing; the network has graded coordinates or
+            windows, which no module has; the layout is unknown, or its modules cannot end with the network's outermost
+            function.
     """
     if type(network) is not SIREN:
         raise InputError(f"a SIREN is needed, but this network is of the type {type(network).__name__}.")
@@ -133,6 +134,11 @@ def save(
             f"the network is graded {grading.text(network.graded)}, and the modules of PyTorch code have no graded "
             "coordinates: their first layer takes x instead of Σ asinh((x - place)/width). Write a .siren file, whose "
             "format is documented, or fit a network without graded to this one."
+        )
+    if network.windows:
+        raise InputError(
+            f"the network has windows, {windows.text(network.windows)}, and the modules of PyTorch code have none. "
+            "Write a .siren file, whose format is documented, or fit a network without windows to this one."
         )
     known = [form for form in LAYOUTS if form.name == layout and network.outermost in form.outermost]
     if not known:

@@ -21,7 +21,7 @@ from siren_jax._types import Precision
 from siren_jax.errors import InputError
 from siren_jax.fields.precision import is_double, precision_of
 from siren_jax.files.header import MAX_NESTING, nesting, parse
-from siren_jax.networks import grading, initializers, periods
+from siren_jax.networks import grading, initializers, periods, windows
 from siren_jax.networks.latent import LatentSIREN
 from siren_jax.networks.relu import ReLUMLP
 from siren_jax.networks.siren import OUTERMOST, SIREN
@@ -37,6 +37,7 @@ OF_SETS = tuple(name for name in PRECISIONS if name != "float64")  # of sets and
 # Largest accepted value of each size in a header: far above useful sizes, far below sizes that exhaust a machine.
 LIMITS = {"in_features": 64, "out_features": 4096, "width": 65536, "depth": 256}
 MAX_LATENT = 65536
+OPTIONS = ("periodic", "graded", "windows")  # fields that only a SIREN with them has
 MAX_OMEGA = 1e9
 MAX_WEIGHTS = 2**28  # 1 GiB in float32, 2 GiB in float64
 MAX_HEADER = 2**20  # bytes of the safetensors header: names, types and shapes of the arrays, and the entry `siren`
@@ -178,6 +179,8 @@ def architecture_of(network: Network | LatentSIREN) -> dict[str, Any]:
         found["periodic"] = list(network.periodic)
     if isinstance(network, SIREN) and network.graded:
         found["graded"] = [[list(pair) for pair in pairs] for pairs in network.graded]
+    if isinstance(network, SIREN) and network.windows:
+        found["windows"] = windows.as_json(network.windows)
     return found
 
 
@@ -190,6 +193,8 @@ def _build(architecture: Mapping[str, Any]) -> Network | LatentSIREN:
         arguments["kernel_init"] = initializers.ones
     if given := architecture.get("graded"):
         arguments["graded"] = {axis: pairs for axis, pairs in enumerate(given) if pairs}
+    if given := architecture.get("windows"):
+        arguments["windows"] = windows.from_json(given, arguments["in_features"], arguments["width"])
     make = {"siren": SIREN, "relu": ReLUMLP, "latent": LatentSIREN}[architecture["type"]]
     return make(arguments.pop("in_features"), arguments.pop("out_features"), **arguments, rngs=nnx.Rngs(0))
 
@@ -298,10 +303,10 @@ def _check_architecture(owner: str, architecture: Mapping[str, Any], version: in
     if kind not in known:
         raise InputError(f"{owner} has a network of the type {kind!r}; the known types are {', '.join(known)}.")
     fields = {"type", *LIMITS, *EXTRA[kind]} - ({"outermost"} if version == 1 else set())
-    if set(architecture) - ({"periodic", "graded"} if kind == "siren" and version > 1 else set()) != fields:
+    if set(architecture) - (set(OPTIONS) if kind == "siren" and version > 1 else set()) != fields:
         raise InputError(f"{owner} does not describe a network: its fields are {sorted(architecture)}.")
     for name, value in architecture.items():
-        if name in ("type", "periodic", "graded"):
+        if name in ("type", *OPTIONS):
             continue
         if name in LIMITS:
             least = 0 if name == "depth" else 1
@@ -320,6 +325,11 @@ def _check_architecture(owner: str, architecture: Mapping[str, Any], version: in
             raise InputError(f"{owner} has {name} = {value!r}; {accepted} are accepted.")
     if "periodic" in architecture:
         _check_periodic(owner, architecture["periodic"], architecture["in_features"], architecture["first_omega"])
+    if "windows" in architecture:
+        try:
+            windows.from_json(architecture["windows"], architecture["in_features"], architecture["width"])
+        except ValueError as error:
+            raise InputError(f"{owner} has windows that are not valid: {error}.") from None
     if "graded" in architecture:
         _check_graded(owner, architecture["graded"], architecture.get("periodic"), architecture["in_features"])
 

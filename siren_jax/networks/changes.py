@@ -11,13 +11,15 @@ from siren_jax.errors import InputError
 from siren_jax.fields.precision import precision_of
 from siren_jax.networks import grading
 from siren_jax.networks.siren import SIREN
+from siren_jax.networks.windows import windows_of
 
 
 def with_points(network: SIREN, scale: Float[ndarray, "d"], shift: Float[ndarray, "d"]) -> SIREN:
     """The network x ↦ Φ(scale·x + shift); only the first layer changes: W(scale·x + shift) + b.
 
     A period P of a coordinate becomes P/|scale|, with the same numbers of periods. In a graded coordinate, a place c
-    and its width w become (c - shift)/scale and w/|scale|, and the weights keep their absolute values.
+    and its width w become (c - shift)/scale and w/|scale|, and the weights keep their absolute values. Windows are
+    stretched likewise.
 
     Raises:
         InputError: the network has no biases, and the shift is not zero; or a place or width leaves its limits.
@@ -30,6 +32,9 @@ def with_points(network: SIREN, scale: Float[ndarray, "d"], shift: Float[ndarray
         stretched = zip(network.periodic, np.abs(scale).tolist(), strict=True) if network.periodic else ()
         changed.periodic = tuple(None if period is None else period / factor for period, factor in stretched)
         changed.layers[0].periodic = changed.periodic
+        if network.windows:
+            blocks = [(n, window and window.stretched(scale.tolist(), shift.tolist())) for n, window in network.windows]
+            changed.windows = changed.layers[0].windows = windows_of(blocks, network.in_features, network.width)
         if network.graded:
             changed.graded = grading.stretched(network.graded, scale.tolist(), shift.tolist())
             changed.layers[0].graded = changed.graded

@@ -2,16 +2,32 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Float
 
 from siren_jax.errors import InputError
 from siren_jax.networks.layers import check_sizes
 from siren_jax.networks.siren import SIREN
+from siren_jax.networks.windows import Window
+
+Frequencies = int | float | Sequence[int | float]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Random sines with a window, for `random_features`."""
+
+    width: int
+    """Number of sines."""
+    frequencies: Frequencies
+    """Largest frequency of every coordinate, or of each, in radians per unit of the coordinate."""
+    window: Window
 
 
 def random_features(
@@ -19,7 +35,8 @@ def random_features(
     out_features: int,
     *,
     width: int,
-    frequencies: int | float | Sequence[int | float],
+    frequencies: Frequencies,
+    blocks: Sequence[Block] = (),
     periodic: Mapping[int, int | float] | None = None,
     graded: Mapping[int, Any] | None = None,
     rngs: nnx.Rngs,
@@ -32,11 +49,16 @@ def random_features(
     along an axis of length L, about frequency·L/π + 8; in all, the product of these numbers. With frequencies that are
     too high, the same number of sines fails.
 
+    Detail near a place needs frequencies that are too high elsewhere. Blocks of further sines, each with a window w(x),
+    add it: their terms are a_j·w(x)·sin(w_j·x + b_j). For a `Gaussian` window of the width s, frequencies of about 4/s
+    and 150 sines in two dimensions are enough, and a next window of half the width for finer detail.
+
     Args:
         in_features: d, coordinates of a point, in any unit.
         out_features: c, channels.
-        width: number of sines.
+        width: number of sines without a window.
         frequencies: largest frequency of every coordinate, or of each, in radians per unit of the coordinate.
+        blocks: further sines with windows.
         periodic: see `SIREN`.
         graded: see `SIREN`; frequencies of a graded coordinate are in radians per unit of its asinh.
         rngs: Flax random streams; uses `params`.
@@ -48,14 +70,11 @@ def random_features(
     >>> random_features(2, 1, width=100, frequencies=[3.0, 20.0], rngs=nnx.Rngs(0))(jnp.ones(2)).tolist()
     [0.0]
     """
-    check_sizes(in_features, out_features, width, 0)
-    given = [frequencies] if np.ndim(frequencies) == 0 else list(frequencies)  # pyright: ignore[reportArgumentType]
-    highest = np.broadcast_to(np.array(given, float), in_features) if len(given) in (1, in_features) else np.zeros(1)
-    if not (np.all(highest > 0) and np.all(np.isfinite(highest))):
-        raise InputError(
-            f"random features take a positive frequency, or one for each of the {in_features} coordinates, but got "
-            f"{frequencies}."
-        )
+    counts = [width, *[block.width for block in blocks]]
+    for count in counts:
+        check_sizes(in_features, out_features, count, 0)
+    rows = np.stack([_highest(each, in_features) for each in (frequencies, *[block.frequencies for block in blocks])])
+    highest = rows.max(axis=0)
     for axis, period in (periodic or {}).items():
         if axis in range(in_features) and highest[axis] * period < 2 * math.pi:
             raise InputError(
@@ -67,20 +86,32 @@ def random_features(
     network = SIREN(
         in_features,
         out_features,
-        width=width,
+        width=sum(counts),
         depth=0,
         first_omega=omega,
         kernel_init=zeros,
         periodic=periodic,
         graded=graded,
+        windows=[(width, None), *[(block.width, block.window) for block in blocks]] if blocks else None,
         rngs=rngs,
     )
     first, last = network.layers[0].linear, network.output
     assert first.bias is not None
     assert last.bias is not None
     keys = jax.random.split(rngs.params(), 2)
-    scale = jnp.asarray(highest[:, None] / omega, jnp.float32)
-    first.kernel[...] = scale * jax.random.uniform(keys[0], (in_features, width), jnp.float32, -1, 1)
-    first.bias[...] = jax.random.uniform(keys[1], (width,), jnp.float32, -math.pi, math.pi) / omega
+    scale = jnp.asarray(np.repeat(rows, counts, axis=0).T / omega, jnp.float32)
+    first.kernel[...] = scale * jax.random.uniform(keys[0], scale.shape, jnp.float32, -1, 1)
+    first.bias[...] = jax.random.uniform(keys[1], scale.shape[1:], jnp.float32, -math.pi, math.pi) / omega
     last.bias[...] = jnp.zeros_like(last.bias[...])
     return network
+
+
+def _highest(frequencies: Frequencies, in_features: int) -> Float[np.ndarray, "d"]:
+    given = [frequencies] if np.ndim(frequencies) == 0 else list(frequencies)  # pyright: ignore[reportArgumentType]
+    highest = np.broadcast_to(np.array(given, float), in_features) if len(given) in (1, in_features) else np.zeros(1)
+    if not (np.all(highest > 0) and np.all(np.isfinite(highest))):
+        raise InputError(
+            f"random features take a positive frequency, or one for each of the {in_features} coordinates, but got "
+            f"{frequencies}."
+        )
+    return highest

@@ -1,6 +1,6 @@
 """The sine layer, and functions that all networks share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +13,7 @@ from jaxtyping import Float
 from siren_jax._types import Initializer
 from siren_jax.errors import InputError
 from siren_jax.networks import grading, initializers, periods
+from siren_jax.networks import windows as windowing
 from siren_jax.networks.fast_sine import sine
 
 # Matrix products in TF32 or bfloat16 make derivatives too inaccurate.
@@ -42,11 +43,13 @@ class SineLayer(nnx.Module):
         bias_init: initializer of the biases, instead of U(±1/√n).
         periodic: period of each input in which the layer is periodic, as in `SIREN`.
         graded: places and widths of each input that is graded, as in `SIREN`: the layer is sin(omega·(Wm(x) + b)).
+        windows: number of units and window of each block of units, as in `SIREN`: their values are w(x)·sin(…).
         precision: precision of the matrix product; see `jax.numpy.matmul`.
         rngs: Flax random streams; uses `params`.
 
     Raises:
-        InputError: a period or a width is not positive, or is that of an input that the layer does not have.
+        InputError: a period or a width is not positive, or is that of an input that the layer does not have; windows
+            are not those of all units.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class SineLayer(nnx.Module):
         bias_init: Initializer | None = None,
         periodic: Mapping[int, int | float] | None = None,
         graded: Mapping[int, Any] | None = None,
+        windows: Iterable[tuple[int, windowing.Window | None]] | None = None,
         precision: str | None = FULL_PRECISION,
         rngs: nnx.Rngs,
     ):
@@ -69,6 +73,7 @@ class SineLayer(nnx.Module):
         self.omega = float(omega)  # a NumPy number would promote float32 points to float64
         self.periodic = periods.periods_of(periodic, in_features, self.omega)
         self.graded = grading.places_of(graded, in_features, periodic or ())
+        self.windows = windowing.windows_of(windows, in_features, out_features)
         if self.periodic:
             kernel_init = periods.whole(kernel_init, self.periodic, self.omega)
         self.linear = nnx.Linear(
@@ -100,9 +105,12 @@ class SineLayer(nnx.Module):
         return self.omega * (product if linear.bias is None else product + linear.bias[...])
 
     def activation(self, x: Float[Array, "... d"]) -> Activation:
-        """The layer's values before the sine, its `argument`, and after it."""
+        """The layer's values before the sine, its `argument`, and after it, times the windows."""
         before = self.argument(x)
-        return Activation(before, sine(before))
+        after = sine(before)
+        return Activation(
+            before, windowing.values(self.windows, x).astype(after.dtype) * after if self.windows else after
+        )
 
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... width"]:
         return self.activation(x).after

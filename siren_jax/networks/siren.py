@@ -3,7 +3,7 @@
 Φ(x) = W_n (φ_{n-1} ∘ … ∘ φ_0)(x) + b_n,  φ_i(x) = sin(omega_i (W_i x + b_i)).  Sitzmann et al. 2020, Eq. 5.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -15,6 +15,7 @@ from jaxtyping import Float
 from siren_jax._types import Initializer
 from siren_jax.errors import InputError
 from siren_jax.networks import grading, initializers, periods
+from siren_jax.networks import windows as windowing
 from siren_jax.networks.fast_sine import sine, sine_and_cosine
 from siren_jax.networks.layers import FULL_PRECISION, Activation, SineLayer, check_points, check_sizes
 
@@ -49,13 +50,16 @@ class SIREN(nnx.Module):
             pair of each, or several in a list, such as `{1: (0.0, 0.005)}`, in units of the coordinate. The first layer
             acts on m(x) = Σ_j asinh((x - place_j)/width_j) instead of this coordinate. Its frequency k is then the
             frequency k/√((x - place)² + width²) in x. Places and widths are not learned.
+        windows: number of units and window of each block of units of the first layer, such as
+            `[(200, None), (56, Gaussian((0.0, 0.0), 0.1))]`, in the coordinates of the points. The values of these
+            units are w(x)·sin(…). Windows are not learned.
         precision: precision of every matrix product; see `jax.numpy.matmul`.
         rngs: Flax random streams; uses `params`.
 
     Raises:
         InputError: a size is not positive, a point does not have d coordinates, `outermost` is unknown, a period or a
-            width is not positive or of no coordinate, a coordinate is both periodic and graded, or `first_omega` is
-            below 2π·d/period, the frequency of one period.
+            width is not positive or of no coordinate, a coordinate is both periodic and graded, `first_omega` is
+            below 2π·d/period, the frequency of one period, or the windows are not those of `width` units.
 
     >>> network = SIREN(2, 3, width=16, depth=1, rngs=nnx.Rngs(0))
     >>> network(jnp.zeros(2)).shape, network(jnp.zeros((5, 4, 2))).shape
@@ -82,6 +86,7 @@ class SIREN(nnx.Module):
         kernel_init: Initializer | None = None,
         periodic: Mapping[int, int | float] | None = None,
         graded: Mapping[int, Any] | None = None,
+        windows: Iterable[tuple[int, windowing.Window | None]] | None = None,
         precision: str | None = FULL_PRECISION,
         rngs: nnx.Rngs,
     ):
@@ -94,6 +99,8 @@ class SIREN(nnx.Module):
         """Period of each coordinate, or None if the network is not periodic in it; empty if it is in none."""
         self.graded = grading.places_of(graded, in_features, periodic or ())
         """(place, width) pairs of each coordinate, none if it is not graded; empty if no coordinate is graded."""
+        self.windows = windowing.windows_of(windows, in_features, width)
+        """Number of units and window of each block of the first layer; empty if no unit has a window."""
         if kernel_init is None:
             periods.check_reach(self.periodic, float(first_omega))
         self.layers = nnx.List(
@@ -106,6 +113,7 @@ class SIREN(nnx.Module):
                 kernel_init=kernel_init if i == 0 else initializers.scaled(hidden, float(weight_scale)),
                 periodic=periodic if i == 0 else None,
                 graded=graded if i == 0 else None,
+                windows=self.windows if i == 0 else None,
                 precision=precision,
                 rngs=rngs,
             )
@@ -169,8 +177,8 @@ class SIREN(nnx.Module):
         ℓ_z = omega·Wℓ, the next values are h' = sin z,  J' = cos z·J_z,  ℓ' = cos z·ℓ_z - sin z·Σ_i a_i J_z,i².
         The cost is one sine and one cosine per unit and, in each layer after the first, 1 + d matrix products and one
         more for each row. The first layer has J_z = omega·W and ℓ_z = 0; for a graded coordinate x_i, its row is
-        omega·W_i·m_i'(x_i), and ℓ_z contains a_i·omega·W_i·m_i''(x_i). An outermost function g follows the same rule:
-        g(y),  g'(y)·J_y,  g'(y)·ℓ_y + g''(y)·Σ_i a_i J_y,i².
+        omega·W_i·m_i'(x_i), and ℓ_z contains a_i·omega·W_i·m_i''(x_i). Windows follow by the product rule. An outermost
+        function g follows the same rule: g(y),  g'(y)·J_y,  g'(y)·ℓ_y + g''(y)·Σ_i a_i J_y,i².
         """
         check_points(x, self.in_features)
         first, *later = self.layers
@@ -181,6 +189,8 @@ class SIREN(nnx.Module):
         h, jacobian, curvatures = s, [c * row for row in scaled], [-s * _squares(scaled, row) for row in weights]
         if bent is not None:
             curvatures = [ell + c * _weighted(bent, row) for ell, row in zip(curvatures, weights, strict=True)]
+        if self.windows:
+            h, jacobian, curvatures = windowing.applied(self.windows, x, h, jacobian, curvatures, weights)
         for layer in later:
             s, c = sine_and_cosine(layer.omega * layer.linear(h))
             jacobian = [layer.omega * _product(layer.linear, j) for j in jacobian]

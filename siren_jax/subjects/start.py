@@ -81,7 +81,7 @@ def started(start: NeuralField, subject: Subject, recipe: Recipe, *, keep_omega:
 
 
 def _like(network: SIREN, channels: int, first_omega: float) -> SIREN:
-    """A network of the same sizes, periods and places, with other channels and first omega; its weights are ones."""
+    """A network with the sizes, periods, places and windows of another; its weights are ones."""
     if network.periodic and first_omega != network.first_omega:
         raise InputError(
             f"the start is periodic with first_omega {network.first_omega:g}; {first_omega:g} would change its whole "
@@ -98,5 +98,6 @@ def _like(network: SIREN, channels: int, first_omega: float) -> SIREN:
         kernel_init=initializers.ones,
         periodic={axis: period for axis, period in enumerate(network.periodic) if period is not None},
         graded={axis: pairs for axis, pairs in enumerate(network.graded) if pairs},
+        windows=network.windows,
         rngs=nnx.Rngs(0),
     )
