@@ -194,7 +194,7 @@ def _build(architecture: Mapping[str, Any]) -> Network | LatentSIREN:
     if given := architecture.get("graded"):
         arguments["graded"] = {axis: pairs for axis, pairs in enumerate(given) if pairs}
     if given := architecture.get("windows"):
-        arguments["windows"] = windows.from_json(given, arguments["in_features"], arguments["width"])
+        arguments["windows"] = windows.from_json(given, architecture["in_features"], architecture["width"])
     make = {"siren": SIREN, "relu": ReLUMLP, "latent": LatentSIREN}[architecture["type"]]
     return make(arguments.pop("in_features"), arguments.pop("out_features"), **arguments, rngs=nnx.Rngs(0))
 
