@@ -21,7 +21,10 @@ from numpy import ndarray
 from siren_jax._types import KnowsDerivatives
 from siren_jax.equations.domains import Domain
 from siren_jax.equations.terms import AtPoint, Term
+from siren_jax.equations.unknowns import part_of
 from siren_jax.fields.one_pass import coefficient
+from siren_jax.networks.siren import SIREN
+from siren_jax.networks.windows import Beyond
 
 POINTS = 256  # among which the lines run that a jump is looked for on
 HALVINGS = 16  # of these lines; their ends are then 2^-16 of the domain apart
@@ -46,11 +49,14 @@ def doubts_about_jumps(network: Any, terms: Sequence[Term]) -> Iterator[str]:
     """A sentence for each equation with second derivatives whose coefficient jumps.
 
     Args:
-        network: the unknown; there is no doubt if it does not compute its own derivatives.
+        network: the unknown; there is no doubt if it does not compute its own derivatives, or has windows with kinks.
         terms: the terms. A jump is found in `equation`, in a coefficient that the equation's other parts do not have.
     """
+    siren = part_of(network, SIREN)
+    kinks = any(isinstance(window, Beyond) and window.power == 1 for _, window in siren.windows) if siren else False
+    smooth = isinstance(network, KnowsDerivatives) and not kinks
     for term in terms:
-        if isinstance(term.residual, AtPoint) and term.domain is not None and isinstance(network, KnowsDerivatives):
+        if isinstance(term.residual, AtPoint) and term.domain is not None and smooth:
             try:
                 where = _jump(network, term.residual.residual, term.domain)
             except Exception:  # a doubt must not stop a fit, which traces the residual too and says what is wrong
@@ -61,7 +67,8 @@ def doubts_about_jumps(network: Any, terms: Sequence[Term]) -> Iterator[str]:
                     f"the coefficient of second derivatives in {term.name!r} jumps near ({place}), where a smooth "
                     "network has no kink and the equation does not say how the flux continues: make the flux k∇u "
                     "further unknowns, in equations of first order, or give each side channels of its own, with terms "
-                    "for the value and the flux at the jump."
+                    "for the value and the flux at the jump, or give units a window Beyond(…, power=1) and add a term "
+                    "for the flux."
                 )
 
 

@@ -2,15 +2,13 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from siren_jax.equations.terms import Term
-from siren_jax.equations.unknowns import Scaled
+from siren_jax.equations.unknowns import Scaled, part_of
 from siren_jax.networks.siren import SIREN
-
-T = TypeVar("T")
 
 FARTHEST = 50  # from the origin to the centre, in units of the size
 LONGEST = 40  # half of a domain's size along an axis, and its inverse the shortest
@@ -32,9 +30,9 @@ def doubts_about_units(network: Any, terms: Sequence[Term], points: int) -> Iter
         return
     low, high = np.min([low for low, _ in boxes], axis=0), np.max([high for _, high in boxes], axis=0)
     whole, distance = (low, high), np.abs(low + high) / 2 / (high - low)
-    if scaled := _part(network, Scaled):
+    if scaled := part_of(network, Scaled):
         low, high = ((end - np.array(scaled.centre)) / np.array(scaled.half) for end in (low, high))
-    siren = _part(network, SIREN)
+    siren = part_of(network, SIREN)
     graded = [bool(places) for places in siren.graded] if siren and siren.graded else [False] * len(low)
     half, far = (high - low) / 2, np.abs(low + high) / 2 / (high - low)
     for axis in range(len(low)):
@@ -58,10 +56,3 @@ def doubts_about_units(network: Any, terms: Sequence[Term], points: int) -> Iter
             f"first_omega={omega:g} is far above what the {points:,} points of a term resolve: use up to "
             f"{len(low) * resolved:.3g}, or more points."
         )
-
-
-def _part(network: Any, kind: type[T]) -> T | None:
-    """The part of an unknown of this kind: the network itself, or one within it."""
-    while network is not None and not isinstance(network, kind):
-        network = getattr(network, "network", None)
-    return network

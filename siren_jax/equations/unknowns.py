@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 from flax import nnx
@@ -15,6 +16,7 @@ from siren_jax.fields.operators import laplacian, value_jacobian
 from siren_jax.networks.layers import check_points
 from siren_jax.neural_field import NeuralField
 
+T = TypeVar("T")
 Derivatives = tuple[Float[Array, "c"], Float[Array, "c d"], list[Float[Array, "c"]]]
 
 
@@ -220,6 +222,13 @@ class ComplexField:
             wanted = "an even number" if self.count is None else f"at least {2 * n}"
             raise InputError(f"a complex value takes two channels, so {wanted} in all, but the field has {c}.")
         return parts[..., :n] + 1j * parts[..., n : 2 * n]
+
+
+def part_of(network: Any, kind: type[T]) -> T | None:
+    """The part of an unknown of this kind: the network itself, or one within it."""
+    while network is not None and not isinstance(network, kind):
+        network = getattr(network, "network", None)
+    return network
 
 
 def derivatives_at(field: Callable[[Array], Array], x: Array, weights: tuple[tuple[float, ...], ...]) -> Derivatives:
