@@ -23,6 +23,7 @@ from siren_jax.errors import InputError
 from siren_jax.fields.one_pass import in_one_pass
 from siren_jax.fields.tiles import map_over_tiles
 from siren_jax.fitting.descent import fit
+from siren_jax.fitting.gauss_newton import residual_count
 from siren_jax.fitting.objectives import SumOfSquares
 from siren_jax.fitting.refinement import in_double, refine
 from siren_jax.fitting.result import Fit
@@ -141,6 +142,19 @@ class Problem:
                 "use power=2, or method='broyden' or 'lbfgs'."
             )
         return {term.name: jax.vmap(residual_at(term), (None, 0))(field, batch[term.name]) for term in self.terms}
+
+    def residual_count(self, field: Field, batches: int = 1) -> int:
+        """Number of residuals at the points of `fixed`, as real numbers; it decides how Gauss-Newton computes.
+
+        Args:
+            field: any field with the channels of the unknowns, and with their coefficients. It is not evaluated.
+            batches: as in `fixed`.
+
+        Raises:
+            InputError: a term has power=1.
+        """
+        batch = jax.eval_shape(lambda key: self.fixed(key, batches)[1], jax.random.key(0))
+        return residual_count(jax.eval_shape(lambda batch: self.residuals(field, batch), batch))
 
     def _values(self, field: Field, batch: Batch) -> Array:
         """The unknowns at the points of the largest term."""

@@ -268,11 +268,14 @@ class GaussNewton:
         return root * _rows(self._residuals_of(params, jax.tree.map(lambda leaf: leaf[None], batch))[name])[0]
 
     def _points(self, batch: Batch, roots: Float[Array, "n"]) -> Any:
-        """The points of a term, and the roots of their shares of the loss."""
+        """The points of a term, and the roots of their shares of the loss.
+
+        The arrays of other terms are not used, but must have the same length.
+        """
         of_term = lambda leaf: (
             leaf if len(leaf) == len(roots) else jnp.broadcast_to(leaf[:1], (len(roots), *leaf.shape[1:]))
         )
-        return jax.tree.map(of_term, batch), roots  # other terms are evaluated nowhere: only this one's residual is used
+        return jax.tree.map(of_term, batch), roots
 
     def _rows(self, batch: Batch) -> list[Rows]:
         """The residuals of each term at all points."""

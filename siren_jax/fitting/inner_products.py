@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 MOST_PAIRS = 16  # of a row: with more, the rows themselves are multiplied
 CACHED = 2**21  # numbers of the rows of J of the points that are differentiated together: 16 MiB
@@ -34,8 +34,8 @@ class Rows(NamedTuple):
     """A pytree of arrays with a leading axis of points."""
 
 
-Pairs = tuple[Float[Array, "n s i"], Float[Array, "n s o"]]
-"""The vectors h_s and c_s of each row."""
+Pairs = tuple[Array, Array]
+"""The vectors h_s and c_s of each row, of the shapes `(n, s, inputs)` and `(n, s, outputs)`."""
 
 
 def inner_products(rows: Sequence[Rows], params: Any, pairs: Sequence[Sequence[int]]) -> Float[Array, "n n"]:
@@ -57,7 +57,7 @@ def inner_products(rows: Sequence[Rows], params: Any, pairs: Sequence[Sequence[i
     for each, counts in zip(rows, pairs, strict=True):
         slopes = _slopes(each.at, params, low)
         of_point = lambda point, slopes=slopes, counts=counts: _factors(slopes(point), [counts[p] for p in low])
-        factored.append(_mapped(of_point, each, size(low)) if low else [])
+        factored.append(_mapped(of_point, each.points, size(low)) if low else [])
     for terms in zip(*factored, strict=True):
         found.append(_of_pairs([jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), term) for term in terms]))
     return sum(found[1:], start=found[0])
@@ -79,16 +79,17 @@ def pairs_of_rows(rows: Sequence[Rows], params: Any) -> tuple[tuple[int, ...], .
     if not matrices:
         return ((0,) * len(leaves),) * len(rows)
 
-    def ranks(each: Rows) -> Float[Array, "n r m"]:
-        slopes = _slopes(each.at, jax.tree.unflatten(tree, random), matrices)
+    @partial(jax.jit, static_argnums=0)
+    def ranks(residuals: Callable[[Any, Any], Array], points: Any) -> Int[Array, "n r m"]:
+        slopes = _slopes(residuals, jax.tree.unflatten(tree, random), matrices)
 
         def at(point: Any) -> Array:
             factors = _factors(slopes(point), [MOST_PAIRS] * len(matrices))
             return jnp.stack([jnp.sum(jnp.any(h != 0, axis=-1), axis=-1) for h, _ in factors], axis=-1)
 
-        return _mapped(at, each, sum(leaves[place].size for place in matrices))
+        return _mapped(at, points, sum(leaves[place].size for place in matrices))
 
-    found = [np.asarray(jax.jit(lambda points: ranks(Rows(each.at, points)))(each.points)) for each in rows]  # noqa: B023
+    found = [np.asarray(ranks(*each)) for each in rows]
     highest = np.array([np.maximum(1, rank.max(axis=(0, 1))) for rank in found])
     counts = np.array([rank[..., 0].size for rank in found])
     chosen = np.zeros((len(rows), len(leaves)), int)
@@ -142,9 +143,9 @@ def _factored(count: int, matrix: Float[Array, "i o"]) -> tuple[Float[Array, "s 
     return basis, basis @ matrix
 
 
-def _mapped(function: Callable[[Any], Any], rows: Rows, size: int) -> Any:
-    """Values of a function at each point, for so many points at once that their rows of J stay in the cache."""
-    return jax.lax.map(function, rows.points, batch_size=max(1, CACHED // max(1, size)))
+def _mapped(function: Callable[[Any], Any], points: Any, size: int) -> Any:
+    """Values of a function at each point, for as many points at once as have rows of J that the cache can hold."""
+    return jax.lax.map(function, points, batch_size=max(1, CACHED // max(1, size)))
 
 
 def _of_pairs(terms: Sequence[Pairs]) -> Float[Array, "n n"]:
@@ -186,7 +187,7 @@ def _of_columns(rows: Sequence[Rows], params: Any, places: Sequence[int], column
             row = jnp.pad(row, [(0, 0), (0, blocks * width - columns)])
             return jax.lax.dynamic_slice_in_dim(row, start, width, axis=1)
 
-        return _mapped(at, each, columns).reshape(-1, width)
+        return _mapped(at, each.points, columns).reshape(-1, width)
 
     def add(total: Array, start: Array) -> tuple[Array, None]:
         part = jnp.concatenate([block(each, start) for each in rows])
