@@ -96,11 +96,12 @@ class GaussNewton:
         first: Any,
         draw: Callable[[Any], Batch] | None = None,
     ):
-        self._residuals_of, self._terms, self._devices, self._form = residuals_of, terms, devices, form
+        self._residuals_of, self._terms, self._devices = residuals_of, terms, devices
+        self._form: Form = form
         self._tile = tile or (_points_per_tile(residuals_of, state[0], batch) if form == "triangle" else TILE)
         self._merged, self._local, self._draw = merged, devices.local, draw
         self._damping, self._dtype = float(state[2]), state[2].dtype
-        self._pairs = pairs_of_rows(self._rows(batch), first) if form == "products" else ()
+        self._pairs = pairs_of_rows(self._rows(self._local(batch)), first) if form == "products" else ()
         self._matrix_of = self._compiled(self._formed, state[0], batch)
         self._begin(state, batch, log)
         self._take = self._compiled(self._step, self._state, self._matrix, batch)
@@ -228,11 +229,9 @@ class GaussNewton:
     def _formed(self, params: Any, batch: Batch) -> Float[Array, "rows columns"]:
         """The matrix of a step."""
         if self._form == "products":
-            rows = self._rows(batch)
-            residuals = [_mapped(partial(each.at, params), each.points) for each in rows]
-            return jnp.concatenate(
-                [inner_products(rows, params, self._pairs), jnp.concatenate(residuals)[:, None]], axis=1
-            )
+            terms = self._rows(batch)
+            residuals = jnp.concatenate([_mapped(partial(each.at, params), each.points) for each in terms])
+            return jnp.concatenate([inner_products(terms, params, self._pairs), residuals[:, None]], axis=1)
         flat, unravel = ravel_pytree(params)
 
         def rows(flat: Array, batch: Batch, masks: Mapping[int, Array]) -> Array:

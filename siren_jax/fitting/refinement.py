@@ -276,11 +276,13 @@ def _refine(
             form, start = "triangle", lambda: first_state(residuals_of, params, batch)
         if damping is not None:
             start = lambda: initial_state(params, dtype, damping)
-        settings, points = (merged, log, tile, devices, form, params), None
+        points = None
         if draw is not None:
             drawn = jax.jit(lambda step: cast(draw(step), dtype))
             points = lambda step: devices.spread(drawn(step))
-        make = lambda state, batch: GaussNewton(residuals_of, sized, state, batch, *settings, points)
+        make = lambda state, batch: GaussNewton(
+            residuals_of, sized, state, batch, merged, log, tile, devices, form, params, points
+        )
     else:
         check_size(method, count, 0)
         dense, loss = method == "broyden", Loss(terms_of, sized, tile, dtype, devices)
