@@ -184,7 +184,7 @@ def test_the_matrices_of_a_method_count_as_memory(tmp_path, monkeypatch, capsys)
         (["poisson", "--refine-with", "broyden"], "Broyden's method stores matrices of all pairs of parameters"),
         (
             ["wave", "--refine-with", "gauss-newton"],
-            "this network has 19,009 parameters, and there are 8,704 residuals",
+            "this network has 19,105 parameters, and there are 8,704 residuals",
         ),
         (["laplace"], "'laplace' is not an equation of the catalogue; choose one of poisson, "),
         (["poisson", "--batch-size", "64"], "--batch-size does not apply to an equation"),

@@ -33,8 +33,8 @@ from numpy import ndarray
 from siren_jax._types import Batch, StoppedBy
 from siren_jax.fields.tiles import sum_over_tiles, triangle_over_tiles
 from siren_jax.fitting.devices import Devices
+from siren_jax.fitting.gram_matrix import Rows, inner_products, pairs_of_rows
 from siren_jax.fitting.host_loop import converged
-from siren_jax.fitting.inner_products import Rows, inner_products, pairs_of_rows
 from siren_jax.fitting.progress import Log
 from siren_jax.fitting.terms import describe_nonfinite
 

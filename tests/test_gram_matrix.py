@@ -8,8 +8,8 @@ from flax import nnx
 from jax.flatten_util import ravel_pytree
 
 from siren_jax import SIREN, ReLUMLP, laplacian
-from siren_jax.fitting import inner_products as module
-from siren_jax.fitting.inner_products import Rows, inner_products, pairs_of_rows
+from siren_jax.fitting import gram_matrix as module
+from siren_jax.fitting.gram_matrix import Rows, inner_products, pairs_of_rows
 
 
 @pytest.fixture(autouse=True)
