@@ -183,8 +183,8 @@ def test_the_matrices_of_a_method_count_as_memory(tmp_path, monkeypatch, capsys)
     [
         (["poisson", "--refine-with", "broyden"], "Broyden's method stores matrices of all pairs of parameters"),
         (
-            ["poisson", "--refine-with", "gauss-newton"],
-            "for the 8,577 parameters of this network; it takes up to 8,000",
+            ["wave", "--refine-with", "gauss-newton"],
+            "this network has 19,105 parameters, and there are 8,704 residuals",
         ),
         (["laplace"], "'laplace' is not an equation of the catalogue; choose one of poisson, "),
         (["poisson", "--batch-size", "64"], "--batch-size does not apply to an equation"),

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Annotated, Any
 
 import jax
+import jax.numpy as jnp
 import tyro
 from flax import nnx
 
@@ -19,7 +20,7 @@ from siren_jax.errors import InputError
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.progress import Progress
 from siren_jax.fitting.recipes import TUNED
-from siren_jax.fitting.refinement import METHODS, bytes_of, check_size
+from siren_jax.fitting.refinement import METHODS, MOST, bytes_of, check_size
 from siren_jax.fitting.result import Fit
 from siren_jax.networks import SIREN
 from siren_jax.subjects.solution import Solution
@@ -51,7 +52,8 @@ class Solve:
         optional("{" + ",".join(METHODS) + "}", "each equation has its own; lbfgs after Adam"),
     ] = None
     """Method of the steps of --refine. broyden and gauss-newton reach smaller errors with networks of up to some 3,000
-    parameters, such as --width 20 --depth 2 --first-omega 3 --omega 1. A step of broyden takes about as long as one of
+    parameters, such as --width 20 --depth 2 --first-omega 3 --omega 1. With more than 8,000 parameters, gauss-newton
+    draws new points in every step, for up to 8,000 residuals. A step of broyden takes about as long as one of
     lbfgs; a step of gauss-newton takes longer and gains more. last-layer learns the last layer alone, by least squares.
     All but lbfgs compute in float64."""
     double: bool = False
@@ -94,6 +96,7 @@ class Solve:
                 "--double applies to the steps of --refine, but there are none; give --refine, or leave it out."
             )
         network, problem, memory = None, case.problem, 0
+        batches, fresh = direct.batches if direct else case.batches, False
         if direct:
             network = direct.network(training.width or direct.width, nnx.Rngs(training.seed))
             problem = Problem([term for term in problem.terms if term.name not in direct.needless])
@@ -102,14 +105,19 @@ class Solve:
             sides = [len(case.domain.low), *[width] * (depth + 1), len(case.channels)]
             layers = [(n + 1) * m for n, m in pairwise(sides)]
             count = layers[-1] if method == "last-layer" else sum(layers)
-            check_size(method, count)  # before the steps of Adam
-            memory = bytes_of(method, count, self.double or None)
+            residuals = 0
+            if fresh := method == "gauss-newton" and count > MOST:
+                batches = 1
+                residuals = problem.residual_count(lambda x: jnp.zeros(len(case.channels), x.dtype))
+            check_size(method, count, residuals)  # before the steps of Adam
+            memory = bytes_of(method, count, residuals, self.double or None)
 
         def polish(fitted: Fit, watch: Callable[[Progress], Any], checkpoints: Checkpoints | None) -> Fit:
             return problem.refine(
                 fitted.network,
                 key=jax.random.key(training.seed),
-                batches=direct.batches if direct else case.batches,
+                batches=batches,
+                fresh=fresh,
                 steps=refined,
                 seconds=seconds,
                 method=method,

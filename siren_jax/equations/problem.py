@@ -23,6 +23,7 @@ from siren_jax.errors import InputError
 from siren_jax.fields.one_pass import in_one_pass
 from siren_jax.fields.tiles import map_over_tiles
 from siren_jax.fitting.descent import fit
+from siren_jax.fitting.gauss_newton import residual_count
 from siren_jax.fitting.objectives import SumOfSquares
 from siren_jax.fitting.refinement import in_double, refine
 from siren_jax.fitting.result import Fit
@@ -87,6 +88,7 @@ class Problem:
         steps: int | None = None,
         seconds: float | None = None,
         method: RefinementMethod = "lbfgs",
+        fresh: bool = False,
         **more: Any,
     ) -> Fit:
         """`siren_jax.refine` on `fixed` points, with the problem's weights unless `weights` are given.
@@ -97,17 +99,22 @@ class Problem:
             batches: as in `fixed`.
             steps: largest number of steps. A budget of steps or seconds is required.
             seconds: longest time, without compilation.
-            method: "lbfgs", or "broyden" or "gauss-newton" for small networks, up to a few thousand parameters, or
-                "last-layer" for `random_features`.
+            method: "lbfgs"; "gauss-newton" for small networks, up to a few thousand parameters, or for up to 8,000
+                residuals; "broyden" for small networks; or "last-layer" for `random_features`.
+            fresh: with "gauss-newton", whether every step has new points, those of its own `batches`. A network with
+                more parameters than residuals overfits fixed points.
             **more: other arguments of `siren_jax.refine`, such as `double`, with which the points are in float64 too,
                 and `watch`.
 
         Raises:
-            InputError: "gauss-newton" or "last-layer", and a term has power=1.
+            InputError: "gauss-newton" or "last-layer", and a term has power=1; `fresh` with another method.
         """
         self._warn(network, units=method != "last-layer")  # features may be in any unit
         settings = {"weights": self.weights, "method": method, **more}
-        objective, batch = self.fixed(key, batches, double=in_double(method, more.get("double")))
+        double = in_double(method, more.get("double"))
+        objective, batch = self.fixed(key, batches, double=double)
+        if fresh:
+            settings["draw"] = lambda step: self.fixed(jax.random.fold_in(key, step), batches, double=double)[1]
         if method in ("gauss-newton", "last-layer"):
             objective = SumOfSquares(self.residuals, self._values)
         return refine(network, objective, batch, steps=steps, seconds=seconds, **settings)
@@ -135,6 +142,19 @@ class Problem:
                 "use power=2, or method='broyden' or 'lbfgs'."
             )
         return {term.name: jax.vmap(residual_at(term), (None, 0))(field, batch[term.name]) for term in self.terms}
+
+    def residual_count(self, field: Field, batches: int = 1) -> int:
+        """Number of residuals at the points of `fixed`, as real numbers; it decides how Gauss-Newton computes.
+
+        Args:
+            field: any field with the channels of the unknowns, and with their coefficients. It is not evaluated.
+            batches: as in `fixed`.
+
+        Raises:
+            InputError: a term has power=1.
+        """
+        batch = jax.eval_shape(lambda key: self.fixed(key, batches)[1], jax.random.key(0))
+        return residual_count(jax.eval_shape(lambda batch: self.residuals(field, batch), batch))
 
     def _values(self, field: Field, batch: Batch) -> Array:
         """The unknowns at the points of the largest term."""

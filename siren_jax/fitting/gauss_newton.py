@@ -1,4 +1,4 @@
-"""Gauss-Newton steps with Levenberg's damping, for small networks, or last layers, whose loss is a sum of squares.
+"""Gauss-Newton steps with Levenberg's damping, for a loss that is a sum of squares.
 
 The loss is |r(θ)|², with the vector r of all residuals, each times the root of its weight. With the Jacobian J of r, a
 step v minimises |Jv + r|² + λ|v|². The valleys of such losses are curved, so the step follows the curve to second
@@ -6,16 +6,20 @@ order: θ + v + a with (JᵀJ + λI) a = -½ Jᵀr'', where r'' is the second de
 acceleration of Transtrum and Sethna 2012. A step that does not lower the loss is rejected, and the damping λ grows;
 after a good step it shrinks, see Nielsen 1999.
 
-A step of a whole network comes from the normal equations (JᵀJ + λI) v = -Jᵀr, which are fast to form. Their condition
-is the square of that of J. For a last layer, the condition of J is already near the limit of float64, so its step comes
-from a QR factorization of J.
+A step comes from one of three forms of the same equation, see `Form`:
+
+- "squares", for small networks: the normal equations (JᵀJ + λI) v = -Jᵀr, which are fast to form. Their condition is
+  the square of that of J.
+- "triangle", for a last layer: a QR factorization of J, whose condition is already near the limit of float64.
+- "products", for wide networks: v = -Jᵀ(JJᵀ + λI)⁻¹r, whose matrix has an entry for each pair of residuals instead of
+  parameters. The two are equal by the identity of Woodbury; Guzmán-Cordero et al. 2025, Section 3.
 """
 
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +33,7 @@ from numpy import ndarray
 from siren_jax._types import Batch, StoppedBy
 from siren_jax.fields.tiles import sum_over_tiles, triangle_over_tiles
 from siren_jax.fitting.devices import Devices
+from siren_jax.fitting.gram_matrix import Rows, inner_products, pairs_of_rows
 from siren_jax.fitting.host_loop import converged
 from siren_jax.fitting.progress import Log
 from siren_jax.fitting.terms import describe_nonfinite
@@ -48,6 +53,10 @@ HARDLY = 1e-24  # damping that changes a step less than rounding does
 State = tuple[Any, Array, Array, Array]
 """Parameters, their loss, the damping in units of the mean of the diagonal of JᵀJ, and its next growth."""
 
+Form = Literal["squares", "triangle", "products"]
+"""The matrix of a step, for the Jacobian A with the residuals as its last column: AᵀA, R of the QR factorization of A,
+or JJᵀ with the residuals as its last column."""
+
 
 def initial_state(params: Any, dtype: Any, damping: float | None = None) -> State:
     """The state before the first step, whose loss is not yet known."""
@@ -62,12 +71,15 @@ class GaussNewton:
         residuals_of: `(params, batch) -> {term: residuals at each point}`, of any shape at a point, real or complex.
         terms: number of points and weight of each term.
         state: from `initial_state`, or of an earlier process.
-        batch: all points.
+        batch: all points; with `draw`, those of the first step.
         merged: makes a network of parameters.
         log: the steps so far, as rows of the loss before the step and the damping.
         tile: number of points whose rows of J are in memory at once.
         devices: devices that share the tiles.
-        exact: whether steps come from a QR factorization, as those of a last layer, instead of the normal equations.
+        form: which equation gives the steps.
+        first: initial parameters, of this process or an earlier one.
+        draw: if given, `draw(step)` are the points of a step, of the shapes of `batch`. A step is judged by its own
+            points. The losses of several steps are not comparable, and no number of them ends the fit.
     """
 
     def __init__(
@@ -80,12 +92,16 @@ class GaussNewton:
         log: Log,
         tile: int | None,
         devices: Devices,
-        exact: bool,
+        form: Form,
+        first: Any,
+        draw: Callable[[Any], Batch] | None = None,
     ):
-        self._residuals_of, self._terms, self._devices, self._exact = residuals_of, terms, devices, exact
-        self._tile = tile or (_points_per_tile(residuals_of, state[0], batch) if exact else TILE)
-        self._merged, self._local = merged, devices.local
-        self._damping = float(state[2])
+        self._residuals_of, self._terms, self._devices = residuals_of, terms, devices
+        self._form: Form = form
+        self._tile = tile or (_points_per_tile(residuals_of, state[0], batch) if form == "triangle" else TILE)
+        self._merged, self._local, self._draw = merged, devices.local, draw
+        self._damping, self._dtype = float(state[2]), state[2].dtype
+        self._pairs = pairs_of_rows(self._rows(self._local(batch)), first) if form == "products" else ()
         self._matrix_of = self._compiled(self._formed, state[0], batch)
         self._begin(state, batch, log)
         self._take = self._compiled(self._step, self._state, self._matrix, batch)
@@ -103,14 +119,17 @@ class GaussNewton:
         return other
 
     def _begin(self, state: State, batch: Batch, log: Log) -> None:
-        self._batch = batch
         self._losses: list[float] = log.rows()[:, 0].tolist()
+        self._batch = batch if self._draw is None else self._draw(len(self._losses))
         self.message = ""
         """Which value was not finite, and in which step."""
-        self._matrix = self._matrix_of(state[0], batch)
+        self._matrix = self._matrix_of(state[0], self._batch)
         known = bool(jnp.isfinite(state[1]))
-        loss = jnp.sum(self._matrix[:, -1] ** 2) if self._exact else self._matrix[-1, -1]
-        self._state: State = state if known else (state[0], loss, *state[2:])
+        self._state: State = state if known else (state[0], self._loss_now(), *state[2:])
+
+    def _loss_now(self) -> Array:
+        """The loss that belongs to the matrix."""
+        return self._matrix[-1, -1] if self._form == "squares" else jnp.sum(self._matrix[:, -1] ** 2)
 
     def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
         rows, stopped_by = [], None
@@ -118,7 +137,9 @@ class GaussNewton:
             stopped_by, self.message = "non-finite", self._describe(self._state[0])
         while stopped_by is None and len(rows) < steps:
             state, better, close = self._take(self._state, self._matrix, self._batch)
-            if better:
+            if self._draw is not None:
+                self._batch = self._draw(len(self._losses) + 1)
+            if better or self._draw is not None:
                 found = self._matrix_of(state[0], self._batch)
                 if not _finite(found):
                     stopped_by, self.message = "non-finite", self._describe(state[0])
@@ -126,6 +147,8 @@ class GaussNewton:
                 self._matrix = found
             rows.append((float(self._state[1]), float(self._state[2])))
             self._losses.append(rows[-1][0])
+            if self._draw is not None:
+                state = (state[0], self._loss_now(), *state[2:])
             self._state, stopped_by = state, "converged" if close else self.converged()
         return np.array(rows).reshape(-1, 2), stopped_by
 
@@ -137,17 +160,18 @@ class GaussNewton:
         return self._local(self._state)
 
     def converged(self) -> StoppedBy | None:
-        return converged(self._losses)
+        return converged(self._losses) if self._draw is None else None
 
     def unseen(self, damping: float) -> Any:
-        """Two sets of parameters: random ones, and the part of them that hardly changes a residual.
+        """Two sets of parameters: random ones, and the part of them that hardly changes a residual. The form of the
+        steps is "triangle".
 
         The second one is λ(JᵀJ + λI)⁻¹ of the first one.
         """
         params, unravel = ravel_pytree(self._state[0])
-        added = damping * _trace(self._matrix, exact=self._exact) / params.size
+        added = damping * _trace(self._matrix, self._form) / params.size
         random = jax.random.normal(jax.random.key(0), params.shape, params.dtype)
-        _, solve, _ = (_by_triangle if self._exact else _by_squares)(self._matrix, added)
+        _, solve, _ = _by_triangle(self._matrix, added)
         return unravel(random), unravel(added * solve(random))
 
     def _compiled(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -157,16 +181,22 @@ class GaussNewton:
         """The next state, whether the step has lowered the loss, and whether there is little left to lower."""
         tree, loss, damping, growth = state
         params, unravel = ravel_pytree(tree)
-        added = damping * _trace(matrix, exact=self._exact) / params.size
-        first, solve, expected = (_by_triangle if self._exact else _by_squares)(matrix, added)
-        second = -solve(self._bend(unravel, params, first, batch)) / 2
+        added = damping * _trace(matrix, self._form) / params.size
+        if self._form == "products":
+            solve, expected = _by_products(matrix, added)
+            pulled = lambda vector: ravel_pytree(self._pulled(tree, vector, batch))[0]
+            first = -pulled(solve(matrix[:, -1]))
+            second = -pulled(solve(self._bent(tree, unravel(first), batch))) / 2
+        else:
+            first, solve, expected = (_by_triangle if self._form == "triangle" else _by_squares)(matrix, added)
+            second = -solve(self._bend(unravel, params, first, batch)) / 2
         longest = BEND * jnp.linalg.norm(first)
         second *= longest / jnp.maximum(longest, jnp.linalg.norm(second))
         moved = params + first + second
         later = self._loss(unravel(moved), batch)
         better = later < loss  # not if it is NaN, as after a step that was too long
         quality = jnp.clip((loss - later) / expected, 0, 1)
-        shrunk = damping * jnp.maximum(DOUBLING if self._exact else SHRINK, 1 - (2 * quality - 1) ** 3)
+        shrunk = damping * jnp.maximum(DOUBLING if self._form == "triangle" else SHRINK, 1 - (2 * quality - 1) ** 3)
         chosen = partial(jnp.where, better)
         return (
             (
@@ -196,8 +226,12 @@ class GaussNewton:
         of = lambda params, batch, masks: jnp.sum(self._vector(params, batch, masks) ** 2)
         return sum_over_tiles(of, self._zeros(params), params, batch, self._tile, self._devices.mesh)
 
-    def _formed(self, params: Any, batch: Batch) -> Float[Array, "p p"]:
-        """AᵀA, or R of the QR factorization of A, for the Jacobian A with the residuals as its last column."""
+    def _formed(self, params: Any, batch: Batch) -> Float[Array, "rows columns"]:
+        """The matrix of a step."""
+        if self._form == "products":
+            terms = self._rows(batch)
+            residuals = jnp.concatenate([_mapped(partial(each.at, params), each.points) for each in terms])
+            return jnp.concatenate([inner_products(terms, params, self._pairs), residuals[:, None]], axis=1)
         flat, unravel = ravel_pytree(params)
 
         def rows(flat: Array, batch: Batch, masks: Mapping[int, Array]) -> Array:
@@ -210,7 +244,7 @@ class GaussNewton:
             return found.T @ found
 
         width, mesh = flat.size + 1, self._devices.mesh
-        if self._exact:
+        if self._form == "triangle":
             return triangle_over_tiles(rows, width, flat, batch, self._tile, mesh)
         return sum_over_tiles(square, self._zeros(params, width, width), flat, batch, self._tile, mesh)
 
@@ -219,17 +253,61 @@ class GaussNewton:
     ) -> tuple[Array, Array]:
         """Residuals of a term in a tile, and a row of J for each: at every point by backward passes of its own."""
 
-        def residual(flat: Array, batch: Batch, root: Array) -> tuple[Array, Array]:
-            point = jax.tree.map(lambda leaf: leaf[None], batch)
-            found = root * _rows(self._residuals_of(unravel(flat), point)[name])[0]
+        def residual(flat: Array, point: Any) -> tuple[Array, Array]:
+            found = self._at_point(name, unravel(flat), point)
             return found, found
 
+        points = self._points(batch, roots)
+        rows, residuals = jax.vmap(jax.jacrev(residual, has_aux=True), (None, 0))(flat, points)
+        return residuals.ravel(), rows.reshape(-1, len(flat))
+
+    def _at_point(self, name: str, params: Any, point: Any) -> Float[Array, "r"]:
+        """Residuals of a term at a point of `_points`, each times the root of its share of the loss."""
+        batch, root = point
+        return root * _rows(self._residuals_of(params, jax.tree.map(lambda leaf: leaf[None], batch))[name])[0]
+
+    def _points(self, batch: Batch, roots: Float[Array, "n"]) -> Any:
+        """The points of a term, and the roots of their shares of the loss.
+
+        The arrays of other terms are not used, but must have the same length.
+        """
         of_term = lambda leaf: (
             leaf if len(leaf) == len(roots) else jnp.broadcast_to(leaf[:1], (len(roots), *leaf.shape[1:]))
         )
-        own = jax.tree.map(of_term, batch)  # other terms are evaluated nowhere: only this one's residual is used
-        rows, residuals = jax.vmap(jax.jacrev(residual, has_aux=True), (None, 0, 0))(flat, own, roots)
-        return residuals.ravel(), rows.reshape(-1, len(flat))
+        return jax.tree.map(of_term, batch), roots
+
+    def _rows(self, batch: Batch) -> list[Rows]:
+        """The residuals of each term at all points."""
+        rows = []
+        for name, (count, _) in self._terms.items():
+            roots = self._roots(name, {count: jnp.full(count, 1 / count, self._dtype)})
+            rows.append(Rows(partial(self._at_point, name), self._points(batch, roots)))
+        return rows
+
+    def _pulled(self, params: Any, vector: Float[Array, "n"], batch: Batch) -> Any:
+        """Jᵀ times a vector."""
+        sizes = [jax.eval_shape(jax.vmap(each.at, (None, 0)), params, each.points) for each in self._rows(batch)]
+        ends = np.cumsum([size.size for size in sizes])[:-1]
+        parts = [part.reshape(size.shape) for part, size in zip(jnp.split(vector, ends), sizes, strict=True)]
+
+        def of_tile(params: Any, both: Batch, masks: Mapping[int, Array]) -> Any:
+            of = lambda params: self._vector(params, both["points"], masks)
+            return jax.vjp(of, params)[1](jnp.concatenate([part.ravel() for part in both["parts"]]))[0]
+
+        zero, both = jax.tree.map(jnp.zeros_like, params), {"points": batch, "parts": parts}
+        return sum_over_tiles(of_tile, zero, params, both, self._tile, self._devices.mesh)
+
+    def _bent(self, params: Any, direction: Any, batch: Batch) -> Float[Array, "n"]:
+        """The second derivative of all residuals along a direction."""
+
+        def of(each: Rows) -> Callable[[Any], Array]:
+            def at(point: Any) -> Array:
+                slope = lambda params: jax.jvp(lambda params: each.at(params, point), (params,), (direction,))[1]
+                return jax.jvp(slope, (params,), (direction,))[1]
+
+            return at
+
+        return jnp.concatenate([_mapped(of(each), each.points) for each in self._rows(batch)])
 
     def _bend(self, unravel: Callable[[Array], Any], params: Array, direction: Array, batch: Batch) -> Array:
         """Jᵀr'', with the second derivative of r along a direction."""
@@ -270,9 +348,21 @@ def _rows(residuals: Array) -> Float[Array, "n r"]:
     return jnp.concatenate([flat.real, flat.imag], axis=1) if jnp.iscomplexobj(flat) else flat
 
 
-def _trace(matrix: Array, *, exact: bool) -> Array:
-    """Sum of the diagonal of JᵀJ."""
-    return jnp.sum(matrix[:, :-1] ** 2) if exact else jnp.trace(matrix[:-1, :-1])
+def residual_count(residuals: Mapping[str, Any]) -> int:
+    """Number of residuals as real numbers, of arrays of them or their shapes."""
+    return sum(leaf.size * (2 if jnp.issubdtype(leaf.dtype, jnp.complexfloating) else 1) for leaf in residuals.values())
+
+
+def _mapped(function: Callable[[Any], Array], points: Any) -> Float[Array, "n"]:
+    """Numbers of a function at each point, in one vector."""
+    return jax.lax.map(function, points, batch_size=TILE).ravel()
+
+
+def _trace(matrix: Array, form: Form) -> Array:
+    """Sum of the diagonal of JᵀJ, which is that of JJᵀ."""
+    if form == "triangle":
+        return jnp.sum(matrix[:, :-1] ** 2)
+    return jnp.trace(matrix[:, :-1])  # of AᵀA: without its last row, too
 
 
 def _by_squares(matrix: Array, added: Array) -> tuple[Array, Callable[[Array], Array], Array]:
@@ -295,6 +385,15 @@ def _by_triangle(matrix: Array, added: Array) -> tuple[Array, Callable[[Array], 
     return first, lambda right: back(back(right, trans=1)), jnp.sum(matrix[:, -1] ** 2) - jnp.sum(left**2)
 
 
+def _by_products(matrix: Array, added: Array) -> tuple[Callable[[Array], Array], Array]:
+    """The function (JJᵀ + λI)⁻¹, and |r|² - |r + Jv|²."""
+    square, residuals = matrix[:, :-1], matrix[:, -1]
+    damped = square + added * jnp.eye(len(square), dtype=square.dtype)
+    solve = partial(jax.scipy.linalg.cho_solve, jax.scipy.linalg.cho_factor(damped, lower=True))
+    found = solve(residuals)  # r + Jv is λ times this
+    return solve, found @ (square @ (residuals + added * found))
+
+
 def _points_per_tile(residuals_of: Callable[[Any, Batch], Mapping[str, Array]], params: Any, batch: Batch) -> int:
     """Number of points of a tile whose rows of J take up to `ROWS` numbers, but are at least twice as many as columns.
 
@@ -302,7 +401,7 @@ def _points_per_tile(residuals_of: Callable[[Any, Batch], Mapping[str, Array]], 
     """
     found = jax.eval_shape(residuals_of, params, batch)
     points = sum({len(leaf) for leaf in jax.tree.leaves(batch)})
-    rows = sum(leaf.size * (2 if jnp.iscomplexobj(leaf) else 1) for leaf in found.values())
+    rows = residual_count(found)
     columns = sum(leaf.size for leaf in jax.tree.leaves(params))
     return max(TILE, math.ceil(max(ROWS / columns, 2 * columns) * points / rows))
 

@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 
 from siren_jax._types import Batch
 from siren_jax.errors import InputError
-from siren_jax.fitting.gauss_newton import LEAST, GaussNewton, initial_state
+from siren_jax.fitting.gauss_newton import LEAST, GaussNewton, initial_state, residual_count
 
 FIRST = 1e-6  # initial damping for residuals that are not linear
 SEEN = 1e-24  # damping, in units of the mean of the diagonal of JᵀJ: a change of 1e-12 of the residuals is seen
@@ -54,7 +54,7 @@ def check_rows(residuals: Mapping[str, Any], parameters: int) -> None:
     Raises:
         InputError: there are fewer residuals.
     """
-    rows = sum(leaf.size * (2 if jnp.issubdtype(leaf.dtype, jnp.complexfloating) else 1) for leaf in residuals.values())
+    rows = residual_count(residuals)
     if rows < parameters:
         raise InputError(
             f"method='last-layer' needs at least as many residuals as parameters, better twice as many, but there are "

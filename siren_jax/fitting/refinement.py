@@ -1,8 +1,8 @@
 """The second phase of a fit: L-BFGS, Broyden's method or Gauss-Newton on a fixed batch, optionally in double precision.
 
 Adam on fresh points stops improving at the noise of its batches. A quasi-Newton method on fixed points goes further:
-L-BFGS for large networks, the self-scaled Broyden method for small ones. Gauss-Newton, for small networks and sums of
-squares, goes further still.
+L-BFGS for large networks, the self-scaled Broyden method for small ones. Gauss-Newton, for sums of squares and small
+networks or few residuals, goes further still.
 """
 
 import time
@@ -23,7 +23,7 @@ from siren_jax.fields.precision import cast
 from siren_jax.fitting.broyden import self_scaled_broyden
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.devices import Devices
-from siren_jax.fitting.gauss_newton import GaussNewton, initial_state
+from siren_jax.fitting.gauss_newton import Form, GaussNewton, initial_state, residual_count
 from siren_jax.fitting.host_loop import run
 from siren_jax.fitting.last_layer import check_rows, first_state, learned_parameters, undetermined
 from siren_jax.fitting.objectives import SumOfSquares
@@ -40,7 +40,9 @@ NAMES = {"broyden": "Broyden's method", "gauss-newton": "Gauss-Newton", "last-la
 # Broyden's method: the matrix, which a step overwrites, and its copy in a checkpoint. Gauss-Newton: the old and the new
 # JᵀJ, the damped one and its factor. A last layer: the old and the new triangle, the rows of a tile, and their copy.
 MATRICES = {"broyden": 2, "gauss-newton": 4, "last-layer": 6}
-MOST = 8000  # parameters: a matrix takes half a gigabyte, a QR factorization a teraflop
+# Parameters, or residuals of Gauss-Newton with more parameters than this: a matrix takes half a gigabyte, a QR
+# factorization a teraflop.
+MOST = 8000
 PAIRS = 50  # default memory of L-BFGS
 
 
@@ -59,6 +61,7 @@ def refine(
     watch: Callable[[Progress], Any] | None = None,
     checkpoints: Checkpoints | None = None,
     mesh: Mesh | None = None,
+    draw: Callable[[Any], Batch] | None = None,
 ) -> Fit[N]:
     """A network refined on one batch by L-BFGS with a line search, Nocedal and Wright 2006, Algorithm 7.5, by the
     self-scaled Broyden method, Urbán, Stefanou and Pons 2025, or by Gauss-Newton steps with Levenberg's damping, of the
@@ -67,7 +70,9 @@ def refine(
     Minimises the loss of `fit`, Σ_k weight_k · mean of term_k. A step of L-BFGS needs one or a few evaluations, and so
     does a step of Broyden's method, which also takes about ten operations for each pair of the P parameters; for up to
     a few thousand parameters it needs far fewer steps. A step of Gauss-Newton needs the residuals' derivatives by all
-    parameters and takes about n·P² operations for n points; for as many parameters it reaches smaller losses.
+    parameters and takes about n·P² operations for n residuals; for as many parameters it reaches smaller losses. With
+    more than 8,000 parameters, its step comes from the equation's other form, whose matrix has an entry for each pair
+    of residuals instead: it takes up to 8,000 residuals, and about n²·P operations or, for wide dense layers, fewer.
     "last-layer" takes the same steps for the last layer alone, of a network whose sines are as they should be, such as
     `random_features`. If the residuals are linear in the field, its first step is the exact solution.
 
@@ -89,7 +94,10 @@ def refine(
         watch: see `fit`; called in the caller's own precision mode, usually float32. A float64 network is float64 there
             too.
         checkpoints: see `fit`; a second phase needs its own directory.
-        mesh: see `fit`.
+        mesh: see `fit`. Of the other form of Gauss-Newton, all devices compute the same matrix.
+        draw: for Gauss-Newton, a function from a step's number to the points of this step, of the shapes of `batch`,
+            which is then not used otherwise. It is traced once. With more parameters than residuals, fixed points are
+            overfitted, and new ones are not. The budget or `watch` then ends the fit, and the loss may rise.
 
     Returns:
         `Fit`, whose history contains only the loss before each step, and the damping of Gauss-Newton. The loss and
@@ -99,8 +107,9 @@ def refine(
 
     Raises:
         InputError: the budget is missing, or a weight is for no term; a checkpoint has another network, batch, weight
-            or memory, or is from a later step; the mesh has another axis; Gauss-Newton has no residuals; Broyden's
-            method or Gauss-Newton has more than 8,000 parameters; "last-layer" has more parameters than residuals, or
+            or memory, or is from a later step; the mesh has another axis; Gauss-Newton has no residuals, or more than
+            8,000 parameters and as many residuals; Broyden's method has more than 8,000 parameters, or `draw` is for
+            another method than Gauss-Newton; "last-layer" has more parameters than residuals, or
             a network without a linear last layer.
     """
     if method not in METHODS:
@@ -110,6 +119,10 @@ def refine(
         raise InputError(
             f"method={method!r} needs residuals, not their squares; give SumOfSquares(residuals), with a function "
             "(field, batch) -> {term: residuals at each point}."
+        )
+    if draw is not None and method != "gauss-newton":
+        raise InputError(
+            f"new points in each step are for method='gauss-newton', but got {method!r}; leave them out, or use fit."
         )
     devices = Devices(mesh)
     usual = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
@@ -121,9 +134,8 @@ def refine(
     with jax.enable_x64(double):
         dtype = jnp.float64 if double else jnp.float32
         budget = Budget(steps, seconds)
-        return _refine(
-            network, objective, batch, budget, weights or {}, method, memory, dtype, tile, heard, checkpoints, devices
-        )[0]
+        settings = (memory, dtype, tile, heard, checkpoints, devices)
+        return _refine(network, objective, batch, budget, weights or {}, method, *settings, draw=draw)[0]
 
 
 class InTurn(Generic[N]):
@@ -182,24 +194,42 @@ def in_double(method: RefinementMethod, double: bool | None) -> bool:
     return method != "lbfgs" if double is None else double
 
 
-def check_size(method: RefinementMethod, count: int) -> None:
+def check_size(method: RefinementMethod, count: int, residuals: int) -> None:
     """Refuses networks with too many parameters for a method.
+
+    Args:
+        method: method of `refine`.
+        count: number of parameters that it learns.
+        residuals: number of residuals, which only Gauss-Newton needs.
 
     Raises:
         InputError: there are more than `MOST`, and the method has matrices of all their pairs.
     """
-    if method in MATRICES and count > MOST:
+    if method not in MATRICES or _order(method, count, residuals) <= MOST:
+        return
+    size = f"{bytes_of(method, count, residuals) / 1e9:,.0f} GB"
+    if method == "gauss-newton":
         raise InputError(
-            f"{NAMES[method]} stores matrices of all pairs of parameters, {bytes_of(method, count) / 1e9:,.0f} GB for "
-            f"the {count:,} parameters of this network; it takes up to {MOST:,}. Use a narrower network, or L-BFGS."
+            f"Gauss-Newton takes up to {MOST:,} parameters or {MOST:,} residuals, but this network has {count:,} "
+            f"parameters, and there are {residuals:,} residuals, for whose pairs its matrices would take {size}. Use "
+            "fewer points, or L-BFGS."
         )
+    raise InputError(
+        f"{NAMES[method]} stores matrices of all pairs of parameters, {size} for the {count:,} parameters of this "
+        f"network; it takes up to {MOST:,}. Use a narrower network, or L-BFGS."
+    )
 
 
-def bytes_of(method: RefinementMethod, count: int, double: bool | None = None) -> int:
-    """Memory that a method takes for a number of parameters, in bytes: its matrices, or the pairs of L-BFGS before and
-    after a step."""
-    numbers = MATRICES[method] * count**2 if method in MATRICES else 2 * 2 * PAIRS * count
-    return numbers * (8 if in_double(method, double) else 4)
+def bytes_of(method: RefinementMethod, count: int, residuals: int, double: bool | None = None) -> int:
+    """Memory that a method takes for a number of parameters and residuals, in bytes: its matrices, or the pairs of
+    L-BFGS before and after a step."""
+    square = MATRICES[method] * _order(method, count, residuals) ** 2 if method in MATRICES else 2 * 2 * PAIRS * count
+    return square * (8 if in_double(method, double) else 4)
+
+
+def _order(method: RefinementMethod, count: int, residuals: int) -> int:
+    """Number of rows of a method's matrices."""
+    return residuals if method == "gauss-newton" and count > MOST else count
 
 
 def _refine(
@@ -216,13 +246,13 @@ def _refine(
     checkpoints: Checkpoints | None,
     devices: Devices,
     damping: float | None = None,
+    draw: Callable[[Any], Batch] | None = None,
 ) -> tuple[Fit[N], Any]:
     """The fit, and the method that has taken its steps."""
     learned = learned_parameters(network) if method == "last-layer" else nnx.Param
     graphdef, params, fixed, rest = nnx.split(network, learned, nnx.Param, ...)
     check_precision((params, fixed))
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    check_size(method, count)
     params, fixed, batch = cast((params, fixed, batch), dtype)
 
     def merged(params: Any) -> N:
@@ -237,14 +267,24 @@ def _refine(
     if isinstance(objective, SumOfSquares) and method in ("gauss-newton", "last-layer"):
         residuals = objective.residuals
         residuals_of = lambda params, batch: residuals(nnx.merge(graphdef, params, fixed, rest), batch)
+        shapes = jax.eval_shape(residuals_of, params, batch)
+        check_size(method, count, residual_count(shapes))
         log, start = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype)
-        if exact := method == "last-layer":
-            check_rows(jax.eval_shape(residuals_of, params, batch), count)
-            start = lambda: first_state(residuals_of, params, batch)
+        form: Form = "products" if count > MOST else "squares"
+        if method == "last-layer":
+            check_rows(shapes, count)
+            form, start = "triangle", lambda: first_state(residuals_of, params, batch)
         if damping is not None:
             start = lambda: initial_state(params, dtype, damping)
-        make = lambda state, batch: GaussNewton(residuals_of, sized, state, batch, merged, log, tile, devices, exact)
+        points = None
+        if draw is not None:
+            drawn = jax.jit(lambda step: cast(draw(step), dtype))
+            points = lambda step: devices.spread(drawn(step))
+        make = lambda state, batch: GaussNewton(
+            residuals_of, sized, state, batch, merged, log, tile, devices, form, params, points
+        )
     else:
+        check_size(method, count, 0)
         dense, loss = method == "broyden", Loss(terms_of, sized, tile, dtype, devices)
         optimizer = self_scaled_broyden() if dense else optax.lbfgs(memory_size=memory)
         log, start = Log(("loss",), dtype=np.float64), lambda: (params, optimizer.init(params))
