@@ -45,8 +45,8 @@ class Gaussian:
     0.1353352814912796
     """
 
-    place: Sequence[float]
-    width: float | Sequence[float]
+    place: Any  # numbers are checked and become floats when a window is made
+    width: Any
 
     def __post_init__(self):
         place = _floats(self.place)
@@ -61,7 +61,7 @@ class Gaussian:
 
     def at(self, x: Float[Array, "... d"]) -> Factor:
         """The window at points."""
-        widths = self.widths
+        widths: tuple[float, ...] = self.width
         steps = [(x[..., i] - c) / w for i, (c, w) in enumerate(zip(self.place, widths, strict=True))]
         value = jnp.exp(-0.5 * sum(step * step for step in steps))
         slopes = {i: -step / w * value for i, (step, w) in enumerate(zip(steps, widths, strict=True))}
@@ -69,16 +69,10 @@ class Gaussian:
         bends = {i: (s * s - 1) * value / w**2 for i, (s, w) in enumerate(zip(steps, widths, strict=True))}
         return Factor(value, slopes, bends)
 
-    @property
-    def widths(self) -> tuple[float, ...]:
-        """The standard deviation along each coordinate."""
-        assert isinstance(self.width, tuple)
-        return self.width
-
     def stretched(self, scale: Sequence[float], shift: Sequence[float]) -> "Gaussian":
         """The window of scale·x + shift as a function of x."""
         place = tuple((c - b) / a for c, a, b in zip(self.place, scale, shift, strict=True))
-        return Gaussian(place, tuple(w / abs(a) for w, a in zip(self.widths, scale, strict=True)))
+        return Gaussian(place, tuple(w / abs(a) for w, a in zip(self.width, scale, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -103,11 +97,11 @@ class Beyond:
     0.25
     """
 
-    axis: int
-    low: float = -math.inf
-    high: float = math.inf
-    power: int = 3
-    unit: float = 1.0
+    axis: Any
+    low: Any = -math.inf
+    high: Any = math.inf
+    power: Any = 3
+    unit: Any = 1.0
 
     def __post_init__(self):
         low, high, unit = _float(self.low), _float(self.high), _float(self.unit)
@@ -186,7 +180,7 @@ def as_json(blocks: Windows) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for units, window in blocks:
         if isinstance(window, Gaussian):
-            more = {"type": "gaussian", "place": list(window.place), "width": list(window.widths)}
+            more = {"type": "gaussian", "place": list(window.place), "width": list(window.width)}
         elif isinstance(window, Beyond):
             ends = {
                 name: end if math.isfinite(end) else None for name, end in (("low", window.low), ("high", window.high))
@@ -222,12 +216,12 @@ def text(blocks: Windows) -> str:
     for units, window in blocks:
         if isinstance(window, Gaussian):
             place = ", ".join(f"{c:g}" for c in window.place)
-            parts.append(f"{units} units near ({place}) within about {max(window.widths):g}")
+            parts.append(f"{_counted(units)} near ({place}) within about {max(window.width):g}")
         elif isinstance(window, Beyond):
             ends = [f"below {window.low:g}"] * (window.low > -math.inf) + [f"above {window.high:g}"] * (
                 window.high < math.inf
             )
-            parts.append(f"{units} units where coordinate {window.axis} is {' or '.join(ends)}")
+            parts.append(f"{_counted(units)} where coordinate {window.axis} is {' or '.join(ends)}")
     return ", ".join(parts)
 
 
@@ -275,6 +269,10 @@ def _of_units(blocks: Windows, numbers: Sequence[Array | None], x: Array, usual:
     columns = [jnp.full(x.shape[:-1], usual, x.dtype) if number is None else number for number in numbers]
     counts = jnp.array([units for units, _ in blocks])
     return jnp.repeat(jnp.stack(columns, axis=-1), counts, axis=-1, total_repeat_length=sum(n for n, _ in blocks))
+
+
+def _counted(units: int) -> str:
+    return f"{units:,} unit{'s' if units > 1 else ''}"
 
 
 def _is_place(number: float) -> bool:
