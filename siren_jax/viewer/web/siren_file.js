@@ -184,7 +184,9 @@ function blocks(given, inputs, width) {
       whole(axis, 0, inputs - 1) && [low, high].every((end) => end === null || within(end, -1e9)) && (low ?? -Infinity) < (high ?? Infinity) &&
       (low !== null || high !== null) && whole(power, 1, 8) && within(unit, 1e-9),
   });
-  const sound = (/** @type {any} */ block) => object(block) && Object.hasOwn(known, block.type) && Object.keys(block).length === fields[block.type] && whole(block.units, 1, width) && known[block.type](block);
+  const sound = (/** @type {any} */ block) =>
+    object(block) && typeof block.type === "string" && Object.hasOwn(known, block.type) && Object.keys(block).length === fields[block.type] &&
+    whole(block.units, 1, width) && known[block.type](block);
   const some = Array.isArray(given) && given.length <= 256 && given.every(sound) && given.some((block) => block.type !== "everywhere");
   return some && given.reduce((sum, block) => sum + block.units, 0) === width;
 }
