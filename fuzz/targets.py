@@ -34,6 +34,7 @@ from siren_jax import (
     load_surface,
 )
 from siren_jax.files import pytorch, set_file, siren_file
+from siren_jax.networks.windows import Beyond, Gaussian
 from siren_jax.shapes.placement import Placement
 
 
@@ -64,10 +65,12 @@ def _with_suffix(read: Callable[[Path], object], suffixes: tuple[str, ...]) -> C
 def _networks() -> Iterator[bytes]:
     path = _folder() / "seed.siren"
     small = {"width": 2, "depth": 1, "rngs": nnx.Rngs(0)}
+    windows = [(1, None), (1, Gaussian((0.5, -0.5), 0.1)), (1, Beyond(1, high=0.5))]
     fields = [
         NeuralField(SIREN(2, 3, **small), Frame((4, 5)), (0.0, 255.0)),
         NeuralField(SIREN(1, 1, periodic={0: 0.5}, **small), Frame((9,)), kind="sound", rate=8000.0),
         NeuralField(SIREN(1, 1, graded={0: (0.5, 0.1)}, **small), Frame((9,)), kind="sound", rate=8000.0),
+        NeuralField(SIREN(2, 1, windows=windows, **(small | {"width": 3})), Frame((4, 5))),
         NeuralField(
             SIREN(3, 1, **small), Frame((8, 8, 8)), (-2.0, 2.0), kind="shape", placement=Placement((0.0, 1.0, 2.0), 2.0)
         ),

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from siren_jax.files.header import names
-from siren_jax.networks import periods, windows
+from siren_jax.networks import periods
 from siren_jax.networks.siren import SIREN
 
 POINTS = 65536  # largest number of points of a picture
@@ -129,7 +129,8 @@ def _network(network: Any) -> str:
         said += [f"omega {network.first_omega:g}, then {network.omega:g}"]
         said += [periods.text(network.periodic)] if network.periodic else []
         said += [f"graded in coordinate {axis}" for axis, pairs in enumerate(network.graded) if pairs]
-        said += [windows.text(network.windows)] if network.windows else []
+        within = sum(units for units, window in network.windows if window)
+        said += [f"{within:,} units with windows"] if within else []
         said += [] if network.outermost == "linear" else [f"{network.outermost} at the end"]
     return ", ".join([*said, f"{_parameters(network):,} parameters"])
 

@@ -34,10 +34,12 @@ GOLDEN = {  # values at the coordinates (0.25, -0.5), of a sound at 0.25, when t
     "version_2_float64": [51.546526219272614, 180.77848699160384, 63.27685791088012],
     "version_2_periodic": [151.87478637695312, 135.7661590576172, 159.83840942382812],
     "version_2_graded": [151.60308837890625, 142.43307495117188, 163.9071807861328],
+    "version_2_windows": [150.74578857421875, 142.00494384765625, 161.66050720214844],
     "version_2_latent": [0.21110758185386658],
     "version_2_latent_scaled": [0.2277429699897766],
 }
-FLIPPED = [f"version_{n}" for n in ("1_siren", "2_int8", "2_float64", "2_periodic", "2_graded", "2_latent_scaled")]
+OPTIONS = ("2_periodic", "2_graded", "2_windows")
+FLIPPED = [f"version_{n}" for n in ("1_siren", "2_int8", "2_float64", *OPTIONS, "2_latent_scaled")]
 PRECISIONS = pytest.mark.parametrize("precision", siren_file.PRECISIONS)
 
 
@@ -257,7 +259,7 @@ def survives(path: Path, data: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", [*siren_file.PRECISIONS, "periodic", "graded", "latent_scaled"])
+@pytest.mark.parametrize("name", [*siren_file.PRECISIONS, "periodic", "graded", "windows", "latent_scaled"])
 def test_a_file_that_is_cut_at_any_byte_is_refused(name, tmp_path):
     data = (DATA / f"version_2_{name}.siren").read_bytes()
     assert survives(tmp_path / "a.siren", data)

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import re
 import struct
 import threading
@@ -16,11 +17,13 @@ import numpy as np
 import pytest
 from flax import nnx
 from PIL import Image
+from test_window_files import UNSOUND
 
 from siren_jax import SIREN, Frame, NeuralField, ReLUMLP, load, viewer
 from siren_jax.cli import main
 from siren_jax.errors import InputError
 from siren_jax.fields import Grid, operators
+from siren_jax.networks.windows import Beyond, Gaussian
 from siren_jax.shapes import Placement
 from siren_jax.viewer.server import Server
 
@@ -33,6 +36,11 @@ def loud(network):
     network.output.kernel[...] *= 8
     return network
 
+
+BEYOND = [  # axis, low, high, power
+    *[(0, 0.2, 0.4, power) for power in (1, 2, 3, 8)],
+    *[(1, -math.inf, -0.4, 2), (1, -0.3, math.inf, 4)],
+]
 
 KINDS = {
     "image": NeuralField(
@@ -73,6 +81,36 @@ KINDS = {
     ),
     "graded interval": NeuralField(
         SIREN(1, 1, width=16, depth=0, first_omega=4.0, graded={0: (0.3, 0.01)}, outermost="tanh", rngs=nnx.Rngs(13)),
+        Grid((50,), (-1.0,), (3.0,)),
+        kind="solution",
+    ),
+    "windows": NeuralField(
+        SIREN(
+            2,
+            3,
+            width=18,
+            depth=1,
+            first_omega=6.0,
+            windows=[
+                (5, None),
+                (7, Gaussian((0.1, -0.4), (0.5, 0.2))),
+                *[(1, Beyond(axis, low, high, power, 0.5)) for axis, low, high, power in BEYOND],
+            ],
+            rngs=nnx.Rngs(14),
+        ),
+        Frame((9, 9)),
+    ),
+    "windows of a graded interval": NeuralField(
+        SIREN(
+            1,
+            1,
+            width=16,
+            depth=0,
+            first_omega=4.0,
+            graded={0: (0.3, 0.1)},
+            windows=[(9, Gaussian((0.2,), 0.1)), (7, Beyond(0, 0.3))],
+            rngs=nnx.Rngs(15),
+        ),
         Grid((50,), (-1.0,), (3.0,)),
         kind="solution",
     ),
@@ -336,6 +374,8 @@ def damaged():
     yield "no pairs", with_header(network=network | {"graded": [[], []]}), "no places"
     both = {"periodic": [1.0, None], "graded": [[[0.0, 0.1]], []]}
     yield "a period and places", with_header(network=network | both), "no places"
+    for name, windows in UNSOUND.items():
+        yield f"windows: {name}", with_header(network=network | {"windows": windows}), "no windows"
     yield "range", with_header(value_range=[1, 0]), "no value range"
     yield "prototype", with_header(precision="constructor"), "precision is not known"
     yield "other arrays", with_header(precision="float64"), "contradicts itself"

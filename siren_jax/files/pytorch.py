@@ -137,8 +137,8 @@ def save(
         )
     if network.windows:
         raise InputError(
-            f"the network has windows, {windows.text(network.windows)}, and the modules of PyTorch code have none. "
-            "Write a .siren file, whose format is documented, or fit a network without windows to this one."
+            f"the network has windows, {windows.text(network.windows):.200}, and the modules of PyTorch code have "
+            "none. Write a .siren file, whose format is documented, or fit a network without windows to this one."
         )
     known = [form for form in LAYOUTS if form.name == layout and network.outermost in form.outermost]
     if not known:

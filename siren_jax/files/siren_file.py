@@ -328,8 +328,8 @@ def _check_architecture(owner: str, architecture: Mapping[str, Any], version: in
     if "windows" in architecture:
         try:
             windows.from_json(architecture["windows"], architecture["in_features"], architecture["width"])
-        except ValueError as error:
-            raise InputError(f"{owner} has windows that are not valid: {error}.") from None
+        except InputError as error:
+            raise InputError(f"{owner} has windows that are not valid: {error}") from None
     if "graded" in architecture:
         _check_graded(owner, architecture["graded"], architecture.get("periodic"), architecture["in_features"])
 

@@ -64,7 +64,7 @@ class SineLayer(nnx.Module):
         bias_init: Initializer | None = None,
         periodic: Mapping[int, int | float] | None = None,
         graded: Mapping[int, Any] | None = None,
-        windows: Iterable[tuple[int, windowing.Window | None]] | None = None,
+        windows: Iterable[Any] | None = None,
         precision: str | None = FULL_PRECISION,
         rngs: nnx.Rngs,
     ):

@@ -7,9 +7,11 @@ the smooth rest. Each window has its own units, a block of them.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -36,31 +38,41 @@ class Gaussian:
         place: its centre.
         width: its standard deviation, or that along each coordinate.
 
+    Raises:
+        InputError: these are not numbers within the limits, or the place has another number of them than the width.
+
     >>> Gaussian((0.0, 1.0), 0.5).at(jnp.array([0.0, 0.0])).value.item()
     0.1353352814912796
     """
 
-    place: tuple[float, ...]
-    width: float | tuple[float, ...]
+    place: Any  # numbers are checked and become floats when a window is made
+    width: Any
+
+    def __post_init__(self):
+        place = _floats(self.place)
+        width = _floats(self.width) or (_float(self.width),) * len(place)
+        if not place or len(place) != len(width) or not all(map(_is_place, place)) or not all(map(_is_width, width)):
+            raise InputError(
+                f"Gaussian takes a place of numbers from {-MOST:g} to {MOST:g} and a width, or one for each of them, "
+                f"from {LEAST:g} to {MOST:g}, but got place={self.place!r:.100} and width={self.width!r:.100}."
+            )
+        object.__setattr__(self, "place", place)  # tuples of floats have a hash, and are equal to those of a file
+        object.__setattr__(self, "width", width)
 
     def at(self, x: Float[Array, "... d"]) -> Factor:
         """The window at points."""
-        widths = self.widths
+        widths: tuple[float, ...] = self.width
         steps = [(x[..., i] - c) / w for i, (c, w) in enumerate(zip(self.place, widths, strict=True))]
         value = jnp.exp(-0.5 * sum(step * step for step in steps))
         slopes = {i: -step / w * value for i, (step, w) in enumerate(zip(steps, widths, strict=True))}
-        bends = {i: (s * s - 1) / w**2 * value for i, (s, w) in enumerate(zip(steps, widths, strict=True))}
+        # In this order, because s²/w² may overflow far from the place, where the value is zero.
+        bends = {i: (s * s - 1) * value / w**2 for i, (s, w) in enumerate(zip(steps, widths, strict=True))}
         return Factor(value, slopes, bends)
-
-    @property
-    def widths(self) -> tuple[float, ...]:
-        """The standard deviation along each coordinate."""
-        return self.width if isinstance(self.width, tuple) else (self.width,) * len(self.place)
 
     def stretched(self, scale: Sequence[float], shift: Sequence[float]) -> "Gaussian":
         """The window of scale·x + shift as a function of x."""
         place = tuple((c - b) / a for c, a, b in zip(self.place, scale, shift, strict=True))
-        return Gaussian(place, tuple(w / abs(a) for w, a in zip(self.widths, scale, strict=True)))
+        return Gaussian(place, tuple(w / abs(a) for w, a in zip(self.width, scale, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -78,15 +90,33 @@ class Beyond:
         power: a whole number.
         unit: distance at which the window is 1.
 
+    Raises:
+        InputError: the interval is empty or has no end, or a number is not within its limits.
+
     >>> Beyond(0, low=-0.5, high=0.5, power=2).at(jnp.array([1.0])).value.item()
     0.25
     """
 
-    axis: int
-    low: float = -math.inf
-    high: float = math.inf
-    power: int = 3
-    unit: float = 1.0
+    axis: Any
+    low: Any = -math.inf
+    high: Any = math.inf
+    power: Any = 3
+    unit: Any = 1.0
+
+    def __post_init__(self):
+        low, high, unit = _float(self.low), _float(self.high), _float(self.unit)
+        ends = [end for end in (low, high) if not math.isinf(end)]
+        whole = _is_whole(self.axis) and self.axis >= 0 and _is_whole(self.power) and 1 <= self.power <= HIGHEST
+        if not (whole and low < high and ends and all(map(_is_place, ends)) and _is_width(unit)):
+            raise InputError(
+                f"Beyond takes a coordinate, low below high with one or both of them from {-MOST:g} to {MOST:g} and "
+                f"the other infinite, a power from 1 to {HIGHEST} and a unit from {LEAST:g} to {MOST:g}, but got "
+                f"axis={self.axis!r:.40}, low={self.low!r:.40}, high={self.high!r:.40}, power={self.power!r:.40} and "
+                f"unit={self.unit!r:.40}."
+            )
+        sound = {"axis": int(self.axis), "low": low, "high": high, "power": int(self.power), "unit": unit}
+        for name, number in sound.items():
+            object.__setattr__(self, name, number)
 
     def at(self, x: Float[Array, "... d"]) -> Factor:
         """The window at points."""
@@ -114,40 +144,35 @@ Windows = tuple[tuple[int, Window | None], ...]
 """Number of units and their window, or None, for each block of the first layer; empty if no unit has a window."""
 
 
-def windows_of(windows: Iterable[tuple[int, Window | None]] | None, inputs: int, units: int) -> Windows:
-    """The blocks of a layer, checked.
+def windows_of(windows: Iterable[Any] | None, inputs: int, units: int) -> Windows:
+    """The blocks of a layer, checked; none if no unit has a window.
 
     Raises:
-        InputError: the blocks have another number of units than the layer; a window has another number of coordinates;
-            a number is not within its limits.
+        InputError: the blocks have another number of units than the layer; a window has another number of coordinates.
     """
     blocks = tuple(windows or ())
-    if not blocks:
-        return ()
-    if len(blocks) > MOST_BLOCKS or any(count < 1 for count, _ in blocks) or sum(n for n, _ in blocks) != units:
+    pairs = [block for block in blocks if isinstance(block, tuple | list) and len(block) == 2 and _is_whole(block[0])]
+    counts = [int(count) for count, _ in pairs]
+    if blocks and not (len(pairs) == len(blocks) <= MOST_BLOCKS and min(counts) >= 1 and sum(counts) == units):
+        given = counts if len(pairs) == len(blocks) else blocks
         raise InputError(
-            f"windows are (number of units, window) pairs for up to {MOST_BLOCKS} blocks of the first layer, "
-            f"{units} units in all, but the numbers are {[count for count, _ in blocks]!r:.200}."
+            f"windows are pairs (number of units, window) for 1 to {MOST_BLOCKS} blocks of the first layer, {units} "
+            f"units in all, but got {'blocks of ' * (given is counts)}{given!r:.200}{' units' * (given is counts)}."
         )
-    for _, window in blocks:
-        if isinstance(window, Gaussian):
-            sound = len(window.place) == len(window.widths) == inputs and all(map(_is_place, window.place))
-            sound = sound and all(LEAST <= width <= MOST for width in window.widths)
-        elif isinstance(window, Beyond):
-            ends = [end for end in (window.low, window.high) if math.isfinite(end)]
-            sound = (
-                window.axis in range(inputs) and window.low < window.high and bool(ends) and all(map(_is_place, ends))
-            )
-            sound = sound and 1 <= window.power <= HIGHEST and LEAST <= window.unit <= MOST
-        else:
-            sound = window is None
-        if not sound:
+    for _, window in pairs:
+        if window is not None and not isinstance(window, Window):
+            raise InputError(f"a window is Gaussian(…), Beyond(…) or None, but got {window!r:.200}.")
+        if isinstance(window, Gaussian) and len(window.place) != inputs:
             raise InputError(
-                f"a window for {inputs} coordinates is None, Gaussian(place, width) with as many numbers, or "
-                f"Beyond(axis, low=, high=, power=, unit=) with low below high and one of them finite. Numbers are at "
-                f"most {MOST:g}, widths and units at least {LEAST:g}, and powers 1 to {HIGHEST}, but got {window}."
+                f"the layer has {inputs} coordinates, and a window Gaussian(place, width) takes as many numbers for "
+                f"its place, but got {len(window.place)}: {window.place!r:.200}."
             )
-    return blocks
+        if isinstance(window, Beyond) and window.axis >= inputs:
+            raise InputError(
+                f"a window Beyond(axis) takes a coordinate from 0 to {inputs - 1}, but got axis={window.axis!r:.40}."
+            )
+    some = any(window is not None for _, window in pairs)
+    return tuple(zip(counts, [window for _, window in pairs], strict=True)) if some else ()
 
 
 def as_json(blocks: Windows) -> list[dict[str, Any]]:
@@ -155,7 +180,7 @@ def as_json(blocks: Windows) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for units, window in blocks:
         if isinstance(window, Gaussian):
-            more = {"type": "gaussian", "place": list(window.place), "width": list(window.widths)}
+            more = {"type": "gaussian", "place": list(window.place), "width": list(window.width)}
         elif isinstance(window, Beyond):
             ends = {
                 name: end if math.isfinite(end) else None for name, end in (("low", window.low), ("high", window.high))
@@ -171,14 +196,14 @@ def from_json(given: Any, inputs: int, units: int) -> Windows:
     """The blocks from those of a file, which is untrusted.
 
     Raises:
-        ValueError: they are not valid.
+        InputError: they are not valid.
     """
     if not isinstance(given, list) or not given:
-        raise ValueError("no list of blocks")
-    try:
-        return windows_of([(_whole(block["units"]), _window(block)) for block in given], inputs, units)
-    except (KeyError, TypeError, InputError) as error:
-        raise ValueError(str(error)) from None
+        raise InputError(f"a list of blocks is needed, but it is {given!r:.200}.")
+    blocks = windows_of([_block(block) for block in given], inputs, units)
+    if not blocks:
+        raise InputError("no block has a window.")
+    return blocks
 
 
 def text(blocks: Windows) -> str:
@@ -191,12 +216,12 @@ def text(blocks: Windows) -> str:
     for units, window in blocks:
         if isinstance(window, Gaussian):
             place = ", ".join(f"{c:g}" for c in window.place)
-            parts.append(f"{units} units near ({place}) within about {max(window.widths):g}")
+            parts.append(f"{_counted(units)} near ({place}) within about {max(window.width):g}")
         elif isinstance(window, Beyond):
             ends = [f"below {window.low:g}"] * (window.low > -math.inf) + [f"above {window.high:g}"] * (
                 window.high < math.inf
             )
-            parts.append(f"{units} units where coordinate {window.axis} is {' or '.join(ends)}")
+            parts.append(f"{_counted(units)} where coordinate {window.axis} is {' or '.join(ends)}")
     return ", ".join(parts)
 
 
@@ -246,33 +271,49 @@ def _of_units(blocks: Windows, numbers: Sequence[Array | None], x: Array, usual:
     return jnp.repeat(jnp.stack(columns, axis=-1), counts, axis=-1, total_repeat_length=sum(n for n, _ in blocks))
 
 
+def _counted(units: int) -> str:
+    return f"{units:,} unit{'s' if units > 1 else ''}"
+
+
 def _is_place(number: float) -> bool:
     return -MOST <= number <= MOST
 
 
-def _window(block: Mapping[str, Any]) -> Window | None:
-    kind, fields = block["type"], {name: value for name, value in block.items() if name not in ("type", "units")}
-    if kind == "gaussian" and set(fields) == {"place", "width"}:
-        return Gaussian(_numbers(fields["place"]), _numbers(fields["width"]))
-    if kind == "beyond" and set(fields) == {"axis", "low", "high", "power", "unit"}:
-        (unit,) = _numbers([fields["unit"]])
-        low, high = (
-            usual if end is None else _numbers([end])[0]
-            for end, usual in ((fields["low"], -math.inf), (fields["high"], math.inf))
-        )
-        return Beyond(_whole(fields["axis"]), low, high, _whole(fields["power"]), unit)
+def _is_width(number: float) -> bool:
+    return LEAST <= number <= MOST
+
+
+def _is_whole(given: Any) -> bool:
+    return isinstance(given, Integral) and not isinstance(given, bool)
+
+
+def _float(given: Any) -> float:
+    """A number as a float; NaN, which is within no limits, for anything else."""
+    try:
+        return float(given) if isinstance(given, Real) and not isinstance(given, bool) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def _floats(given: Any) -> tuple[float, ...]:
+    """Numbers in a sequence as floats; none if it is no sequence."""
+    listed = np.asarray(given, object)
+    return tuple(map(_float, listed.tolist())) if listed.ndim == 1 else ()
+
+
+def _block(given: Any) -> tuple[Any, Window | None]:
+    """One block of a file."""
+    fields = {**given} if isinstance(given, dict) else {}
+    units, kind = fields.pop("units", None), fields.pop("type", None)
     if kind == "everywhere" and not fields:
-        return None
-    raise ValueError(f"no window has the type {kind!r:.40} and the fields {sorted(map(str, fields))!r:.200}")
-
-
-def _numbers(given: Any) -> tuple[float, ...]:
-    if not isinstance(given, list) or not all(type(number) in (int, float) for number in given):
-        raise ValueError(f"{given!r:.200} is no list of numbers")
-    return tuple(map(float, given))
-
-
-def _whole(given: Any) -> int:
-    if type(given) is not int:
-        raise ValueError(f"{given!r:.40} is no whole number")
-    return given
+        return units, None
+    if kind == "gaussian" and set(fields) == {"place", "width"} and all(isinstance(n, list) for n in fields.values()):
+        return units, Gaussian(**fields)
+    if kind == "beyond" and set(fields) == {"axis", "low", "high", "power", "unit"}:
+        usual = {"low": -math.inf, "high": math.inf}
+        fields |= {name: end for name, end in usual.items() if fields[name] is None}
+        return units, Beyond(**fields)
+    raise InputError(
+        "a block has units and the type everywhere, gaussian with lists place and width, or beyond with axis, low, "
+        f"high, power and unit, but one is {given!r:.200}."
+    )

@@ -1,11 +1,11 @@
 """Golden sets of format version 1, and what an independent reader finds in them; golden bases, and golden networks in
-float64, with periodic and with graded coordinates, of format version 2.
+float64, with periodic and with graded coordinates and with windows, of format version 2.
 
 `python tests/data/make_sets.py FOLDER` writes NAME.sirens and NAME.json for every set of `SETS` and for a set of codes,
-and NAME.siren for every base of `BASES`, for `DOUBLE`, `PERIODIC` and `GRADED`. The JSON files are made from the bytes
-of the shards by `found_in`, which uses NumPy and `docs/file-format.md` alone. The files in this folder were written
-once, by the first version that had sets, bases, float64, periods or grading, and stay as they are: a later version of
-the library must read the same numbers from them. A new format version gets files of its own.
+and NAME.siren for every base of `BASES`, for `DOUBLE`, `PERIODIC`, `GRADED` and `WINDOWS`. The JSON files are made from
+the bytes of the shards by `found_in`, which uses NumPy and `docs/file-format.md` alone. The files in this folder were
+written once, by the first version that had sets, bases, float64, periods, grading or windows, and stay as they are: a
+later version of the library must read the same numbers from them. A new format version gets files of its own.
 """
 
 import json
@@ -57,6 +57,7 @@ SETS = {  # signals, coordinates, settings of fit_many
 BASES = {"version_2_latent": False, "version_2_latent_scaled": True}  # whether codes also scale
 CODE = (1.0, -1.5, 0.5)  # of a base as a fitted signal
 DOUBLE, PERIODIC, GRADED = "version_2_float64", "version_2_periodic", "version_2_graded"
+WINDOWS = "version_2_windows"
 
 
 def _bumps(count: int, **settings: Any) -> Any:
@@ -133,6 +134,22 @@ def _graded() -> Any:
     return NeuralField(network, Frame((3, 5)), (0.0, 255.0), record={"seed": 0})
 
 
+def _windows() -> Any:
+    from flax import nnx
+
+    from siren_jax import SIREN, Frame, NeuralField
+    from siren_jax.networks.windows import Beyond, Gaussian
+
+    windows = [
+        (2, None),
+        (3, Gaussian((0.2, -0.4), (0.5, 0.3))),
+        (1, Beyond(0, -0.1, 0.2, power=1, unit=0.1)),
+        (2, Beyond(1, low=-0.3, power=3, unit=0.25)),
+    ]
+    network = SIREN(2, 3, width=8, depth=1, first_omega=4.0, windows=windows, rngs=nnx.Rngs(0))
+    return NeuralField(network, Frame((3, 5)), (0.0, 255.0), record={"seed": 0})
+
+
 def main(folder: Path) -> None:
     import jax
 
@@ -161,6 +178,7 @@ def main(folder: Path) -> None:
     _double().save(folder / f"{DOUBLE}.siren")
     _periodic().save(folder / f"{PERIODIC}.siren")
     _graded().save(folder / f"{GRADED}.siren")
+    _windows().save(folder / f"{WINDOWS}.siren")
     made = Path(tempfile.mkdtemp()) / "set"
     base.encode(_bumps(4, names=["a.png", "ä b.png", "1/c.png", "1/日本.png"], labels=[0, 0, 1, 1]), out=made)
     keep("set_1_codes", made)

@@ -1,7 +1,7 @@
 // @ts-check
 /** A network evaluated by WebGPU, layer by layer, with the arrays and the sine of the kernels in WebAssembly. */
 import { SINE } from "./kernels.js";
-import { finish, placed, streamsOf } from "./network.js";
+import { blockOf, factors, finish, placed, streamsOf } from "./network.js";
 
 /** @typedef {import("./siren_file.js").Network} Network */
 
@@ -77,6 +77,28 @@ fn activate(@builtin(global_invocation_id) id: vec3u) {
     let last = at + (sizes.firsts + 1) * sizes.points;
     z[last] = slope * z[last] - select(0.0, 39.47841760435743 * value * squares, sizes.sine == 1);
   }
+}
+
+// The units times their windows, as in 'WasmNetwork': 'a' has the windows of each block, 'bias' the block of each unit.
+@compute @workgroup_size(64)
+fn weigh(@builtin(global_invocation_id) id: vec3u) {
+  let unit = id.y;
+  if (id.x >= sizes.points || unit >= sizes.units) { return; }
+  let at = unit * sizes.columns + id.x;
+  let own = u32(bias[unit]) * sizes.columns + id.x;
+  let h = z[at];
+  z[at] = a[own] * h;
+  var more = 0.0;
+  for (var s = 1u; s <= sizes.firsts; s++) {
+    let d = z[at + s * sizes.points];
+    let slope = a[own + s * sizes.points];
+    more += 2 * slope * d;
+    z[at + s * sizes.points] = a[own] * d + slope * h;
+  }
+  if (sizes.second == 1) {
+    let last = (sizes.firsts + 1) * sizes.points;
+    z[at + last] = a[own] * z[at + last] + more + a[own + last] * h;
+  }
 }`;
 
 export class GpuNetwork {
@@ -103,8 +125,9 @@ export class GpuNetwork {
     this.layout = layout;
     const pipeline = (/** @type {string} */ entryPoint) =>
       device.createComputePipeline({ layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module, entryPoint } });
-    this.pipelines = { dense: pipeline("dense"), activate: pipeline("activate") };
+    this.pipelines = { dense: pipeline("dense"), activate: pipeline("activate"), weigh: pipeline("weigh") };
     this.layers = network.layers.map(({ kernel, bias }) => ({ weights: this.#buffer(kernel.length), bias: this.#buffer(bias.length) }));
+    this.blocks = network.windows.length ? this.#buffer(Float32Array.from(blockOf(network))) : null;
     this.#load(network);
     /** @type {Promise<unknown>} */
     this.turn = Promise.resolve();
@@ -133,7 +156,7 @@ export class GpuNetwork {
   /** See `WasmNetwork.evaluate`. @param {import("./network.js").Points} points @returns {Promise<Float32Array>} */
   evaluate({ order, ...points }) {
     const { inputs, channels } = this.network;
-    const at = placed(this.network, points);
+    const at = { ...placed(this.network, points), points };
     const count = at.offsets.length / inputs;
     const streams = streamsOf(order, inputs);
     const run = async () => {
@@ -156,9 +179,10 @@ export class GpuNetwork {
     return done;
   }
 
-  /** @param {import("./network.js").Placed} at @param {number} start @param {number} n @param {number} count
-   * @param {import("./network.js").Order} order @returns {Promise<Float32Array>} */
-  async #submit({ centre, offsets, slopes, bends }, start, n, count, order) {
+  /** @param {import("./network.js").Placed & { points: Pick<import("./network.js").Points, "centre" | "offsets"> }} at
+   * @param {number} start @param {number} n @param {number} count @param {import("./network.js").Order} order
+   * @returns {Promise<Float32Array>} */
+  async #submit({ centre, offsets, slopes, bends, points }, start, n, count, order) {
     const { device, network } = this;
     const { inputs, channels, width, activation } = network;
     const streams = streamsOf(order, inputs);
@@ -181,14 +205,21 @@ export class GpuNetwork {
       const uniform = this.#buffer(new Uint32Array([...sizes, 0]), GPUBufferUsage.UNIFORM);
       scratch.push(uniform);
       const [from, to] = i % 2 ? [other, one] : [one, other];
-      const buffers = [uniform, this.layers[i].weights, this.layers[i].bias, from, to];
-      const group = device.createBindGroup({ layout: this.layout, entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })) });
+      const grouped = (/** @type {GPUBuffer} */ bias, /** @type {GPUBuffer} */ a) =>
+        device.createBindGroup({ layout: this.layout, entries: [uniform, this.layers[i].weights, bias, a, to].map((buffer, binding) => ({ binding, resource: { buffer } })) });
       const pass = encoder.beginComputePass();
-      pass.setBindGroup(0, group);
+      pass.setBindGroup(0, grouped(this.layers[i].bias, from));
       pass.setPipeline(this.pipelines.dense);
       pass.dispatchWorkgroups(Math.ceil(columns / TILE), Math.ceil(units / TILE));
       if (i < network.layers.length - 1) {
         pass.setPipeline(this.pipelines.activate);
+        pass.dispatchWorkgroups(Math.ceil(n / 64), units);
+      }
+      if (i === 0 && this.blocks) {
+        const windows = this.#buffer(factors(network, points, start, n, order));
+        scratch.push(windows);
+        pass.setBindGroup(0, grouped(this.blocks, windows));
+        pass.setPipeline(this.pipelines.weigh);
         pass.dispatchWorkgroups(Math.ceil(n / 64), units);
       }
       pass.end();

@@ -60,6 +60,55 @@ function stretched(pairs, x) {
   return [m, slope, bend];
 }
 
+/** The windows of the first layer at some of the points, `[block][stream][point]`: of each block that has one, the factor w
+ * of its units, its slopes w_d and Σ_d w_dd. @param {Network} network @param {Pick<Points, "centre" | "offsets">} points
+ * @param {number} start @param {number} n points from there @param {Order} order @returns {Float32Array} */
+export function factors({ windows, inputs }, { centre, offsets }, start, n, order) {
+  const [count, streams] = [offsets.length / inputs, streamsOf(order, inputs)];
+  const result = new Float32Array(windows.length * streams * n);
+  const x = new Float64Array(inputs);
+  const slopes = new Float64Array(inputs);
+  windows.forEach((block, b) => {
+    const at = b * streams * n;
+    for (let i = 0; i < n; i++) {
+      for (let d = 0; d < inputs; d++) x[d] = centre[d] + offsets[d * count + start + i];
+      slopes.fill(0);
+      const [w, bend] = factor(block, x, slopes);
+      result[at + i] = w;
+      if (order !== "value") slopes.forEach((slope, d) => (result[at + (1 + d) * n + i] = slope));
+      if (order === "laplacian") result[at + (1 + inputs) * n + i] = bend;
+    }
+  });
+  return result;
+}
+
+/** w and Σ_d w_dd of a block at x; writes its slopes, which were zeros. @param {import("./siren_file.js").Block} block
+ * @param {Float64Array} x @param {Float64Array} slopes @returns {[w: number, bend: number]} */
+function factor(block, x, slopes) {
+  if (block.type === "gaussian") {
+    const steps = block.place.map((c, d) => (x[d] - c) / block.width[d]);
+    const w = Math.exp(-0.5 * steps.reduce((sum, step) => sum + step * step, 0));
+    let bend = 0;
+    steps.forEach((step, d) => {
+      slopes[d] = (-step * w) / block.width[d];
+      bend += ((step * step - 1) * w) / block.width[d] ** 2;
+    });
+    return [w, bend];
+  }
+  if (block.type === "beyond") {
+    const { axis, low, high, power, unit } = block;
+    const [below, above] = [Math.min(0, x[axis] - (low ?? -Infinity)), Math.max(0, x[axis] - (high ?? Infinity))];
+    const s = (above - below) / unit;
+    if (s === 0) return [0, 0];
+    slopes[axis] = (power * s ** (power - 1) * Math.sign(above + below)) / unit;
+    return [s ** power, power > 1 ? (power * (power - 1) * s ** (power - 2)) / unit ** 2 : 0];
+  }
+  return [1, 0];
+}
+
+/** The block of each unit of the first layer. @param {Network} network @returns {number[]} */
+export const blockOf = ({ windows }) => windows.flatMap(({ units }, b) => Array(units).fill(b));
+
 /** @param {number} n @param {number} to */
 const padded = (n, to) => Math.ceil(n / to) * to;
 
@@ -109,7 +158,7 @@ export class WasmNetwork {
    * @param {Points} points @returns {Float32Array} */
   evaluate({ order, ...points }) {
     const { inputs, channels } = this.network;
-    const at = placed(this.network, points);
+    const at = { ...placed(this.network, points), points };
     const { centre, offsets } = at;
     const count = offsets.length / inputs;
     const streams = streamsOf(order, inputs);
@@ -141,9 +190,9 @@ export class WasmNetwork {
     }
   }
 
-  /** @param {Placed} at @param {number} start @param {number} n @param {number} count @param {Order} order
-   * @returns {number} where the output layer's rows are */
-  #chunk({ offsets, slopes, bends }, start, n, count, order) {
+  /** @param {Placed & { points: Pick<Points, "centre" | "offsets"> }} at @param {number} start @param {number} n
+   * @param {number} count @param {Order} order @returns {number} where the output layer's rows are */
+  #chunk({ offsets, slopes, bends, points }, start, n, count, order) {
     const { inputs, activation } = this.network;
     const streams = streamsOf(order, inputs);
     const stride = 4 * streams * POINTS;
@@ -162,9 +211,34 @@ export class WasmNetwork {
       if (i < this.layers.length - 1) {
         this.run[activation](4 * to, units, 4 * POINTS, order === "value" ? 0 : inputs, Number(order === "laplacian"));
       }
+      if (i === 0 && this.network.windows.length) this.#weigh(to, factors(this.network, points, start, n, order), n, order);
       [from, to] = [to, from];
     });
     return from;
+  }
+
+  /** Multiplies the first layer's units by their windows, in place: wh, (wh)_d = w·h_d + w_d·h and
+   * Δ(wh) = w·Δh + 2 Σ_d w_d·h_d + Δw·h. @param {number} at where its rows are @param {Float32Array} windows as of `factors`
+   * @param {number} n @param {Order} order */
+  #weigh(at, windows, n, order) {
+    const { inputs } = this.network;
+    const streams = streamsOf(order, inputs);
+    const firsts = order === "value" ? 0 : inputs;
+    blockOf(this.network).forEach((block, j) => {
+      const unit = this.floats.subarray(at + j * streams * POINTS, at + (j + 1) * streams * POINTS);
+      const own = windows.subarray(block * streams * n, (block + 1) * streams * n);
+      for (let i = 0; i < n; i++) {
+        const [w, h] = [own[i], unit[i]];
+        unit[i] = w * h;
+        let more = 0;
+        for (let d = 1; d <= firsts; d++) {
+          more += 2 * own[d * n + i] * unit[d * POINTS + i];
+          unit[d * POINTS + i] = w * unit[d * POINTS + i] + own[d * n + i] * h;
+        }
+        const last = 1 + inputs;
+        if (order === "laplacian") unit[last * POINTS + i] = w * unit[last * POINTS + i] + more + own[last * n + i] * h;
+      }
+    });
   }
 }
 

@@ -2,7 +2,9 @@
 /** Reads `.siren` files, as docs/file-format.md specifies them. */
 
 /** @typedef {{ kernel: Float32Array, bias: Float32Array, inputs: number, units: number }} Layer  kernel[input * units + unit] */
-/** @typedef {{ layers: Layer[], omegas: number[], activation: "sine" | "relu", outermost: string, inputs: number, graded: [place: number, width: number][][], channels: number, width: number, depth: number, weights: number }} Network  graded: of each coordinate; empty if none is */
+/** @typedef {{ type: "everywhere", units: number } | { type: "gaussian", units: number, place: number[], width: number[] }
+ *   | { type: "beyond", units: number, axis: number, low: number | null, high: number | null, power: number, unit: number }} Block  units of the first layer */
+/** @typedef {{ layers: Layer[], omegas: number[], activation: "sine" | "relu", outermost: string, inputs: number, graded: [place: number, width: number][][], windows: Block[], channels: number, width: number, depth: number, weights: number }} Network  graded: of each coordinate; empty if none is; so are windows */
 /** @typedef {{ kind: string, shape: number[], low: number[], high: number[], range: [number, number], rate: number, placement: { centre: number[], scale: number } | null, record: Record<string, any>, network: Network, precision: string }} Signal */
 
 export class FileError extends Error {}
@@ -130,6 +132,8 @@ function network(given, version, precision, arrays, buffer) {
   const placed = (/** @type {any} */ pairs, /** @type {number} */ d) => Array.isArray(pairs) && pairs.length <= 64 && pairs.every(pair) && !(pairs.length && (periods?.[d] ?? null) !== null);
   const graduated = Array.isArray(graded) && graded.length === inputs && graded.every(placed) && graded.some((pairs) => pairs.length);
   check(graded === undefined || graduated, "This file is damaged: its network has no places to which it is graded.");
+  const windows = given.type === "siren" && version > 1 ? given.windows : undefined;
+  check(windows === undefined || blocks(windows, inputs, width), "This file is damaged: its network has no windows of its units.");
   const layers = [];
   let weights = 0;
   const used = new Set();
@@ -165,7 +169,26 @@ function network(given, version, precision, arrays, buffer) {
   }
   check(used.size === arrays.size, "This file contradicts itself: it has arrays that its network does not have.");
   const omegas = layers.map((_, i) => (sine ? (i ? given.omega : given.first_omega) : 1));
-  return { layers, omegas, activation: sine ? "sine" : "relu", outermost, inputs, graded: graded ?? [], channels, width, depth, weights };
+  return { layers, omegas, activation: sine ? "sine" : "relu", outermost, inputs, graded: graded ?? [], windows: windows ?? [], channels, width, depth, weights };
+}
+
+/** Whether these are the blocks of a first layer, with a window of at least one. @param {any} given @param {number} inputs @param {number} width
+ * @returns {given is Block[]} */
+function blocks(given, inputs, width) {
+  const within = (/** @type {any} */ value, /** @type {number} */ least) => finite(value) && value >= least && value <= 1e9;
+  const fields = /** @type {Record<string, number>} */ ({ everywhere: 2, gaussian: 4, beyond: 7 });
+  const known = /** @type {Record<string, (block: Record<string, any>) => boolean>} */ ({
+    everywhere: () => true,
+    gaussian: ({ place, width }) => numbers(place, inputs) && place.every((x) => within(x, -1e9)) && numbers(width, inputs) && width.every((x) => within(x, 1e-9)),
+    beyond: ({ axis, low, high, power, unit }) =>
+      whole(axis, 0, inputs - 1) && [low, high].every((end) => end === null || within(end, -1e9)) && (low ?? -Infinity) < (high ?? Infinity) &&
+      (low !== null || high !== null) && whole(power, 1, 8) && within(unit, 1e-9),
+  });
+  const sound = (/** @type {any} */ block) =>
+    object(block) && typeof block.type === "string" && Object.hasOwn(known, block.type) && Object.keys(block).length === fields[block.type] &&
+    whole(block.units, 1, width) && known[block.type](block);
+  const some = Array.isArray(given) && given.length <= 256 && given.every(sound) && given.some((block) => block.type !== "everywhere");
+  return some && given.reduce((sum, block) => sum + block.units, 0) === width;
 }
 
 /** Rounds the weights of periodic coordinates to whole numbers of periods, in place.
