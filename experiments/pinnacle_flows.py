@@ -93,11 +93,11 @@ def back_step(folder: Path | None) -> Benchmark:
 
     terms = [
         equation(steady_flow(0.01, mass=5.0, near=lambda x: near(x) ** 2), channel, points=4096, graded=places, **EVEN),
-        velocity_on(channel, inflow, lambda x: ~outlet(x), lambda x: jnp.sqrt(near(x)), points=2048, weight=20.0),
+        velocity_on(channel, inflow, lambda x: ~outlet(x), lambda x: jnp.sqrt(near(x)), points=2048, weight=10.0),
         boundary(leaves, channel, where=outlet, points=256, weight=10.0, name="outlet"),
     ]
-    quick = {"width": 300, "frequencies": (2.5, 2.5), "refined": 7}
-    recipe = Recipe((4.0, 4.0), graded=places, width=700, method="last-layer", refined=10, quick=quick)
+    quick = {"width": 300, "frequencies": (2.5, 2.5), "refined": 10}
+    recipe = Recipe((4.0, 4.0), graded=places, width=700, method="last-layer", refined=14, quick=quick)
     table = path_in(folder, "ns_0_obstacle.dat")
     return Benchmark("NS 2d-CG", Problem(terms), channel, CHANNELS, recipe, table=table, columns=COLUMNS)
 

@@ -165,7 +165,7 @@ def cavity(*, reynolds: float = 100.0, resolution: int = 48) -> Case:
         problem=Problem(
             [
                 equation(residual, square, points=4096, sampler="sobol", graded=ends),
-                boundary(no_slip, square, points=1024, name="no slip", weight=1000.0, sampler="sobol"),
+                boundary(no_slip, square, points=1024, name="no slip", weight=300.0, sampler="sobol"),
                 known(lambda u, x: u(x)[2:], np.array([[0.5, 0.5]]), name="pressure"),
             ]
         ),
