@@ -41,6 +41,7 @@ class Recipe:
     method: RefinementMethod = "gauss-newton"  # of the refinement; "last-layer" takes random features
     refined: int | None = None  # largest number of steps of the refinement; one solves a linear problem
     batches: int = 1  # batches whose points the refinement uses
+    graded: Mapping[int, Any] | None = None  # places where a coordinate is dense, as `random_features` takes them
     quick: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # other values of these fields with --quick
 
 
@@ -117,10 +118,11 @@ def solve(benchmark: Benchmark, recipe: Recipe, *, seconds: float, seed: int = 0
 def new_network(recipe: Recipe, channels: int, seed: int) -> SIREN:
     """A SIREN whose first layer has an omega of its own along each coordinate, or random features."""
     if recipe.method == "last-layer":
-        features: dict[str, Any] = {"width": recipe.width, "frequencies": recipe.frequencies}
+        features: dict[str, Any] = {"width": recipe.width, "frequencies": recipe.frequencies, "graded": recipe.graded}
         return random_features(len(recipe.frequencies), channels, rngs=nnx.Rngs(seed), **features)
     most = max(recipe.frequencies)
     sizes: dict[str, Any] = {"width": recipe.width, "depth": recipe.depth, "omega": recipe.omega}
+    sizes["graded"] = recipe.graded
     network = SIREN(len(recipe.frequencies), channels, first_omega=most, rngs=nnx.Rngs(seed), **sizes)
     kernel = network.layers[0].linear.kernel
     kernel[...] = kernel[...] * (jnp.asarray(recipe.frequencies, jnp.float32) / most)[:, None]

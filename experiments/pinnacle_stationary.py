@@ -24,14 +24,15 @@ def poisson_2d(folder: Path | None) -> Benchmark:
     for y in (-0.3, 0.3):
         for x in (-0.3, 0.3):
             plate = Difference(plate, Disk((y, x), 0.1))
+    graded: dict[int, Any] = {axis: [(-0.3, 0.1), (0.3, 0.1)] for axis in (0, 1)}
     on_rim = lambda x: jnp.max(jnp.abs(x)) > 0.5 - NEAR
     terms = [
-        equation(lambda u, x: laplacian(u)(x), plate, points=4096, weight=0.01, **EVEN),
-        dirichlet(1.0, plate, where=on_rim, points=512, weight=100.0, name="rim"),
-        dirichlet(0.0, plate, where=lambda x: ~on_rim(x), points=512, weight=100.0, name="holes"),
+        equation(lambda u, x: laplacian(u)(x), plate, points=4096, weight=1e-3, graded=graded, **EVEN),
+        dirichlet(1.0, plate, where=on_rim, points=1024, weight=100.0, name="rim"),
+        dirichlet(0.0, plate, where=lambda x: ~on_rim(x), points=1024, weight=100.0, name="holes"),
     ]
-    quick = {"width": 1200, "frequencies": (50.0, 50.0), "batches": 1}
-    recipe = Recipe((75.0, 75.0), width=2800, method="last-layer", refined=1, batches=2, quick=quick)
+    quick = {"width": 1000, "frequencies": (5.0, 5.0), "batches": 1}
+    recipe = Recipe((7.0, 7.0), graded=graded, width=2000, method="last-layer", refined=1, batches=2, quick=quick)
     table = path_in(folder, "poisson1_cg_data.dat")
     return Benchmark("Poisson 2d-C", Problem(terms), plate, ("u",), recipe, table=table)
 
@@ -50,13 +51,17 @@ def poisson_2d_holes(folder: Path | None) -> Benchmark:
         source = 10 * (17 + jnp.sum(x**2)) * jnp.sin(PI * x[1]) * jnp.sin(4 * PI * x[0])
         return -laplacian(u)(x) + 64 * u(x) - source
 
+    graded: dict[int, Any] = {
+        0: [(-0.7, 0.1), (0.5, 0.25), (-0.4, 0.4)],
+        1: [(-0.2, 0.1), (0.5, 0.25), (-0.6, 0.3)],
+    }
     terms = [
-        equation(residual, plate, points=4096, weight=1e-4, **EVEN),
-        dirichlet(0.2, plate, where=on_rim, points=512, weight=100.0, name="rim"),
-        dirichlet(1.0, plate, where=lambda x: ~on_rim(x), points=512, weight=100.0, name="holes"),
+        equation(residual, plate, points=4096, weight=1e-5, graded=graded, **EVEN),
+        dirichlet(0.2, plate, where=on_rim, points=1024, weight=100.0, name="rim"),
+        dirichlet(1.0, plate, where=lambda x: ~on_rim(x), points=1024, weight=100.0, name="holes"),
     ]
-    quick = {"width": 1200, "frequencies": (35.0, 35.0), "batches": 1}
-    recipe = Recipe((62.0, 62.0), width=3600, method="last-layer", refined=1, batches=2, quick=quick)
+    quick = {"width": 1200, "frequencies": (3.5, 3.5), "batches": 1}
+    recipe = Recipe((5.0, 5.0), graded=graded, width=2500, method="last-layer", refined=1, batches=2, quick=quick)
     table = path_in(folder, "poisson_boltzmann2d.dat")
     return Benchmark("Poisson 2d-CG", Problem(terms), plate, ("u",), recipe, table=table)
 
@@ -94,9 +99,9 @@ def poisson_inverse(folder: Path | None) -> Benchmark:
     at = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
     measured = np.sin(PI * at).prod(axis=1, keepdims=True) + np.random.default_rng(0).normal(0, 0.1, (len(at), 1))
     terms = [
-        equation(residual, square, points=2048, **EVEN),
-        known(lambda u, x, value: u(x)[:1] - value, at, measured, name="measured", weight=100.0),
-        boundary(lambda u, x, _: u(x)[1] - share(x), square, points=256, weight=100.0, name="a on the rim", **EVEN),
+        equation(residual, square, points=2048, weight=100.0, **EVEN),
+        known(lambda u, x, value: u(x)[:1] - value, at, measured, name="measured"),
+        boundary(lambda u, x, _: u(x)[1] - share(x), square, points=256, weight=1000.0, name="a on the rim", **EVEN),
     ]
-    recipe = Recipe((4.0, 4.0), width=150, method="last-layer", refined=12)
+    recipe = Recipe((4.0, 4.0), width=50, method="last-layer", refined=30)
     return Benchmark("Inverse PInv", Problem(terms), square, ("u", "a"), recipe, exact=exact)
