@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax import Array
+from jaxtyping import Float
 
 from siren_jax.errors import InputError
 from siren_jax.networks.layers import check_sizes
@@ -78,9 +80,27 @@ def random_features(
     first, last = network.layers[0].linear, network.output
     assert first.bias is not None
     assert last.bias is not None
-    keys = jax.random.split(rngs.params(), 2)
-    scale = jnp.asarray(highest[:, None] / omega, jnp.float32)
-    first.kernel[...] = scale * jax.random.uniform(keys[0], (in_features, width), jnp.float32, -1, 1)
-    first.bias[...] = jax.random.uniform(keys[1], (width,), jnp.float32, -math.pi, math.pi) / omega
+    if periodic:
+        frequency, phase = _evenly_drawn(rngs.params(), in_features, width)
+    else:
+        keys = jax.random.split(rngs.params(), 2)
+        frequency = jax.random.uniform(keys[0], (in_features, width), jnp.float32, -1, 1)
+        phase = jax.random.uniform(keys[1], (width,), jnp.float32, -math.pi, math.pi)
+    first.kernel[...] = jnp.asarray(highest[:, None] / omega, jnp.float32) * frequency
+    first.bias[...] = phase / omega
     last.bias[...] = jnp.zeros_like(last.bias[...])
     return network
+
+
+def _evenly_drawn(key: Array, inputs: int, width: int) -> tuple[Float[Array, "inputs width"], Float[Array, "width"]]:
+    """Frequencies in [-1, 1) and phases in [-π, π), spread evenly by an additive recurrence with a random shift.
+
+    Each whole number of periods then has about as many sines. Of independent draws, some numbers would have too few.
+    """
+    n = inputs + 1
+    root = 2.0
+    for _ in range(64):  # to the root of root^(n+1) = root + 1, the golden ratio for n = 1
+        root = (1 + root) ** (1 / (n + 1))
+    shift = np.asarray(jax.random.uniform(key, (n, 1), jnp.float32), np.float64)
+    drawn = 2 * ((shift + root ** -np.arange(1.0, n + 1)[:, None] * np.arange(width)) % 1) - 1
+    return jnp.asarray(drawn[:-1], jnp.float32), jnp.asarray(math.pi * drawn[-1], jnp.float32)
