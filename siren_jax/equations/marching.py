@@ -1,5 +1,6 @@
 """Time marching: an equation solved in one slab of time after another, each from the end of the last one."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
 from siren_jax._types import Batch, Field, RefinementMethod, StoppedBy
@@ -21,6 +23,8 @@ from siren_jax.equations.terms import Term
 from siren_jax.equations.values import takes_field, value_at
 from siren_jax.errors import InputError
 from siren_jax.fields.operators import value_jacobian
+from siren_jax.fields.precision import cast
+from siren_jax.fitting.last_layer import learned_parameters
 from siren_jax.fitting.objectives import SumOfSquares
 from siren_jax.fitting.progress import Progress, interrupts
 from siren_jax.fitting.refinement import InTurn
@@ -119,9 +123,8 @@ def march(
         tile=tile,
         damping=NEAR if method == "last-layer" else None,
     )
-    guessed = InTurn(SumOfSquares(_misfit), steps=1, tile=tile, damping=NEAR)
     whole = problem.fixed(key, batches, double=True)[1]
-    networks, fits, now, before, ended_by = [], [], network, None, None
+    networks, fits, now, before, constant, ended_by = [], [], network, None, None, None
     with jax.enable_x64(True), interrupts() as interrupted:
         for low, high in pairwise(edges):
             moved = {name: _moved(arrays, start, stop, low, high) for name, arrays in whole.items()}
@@ -132,10 +135,9 @@ def march(
                     more.append(_wanted(term.residual, network, x, before))
                 batch[term.name] = slab_of, (x, *more)
             if method == "last-layer":
-                x = moved[problem.terms[0].name][0]
-                wanted = _wanted(AtStart(first.value, None), network, x.at[:, 0].set(low), before)
-                local = x.at[:, 0].set((x[:, 0] - low) / (high - low))
-                now = guessed(network, {"x": local, "value": wanted}).network
+                x = _enough(network, moved[problem.terms[0].name][0])
+                constant = constant or _Constant(network, x.at[:, 0].set((x[:, 0] - low) / (high - low)))
+                now = constant(_wanted(AtStart(first.value, None), network, x.at[:, 0].set(low), before))
             fit = fitted(now, batch)
             fits.append(fit)
             if fit.stopped_by not in SOLVED:
@@ -163,6 +165,33 @@ def _progress(fits: Sequence[Fit], slabs: int, network: Callable[[], Slabs]) -> 
     return Progress(steps, seconds, len(fits) / slabs, last.seconds_per_step, loss, network)
 
 
+class _Constant:
+    """Networks whose last layers have given values at points, by least squares: the start of each slab.
+
+    The factorization is the same for all slabs.
+    """
+
+    def __init__(self, network: nnx.Module, x: Float[Array, "n d"]):
+        split = nnx.split(cast(network, jnp.float64), learned_parameters(network), ...)
+        flat, unravel = ravel_pytree(jax.tree.map(jnp.zeros_like, split[1]))
+        self._merged = lambda flat: nnx.merge(split[0], unravel(flat), split[2])
+        at_point = jax.jacrev(lambda flat, x: self._merged(flat)(x))
+        rows = jax.jit(jax.vmap(at_point, (None, 0)))(flat, x).reshape(-1, flat.size)
+        damping = jnp.sqrt(NEAR / flat.size) * jnp.linalg.norm(rows) * jnp.eye(flat.size)
+        q, self._triangle = jnp.linalg.qr(jnp.concatenate([rows, damping]))
+        self._q = q[: len(rows)]
+
+    def __call__(self, values: Float[Array, "n c"]) -> nnx.Module:
+        return self._merged(jax.scipy.linalg.solve_triangular(self._triangle, self._q.T @ values.ravel()))
+
+
+def _enough(network: nnx.Module, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """As many of the points as have three times as many values as the last layer has parameters."""
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network, learned_parameters(network))))
+    (channels,) = jax.eval_shape(network, x[0]).shape
+    return x[: math.ceil(3 * parameters / channels)]
+
+
 def _residuals(terms: Sequence[Term], field: Field, batch: Batch) -> dict[str, Array]:
     """The residuals of the terms in a slab, whose start and length are columns of the batch."""
 
@@ -176,10 +205,6 @@ def _residuals(terms: Sequence[Term], field: Field, batch: Batch) -> dict[str, A
         return lambda u, x, normal, wanted: _joined(residual, u, x) - wanted
 
     return {term.name: jax.vmap(at(term), (None, 0))(field, batch[term.name]) for term in terms}
-
-
-def _misfit(field: Field, batch: Batch) -> dict[str, Array]:
-    return {"value": jax.vmap(field)(batch["x"]) - batch["value"]}
 
 
 def _joined(condition: AtStart, u: Field, x: Float[Array, "d"]) -> Array:
