@@ -185,7 +185,7 @@ class _Constant:
         return self._merged(jax.scipy.linalg.solve_triangular(self._triangle, self._q.T @ values.ravel()))
 
 
-def _enough(network: nnx.Module, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+def _enough(network: nnx.Module, x: Float[Array, "n d"]) -> Float[Array, "m d"]:
     """As many of the points as have three times as many values as the last layer has parameters."""
     parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network, learned_parameters(network))))
     (channels,) = jax.eval_shape(network, x[0]).shape
