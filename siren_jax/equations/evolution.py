@@ -23,7 +23,6 @@ from siren_jax.fields.operators import derivative, jacobian, laplacian
 def korteweg_de_vries() -> Case:
     """u_t + u·u_x + 0.022²·u_xxx = 0, u(0, x) = cos πx, with period 2. Zabusky and Kruskal 1965."""
     line = Interval(-1, 1).during(0, 1)
-    ends = (*np.linspace(0, 0.25, 6), *np.linspace(0.275, 1, 30))  # until t = 0.3 the wave is smooth
 
     def residual(u: Field, x: Array) -> Array:
         (slope,), third = jacobian(u)(x), derivative(_along_x(u), 1)(x)[0]
@@ -46,7 +45,7 @@ def korteweg_de_vries() -> Case:
         depth=2,
         steps=1000,
         refined=1500,
-        direct=by_slabs(line, 1, 1450, (5.0, 210.0), ends, batches=2, periodic={1: 2.0}, needless=("periodic",)),
+        direct=by_small_network(line, 1, 20, 2, 6.3, 1000, periodic={1: 2.0}, needless=("periodic",)),
         axes=("t", "x"),
     )
 
