@@ -85,7 +85,7 @@ class SolutionInSlabs:
             shape: number of cells along each coordinate; by default that of the frame.
         """
         grid = self.frame if shape is None else Grid(tuple(shape), self.frame.low, self.frame.high)
-        return self(np.stack(grid.coordinates(np.moveaxis(np.indices(grid.shape), 0, -1))))
+        return self(grid.coordinates(np.moveaxis(np.indices(grid.shape), 0, -1)))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Writes a ZIP archive with a `.siren` file for each slab, completely or not at all.
@@ -144,7 +144,8 @@ def load_slabs(path: str | os.PathLike[str]) -> SolutionInSlabs:
             entries = sorted(entry for entry in archive.namelist() if entry.endswith(".siren"))
             whole = json.loads(_read(archive, WHOLE))
             frame, record = whole["frame"], dict(whole["record"])
-            sides = [tuple(map(kind, frame[key])) for key, kind in (("shape", int), ("low", float), ("high", float))]
+            low, high = tuple(map(float, frame["low"])), tuple(map(float, frame["high"]))
+            grid = Grid(tuple(map(int, frame["shape"])), low, high)
             if not entries or len(entries) > MOST:
                 raise ValueError(f"it has {len(entries):,} slabs")
             fields = []
@@ -152,18 +153,21 @@ def load_slabs(path: str | os.PathLike[str]) -> SolutionInSlabs:
                 file = os.path.join(folder, f"{number}.siren")  # whatever the entry's own name is
                 with open(file, "wb") as copy:
                     copy.write(_read(archive, entry))
-                fields.append(load(file))
+                try:
+                    fields.append(load(file))
+                except InputError as error:
+                    raise ValueError(str(error).replace(repr(file), repr(entry))) from None
                 os.unlink(file)
     except OSError as error:
         raise InputError(f"{name!r} cannot be read: {error.strerror or error}.") from None
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{name!r} is not a solution in slabs, or is damaged: {error}.") from None
+        raise InputError(f"{name!r} is not a solution in slabs, or is damaged: {str(error).rstrip('.')}.") from None
     boxes = [field.frame for field in fields]
-    if not all(isinstance(box, Grid) and len(box.low) == len(sides[1]) for box in boxes):
+    if not all(isinstance(box, Grid) and len(box.low) == len(low) for box in boxes):
         raise InputError(f"{name!r} is damaged: an entry is not the solution of an equation.")
     if any(a.high[0] != b.low[0] for a, b in pairwise(boxes)):
         raise InputError(f"{name!r} is damaged: a slab of time is missing.")
-    return SolutionInSlabs(tuple(fields), Grid(*sides), record)
+    return SolutionInSlabs(tuple(fields), grid, record)
 
 
 def _read(archive: zipfile.ZipFile, entry: str) -> bytes:
@@ -180,7 +184,7 @@ def _box(field: NeuralField) -> Grid:
 def _during(domain: Domain, low: float, high: float) -> Domain:
     """The part of a domain, with time or of time alone, between two times."""
     if isinstance(domain, SpaceTime):
-        return domain.space.during(low, high)
+        return SpaceTime(domain.space, low, high)
     if isinstance(domain, Interval):
         return Interval(low, high)
     raise InputError(f"slabs of time need a domain with time, or an interval of time alone, but got {domain!r}.")
