@@ -85,7 +85,7 @@ class SolutionInSlabs:
             shape: number of cells along each coordinate; by default that of the frame.
         """
         grid = self.frame if shape is None else Grid(tuple(shape), self.frame.low, self.frame.high)
-        return self(grid.coordinates(np.moveaxis(np.indices(grid.shape), 0, -1)))
+        return self(grid.coordinates(np.moveaxis(np.indices(grid.shape), 0, -1), np.float64))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Writes a ZIP archive with a `.siren` file for each slab, completely or not at all.
