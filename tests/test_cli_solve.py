@@ -14,8 +14,9 @@ from PIL import Image
 from siren_jax import SIREN, load
 from siren_jax.cli import main
 from siren_jax.cli.session import Session
-from siren_jax.equations import Interval, distil, solution
+from siren_jax.equations import Interval, distil, load_slabs, solution
 from siren_jax.fitting import last_layer, progress
+from siren_jax.references import lotka_volterra
 
 pytestmark = pytest.mark.slow
 
@@ -213,6 +214,58 @@ def test_poissons_equation_is_solved_by_random_sines_without_training(tmp_path, 
     y, x = np.meshgrid(cell, cell, indexing="ij")
     exact = np.sin(np.pi * y) * np.sin(2 * np.pi * x) + y * x
     assert np.abs(np.load(out / "solution.npy")[..., 0] - exact).max() < 1e-11
+
+
+def test_an_evolution_is_solved_in_slabs_of_time_and_opened_again(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["solve", "predator-prey", "--no-figures", "--json", "--out", str(out)]) == 0
+    told = capsys.readouterr()
+    summary = json.loads(told.out.splitlines()[-1])
+    assert summary["error"] < 1e-7  # percent
+    assert "slab 1 of 20" in told.err
+    found = load_slabs(out / "predator-prey.slabs.zip")
+    assert (len(found.fields), found.edges[-1], found.record["channels"]) == (20, 10.0, ["prey", "predators"])
+    assert found.record["error"] == summary["error"]
+    t = np.linspace(0, 10, 57)[:, None]
+    np.testing.assert_allclose(found(t), lotka_volterra(t), atol=1e-8)
+    np.testing.assert_allclose(found.render(), np.load(out / "solution.npy"), atol=1e-12)
+
+
+@pytest.mark.usefixtures("heeded_signals", "drawn_figures")
+def test_ctrl_c_keeps_the_slabs_that_are_solved(tmp_path, monkeypatch, capsys):
+    show, out = Session.show, tmp_path / "out"
+
+    def interrupted(session, progress, place):
+        show(session, progress, place)
+        if place.startswith("slab 3 "):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Session, "show", interrupted)
+    assert main(["solve", "predator-prey", "--out", str(out)]) == 130
+    told = capsys.readouterr()
+    assert "interrupted; the results so far were written.\n" in told.err
+    assert "(until t = 1.5)" in told.out
+    summary = json.loads((out / "metrics.json").read_text())
+    assert (summary["stopped_by"], summary["error"] < 1e-7) == ("interrupt", True)
+    assert load_slabs(out / "predator-prey.slabs.zip").edges == (0.0, 0.5, 1.0, 1.5)
+    assert (out / "comparison.png").exists()
+
+
+def test_the_seconds_of_a_march_end_it_after_a_slab(tmp_path):
+    assert main(["solve", "predator-prey", "--no-figures", "--seconds", "1e-6", "--out", str(tmp_path / "out")]) == 0
+    assert load_slabs(tmp_path / "out" / "predator-prey.slabs.zip").edges == (0.0, 0.5)
+
+
+@pytest.mark.parametrize("option", [["--live"], ["--preview-every", "5"], ["--tensorboard"], ["--devices", "1"]])
+def test_slabs_of_time_refuse_options_of_a_training(option, tmp_path, capsys):
+    assert main(["solve", "predator-prey", *option, "--out", str(tmp_path / "out")]) == 2
+    assert f"{option[0]} does not apply to a solution in slabs of time" in capsys.readouterr().err
+
+
+def test_an_option_of_the_training_trains_one_network_instead_of_slabs(tmp_path):
+    options = ["--width", "8", "--steps", "5", "--refine", "0", "--no-figures"]
+    assert main(["solve", "predator-prey", *options, "--out", str(tmp_path / "out")]) == 0
+    assert load(str(tmp_path / "out/predator-prey.siren")).network.width == 8
 
 
 def test_without_a_step_of_least_squares_a_network_is_trained(tmp_path):

@@ -185,6 +185,20 @@ def test_random_features_refuse_what_is_no_frequency():
         random_features(1, 1, width=4, frequencies=3.0, periodic={0: 2.0}, rngs=nnx.Rngs(0))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_periodic_features_have_about_as_many_sines_for_each_number_of_periods(seed):
+    most = 20.5 * math.pi  # up to 20 periods of length 2, and as many in the other direction
+    network = random_features(2, 1, width=410, frequencies=[3.0, most], periodic={1: 2.0}, rngs=nnx.Rngs(seed))
+    first = network.layers[0]
+    periods = np.round(first.omega * np.asarray(first.weights(jnp.float64))[1] / math.pi).astype(int)
+    numbers, count = np.unique(periods, return_counts=True)
+    assert np.array_equal(numbers, np.arange(-20, 21))
+    assert np.abs(count - 10).max() <= 4  # of independent draws, some number has less than four sines, or none
+    in_time = np.asarray(first.omega * first.linear.kernel[0])
+    for few in np.abs(periods) < 5, np.abs(periods) >= 15:  # also for a part of them, the other coordinate's are even
+        assert np.abs(np.quantile(in_time[few], [0.25, 0.5, 0.75]) - [-1.5, 0, 1.5]).max() < 0.3
+
+
 def test_periodic_features_solve_an_equation_without_conditions_at_the_ends():
     circle = Interval(0, 2)
     exact = lambda x: jnp.exp(jnp.sin(math.pi * x[0]))

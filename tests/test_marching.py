@@ -1,6 +1,7 @@
 """Time marching: closed forms over several slabs, slabs that join, one program for all, and what is refused."""
 
 import math
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -139,6 +140,39 @@ def test_a_wave_continues_with_its_velocity():
     marched = march(problem, features(2, width=120, frequencies=[4.0, 6.0]), 3, key=KEY)
     exact = lambda x: jnp.cos(math.pi * x[:1]) * jnp.sin(math.pi * x[1:])
     assert largest_error(marched.network, exact, string) < 1e-5
+
+
+def test_a_march_that_is_watched_may_end_and_keeps_the_slabs_that_are_solved():
+    seen = []
+
+    def watch(progress):
+        seen.append(progress)
+        return progress.share > 0.25
+
+    marched = march(decay(), features(), 10, key=KEY, watch=watch)
+    assert [progress.share for progress in seen] == pytest.approx([0.1, 0.2, 0.3])
+    assert (marched.stopped_by, marched.network.edges) == ("watch", (0.0, 1.0, 2.0, 3.0))
+    assert np.array_equal(seen[-1].network().rows[...], marched.network.rows[...])
+    assert largest_error(marched.network, lambda t: 1 / (1 + t), Interval(0, 3)) < 1e-9
+
+
+@pytest.mark.usefixtures("heeded_signals")
+def test_ctrl_c_between_slabs_keeps_those_that_are_solved():
+    marched = march(decay(), features(), 10, key=KEY, watch=lambda progress: signal.raise_signal(signal.SIGINT))
+    assert (marched.stopped_by, marched.network.edges) == ("interrupt", (0.0, 1.0))
+
+
+def test_no_slab_begins_after_the_seconds():
+    marched = march(decay(), features(), 10, key=KEY, seconds=1e-9)
+    assert (marched.stopped_by, len(marched.fits)) == ("seconds", 1)
+
+
+def test_the_fits_of_all_slabs_are_one_fit(algebraic):
+    whole = algebraic.as_fit()
+    assert whole.steps == sum(fit.steps for fit in algebraic.fits)
+    assert whole.seconds == pytest.approx(algebraic.seconds)
+    assert np.array_equal(whole.history["loss"], np.concatenate([fit.history["loss"] for fit in algebraic.fits]))
+    assert (whole.network, whole.stopped_by) == (algebraic.network, "converged")
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from typing import Any
 from flax import nnx
 
 from siren_jax.cli.browser import opened
-from siren_jax.cli.console import Reporter, printable
+from siren_jax.cli.console import Reporter, duration, printable
 from siren_jax.cli.live import Live
 from siren_jax.cli.memory import give_back_memory, peak_memory
 from siren_jax.cli.tensorboard import TensorBoard
@@ -181,6 +181,11 @@ class Session:
         if time.monotonic() >= self._tidy_at:
             give_back_memory()
             self._tidy_at = time.monotonic() + TIDY_EVERY
+
+    def show(self, progress: Progress, place: str) -> None:
+        """Shows the place where a march through slabs of time is, and its loss."""
+        left = progress.seconds * (1 / progress.share - 1)
+        self.reporter.show(progress.share, f"{place}  loss {progress.terms['loss']:.3g}  {duration(left)} left")
 
     def _estimate(self, network: nnx.Module, step: int) -> bool:
         """Whether the quality at this step is known. It is measured here, in up to a twentieth of the time."""

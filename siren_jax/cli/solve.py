@@ -14,7 +14,7 @@ from siren_jax._types import RefinementMethod
 from siren_jax.cli.helptext import documented, optional
 from siren_jax.cli.options import Output, Training, check_positive
 from siren_jax.cli.training import train
-from siren_jax.equations import Ansatz, Problem, distil
+from siren_jax.equations import Ansatz, Problem, distil, march
 from siren_jax.equations.catalogue import CASES
 from siren_jax.errors import InputError
 from siren_jax.fitting.checkpoints import Checkpoints
@@ -40,13 +40,17 @@ class Solve:
     """Solve a differential equation with a network, by its residual and its boundary and initial conditions. The error
     is measured against an independent solution.
 
-    Most equations are solved without Adam: by random sines whose last layer is a least-squares problem, or by
-    Gauss-Newton on a small network. For the others, and with --refine 0 or an option of the training such as --steps or
-    --depth, Adam trains a network, and --refine-with refines it."""
+    Most equations are solved without Adam: by random sines whose last layer is a least-squares problem, in one slab of
+    time after another if the solution evolves, or by Gauss-Newton on a small network. For the others, and with --refine
+    0 or an option of the training such as --steps or --depth, Adam trains a network, and --refine-with refines it.
+
+    A solution in slabs of time is written as NAME.slabs.zip, which siren_jax.equations.load_slabs opens. It contains a
+    .siren file for each slab."""
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME", help=f"Equation: {', '.join(CASES)}.")]
     refine: Annotated[int | None, optional("N", "each equation has its own; no limit with --seconds")] = None
-    """Number of steps of --refine-with after those of Adam; 0 for none."""
+    """Number of steps of --refine-with after those of Adam; 0 for none. For a solution in slabs of time, the largest
+    number of steps in each slab."""
     refine_with: Annotated[
         RefinementMethod | None,
         optional("{" + ",".join(METHODS) + "}", "each equation has its own; lbfgs after Adam"),
@@ -95,11 +99,14 @@ class Solve:
             raise InputError(
                 "--double applies to the steps of --refine, but there are none; give --refine, or leave it out."
             )
-        network, problem, memory = None, case.problem, 0
+        network, problem, memory, marches = None, case.problem, 0, bool(direct and direct.slabs)
         batches, fresh = direct.batches if direct else case.batches, False
         if direct:
             network = direct.network(training.width or direct.width, nnx.Rngs(training.seed))
+            problem = direct.problem or problem
             problem = Problem([term for term in problem.terms if term.name not in direct.needless])
+        if marches:
+            self._check_slabs()
         if refined or seconds:
             width, depth = (network.width, network.depth) if network else training.sizes(case.width, case.depth)
             sides = [len(case.domain.low), *[width] * (depth + 1), len(case.channels)]
@@ -111,6 +118,30 @@ class Solve:
                 residuals = problem.residual_count(lambda x: jnp.zeros(len(case.channels), x.dtype))
             check_size(method, count, residuals)  # before the steps of Adam
             memory = bytes_of(method, count, residuals, self.double or None)
+
+        subject = Solution(case, marches=marches)
+
+        def in_slabs(fitted: Fit, watch: Callable[..., Any], checkpoints: Checkpoints | None) -> Fit:
+            assert direct
+            assert direct.slabs
+            assert network
+            del fitted, checkpoints
+            count = direct.slabs if isinstance(direct.slabs, int) else len(direct.slabs) - 1
+            place = lambda progress: f"slab {round(progress.share * count)} of {count}"
+            marched = march(
+                problem,
+                network,
+                direct.slabs,
+                key=jax.random.key(training.seed),
+                steps=refined or direct.steps,
+                batches=direct.batches,
+                seconds=seconds,
+                watch=lambda progress: watch(progress, place(progress)),
+            )
+            end = marched.network.edges[-1]
+            if end < case.domain.high[0]:
+                subject.note = f"until {case.axes[0]} = {end:.3g}"
+            return marched.as_fit()
 
         def polish(fitted: Fit, watch: Callable[[Progress], Any], checkpoints: Checkpoints | None) -> Fit:
             return problem.refine(
@@ -143,7 +174,7 @@ class Solve:
         return train(
             replace(self, training=training),
             {},
-            Solution(case),
+            subject,
             self.name,
             training.recipe(base),
             {"equation": self.name},
@@ -151,12 +182,22 @@ class Solve:
             depth=case.depth,
             target=self.target_error,
             patience=1,  # in some cases the time span grows over the budget, and L-BFGS follows
-            unknown=case.ansatz or (lambda network: network),
-            then=polish if refined or seconds else None,
-            kept=plain if case.ansatz else None,
+            unknown=case.ansatz if case.ansatz and not marches else (lambda network: network),
+            then=in_slabs if marches else polish if refined or seconds else None,
+            kept=plain if case.ansatz and not marches else None,
             memory=memory,
             untrained=network,
         )
+
+    def _check_slabs(self) -> None:
+        """Refuses options that a solution in slabs of time has no use for."""
+        given = {**vars(self.output), "devices": self.training.devices}
+        for name in ("resume", "live", "preview_every", "tensorboard", "devices"):
+            if given[name]:
+                raise InputError(
+                    f"--{name.replace('_', '-')} does not apply to a solution in slabs of time; leave it out, or train "
+                    "a network with --steps."
+                )
 
     def _trains(self) -> bool:
         """Whether an option of the training is given, or no step after it."""

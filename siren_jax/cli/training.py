@@ -14,6 +14,7 @@ from siren_jax.cli.console import printable, status
 from siren_jax.cli.memory import check_memory
 from siren_jax.cli.options import Output, Training
 from siren_jax.cli.session import Session
+from siren_jax.equations import Slabs
 from siren_jax.files.siren_file import Network
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.progress import INTERRUPTIONS, Progress
@@ -149,8 +150,11 @@ def train(
                 before = fitted.steps
                 store = session.begin_second(before)
 
-                def watch(progress: Progress) -> bool:
+                def watch(progress: Progress, place: str = "") -> bool:
                     progress = progress._replace(step=before + progress.step)
+                    if place:  # a march through slabs, whose quality is known at its end
+                        session.show(progress, place)
+                        return False
                     session.watch(progress)
                     return target is not None and session.reached(progress)
 
@@ -195,10 +199,11 @@ def tell(
 ) -> None:
     """Prints how a fit ended and what was written; `more` is the option with the number of its steps."""
     measure, found = subject.measure, summary[subject.measure.name]
+    again = "" if isinstance(fitted.network, Slabs) else ", --resume continues"
     if fitted.stopped_by == "non-finite":
         print(f"siren-jax: stopped {fitted.message}; the last good network was written.", file=sys.stderr)
     elif fitted.stopped_by in INTERRUPTIONS.values():
-        print("siren-jax: interrupted; the results so far were written, --resume continues.", file=sys.stderr)
+        print(f"siren-jax: interrupted; the results so far were written{again}.", file=sys.stderr)
     if fitted.skipped:
         print(f"siren-jax: {fitted.skipped:,} steps that were not finite were skipped.", file=sys.stderr)
     if summary["kept_step"] < fitted.steps:

@@ -31,6 +31,9 @@ from siren_jax.equations.marching import Marched as Marched
 from siren_jax.equations.marching import march as march
 from siren_jax.equations.problem import Problem as Problem
 from siren_jax.equations.regions import Region as Region
+from siren_jax.equations.slab_files import SolutionInSlabs as SolutionInSlabs
+from siren_jax.equations.slab_files import in_slabs as in_slabs
+from siren_jax.equations.slab_files import load_slabs as load_slabs
 from siren_jax.equations.slabs import Slabs as Slabs
 from siren_jax.equations.terms import Term as Term
 from siren_jax.equations.terms import equation as equation

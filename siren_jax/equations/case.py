@@ -17,6 +17,7 @@ from siren_jax.networks.features import random_features
 from siren_jax.networks.siren import SIREN
 
 NEWTON = 30  # most steps of random features; a linear equation needs one or two
+IN_A_SLAB = 12  # most steps in a slab of time; four if the slab is as short as it should be
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Direct:
     """Number of batches whose points are used."""
     needless: tuple[str, ...] = ()
     """Terms that hold by construction of the network."""
+    problem: Problem | None = None
+    """The problem, if it is another one than that of the training."""
+    slabs: int | tuple[float, ...] | None = None
+    """For time marching: the number of slabs of time, or the times of their ends."""
 
 
 def by_sines(
@@ -72,6 +77,27 @@ def by_small_network(
         return SIREN(len(domain.low), channels, **sizes, rngs=rngs, **more)
 
     return Direct(network, width, "gauss-newton", steps, batches, needless)
+
+
+def by_slabs(
+    domain: Domain,
+    channels: int,
+    width: int,
+    frequencies: float | Sequence[float],
+    slabs: int | Sequence[float],
+    *,
+    batches: int = 1,
+    needless: tuple[str, ...] = (),
+    problem: Problem | None = None,
+    **more: Any,
+) -> Direct:
+    """The solution of a case by `march`, with `random_features` to which further arguments are given.
+
+    Their first frequency is in radians per slab. The case's problem, or the given one, has an `initial` term.
+    """
+    sines = by_sines(domain, channels, width, frequencies, **more).network
+    ends = slabs if isinstance(slabs, int) else tuple(map(float, slabs))
+    return Direct(sines, width, "last-layer", IN_A_SLAB, batches, needless, problem, ends)
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from numpy import ndarray
 
 from siren_jax import references
 from siren_jax._types import Field
-from siren_jax.equations.case import Case, by_sines, by_small_network
+from siren_jax.equations.case import Case, by_sines, by_slabs
 from siren_jax.equations.conditions import boundary, dirichlet, initial, neumann
 from siren_jax.equations.domains import Box, Disk, Interval
 from siren_jax.equations.evolution import EVOLUTION
 from siren_jax.equations.problem import Problem
 from siren_jax.equations.stationary import STATIONARY
-from siren_jax.equations.terms import equation
+from siren_jax.equations.terms import Term, equation
 from siren_jax.equations.unknowns import Ansatz, ComplexField
 from siren_jax.fields.operators import gradient, jacobian, laplacian, second_derivatives
 from siren_jax.networks.features import Block
@@ -254,16 +254,16 @@ def burgers(*, graded: bool = True) -> Case:
     """u_t + u·u_x = ν·u_xx with ν = 0.01/π, u(0, x) = -sin πx, u(t, ±1) = 0. Raissi et al. 2019.
 
     Args:
-        graded: whether points are denser and residuals count less near the shock at x = 0, whose width is 2ν, and a
-            small network in a graded coordinate solves the case; else a large one in x.
+        graded: whether points are denser and residuals count less near the shock at x = 0, whose width is 2ν, and
+            sines in a graded coordinate solve the case, in slabs of time; else a large network in x.
     """
     line, width = Interval(-1, 1).during(0, 1), 0.01
     shock = {1: (0.0, width)} if graded else None
 
     def residual(u: Field, x: Array) -> Array:
-        (slope,), (second,) = jacobian(u)(x), second_derivatives(u)(x)
+        (slope,), (second,) = jacobian(u)(x), laplacian(u, weights=(0, 1))(x)
         size = jnp.hypot(x[1], width) if graded else 1.0
-        return (slope[0] + u(x)[0] * slope[1] - 0.01 / math.pi * second[1]) * size
+        return (slope[0] + u(x)[0] * slope[1] - 0.01 / math.pi * second) * size
 
     start = lambda x: -jnp.sin(math.pi * x[1])
     if graded:
@@ -289,7 +289,7 @@ def burgers(*, graded: bool = True) -> Case:
         width=64,
         steps=1000,
         refined=2500,
-        direct=by_small_network(line, 1, 16, 3, 1.0, 500, graded=shock) if graded else None,
+        direct=by_slabs(line, 1, 700, (8.0, 11.0), 10, graded=shock) if graded else None,
         batches=4,
         axes=("t", "x"),
     )
@@ -300,32 +300,45 @@ def allen_cahn() -> Case:
 
     By symmetry the problem is solved in half a period, with mirror conditions at its ends. Where u is near zero,
     an error at the time t grows e^(5 - 5t)-fold until t = 1, so later residuals count less. The start has a slope at
-    x = 1, where the solution has none; near this conflict residuals count less, too. The start holds by construction,
-    because its errors would grow most.
+    x = 1, where the solution has none; near this conflict residuals count less, too. In the training, the start holds
+    by construction, because its errors would grow most. Slabs of time do without: only the first of them, which are
+    short, see the conflict.
     """
     line, sharp = Interval(0, 1).during(0, 1), {1: [(0.5, 0.02), (1.0, 0.02)]}
+    sharper, ends = {1: [(0.5, 0.02), (1.0, 0.003)]}, (0, *0.001 * 2.0 ** np.arange(6), 0.06, *np.linspace(0.1, 1, 19))
     start = lambda x: x[1] ** 2 * jnp.cos(math.pi * x[1])
 
     def trust(x: Array) -> Array:
         return jnp.exp(-5 * x[0]) * jnp.minimum(jnp.hypot(x[0], 1 - x[1]) / 0.1, 1)
 
-    def residual(u: Field, x: Array) -> Array:
-        value, slope, second = u(x)[0], jacobian(u)(x)[0], second_derivatives(u)(x)[0]
-        return (slope[0] - 1e-4 * second[1] - 5 * value + 5 * value**3) * trust(x)
+    def early(x: Array) -> Array:
+        return jnp.minimum(jnp.hypot(x[0] / 0.001, (1 - x[1]) / 0.003), 1)
 
+    def residual(u: Field, x: Array) -> Array:
+        value, slope, (second,) = u(x)[0], jacobian(u)(x)[0], laplacian(u, weights=(0, 1))(x)
+        return slope[0] - 1e-4 * second - 5 * value + 5 * value**3
+
+    def in_a_slab(u: Field, x: Array) -> Array:
+        near = jnp.minimum(jnp.hypot(x[1] - 0.5, 0.02), jnp.hypot(x[1] - 1, 0.003))  # points are as dense as 1/near
+        return residual(u, x) * early(x) * jnp.sqrt(near)
+
+    def mirrors(weight: float, trusted: Callable[[Array], Array]) -> Term:
+        slope = lambda u, x, normal: jacobian(u)(x)[0, 1] * trusted(x)
+        return boundary(slope, line, points=128, name="mirrors", weight=weight, sampler="sobol")
+
+    marched = Problem(
+        [
+            equation(in_a_slab, line, points=2048, sampler="sobol", graded=sharper),
+            initial(start, line, points=512, weight=10.0, sampler="sobol", graded=sharper),
+            mirrors(0.01, early),
+        ]
+    )
     return Case(
         about="Allen and Cahn's equation: phases that separate",
         problem=Problem(
             [
-                equation(residual, line, points=2048, sampler="sobol", graded=sharp),
-                boundary(
-                    lambda u, x, normal: jacobian(u)(x)[0, 1] * trust(x),
-                    line,
-                    points=128,
-                    name="mirrors",
-                    weight=0.1,
-                    sampler="sobol",
-                ),
+                equation(lambda u, x: residual(u, x) * trust(x), line, points=2048, sampler="sobol", graded=sharp),
+                mirrors(0.1, trust),
             ]
         ),
         domain=line,
@@ -335,7 +348,7 @@ def allen_cahn() -> Case:
         width=64,
         steps=1500,
         refined=4500,
-        direct=by_small_network(line, 1, 16, 3, 1.0, 200, graded=sharp),
+        direct=by_slabs(line, 1, 700, (3.0, 9.0), ends, problem=marched, graded=sharper),
         batches=4,
         axes=("t", "x"),
         ansatz=lambda network: Ansatz(network, offset=start, factor=lambda x: x[0]),

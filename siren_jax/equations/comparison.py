@@ -1,5 +1,6 @@
 """Comparison of a field with the independent solution of a case, on a grid that training does not see."""
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -40,20 +41,28 @@ class Comparison:
         """The reference at every cell."""
         return self.case.truth(self._points)
 
-    def error(self, field: Field) -> float:
-        """Relative L2 error over all unknowns where the case is judged, in percent."""
-        return _relative(_evaluated(field, self._points)[self._judged], self.truth[self._judged])
+    def error(self, field: Field, *, until: float = math.inf) -> float:
+        """Relative L2 error over all unknowns where the case is judged, in percent.
+
+        Args:
+            field: the field.
+            until: the first coordinate, a time, up to which the field is a solution.
+        """
+        judged = self._judged & (self._points[:, 0] <= until)
+        return _relative(_evaluated(field, self._points)[judged], self.truth[judged])
 
     def sketch(self, field: Field) -> float:
         """The error at some of the cells: a quick estimate."""
         return _relative(_evaluated(field, self._sketch), self._sketched)
 
-    def panels(self, fields: dict[str, Field]) -> tuple[dict[str, list[tuple[str, ndarray]]], dict[str, Any], str]:
+    def panels(
+        self, fields: dict[str, Field], *, until: float = math.inf
+    ) -> tuple[dict[str, list[tuple[str, ndarray]]], dict[str, Any], str]:
         """Rows, extent and axes for `plot.solution`, and the part that they show of a solution of more coordinates: one
         moment in time, and the middle of space along all but the last two coordinates.
 
         A row for each unknown: first the reference, then every field with its error. References and errors are NaN
-        where the case is not judged, and all is NaN outside of the domain.
+        where the case is not judged, and all is NaN outside of the domain. Fields and errors are NaN beyond `until`.
         """
         low, high, shape, moment = self.grid.low, self.grid.high, self.grid.shape, ""
         points, judged, truth = self._points, self._judged, self.truth
@@ -65,6 +74,7 @@ class Comparison:
             judged, truth = self.case.judged(points), self.case.truth(points)
         truth = np.where(judged[:, None], truth, np.nan).reshape(*shape, -1)
         inside = np.asarray(jax.vmap(self.case.domain.contains)(jnp.asarray(points, jnp.float32)))[:, None]
+        inside = inside & (points[:, :1] <= until)
         shown = lambda field: np.where(inside, _evaluated(field, points), np.nan).reshape(truth.shape)
         found = {name: shown(field) for name, field in fields.items()}
         rows = {}

@@ -11,11 +11,11 @@ from numpy import ndarray
 
 from siren_jax import references
 from siren_jax._types import Field
-from siren_jax.equations.case import Case, by_sines, by_small_network
+from siren_jax.equations.case import Case, by_sines, by_slabs, by_small_network
 from siren_jax.equations.conditions import dirichlet, initial, periodic
 from siren_jax.equations.domains import Box, Interval
 from siren_jax.equations.problem import Problem
-from siren_jax.equations.terms import equation, known
+from siren_jax.equations.terms import equation
 from siren_jax.equations.unknowns import ComplexField
 from siren_jax.fields.operators import derivative, jacobian, laplacian
 
@@ -80,6 +80,7 @@ def kuramoto_sivashinsky() -> Case:
         depth=2,
         steps=1000,
         refined=1500,
+        direct=by_slabs(line, 1, 650, (5.0, 85.0), 40, periodic={1: 2.0}, needless=("periodic",)),
         axes=("t", "x"),
     )
 
@@ -244,7 +245,7 @@ def predator_prey() -> Case:
         problem=Problem(
             [
                 equation(residual, time, points=512, sampler="sobol", growing=0.7),
-                known(lambda u, t, start: u(t) - start, [[0.0]], [[1.0, 0.15]], name="initial", weight=10.0),
+                initial(lambda t: jnp.array([1.0, 0.15]), time, points=1, weight=10.0),
             ]
         ),
         domain=time,
@@ -256,6 +257,7 @@ def predator_prey() -> Case:
         depth=2,
         steps=3000,
         refined=1500,
+        direct=by_slabs(time, 2, 40, 5.0, 20),
         axes=("t",),
     )
 

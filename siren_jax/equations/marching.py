@@ -1,8 +1,9 @@
 """Time marching: an equation solved in one slab of time after another, each from the end of the last one."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
 from siren_jax._types import Batch, Field, RefinementMethod, StoppedBy
@@ -21,7 +23,10 @@ from siren_jax.equations.terms import Term
 from siren_jax.equations.values import takes_field, value_at
 from siren_jax.errors import InputError
 from siren_jax.fields.operators import value_jacobian
+from siren_jax.fields.precision import cast
+from siren_jax.fitting.last_layer import learned_parameters
 from siren_jax.fitting.objectives import SumOfSquares
+from siren_jax.fitting.progress import Progress, interrupts
 from siren_jax.fitting.refinement import InTurn
 from siren_jax.fitting.result import Fit
 
@@ -38,10 +43,20 @@ class Marched:
     fits: tuple[Fit, ...]
     """The fit of each slab."""
 
+    ended_by: StoppedBy | None = None
+    """Why no slab followed, if the fit of the last one is not the reason: "seconds", "watch" or an interruption."""
+
     @property
     def stopped_by(self) -> StoppedBy:
-        """Why the fit of the last slab ended."""
-        return self.fits[-1].stopped_by
+        """Why the march ended: `ended_by`, or why the fit of the last slab ended."""
+        return self.ended_by or self.fits[-1].stopped_by
+
+    def as_fit(self) -> Fit[Slabs]:
+        """The fits of all slabs as one, with their steps and histories one after another."""
+        whole = reduce(Fit.followed_by, self.fits)
+        steps = np.diff(whole.history["seconds"], prepend=0.0)
+        changed = {"network": self.network, "best": self.network, "best_step": whole.steps}
+        return replace(whole, stopped_by=self.stopped_by, seconds_per_step=float(np.median(steps)), **changed)
 
     @property
     def compile_seconds(self) -> float:
@@ -65,6 +80,8 @@ def march(
     method: RefinementMethod = "last-layer",
     weights: Mapping[str, Any] | None = None,
     tile: int | None = None,
+    seconds: int | float | None = None,
+    watch: Callable[[Progress], Any] | None = None,
 ) -> Marched:
     """The solution of a problem over a long time, in slabs: each is solved from the end of the last one.
 
@@ -85,6 +102,12 @@ def march(
         method: "last-layer", or "gauss-newton" for all parameters, which starts from the network of the last slab.
         weights: weights of the terms; by default those of the problem.
         tile: see `refine`.
+        seconds: time, without compilation, after which no further slab begins.
+        watch: called after each solved slab with `Progress`, whose share is that of the solved slabs and whose network
+            is that of the slabs so far; a true result ends the march.
+
+    Returns:
+        `Marched`. Ctrl-C ends the march, and the slabs that are solved are kept.
 
     Raises:
         InputError: the problem has no `initial` term, or its terms have different times or given points; the slabs are
@@ -100,10 +123,9 @@ def march(
         tile=tile,
         damping=NEAR if method == "last-layer" else None,
     )
-    guessed = InTurn(SumOfSquares(_misfit), steps=1, tile=tile, damping=NEAR)
     whole = problem.fixed(key, batches, double=True)[1]
-    networks, fits, now, before = [], [], network, None
-    with jax.enable_x64(True):
+    networks, fits, now, before, constant, ended_by = [], [], network, None, None, None
+    with jax.enable_x64(True), interrupts() as interrupted:
         for low, high in pairwise(edges):
             moved = {name: _moved(arrays, start, stop, low, high) for name, arrays in whole.items()}
             batch = {}
@@ -113,18 +135,61 @@ def march(
                     more.append(_wanted(term.residual, network, x, before))
                 batch[term.name] = slab_of, (x, *more)
             if method == "last-layer":
-                x = moved[problem.terms[0].name][0]
-                wanted = _wanted(AtStart(first.value, None), network, x.at[:, 0].set(low), before)
-                local = x.at[:, 0].set((x[:, 0] - low) / (high - low))
-                now = guessed(network, {"x": local, "value": wanted}).network
+                x = _enough(network, moved[problem.terms[0].name][0])
+                constant = constant or _Constant(network, x.at[:, 0].set((x[:, 0] - low) / (high - low)))
+                now = constant(_wanted(AtStart(first.value, None), network, x.at[:, 0].set(low), before))
             fit = fitted(now, batch)
             fits.append(fit)
             if fit.stopped_by not in SOLVED:
                 break
             now, before = fit.network, (fit.network, low, high)
             networks.append(now)
-    solved = networks or [fits[0].network]
-    return Marched(Slabs(solved, edges[: len(solved) + 1], method), tuple(fits))
+            if len(networks) == len(edges) - 1:
+                break
+            spent, so_far = sum(fit.seconds for fit in fits), partial(_slabs, networks, edges, method)
+            if watch is not None:
+                ended_by = "watch" if watch(_progress(fits, len(edges) - 1, so_far)) else None
+            ended_by = interrupted() or ("seconds" if seconds is not None and spent >= seconds else ended_by)
+            if ended_by is not None:
+                break
+    return Marched(_slabs(networks or [fits[0].network], edges, method), tuple(fits), ended_by)
+
+
+def _slabs(networks: Sequence[nnx.Module], edges: Sequence[float], method: RefinementMethod) -> Slabs:
+    return Slabs(networks, edges[: len(networks) + 1], method)
+
+
+def _progress(fits: Sequence[Fit], slabs: int, network: Callable[[], Slabs]) -> Progress:
+    seconds, steps, last = sum(fit.seconds for fit in fits), sum(fit.steps for fit in fits), fits[-1]
+    loss = {"loss": float(last.history["loss"][-1])}
+    return Progress(steps, seconds, len(fits) / slabs, last.seconds_per_step, loss, network)
+
+
+class _Constant:
+    """Networks whose last layers have given values at points, by least squares: the start of each slab.
+
+    The factorization is the same for all slabs.
+    """
+
+    def __init__(self, network: nnx.Module, x: Float[Array, "n d"]):
+        split = nnx.split(cast(network, jnp.float64), learned_parameters(network), ...)
+        flat, unravel = ravel_pytree(jax.tree.map(jnp.zeros_like, split[1]))
+        self._merged = lambda flat: nnx.merge(split[0], unravel(flat), split[2])
+        at_point = jax.jacrev(lambda flat, x: self._merged(flat)(x))
+        rows = jax.jit(jax.vmap(at_point, (None, 0)))(flat, x).reshape(-1, flat.size)
+        damping = jnp.sqrt(NEAR / flat.size) * jnp.linalg.norm(rows) * jnp.eye(flat.size)
+        q, self._triangle = jnp.linalg.qr(jnp.concatenate([rows, damping]))
+        self._q = q[: len(rows)]
+
+    def __call__(self, values: Float[Array, "n c"]) -> nnx.Module:
+        return self._merged(jax.scipy.linalg.solve_triangular(self._triangle, self._q.T @ values.ravel()))
+
+
+def _enough(network: nnx.Module, x: Float[Array, "n d"]) -> Float[Array, "m d"]:
+    """As many of the points as have three times as many values as the last layer has parameters."""
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network, learned_parameters(network))))
+    (channels,) = jax.eval_shape(network, x[0]).shape
+    return x[: math.ceil(3 * parameters / channels)]
 
 
 def _residuals(terms: Sequence[Term], field: Field, batch: Batch) -> dict[str, Array]:
@@ -140,10 +205,6 @@ def _residuals(terms: Sequence[Term], field: Field, batch: Batch) -> dict[str, A
         return lambda u, x, normal, wanted: _joined(residual, u, x) - wanted
 
     return {term.name: jax.vmap(at(term), (None, 0))(field, batch[term.name]) for term in terms}
-
-
-def _misfit(field: Field, batch: Batch) -> dict[str, Array]:
-    return {"value": jax.vmap(field)(batch["x"]) - batch["value"]}
 
 
 def _joined(condition: AtStart, u: Field, x: Float[Array, "d"]) -> Array:

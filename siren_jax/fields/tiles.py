@@ -105,6 +105,9 @@ def triangle_over_tiles(
 
     none = jnp.zeros((width, width), _precision(params))
     of_tiles = lambda tiles: jax.lax.scan(append, none, tiles)[0]
+    if mesh is None and len(jax.tree.leaves(tiles)[0]) == 1:
+        only = rows(params, *jax.tree.map(lambda leaf: leaf[0], tiles))
+        return triangle(only if len(only) >= width else jnp.concatenate([none, only]))
     if mesh is None:
         return of_tiles(tiles)
     share = len(jax.tree.leaves(tiles)[0]) // mesh.size

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax import Array
 from jaxtyping import Float
 
 from siren_jax.errors import InputError
@@ -98,10 +99,14 @@ def random_features(
     first, last = network.layers[0].linear, network.output
     assert first.bias is not None
     assert last.bias is not None
-    keys = jax.random.split(rngs.params(), 2)
-    scale = jnp.asarray(np.repeat(rows, counts, axis=0).T / omega, jnp.float32)
-    first.kernel[...] = scale * jax.random.uniform(keys[0], scale.shape, jnp.float32, -1, 1)
-    first.bias[...] = jax.random.uniform(keys[1], scale.shape[1:], jnp.float32, -math.pi, math.pi) / omega
+    if periodic:
+        frequency, phase = _evenly_drawn(rngs.params(), in_features, sum(counts))
+    else:
+        keys = jax.random.split(rngs.params(), 2)
+        frequency = jax.random.uniform(keys[0], (in_features, sum(counts)), jnp.float32, -1, 1)
+        phase = jax.random.uniform(keys[1], (sum(counts),), jnp.float32, -math.pi, math.pi)
+    first.kernel[...] = jnp.asarray(np.repeat(rows, counts, axis=0).T / omega, jnp.float32) * frequency
+    first.bias[...] = phase / omega
     last.bias[...] = jnp.zeros_like(last.bias[...])
     return network
 
@@ -115,3 +120,17 @@ def _highest(frequencies: Frequencies, in_features: int) -> Float[np.ndarray, "d
             f"{frequencies}."
         )
     return highest
+
+
+def _evenly_drawn(key: Array, inputs: int, width: int) -> tuple[Float[Array, "inputs width"], Float[Array, "width"]]:
+    """Frequencies in [-1, 1) and phases in [-π, π), spread evenly by an additive recurrence with a random shift.
+
+    Each whole number of periods then has about as many sines. Of independent draws, some numbers would have too few.
+    """
+    n = inputs + 1
+    root = 2.0
+    for _ in range(64):  # to the root of root^(n+1) = root + 1, the golden ratio for n = 1
+        root = (1 + root) ** (1 / (n + 1))
+    shift = np.asarray(jax.random.uniform(key, (n, 1), jnp.float32), np.float64)
+    drawn = 2 * ((shift + root ** -np.arange(1.0, n + 1)[:, None] * np.arange(width)) % 1) - 1
+    return jnp.asarray(drawn[:-1], jnp.float32), jnp.asarray(math.pi * drawn[-1], jnp.float32)

@@ -140,8 +140,8 @@ def fit_subject(
 
 
 def names_of_files(subject: Subject, name: str) -> tuple[str, ...]:
-    """Names of the files that `write_result` and `write_metrics` write, the `.siren` file last."""
-    return (COMPARISON, CURVE, *subject.files, METRICS, f"{name}.siren")
+    """Names of the files that `write_result` and `write_metrics` write, the file of the network last."""
+    return (COMPARISON, CURVE, *subject.files, METRICS, f"{name}{subject.suffix}")
 
 
 def remove_figures(directory: str | os.PathLike[str]) -> None:
@@ -192,10 +192,10 @@ def write_result(
     """
     network, step = kept_network(subject, fitted)
     made = {**record, "steps": step}
-    siren_file = path(f"{name}.siren")
-    subject.field(network, made).save(siren_file, overwrite=overwrite)  # before anything else that may fail
+    file = path(f"{name}{subject.suffix}")
+    subject.field(network, made).save(file, overwrite=overwrite)  # before anything else that may fail
     quality = subject.write(network, path, overwrite=overwrite)
-    subject.field(network, {**made, **quality}).save(siren_file, overwrite=True)
+    subject.field(network, {**made, **quality}).save(file, overwrite=True)
     comparison = None
     if figures:
         found = quality[subject.measure.name]

@@ -45,6 +45,7 @@ class Scan:
 
     measure = CHAMFER
     comparable_losses = True
+    suffix = ".siren"
     note = ""
     notes = ()
     files = ("reconstruction.ply",)

@@ -1,5 +1,6 @@
 """The solution of a differential equation as the subject of a fit, and as a file."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ from numpy import ndarray
 from siren_jax.equations.as_field import moment_of, solution
 from siren_jax.equations.case import Case
 from siren_jax.equations.comparison import Comparison
+from siren_jax.equations.slab_files import SUFFIX, in_slabs
+from siren_jax.equations.slabs import Slabs
 from siren_jax.errors import InputError
 from siren_jax.fields import Grid
 from siren_jax.files.atomic import write_atomically
@@ -27,6 +30,7 @@ class Solution:
 
     Args:
         case: a case of the catalogue.
+        marches: whether its network is one of `march`, `Slabs`.
     """
 
     measure = Measure("error", "relative L2 error", "%", decimals=3, less_is_better=True)
@@ -36,8 +40,8 @@ class Solution:
     notes = ()
     files = ("solution.npy",)
 
-    def __init__(self, case: Case):
-        self._case = case
+    def __init__(self, case: Case, *, marches: bool = False):
+        self._case, self.suffix = case, SUFFIX if marches else ".siren"
         self._comparison = Comparison(case)
         self.objective, self.weights = case.problem.objective, case.problem.weights
         self.features = (len(case.domain.low), len(case.channels))
@@ -54,26 +58,34 @@ class Solution:
         del batch_size  # each term has its own number of points
         return self._case.problem.sample
 
-    def field(self, network: nnx.Module, record: dict[str, Any]) -> NeuralField:
+    def field(self, network: nnx.Module, record: dict[str, Any]) -> Any:
+        """The network as a solution, to be saved: a `NeuralField`, or a `SolutionInSlabs`."""
         names = {"axes": list(self._case.axes), "channels": list(self._case.channels)}
-        return solution(network, self._case.domain, record={**record, **names})
+        made = in_slabs if isinstance(network, Slabs) else solution
+        return made(network, self._case.domain, record={**record, **names})  # pyright: ignore[reportArgumentType]
 
     def estimate(self, network: nnx.Module) -> float:
         return self._comparison.sketch(network)  # pyright: ignore[reportArgumentType]
 
     def quality(self, network: nnx.Module) -> float:
-        return self._comparison.error(network)  # pyright: ignore[reportArgumentType]
+        return self._comparison.error(network, until=_end(network))  # pyright: ignore[reportArgumentType]
 
     def figure(self, network: nnx.Module, title: str):
         from siren_jax import plot  # imports Matplotlib, which takes longer than a first step
 
-        rows, where, moment = self._comparison.panels({"network": network})  # pyright: ignore[reportArgumentType]
+        fields: dict[str, Any] = {"network": network}
+        rows, where, moment = self._comparison.panels(fields, until=_end(network))
         return plot.solution(rows, **where, title=f"{title}, {moment}" if moment else title)
 
     def write(self, network: nnx.Module, path: Callable[[str], str], *, overwrite: bool) -> dict[str, Any]:
         found = self.field(network, {}).render()
         write_atomically(path(self.files[0]), lambda file: np.save(file, found), overwrite=overwrite)
         return {"error": self.quality(network)}
+
+
+def _end(network: nnx.Module) -> float:
+    """The time until which a network is a solution: that of the last slab, if it is in slabs of time."""
+    return network.edges[-1] if isinstance(network, Slabs) else math.inf
 
 
 def render_solution(

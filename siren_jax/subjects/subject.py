@@ -92,6 +92,11 @@ class Subject(Protocol):
         ...
 
     @property
+    def suffix(self) -> str:
+        """Suffix of the file that `field(…).save` writes."""
+        ...
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Names of the files that `write` writes."""
         ...
@@ -135,6 +140,7 @@ class Sampled:
     rate: float | None = None
     """Samples per second of a sound, or frames per second of a video."""
     comparable_losses = True
+    suffix = ".siren"
     notes: tuple[str, ...] = ()
 
     @property
