@@ -10,7 +10,18 @@ import pytest
 from flax import nnx
 
 from siren_jax import SIREN, InputError, ReLUMLP, SumOfSquares, jacobian, laplacian, random_features, refine
-from siren_jax.equations import Ansatz, Box, Interval, Problem, WithCoefficients, dirichlet, equation, known, neumann
+from siren_jax.equations import (
+    Ansatz,
+    Box,
+    ComplexField,
+    Interval,
+    Problem,
+    WithCoefficients,
+    dirichlet,
+    equation,
+    known,
+    neumann,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +89,18 @@ def test_a_nonlinear_equation_converges_quadratically():
     assert fitted.steps < 20
     digits = -np.log10(fitted.history["loss"][:5])
     assert np.diff(digits).max() > 3  # no method of first order gains three digits in a step
+
+
+def test_residuals_of_complex_values_count_with_both_parts():
+    """v'' = -9v with v(0) = 1 and v'(0) = 3i: v = exp(3ix)."""
+    slope = lambda u, x: jacobian(ComplexField(u))(x)[0] - 3j
+    terms = [
+        equation(lambda u, x: laplacian(ComplexField(u))(x) + 9 * ComplexField(u)(x), LINE, points=60, sampler="sobol"),
+        dirichlet(1.0 + 0j, LINE, where=lambda x: x[0] < 0.5, points=20),
+        known(slope, [[0.0]], name="slope"),
+    ]
+    fitted = Problem(terms).refine(features(c=2, frequencies=6.0), key=KEY, steps=3, method="last-layer")
+    assert largest_error(fitted.network, lambda x: jnp.stack([jnp.cos(3 * x[0]), jnp.sin(3 * x[0])]), LINE) < 1e-10
 
 
 def test_only_the_last_layer_and_the_coefficients_are_learned():

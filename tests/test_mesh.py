@@ -25,7 +25,7 @@ import sys
 import jax, jax.numpy as jnp, numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from siren_jax import SIREN, Checkpoints, fit, gradient, refine
+from siren_jax import SIREN, Checkpoints, SumOfSquares, fit, gradient, refine
 
 KEY = jax.random.key(3)
 network = SIREN(1, 1, width=16, depth=1, first_omega=5.0, omega=5.0, rngs=nnx.Rngs(0))
@@ -55,6 +55,9 @@ for n in (0, 1, 2, 8):
     found[f"fitted {n}"] = of(fit(network, objective, sample, steps=200, mesh=mesh, **settings))
     if n in (0, 8):
         found[f"refined {n}"] = of(refine(network, objective, sample(KEY, 0), steps=5, tile=7, mesh=mesh))
+        value = SumOfSquares(lambda field, batch: {"value": jax.vmap(field)(batch["x"]) - batch["y"]})
+        solved = refine(network, value, sample(KEY, 0), steps=2, method="last-layer", tile=7, mesh=mesh)
+        found[f"solved {n}"] = np.concatenate([solved.history["loss"], np.ravel(solved.network.output.kernel[...])])
 mesh, looks = jax.make_mesh((2,), ("points",)), []
 until = lambda progress: looks.append(progress.step) or progress.step >= 16
 stop = lambda progress: progress.step > 30
@@ -137,6 +140,13 @@ def test_the_first_steps_are_those_without_a_mesh_up_to_rounding(found):
     losses = found["fitted 0"][:15]
     assert np.allclose(found["fitted 2"][:15], losses, rtol=1e-5)  # later steps amplify the rounding
     assert losses[14] < 0.9 * losses[0]
+
+
+@pytest.mark.slow
+def test_the_last_layer_on_several_devices_is_that_on_one_up_to_rounding(found):
+    one, eight = found["solved 0"], found["solved 8"]
+    assert np.allclose(eight, one, rtol=1e-8, atol=1e-8 * np.abs(one[1:]).max())
+    assert one[1] < 1e-6 * one[0]
 
 
 @pytest.mark.slow
