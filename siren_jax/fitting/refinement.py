@@ -214,9 +214,12 @@ def check_size(method: RefinementMethod, count: int, residuals: int) -> None:
             f"parameters, and there are {residuals:,} residuals, for whose pairs its matrices would take {size}. Use "
             "fewer points, or L-BFGS."
         )
+    what, instead = "this network", "a narrower network, or L-BFGS"
+    if method == "last-layer":  # sines times channels, so L-BFGS is no substitute for random ones
+        what, instead = "this last layer", "fewer sines"
     raise InputError(
-        f"{NAMES[method]} stores matrices of all pairs of parameters, {size} for the {count:,} parameters of this "
-        f"network; it takes up to {MOST:,}. Use a narrower network, or L-BFGS."
+        f"{NAMES[method]} stores matrices of all pairs of parameters, {size} for the {count:,} parameters of {what}; it "
+        f"takes up to {MOST:,}. Use {instead}."
     )
 
 
