@@ -330,6 +330,8 @@ def test_a_stretched_window_is_the_window_of_stretched_points():
     [
         (Block(0, 3.0, Gaussian((0.0, 0.0), 0.1)), "at least .* 1 unit"),
         (Block(5, 0.0, Gaussian((0.0, 0.0), 0.1)), "a positive frequency, .* but got 0.0"),
+        (Block(5, True, Gaussian((0.0, 0.0), 0.1)), "a positive frequency, .* but got True"),
+        (Block(5, [3.0, True], Gaussian((0.0, 0.0), 0.1)), "a positive frequency, .* but got"),
         (Block(5, math.nan, Gaussian((0.0, 0.0), 0.1)), "a positive frequency, .* but got nan"),
         (Block(5, [1.0, 2.0, 3.0], Gaussian((0.0, 0.0), 0.1)), "one for each of the 2 coordinates, but got"),
         (Block(5, 3.0, Gaussian((0.0,), 0.1)), "has 2 coordinates, .* but got 1"),

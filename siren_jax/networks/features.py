@@ -113,11 +113,15 @@ def random_features(
 
 def _highest(frequencies: Frequencies, in_features: int) -> Float[np.ndarray, "d"]:
     given = [frequencies] if np.ndim(frequencies) == 0 else list(frequencies)  # pyright: ignore[reportArgumentType]
-    highest = np.broadcast_to(np.array(given, float), in_features) if len(given) in (1, in_features) else np.zeros(1)
+    try:
+        numbers = np.array([math.nan if isinstance(number, bool | str) else number for number in given], float)
+    except (TypeError, ValueError, OverflowError):
+        numbers = np.zeros(1)
+    highest = np.broadcast_to(numbers, in_features) if numbers.shape in ((1,), (in_features,)) else np.zeros(1)
     if not (np.all(highest > 0) and np.all(np.isfinite(highest))):
         raise InputError(
             f"random features take a positive frequency, or one for each of the {in_features} coordinates, but got "
-            f"{frequencies}."
+            f"{frequencies!r:.200}."
         )
     return highest
 
