@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import pinnacle_flows, pinnacle_in_time, pinnacle_stationary
+from experiments import pinnacle_flows, pinnacle_heat, pinnacle_in_time, pinnacle_long_heat, pinnacle_stationary
 from experiments.pinnacle_published import PUBLISHED
 from experiments.pinnacle_record import distance, new_network, relative_error, solve
 from experiments.run import Settings, make_folder, run, save_numbers
@@ -29,15 +29,15 @@ PROBLEMS = {
     "poisson-2d": pinnacle_stationary.poisson_2d,
     "poisson-2d-holes": pinnacle_stationary.poisson_2d_holes,
     "poisson-nd": pinnacle_stationary.poisson_nd,
-    "heat-2d-scales": pinnacle_in_time.heat_2d_scales,
-    "heat-2d-long": pinnacle_in_time.heat_2d_long,
-    "heat-nd": pinnacle_in_time.heat_nd,
+    "heat-2d-scales": pinnacle_heat.heat_2d_scales,
+    "heat-2d-long": pinnacle_long_heat.heat_2d_long,
+    "heat-nd": pinnacle_heat.heat_nd,
     "wave-1d": pinnacle_in_time.wave_1d,
     "cavity": pinnacle_flows.lid_driven_cavity,
     "back-step": pinnacle_flows.back_step,
     "two-cylinders": pinnacle_flows.two_cylinders,
     "poisson-inverse": pinnacle_stationary.poisson_inverse,
-    "heat-inverse": pinnacle_in_time.heat_inverse,
+    "heat-inverse": pinnacle_heat.heat_inverse,
 }
 COLUMNS = "error", "published", "ratio", "true error", "table error", "seconds", "steps"
 CLOSED = ("poisson-nd", "heat-2d-scales", "heat-nd", "wave-1d", "poisson-inverse")  # problems that need no file

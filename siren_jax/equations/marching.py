@@ -44,6 +44,11 @@ class Marched:
         return self.fits[-1].stopped_by
 
     @property
+    def steps(self) -> int:
+        """Number of steps of all slabs."""
+        return sum(fit.steps for fit in self.fits)
+
+    @property
     def compile_seconds(self) -> float:
         """Time of compilation, which is that of the first slab."""
         return sum(fit.compile_seconds for fit in self.fits)
