@@ -1,7 +1,8 @@
 """SIRENs on the problems of PINNacle, a benchmark of physics-informed networks, in a minute each on two CPU cores.
 
 Linear problems are solved with random features, whose last layer is a linear least-squares problem; others by
-Gauss-Newton steps of a small SIREN.
+Gauss-Newton steps of a small SIREN, or of the last layer in one slab of time after another. `--seconds` does not limit
+slabs: they take as long as their recipe needs.
 
 This experiment is not in the paper. PINNacle (Hao et al. 2023, arXiv 2306.08827) has 22 problems. Those here have a
 solution in closed form, or a table of a solution by finite elements, which `--references` names the folder of: the
@@ -48,7 +49,7 @@ class Config(Settings):
     out: Path = Path("out/experiments/pinnacle")  # folder of the figure and of numbers.json
     references: Path | None = None  # folder of PINNacle's tables, such as burgers1d.dat
     only: tuple[str, ...] = ()  # names of problems; by default all, or without references those in closed form
-    seconds: float = 60.0  # time of steps for each problem, without compilation
+    seconds: float = 60.0  # time of steps for each problem, without compilation; slabs of time take their own
     width: int | None = None  # units of a hidden layer, or sines; the default is that of the problem's recipe
     depth: int | None = None  # hidden layers after the first; the default is that of the problem's recipe
     seed: int = 0  # seed of weights and points
