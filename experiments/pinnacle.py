@@ -1,7 +1,8 @@
 """SIRENs on the problems of PINNacle, a benchmark of physics-informed networks, in a minute each on two CPU cores.
 
 Linear problems are solved with random features, whose last layer is a linear least-squares problem; others by
-Gauss-Newton steps of a small SIREN.
+Gauss-Newton steps of a small SIREN, or of the last layer in one slab of time after another. `--seconds` does not limit
+slabs: they take as long as their recipe needs.
 
 This experiment is not in the paper. PINNacle (Hao et al. 2023, arXiv 2306.08827) has 22 problems. Those here have a
 solution in closed form, or a table of a solution by finite elements, which `--references` names the folder of: the
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import pinnacle_flows, pinnacle_in_time, pinnacle_stationary
+from experiments import pinnacle_flows, pinnacle_heat, pinnacle_in_time, pinnacle_long_heat, pinnacle_stationary
 from experiments.pinnacle_published import PUBLISHED
 from experiments.pinnacle_record import distance, new_network, relative_error, solve
 from experiments.run import Settings, make_folder, run, save_numbers
@@ -29,15 +30,15 @@ PROBLEMS = {
     "poisson-2d": pinnacle_stationary.poisson_2d,
     "poisson-2d-holes": pinnacle_stationary.poisson_2d_holes,
     "poisson-nd": pinnacle_stationary.poisson_nd,
-    "heat-2d-scales": pinnacle_in_time.heat_2d_scales,
-    "heat-2d-long": pinnacle_in_time.heat_2d_long,
-    "heat-nd": pinnacle_in_time.heat_nd,
+    "heat-2d-scales": pinnacle_heat.heat_2d_scales,
+    "heat-2d-long": pinnacle_long_heat.heat_2d_long,
+    "heat-nd": pinnacle_heat.heat_nd,
     "wave-1d": pinnacle_in_time.wave_1d,
     "cavity": pinnacle_flows.lid_driven_cavity,
     "back-step": pinnacle_flows.back_step,
     "two-cylinders": pinnacle_flows.two_cylinders,
     "poisson-inverse": pinnacle_stationary.poisson_inverse,
-    "heat-inverse": pinnacle_in_time.heat_inverse,
+    "heat-inverse": pinnacle_heat.heat_inverse,
 }
 COLUMNS = "error", "published", "ratio", "true error", "table error", "seconds", "steps"
 CLOSED = ("poisson-nd", "heat-2d-scales", "heat-nd", "wave-1d", "poisson-inverse")  # problems that need no file
@@ -48,7 +49,7 @@ class Config(Settings):
     out: Path = Path("out/experiments/pinnacle")  # folder of the figure and of numbers.json
     references: Path | None = None  # folder of PINNacle's tables, such as burgers1d.dat
     only: tuple[str, ...] = ()  # names of problems; by default all, or without references those in closed form
-    seconds: float = 60.0  # time of steps for each problem, without compilation
+    seconds: float = 60.0  # time of steps for each problem, without compilation; slabs of time take their own
     width: int | None = None  # units of a hidden layer, or sines; the default is that of the problem's recipe
     depth: int | None = None  # hidden layers after the first; the default is that of the problem's recipe
     seed: int = 0  # seed of weights and points

@@ -5,7 +5,7 @@ Coordinates are in the order of this library, time first: PINNacle's (x, y, t) i
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from numpy import ndarray
 from experiments import comsol
 from siren_jax import SIREN, Fit, InputError, random_features
 from siren_jax._types import RefinementMethod
-from siren_jax.equations import Box, Domain, Problem, SpaceTime
+from siren_jax.equations import Box, Domain, Marched, Problem, SpaceTime, march
 from siren_jax.fields.precision import is_double
 from siren_jax.fields.tiles import evaluate
 
@@ -41,7 +41,10 @@ class Recipe:
     method: RefinementMethod = "gauss-newton"  # of the refinement; "last-layer" takes random features
     refined: int | None = None  # largest number of steps of the refinement; one solves a linear problem
     batches: int = 1  # batches whose points the refinement uses
+    slabs: int | Sequence[float] = 0  # of `march`, which takes `refined` steps in each; frequencies are per slab
+    periodic: Mapping[int, float] | None = None  # period of a coordinate, as `random_features` takes it
     graded: Mapping[int, Any] | None = None  # places where a coordinate is dense, as `random_features` takes them
+    made: Callable[["Recipe", int], nnx.Module] | None = None  # network of a recipe and a seed, instead of the usual
     quick: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # other values of these fields with --quick
 
 
@@ -103,10 +106,16 @@ def distance(values: Float[ndarray, "n c"], reference: comsol.Samples) -> float:
     return float(np.linalg.norm(values - reference.values) / np.linalg.norm(reference.values))
 
 
-def solve(benchmark: Benchmark, recipe: Recipe, *, seconds: float, seed: int = 0) -> Fit[SIREN]:
-    """The fit of a new network to a problem, in seconds of steps, to which compilation does not count."""
+def solve(benchmark: Benchmark, recipe: Recipe, *, seconds: float, seed: int = 0) -> Fit | Marched:
+    """The fit of a new network to a problem, in seconds of steps, to which compilation does not count.
+
+    A march over slabs takes as long as its recipe needs, whatever the seconds are.
+    """
     problem, key = benchmark.problem, jax.random.key(seed)
     network = new_network(recipe, len(benchmark.channels), seed)
+    if recipe.slabs:
+        steps = 20 if recipe.refined is None else recipe.refined
+        return march(problem, network, recipe.slabs, key=key, steps=steps, batches=recipe.batches)
     settings: dict[str, Any] = {"key": key, "batches": recipe.batches, "method": recipe.method, "steps": recipe.refined}
     if not recipe.steps:
         return problem.refine(network, seconds=seconds, **settings)
@@ -115,11 +124,12 @@ def solve(benchmark: Benchmark, recipe: Recipe, *, seconds: float, seed: int = 0
     return first.followed_by(problem.refine(first.network, seconds=seconds - first.seconds, **settings))
 
 
-def new_network(recipe: Recipe, channels: int, seed: int) -> SIREN:
+def new_network(recipe: Recipe, channels: int, seed: int) -> nnx.Module:
     """A SIREN whose first layer has an omega of its own along each coordinate, or random features."""
+    if recipe.made:
+        return recipe.made(recipe, seed)
     if recipe.method == "last-layer":
-        features: dict[str, Any] = {"width": recipe.width, "frequencies": recipe.frequencies, "graded": recipe.graded}
-        return random_features(len(recipe.frequencies), channels, rngs=nnx.Rngs(seed), **features)
+        return features(recipe, channels, seed)
     most = max(recipe.frequencies)
     sizes: dict[str, Any] = {"width": recipe.width, "depth": recipe.depth, "omega": recipe.omega}
     sizes["graded"] = recipe.graded
@@ -127,6 +137,13 @@ def new_network(recipe: Recipe, channels: int, seed: int) -> SIREN:
     kernel = network.layers[0].linear.kernel
     kernel[...] = kernel[...] * (jnp.asarray(recipe.frequencies, jnp.float32) / most)[:, None]
     return network
+
+
+def features(recipe: Recipe, channels: int, seed: int) -> SIREN:
+    """Random features of a recipe."""
+    settings: dict[str, Any] = {"periodic": recipe.periodic, "graded": recipe.graded, "rngs": nnx.Rngs(seed)}
+    frequencies = recipe.frequencies
+    return random_features(len(frequencies), channels, width=recipe.width, frequencies=frequencies, **settings)
 
 
 def _inner_points(domain: Domain) -> Float[ndarray, "n d"]:

@@ -71,6 +71,7 @@ def test_only_the_first_slab_compiles(algebraic):
     assert not any(seconds[1:])
     assert algebraic.compile_seconds == seconds[0]
     assert algebraic.seconds == pytest.approx(sum(fit.seconds for fit in algebraic.fits))
+    assert algebraic.steps == sum(len(fit.history["loss"]) for fit in algebraic.fits) >= len(algebraic.fits)
     programs = []
     for slabs in (2, 6):
         compiled = []

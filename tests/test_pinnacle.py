@@ -6,13 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from experiments import comsol, pinnacle
 from experiments.pinnacle_flows import steady_flow
-from experiments.pinnacle_in_time import UnitBall
+from experiments.pinnacle_heat import OfSquares, StillSecond, UnitBall
+from experiments.pinnacle_long_heat import ProductsOfSines, tables
 from experiments.pinnacle_published import PUBLISHED
-from experiments.pinnacle_record import Recipe, new_network, relative_error
-from siren_jax import InputError, jacobian, laplacian
+from experiments.pinnacle_record import Recipe, new_network, relative_error, solve
+from siren_jax import SIREN, InputError, jacobian, laplacian
+from siren_jax.equations import Marched
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +32,12 @@ TABLE = """% Model:              a.mph
 @pytest.fixture
 def points_of_an_inverse_problem(tmp_path):
     np.savetxt(tmp_path / "heatinv_points.dat", np.random.default_rng(0).uniform([-1, -1, 0], 1, (40, 3)))
+    return tmp_path
+
+
+@pytest.fixture
+def points_of_the_long_heat(tmp_path):
+    (tmp_path / "heat_longtime.dat").touch()
     return tmp_path
 
 
@@ -140,3 +149,62 @@ def test_points_of_a_ball_are_even_in_it_and_normals_point_outwards(key):
 
 def test_published_errors_are_of_problems_that_are_here():
     assert set(PUBLISHED) == set(pinnacle.PROBLEMS) - {"two-cylinders"}
+
+
+def random_siren(channels):
+    return SIREN(3, channels, width=8, depth=1, first_omega=2.0, rngs=nnx.Rngs(0))
+
+
+def random_products():
+    network = ProductsOfSines(*np.random.default_rng(0).uniform(-3, 3, (2, 3, 10)))
+    network.output.kernel[...] = jnp.ones((10, 1))
+    return network
+
+
+@pytest.mark.parametrize(
+    "network",
+    [OfSquares(random_siren(2)), StillSecond(random_siren(2)), random_products()],
+    ids=lambda n: type(n).__name__,
+)
+def test_networks_with_symmetries_know_their_derivatives(network, key):
+    points, weights = jax.random.normal(key, (5, 3)), ((1.0, -2.0, 3.0), (0.0, 1.0, 0.0))
+    for x, value in zip(points, network(points), strict=True):
+        found, slope, sums = network.derivatives(x, weights)
+        curvatures = jnp.diagonal(jax.hessian(network)(x), axis1=1, axis2=2)
+        assert jnp.allclose(found, value, atol=1e-5)
+        assert jnp.allclose(slope, jax.jacobian(network)(x), rtol=1e-4, atol=1e-4)  # float32
+        assert jnp.allclose(jnp.stack(sums, axis=1), curvatures @ jnp.array(weights).T, rtol=1e-3, atol=1e-3)
+
+
+def test_an_unknown_of_squares_is_even_and_a_still_one_has_no_time(key):
+    x = jax.random.normal(key, (3,))
+    even, still = OfSquares(random_siren(2)), StillSecond(random_siren(2))
+    assert jnp.array_equal(even(x), even(x * jnp.array([1, -1, 1])))
+    assert still(x)[1] == still(x.at[0].set(7))[1]
+    assert still(x)[0] != still(x.at[0].set(7))[0]
+
+
+def test_products_of_the_long_heat_have_its_symmetries(points_of_the_long_heat):
+    benchmark = pinnacle.PROBLEMS["heat-2d-long"](points_of_the_long_heat)
+    network = new_network(dataclasses.replace(benchmark.recipe, width=30), 1, seed=0)
+    network.output.kernel[...] = jnp.ones((30, 1))
+    t, y, x = 0.3, 0.2, 0.11
+    value = network(jnp.array([t, y, x]))
+    assert value != 0
+    for sign, mirrored in ((-1, [t, -y, x]), (-1, [t, y, -x]), (1, [t, y, 1 / 4 - x])):
+        assert jnp.allclose(network(jnp.array(mirrored)), sign * value, atol=1e-4)
+
+
+def test_tables_of_the_long_heat_converge():
+    coarse, fine, finer = (tables(grid=(n, n // 4), steps=n // 16, stop=1)[-1] for n in (48, 96, 192))
+    first, second = np.abs(fine[::2, ::2] - coarse).max(), np.abs(finer[::2, ::2] - fine).max()
+    assert second < first / 16  # Runge-Kutta steps of fourth order
+
+
+def test_a_recipe_with_slabs_marches():
+    benchmark = pinnacle.PROBLEMS["wave-1d"](None)
+    recipe = Recipe((4.0, 15.0), width=60, method="last-layer", slabs=2, refined=1)
+    marched = solve(benchmark, recipe, seconds=1)
+    assert isinstance(marched, Marched)
+    assert marched.steps == 2
+    assert np.isfinite(relative_error(marched.network, benchmark.reference()))

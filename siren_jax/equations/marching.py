@@ -59,6 +59,11 @@ class Marched:
         return replace(whole, stopped_by=self.stopped_by, seconds_per_step=float(np.median(steps)), **changed)
 
     @property
+    def steps(self) -> int:
+        """Number of steps of all slabs."""
+        return sum(fit.steps for fit in self.fits)
+
+    @property
     def compile_seconds(self) -> float:
         """Time of compilation, which is that of the first slab."""
         return sum(fit.compile_seconds for fit in self.fits)
