@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from siren_jax import InputError, jacobian, laplacian, load, random_features
+from siren_jax.cli import main
 from siren_jax.equations import Interval, Problem, equation, in_slabs, initial, load_slabs, march
 from siren_jax.equations.slab_files import WHOLE
 from siren_jax.equations.slabs import Slabs
@@ -119,6 +120,11 @@ def test_what_is_no_archive_is_refused(tmp_path):
         load_slabs(tmp_path / "u.txt")
     with pytest.raises(InputError, match="cannot be read: No such file"):
         load_slabs(tmp_path / "none.slabs.zip")
+
+
+def test_the_command_says_how_slabs_are_opened(file, tmp_path, capsys):
+    assert main(["render", str(file), "--out", str(tmp_path / "u.png")]) == 2
+    assert "load_slabs opens in Python. Unpack it" in capsys.readouterr().err
 
 
 def test_networks_without_a_file_are_refused():

@@ -7,6 +7,7 @@ import re
 from jaxtyping import Bool
 from numpy import ndarray
 
+from siren_jax.equations.slab_files import SUFFIX
 from siren_jax.errors import InputError
 from siren_jax.neural_field import NeuralField, load
 from siren_jax.sets.field_set import FieldSet, load_set
@@ -37,8 +38,13 @@ def load_field(path: str) -> NeuralField:
     """The signal in a `.siren` file or at SET::NAME. Of a set, only this entry is read.
 
     Raises:
-        InputError: the file or the set cannot be read, or the set has no such entry.
+        InputError: the file or the set cannot be read, or the set has no such entry; the file has slabs of time.
     """
+    if path.endswith(SUFFIX) and os.path.isfile(path):
+        raise InputError(
+            f"{path!r} is a solution in slabs of time, which siren_jax.equations.load_slabs opens in Python. Unpack it "
+            "and give the .siren file of one slab."
+        )
     address = split(path)
     return load(path) if address is None else entry(load_set(address[0]), *address)
 

@@ -305,7 +305,8 @@ def allen_cahn() -> Case:
     short, see the conflict.
     """
     line, sharp = Interval(0, 1).during(0, 1), {1: [(0.5, 0.02), (1.0, 0.02)]}
-    sharper, ends = {1: [(0.5, 0.02), (1.0, 0.003)]}, (0, *0.001 * 2.0 ** np.arange(6), 0.06, *np.linspace(0.1, 1, 19))
+    sharper = {1: [(0.0, 0.03), (0.5, 0.02), (1.0, 0.003)]}
+    ends = (0.0, *0.001 * 2.0 ** np.arange(6), 0.06, *np.linspace(0.1, 1, 19))
     start = lambda x: x[1] ** 2 * jnp.cos(math.pi * x[1])
 
     def trust(x: Array) -> Array:
@@ -319,8 +320,8 @@ def allen_cahn() -> Case:
         return slope[0] - 1e-4 * second - 5 * value + 5 * value**3
 
     def in_a_slab(u: Field, x: Array) -> Array:
-        near = jnp.minimum(jnp.hypot(x[1] - 0.5, 0.02), jnp.hypot(x[1] - 1, 0.003))  # points are as dense as 1/near
-        return residual(u, x) * early(x) * jnp.sqrt(near)
+        near = jnp.min(jnp.stack([jnp.hypot(x[1] - place, width) for place, width in sharper[1]]))
+        return residual(u, x) * early(x) * jnp.sqrt(near)  # points are about as dense as 1/near
 
     def mirrors(weight: float, trusted: Callable[[Array], Array]) -> Term:
         slope = lambda u, x, normal: jacobian(u)(x)[0, 1] * trusted(x)
