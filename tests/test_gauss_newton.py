@@ -156,6 +156,8 @@ def test_a_fit_on_new_points_that_is_continued_is_the_one_that_was_not_interrupt
     with Checkpoints(tmp_path) as checkpoints:
         assert refined(9, watch=lambda progress: progress.step >= 4, checkpoints=checkpoints).stopped_by == "watch"
         assert bits(refined(9, checkpoints=checkpoints)) == bits(whole)
+        with pytest.raises(InputError, match="initial network, batch or weights have changed"):
+            refined(9, checkpoints=checkpoints, fresh=False)
     assert np.any(np.diff(whole.history["loss"]) > 0)  # points differ
 
 

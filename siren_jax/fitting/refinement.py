@@ -95,8 +95,8 @@ def refine(
             too.
         checkpoints: see `fit`; a second phase needs its own directory.
         mesh: see `fit`. Of the other form of Gauss-Newton, all devices compute the same matrix.
-        draw: for Gauss-Newton, a function from a step's number to the points of this step, of the shapes of `batch`,
-            which is then not used otherwise. It is traced once. With more parameters than residuals, fixed points are
+        draw: for Gauss-Newton, a function from a step's number to the points of this step, which takes the place of
+            `batch`. It is traced once. With more parameters than residuals, fixed points are
             overfitted, and new ones are not. The budget or `watch` then ends the fit, and the loss may rise.
 
     Returns:
@@ -108,7 +108,7 @@ def refine(
     Raises:
         InputError: the budget is missing, or a weight is for no term; a checkpoint has another network, batch, weight
             or memory, or is from a later step; the mesh has another axis; Gauss-Newton has no residuals, or more than
-            8,000 parameters and as many residuals; Broyden's method has more than 8,000 parameters, or `draw` is for
+            8,000 parameters and as many residuals; Broyden's method has more than 8,000 parameters; `draw` is for
             another method than Gauss-Newton; "last-layer" has more parameters than residuals, or
             a network without a linear last layer.
     """
@@ -257,6 +257,11 @@ def _refine(
     check_precision((params, fixed))
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     params, fixed, batch = cast((params, fixed, batch), dtype)
+    points = None
+    if draw is not None:
+        drawn = jax.jit(lambda step: cast(draw(step), dtype))
+        points = lambda step: devices.spread(drawn(step))
+        batch = drawn(0)  # a checkpoint of a fit on fixed points is another fit's
 
     def merged(params: Any) -> N:
         with jax.enable_x64(dtype == jnp.float64):  # `watch` may call it outside
@@ -279,10 +284,6 @@ def _refine(
             form, start = "triangle", lambda: first_state(residuals_of, params, batch)
         if damping is not None:
             start = lambda: initial_state(params, dtype, damping)
-        points = None
-        if draw is not None:
-            drawn = jax.jit(lambda step: cast(draw(step), dtype))
-            points = lambda step: devices.spread(drawn(step))
         make = lambda state, batch: GaussNewton(
             residuals_of, sized, state, batch, merged, log, tile, devices, form, params, points
         )
