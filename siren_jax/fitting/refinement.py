@@ -218,8 +218,8 @@ def check_size(method: RefinementMethod, count: int, residuals: int) -> None:
     if method == "last-layer":  # sines times channels, so L-BFGS is no substitute for random ones
         what, instead = "this last layer", "fewer sines"
     raise InputError(
-        f"{NAMES[method]} stores matrices of all pairs of parameters, {size} for the {count:,} parameters of {what}; it "
-        f"takes up to {MOST:,}. Use {instead}."
+        f"{NAMES[method]} stores matrices of all pairs of parameters, {size} for the {count:,} parameters of {what}; "
+        f"it takes up to {MOST:,}. Use {instead}."
     )
 
 
