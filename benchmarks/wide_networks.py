@@ -19,6 +19,7 @@ from flax import nnx
 
 from benchmarks.measure import publish
 from siren_jax import SIREN, Progress, laplacian
+from siren_jax._types import RefinementMethod
 from siren_jax.equations import Box, Problem, dirichlet, equation
 from siren_jax.fields.tiles import evaluate
 
@@ -43,15 +44,16 @@ class Config:
 
 
 def main(config: Config) -> list[dict]:
-    rows = []
+    rows: list[dict] = []
+    methods: tuple[RefinementMethod, ...] = ("gauss-newton", "lbfgs")
     for case in CASES:
-        for method in ("gauss-newton", "lbfgs"):
+        for method in methods:
             rows += [{"problem": case, "method": method, **row} for row in errors(case, method, config)]
     publish("wide_networks", rows, config)
     return rows
 
 
-def errors(case: str, method: str, config: Config) -> list[dict[str, float]]:
+def errors(case: str, method: RefinementMethod, config: Config) -> list[dict[str, float]]:
     """Relative errors, at each doubling of the processor seconds and at the end."""
     box, exact, source, weight, omega, many = CASES[case]
     inside, rim = config.points if method == "gauss-newton" else many
