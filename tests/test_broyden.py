@@ -146,6 +146,7 @@ def test_a_solution_is_exact_to_the_rounding_of_float64():
     assert error(found) < 1e-14  # two sines contain the solution
 
 
+@pytest.mark.slow
 def test_an_equation_gains_digits_on_lbfgs_in_as_many_steps():
     network = SIREN(1, 1, width=8, depth=0, first_omega=3.0, omega=1.0, rngs=nnx.Rngs(0))
     solved = partial(wave().refine, network, key=jax.random.key(0), batches=1, steps=300, double=True)

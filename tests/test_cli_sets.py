@@ -247,6 +247,7 @@ def test_an_exported_network_can_be_built_again_from_the_file_alone(folder, fiel
     np.testing.assert_allclose(low + (h + 1) * (high - low) / 2, expected, atol=1e-5)  # float32 at phases of 5
 
 
+@pytest.mark.slow
 def test_an_export_of_int8_has_the_numbers_that_the_fields_compute_with(tmp_path):
     pictures = np.random.default_rng(1).integers(0, 255, (3, 8, 8), np.uint8)
     deep = lambda rngs: SIREN(2, 1, width=3, depth=10, rngs=rngs)  # layer 10 comes before layer 2 in order of names

@@ -83,6 +83,7 @@ def refused(capsys, *arguments: object) -> str:
     return told
 
 
+@pytest.mark.slow
 def test_a_folder_becomes_the_base_that_the_library_learns(pictures, tmp_path, capsys):
     path = tmp_path / "bumps.siren"
     assert main(["learn", str(pictures), "--out", str(path), *SMALL, "--json"]) == 0
@@ -101,6 +102,7 @@ def test_a_folder_becomes_the_base_that_the_library_learns(pictures, tmp_path, c
     assert "step 50  PSNR " in told.err
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_writes_what_it_has_learned(pictures, tmp_path, capsys, monkeypatch, heeded_signals):
     def interrupted(*args, watch, **settings):
         def watched(progress):
@@ -215,6 +217,7 @@ def test_signals_become_codes_with_their_table(base, others, tmp_path, capsys):
     assert summary["psnr"]["worst"] == pytest.approx(fields.quality.min())
 
 
+@pytest.mark.slow
 def test_files_are_added_on_request_alone(base, others, tmp_path, capsys):
     files = sorted(map(str, others.iterdir()))
     arguments = ["encode", str(base), *files[:2], "--out", str(tmp_path / "set")]

@@ -292,6 +292,7 @@ def wavy(size):
     return field, lambda x: jnp.cos(x[0] + size * x[1]) * x[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [False, True])
 def test_a_complex_field_has_the_derivatives_of_its_parts(known, key, float64):
     network = float64(SIREN(2, 5, width=6, depth=1, omega=3.0, first_omega=3.0, rngs=nnx.Rngs(0)))

@@ -120,6 +120,7 @@ def test_both_forms_of_a_step_agree(monkeypatch):
     assert dual.history["loss"][-1] < 1e-2 * dual.history["loss"][0]
 
 
+@pytest.mark.slow
 def test_both_forms_agree_with_coefficients_as_unknowns(monkeypatch):
     line = Interval(0, 1)
     residual = lambda u, x: laplacian(u)(x) + u["k"] * u(x)

@@ -66,6 +66,7 @@ def by_formula(siren):
     return function
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "graded",
     [{0: (0.2, 0.05)}, GRADED, {0: [(0.0, 1e-3)], 1: [(-1, 0.1), (1, 0.1)]}],
@@ -174,6 +175,7 @@ METHODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_fit_keeps_places_and_widths(method):
     dtype, fitted = METHODS[method]
@@ -199,6 +201,7 @@ def boundary_layer(first_omega, graded):
         return np.abs(np.asarray(found(jnp.asarray(between))) - function(between)).max()
 
 
+@pytest.mark.slow
 def test_a_boundary_layer_is_represented_with_grading_and_not_without():
     assert boundary_layer(10.0, {0: (0.0, 0.005)}) < 1e-8
     for first_omega in (10.0, 100.0):  # the layer has the frequency 1/0.01 = 100

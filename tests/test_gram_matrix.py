@@ -54,6 +54,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_they_are_those_of_the_whole_jacobian(name, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 3000)  # several blocks of columns

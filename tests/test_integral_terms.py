@@ -129,6 +129,7 @@ def test_each_component_has_a_value_of_its_own():
     assert np.abs(residual(integral(turning, LINE, 2j / math.pi), jnp.sin)).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_a_tile_or_a_mesh_changes_only_the_rounding():
     problem = Problem(
         [equation(lambda u, x: jacobian(u)(x)[0], LINE, points=30), integral(lambda u, x: u(x), LINE, 1.0)]
@@ -186,6 +187,7 @@ def test_an_eigenvalue_is_a_coefficient_when_the_norm_is_given():
     assert error(lambda x: np.abs(found(x)), lambda x: np.sin(math.pi * x), LINE) < 1e-2
 
 
+@pytest.mark.slow
 def test_the_coefficient_of_a_robin_condition_is_found_from_measurements():
     # u'' = 0, u(0) = 1, u'(1) + h·u(1) = 0: u = 1 - hx / (1 + h), here with h = 2.
     places = np.array([[0.25], [0.75]])

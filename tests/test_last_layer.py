@@ -121,6 +121,7 @@ def test_only_the_last_layer_and_the_coefficients_are_learned():
     }
 
 
+@pytest.mark.slow
 def test_tiles_change_only_the_rounding():
     exact = lambda x: jnp.sin(x[0] + 2 * x[1])
     terms = [
@@ -222,6 +223,7 @@ def test_periodic_features_have_about_as_many_sines_for_each_number_of_periods(s
         assert np.abs(np.quantile(in_time[few], [0.25, 0.5, 0.75]) - [-1.5, 0, 1.5]).max() < 0.3
 
 
+@pytest.mark.slow
 def test_periodic_features_solve_an_equation_without_conditions_at_the_ends():
     circle = Interval(0, 2)
     exact = lambda x: jnp.exp(jnp.sin(math.pi * x[0]))

@@ -124,6 +124,7 @@ def test_a_space_is_smaller_than_a_plane(base):
     assert base.figures["signals"] == 270
 
 
+@pytest.mark.slow
 def test_codes_are_fields_of_the_quality_that_is_told(base):
     others = bumps(12, seed=5)
     fields = base.encode(Signals(others, labels=list("ab") * 6))
@@ -157,6 +158,7 @@ def test_signals_that_exceed_memory_are_encoded_in_portions(base, monkeypatch):
     np.testing.assert_allclose(base.codes(parts), base.codes(whole), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_space_is_learned_from_signals_of_several_sizes():
     pictures = [*bumps(100), *bumps(40, seed=1, side=24), *bumps(1, seed=2, side=4)]
     found = learn(Signals(pictures), latent=4, width=32, depth=1, first_omega=5.0, steps=600, key=KEY)

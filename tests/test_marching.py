@@ -121,6 +121,7 @@ def cooling(x):
     return jnp.exp(-0.1 * math.pi**2 * x[:1]) * jnp.sin(math.pi * x[1:])
 
 
+@pytest.mark.slow
 def test_heat_in_a_rod_is_solved_over_several_slabs():
     marched = march(heat(), features(2, width=120, frequencies=[2.0, 7.0]), 4, key=KEY)
     assert largest_error(marched.network, cooling, ROD) < 1e-6

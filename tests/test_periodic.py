@@ -181,6 +181,7 @@ METHODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_fit_changes_all_weights_but_the_frequencies(method):
     dtype, fitted = METHODS[method]
@@ -339,6 +340,7 @@ def test_a_module_of_pytorch_computes_the_same_function(tmp_path):
     np.testing.assert_allclose(y.numpy(), siren(jnp.asarray(POINTS)), atol=ROUNDING[np.float32])
 
 
+@pytest.mark.slow
 def test_many_fits_keep_the_periods_of_their_network(tmp_path):
     y, x = np.mgrid[:8, :8] / 8
     waves = np.array([np.sin(2 * math.pi * (x + shift)) * y for shift in (0.1, 0.6)], np.float32)

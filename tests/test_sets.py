@@ -46,6 +46,7 @@ def parameters(fields):
     return dict(zip(fields.names, fields.arrays()[0], strict=True))
 
 
+@pytest.mark.slow
 def test_a_signal_depends_on_no_other_and_on_no_row(monkeypatch):
     monkeypatch.setattr(stack, "VALUES", 512)  # a tile is one row, so four rows are filled again and again
     signals = Signals(PICTURES)
@@ -66,6 +67,7 @@ def test_each_ends_at_its_quality_and_has_it():
         assert (found >= 32) == (fields.status[i] == "reached")
 
 
+@pytest.mark.slow
 def test_the_result_is_the_plain_loop_of_adam():
     picture = PICTURES[0]
     fields = fit_many(
@@ -131,6 +133,7 @@ def test_new_signals_are_added_and_others_stay(tmp_path):
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_signals_of_many_sizes_share_a_program(tmp_path):
     sizes = [(6, 9), (8, 8), (5, 5), (12, 7)]
     arrays = [np.tile(np.linspace(0, 255, w), (h, 1)).astype(np.uint8) for h, w in sizes]
@@ -141,6 +144,7 @@ def test_signals_of_many_sizes_share_a_program(tmp_path):
         assert quality > 25
 
 
+@pytest.mark.slow
 def test_a_batch_is_cut_into_tiles_without_a_change_of_its_gradient(monkeypatch):
     signals = Signals(pictures(1, side=20))
     settings = {"key": KEY, "steps": 1, "batch_size": 300, "recipe": TUNED_SET}
@@ -169,6 +173,7 @@ def test_a_common_start_is_the_same_for_all():
     assert np.array_equal(rows[0], rows[2])
 
 
+@pytest.mark.slow
 def test_layers_that_all_share_are_those_of_the_common_start_and_are_kept_once(tmp_path):
     deep = lambda rngs: SIREN(2, 1, width=8, depth=2, first_omega=5.0, weight_scale=2.0, rngs=rngs)
     start = deep(nnx.Rngs(KEY))
@@ -186,6 +191,7 @@ def test_layers_that_all_share_are_those_of_the_common_start_and_are_kept_once(t
         assert all(x.shape[0] == 8 for n, x in fields._shards[0].common().items() if n == "layers.1.linear.bias")
 
 
+@pytest.mark.slow
 def test_a_restart_begins_elsewhere_and_the_best_one_counts():
     settings = {"key": KEY, "quality": 99.0, "steps": 25}
     once = fit_many(Signals(PICTURES), make, **settings).quality
@@ -225,6 +231,7 @@ def test_processes_of_parts_make_the_set_of_one(tmp_path, monkeypatch):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_time_becomes_steps_which_a_later_process_repeats(tmp_path):
     settings = {"key": KEY, "out": str(tmp_path)}
     first = fit_many(Signals(PICTURES[:4]), make, seconds=3, **settings)

@@ -91,6 +91,7 @@ def largest_error(network, exact):
         return float(jnp.abs(network(x)[:, 0] - jax.vmap(exact)(x)).max())
 
 
+@pytest.mark.slow
 def test_windows_of_shrinking_width_resolve_a_narrow_source():
     """u'' = g'' for a Gaussian g of the width 0.01. As many sines without windows do not resolve it."""
     exact = lambda x: jnp.exp(-(x[0] ** 2) / 2e-4)

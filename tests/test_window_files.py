@@ -231,6 +231,7 @@ def test_a_fit_that_starts_from_a_field_keeps_its_windows():
     np.testing.assert_array_equal(found(x), start.network(x))
 
 
+@pytest.mark.slow
 def test_many_fits_keep_the_windows_of_their_network(tmp_path):
     y, x = np.mgrid[:8, :8] / 8
     steps = np.array([np.tanh(20 * (x - place)) * y for place in (0.3, 0.6)], np.float32)
@@ -240,6 +241,7 @@ def test_many_fits_keep_the_windows_of_their_network(tmp_path):
         assert field.network.windows == tuple(BLOCKS)
 
 
+@pytest.mark.slow
 def test_a_hypernetwork_makes_networks_with_windows(key):
     siren = network()
     made = Hypernetwork(siren, latent=4, rngs=nnx.Rngs(0)).at(jax.random.normal(key, (4,)))
