@@ -13,7 +13,7 @@ import tyro
 from siren_jax.cli.console import printable
 from siren_jax.cli.helptext import documented
 from siren_jax.cli.sources import entry, split
-from siren_jax.files import set_file, siren_file
+from siren_jax.files import blocks, set_file, siren_file
 from siren_jax.networks import grading, periods, windows
 from siren_jax.networks.latent import LatentSIREN
 from siren_jax.neural_field import NeuralField, load
@@ -103,7 +103,7 @@ def _of_network(architecture: Mapping[str, Any]) -> dict[str, object]:
             rows["graded"] = grading.text(given)
         if given := architecture.get("windows"):
             sizes = architecture["in_features"], architecture["width"]
-            rows["windows"] = windows.text(windows.from_json(given, *sizes))
+            rows["windows"] = windows.text(blocks.from_json(given, *sizes))
         if architecture.get("outermost", "linear") != "linear":
             rows["outermost"] = architecture["outermost"]
     shapes = [shape for _, shape in siren_file.stored_arrays(architecture, "float32").values()]

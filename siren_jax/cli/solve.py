@@ -22,7 +22,6 @@ from siren_jax.fitting.progress import Progress
 from siren_jax.fitting.recipes import TUNED
 from siren_jax.fitting.refinement import METHODS, MOST, bytes_of, check_size
 from siren_jax.fitting.result import Fit
-from siren_jax.networks import SIREN
 from siren_jax.subjects.solution import Solution
 
 # Options of a network that is trained.
@@ -30,7 +29,6 @@ TRAINED = (
     *("model", "depth", "first_omega", "omega", "start", "weight_scale", "steps", "learning_rate", "schedule"),
     "skip_nonfinite",
 )
-KEPT = 100  # steps of Gauss-Newton that make a plain network of one with conditions by construction
 FIRST = 0.25  # share of --seconds for Adam; --refine-with has the rest
 
 
@@ -162,11 +160,6 @@ class Solve:
             """The fit, with a plain network of the same values."""
             assert isinstance(fitted.network, Ansatz)
             start, key = fitted.network.network, jax.random.key(training.seed)
-            if direct and isinstance(start, SIREN):
-                graded = {axis: places for axis, places in enumerate(start.graded) if places}
-                few = {"refined": KEPT, "points": 2048, "graded": graded}
-                same = distil(fitted.network, start, case.domain, key=key, method="gauss-newton", **few)
-                return replace(fitted, network=same.network)
             optimizer = training.recipe(base).optimizer(start)
             same = distil(fitted.network, start, case.domain, key=key, optimizer=optimizer)
             return replace(fitted, network=same.network)

@@ -20,8 +20,9 @@ from flax import nnx
 from siren_jax._types import Precision
 from siren_jax.errors import InputError
 from siren_jax.fields.precision import is_double, precision_of
+from siren_jax.files import blocks
 from siren_jax.files.header import MAX_NESTING, nesting, parse
-from siren_jax.networks import grading, initializers, periods, windows
+from siren_jax.networks import grading, initializers, periods
 from siren_jax.networks.latent import LatentSIREN
 from siren_jax.networks.relu import ReLUMLP
 from siren_jax.networks.siren import OUTERMOST, SIREN
@@ -180,7 +181,7 @@ def architecture_of(network: Network | LatentSIREN) -> dict[str, Any]:
     if isinstance(network, SIREN) and network.graded:
         found["graded"] = [[list(pair) for pair in pairs] for pairs in network.graded]
     if isinstance(network, SIREN) and network.windows:
-        found["windows"] = windows.as_json(network.windows)
+        found["windows"] = blocks.as_json(network.windows)
     return found
 
 
@@ -194,7 +195,7 @@ def _build(architecture: Mapping[str, Any]) -> Network | LatentSIREN:
     if given := architecture.get("graded"):
         arguments["graded"] = {axis: pairs for axis, pairs in enumerate(given) if pairs}
     if given := architecture.get("windows"):
-        arguments["windows"] = windows.from_json(given, architecture["in_features"], architecture["width"])
+        arguments["windows"] = blocks.from_json(given, architecture["in_features"], architecture["width"])
     make = {"siren": SIREN, "relu": ReLUMLP, "latent": LatentSIREN}[architecture["type"]]
     return make(arguments.pop("in_features"), arguments.pop("out_features"), **arguments, rngs=nnx.Rngs(0))
 
@@ -327,7 +328,7 @@ def _check_architecture(owner: str, architecture: Mapping[str, Any], version: in
         _check_periodic(owner, architecture["periodic"], architecture["in_features"], architecture["first_omega"])
     if "windows" in architecture:
         try:
-            windows.from_json(architecture["windows"], architecture["in_features"], architecture["width"])
+            blocks.from_json(architecture["windows"], architecture["in_features"], architecture["width"])
         except InputError as error:
             raise InputError(f"{owner} has windows that are not valid: {error}") from None
     if "graded" in architecture:
