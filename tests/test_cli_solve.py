@@ -322,3 +322,12 @@ def test_what_to_give_after_random_sines_miss_a_target_does_not_lead_to_training
 def test_more_sines_than_residuals_are_refused(tmp_path, capsys):
     assert main(["solve", "poisson", "--width", "3000", "--out", str(tmp_path / "out")]) == 2
     assert "2,560 residuals for the 3,001 parameters" in capsys.readouterr().err
+
+
+def test_what_a_killed_march_has_left_is_not_to_be_resumed(tmp_path, capsys):
+    (tmp_path / "out" / "checkpoints").mkdir(parents=True)
+    assert main(["solve", "predator-prey", "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "contains an unfinished fit; choose another --out, or use --overwrite." in told
+    assert main(["solve", "kdv", "--out", str(tmp_path / "out")]) == 2
+    assert "continue it with --resume, choose another --out" in capsys.readouterr().err

@@ -256,9 +256,10 @@ class Session:
         if resume and not begun:
             raise InputError(f"there is no fit to resume in {self._directory!r}; start one with --out.")
         if begun and not self._overwrite:
+            marches = self._subject.suffix != ".siren"  # in slabs of time, which have no checkpoints
             raise InputError(
-                f"{self._directory!r} contains an unfinished fit; continue it with --resume, choose another --out, or "
-                "use --overwrite."
+                f"{self._directory!r} contains an unfinished fit; {'' if marches else 'continue it with --resume, '}"
+                "choose another --out, or use --overwrite."
             )
         for name in (*folders, CHECKPOINTS, SECOND):
             if os.path.islink(at(name)):
