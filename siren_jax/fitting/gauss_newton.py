@@ -6,6 +6,9 @@ order: θ + v + a with (JᵀJ + λI) a = -½ Jᵀr'', where r'' is the second de
 acceleration of Transtrum and Sethna 2012. A step that does not lower the loss is rejected, and the damping λ grows;
 after a good step it shrinks, see Nielsen 1999.
 
+A last layer is nearly linear in its parameters, and its factorization takes most of the time, so it is used for several
+steps: the simplified Newton method, Deuflhard 2011, Section 2.1.
+
 A step comes from one of three forms of the same equation, see `Form`:
 
 - "squares", for small networks: the normal equations (JᵀJ + λI) v = -Jᵀr, which are fast to form. Their condition is
@@ -51,6 +54,8 @@ DOUBLING = 1e-3  # the same for a last layer: Newton's method doubles the digits
 CLOSE = 1e-9
 LEFT = 0.75
 HARDLY = 1e-24  # damping that changes a step less than rounding does
+GAIN = 0.25  # share of the loss that a correction leaves at most if another one follows
+CORRECTIONS = 10  # most corrections of a step
 
 State = tuple[Any, Array, Array, Array]
 """Parameters, their loss, the damping in units of the mean of the diagonal of JᵀJ, and its next growth."""
@@ -82,6 +87,7 @@ class GaussNewton:
         first: initial parameters, of this process or an earlier one.
         draw: if given, `draw(step)` are the points of a step, of the shapes of `batch`. A step is judged by its own
             points. The losses of several steps are not comparable, and no number of them ends the fit.
+        hardly: damping that does not count, for the end of the fit.
     """
 
     def __init__(
@@ -97,7 +103,9 @@ class GaussNewton:
         form: Form,
         first: Any,
         draw: Callable[[Any], Batch] | None = None,
+        hardly: float = HARDLY,
     ):
+        self._hardly = hardly
         self._residuals_of, self._terms, self._devices = residuals_of, terms, devices
         self._form: Form = form
         self._tile = tile or (_points_per_tile(residuals_of, state[0], batch) if form == "triangle" else TILE)
@@ -141,7 +149,7 @@ class GaussNewton:
             state, better, close = self._take(self._state, self._matrix, self._batch)
             if self._draw is not None:
                 self._batch = self._draw(len(self._losses) + 1)
-            if better or self._draw is not None:
+            if self._draw is not None or (better and not close):
                 found = self._matrix_of(state[0], self._batch)
                 if not _finite(found):
                     stopped_by, self.message = "non-finite", self._describe(state[0])
@@ -184,18 +192,24 @@ class GaussNewton:
         tree, loss, damping, growth = state
         params, unravel = ravel_pytree(tree)
         added = damping * _trace(matrix, self._form) / params.size
-        if self._form == "products":
-            solve, expected = _by_products(matrix, added)
-            pulled = lambda vector: ravel_pytree(self._pulled(tree, vector, batch))[0]
-            first = -pulled(solve(matrix[:, -1]))
-            second = -pulled(solve(self._bent(tree, unravel(first), batch))) / 2
+        if self._form == "triangle":
+            first, solve, foreseen = _by_triangle(matrix, added)
+            expected = loss - foreseen
+            moved, later, decrement = self._corrected(unravel, params, first, loss, solve, batch)
+            done = (decrement <= (1 - LEFT) * later) & (foreseen >= LEFT * later)
         else:
-            first, solve, expected = (_by_triangle if self._form == "triangle" else _by_squares)(matrix, added)
-            second = -solve(self._bend(unravel, params, first, batch)) / 2
-        longest = BEND * jnp.linalg.norm(first)
-        second *= longest / jnp.maximum(longest, jnp.linalg.norm(second))
-        moved = params + first + second
-        later = self._loss(unravel(moved), batch)
+            if self._form == "products":
+                solve, expected = _by_products(matrix, added)
+                pulled = lambda vector: ravel_pytree(self._pulled(tree, vector, batch))[0]
+                first = -pulled(solve(matrix[:, -1]))
+                second = -pulled(solve(self._bent(tree, unravel(first), batch))) / 2
+            else:
+                first, solve, expected = _by_squares(matrix, added)
+                second = -solve(self._bend(unravel, params, first, batch)) / 2
+            longest = BEND * jnp.linalg.norm(first)
+            moved = params + first + second * longest / jnp.maximum(longest, jnp.linalg.norm(second))
+            later = self._loss(unravel(moved), batch)
+            done = later >= LEFT * loss
         better = later < loss  # not if it is NaN, as after a step that was too long
         quality = jnp.clip((loss - later) / expected, 0, 1)
         shrunk = damping * jnp.maximum(DOUBLING if self._form == "triangle" else SHRINK, 1 - (2 * quality - 1) ** 3)
@@ -208,8 +222,49 @@ class GaussNewton:
                 chosen(2.0, 2 * growth).astype(growth.dtype),
             ),
             better,
-            (expected <= CLOSE * loss) | ((damping <= HARDLY) & (later >= LEFT * loss)),
+            (expected <= CLOSE * loss) | ((damping <= self._hardly) & done),
         )
+
+    def _corrected(
+        self,
+        unravel: Callable[[Array], Any],
+        params: Array,
+        step: Array,
+        loss: Array,
+        solve: Callable[[Array], Array],
+        batch: Batch,
+    ) -> tuple[Array, Array, Array]:
+        """The parameters after a step and its corrections, their loss, and what another step would lower it by.
+
+        A correction is -(JᵀJ + λI)⁻¹Jᵀr with J at `params` and r at the parameters so far. With both at the same
+        parameters, gᵀ(JᵀJ + λI)⁻¹g for g = Jᵀr is how much a step should lower the loss: Newton's decrement.
+        """
+
+        def at(moved: Array, start: Array) -> tuple[Array, Array]:
+            """The loss, and Jᵀr with J at the start."""
+
+            def of_tile(both: tuple[Array, Array], batch: Batch, masks: Mapping[int, Array]) -> tuple[Array, Array]:
+                vector = lambda params: self._vector(unravel(params), batch, masks)
+                found = vector(both[0])
+                return jnp.sum(found**2), jax.vjp(vector, both[1])[1](found)[0]
+
+            zero = jnp.zeros_like(loss), jnp.zeros_like(params)
+            return sum_over_tiles(of_tile, zero, (moved, start), batch, self._tile, self._devices.mesh)
+
+        def correct(now: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array, Array]:
+            moved, later, pulled, _, count = now
+            further = moved - solve(pulled)
+            found, next_pulled = at(further, params)
+            chosen = partial(jnp.where, found < later)
+            goes_on = (found < GAIN * later) & (count + 1 < CORRECTIONS)
+            return chosen(further, moved), chosen(found, later), chosen(next_pulled, pulled), goes_on, count + 1
+
+        moved = params + step
+        later, pulled = at(moved, params)
+        start = moved, later, pulled, later < loss, jnp.array(0)
+        moved, later, *_ = jax.lax.while_loop(lambda now: now[3], correct, start)
+        slope = at(moved, moved)[1]
+        return moved, later, slope @ solve(slope)
 
     def _vector(
         self, params: Any, batch: Batch, masks: Mapping[int, Array], among: Sequence[str] | None = None
@@ -377,14 +432,14 @@ def _by_squares(matrix: Array, added: Array) -> tuple[Array, Callable[[Array], A
 
 
 def _by_triangle(matrix: Array, added: Array) -> tuple[Array, Callable[[Array], Array], Array]:
-    """The same from R of A = QR."""
+    """The step v, the function (JᵀJ + λI)⁻¹, and |r + Jv|², from R of A = QR."""
     count = len(matrix) - 1
     below = jnp.sqrt(added) * jnp.eye(count, count + 1, dtype=matrix.dtype)
     damped = jnp.linalg.qr(jnp.concatenate([matrix, below]), mode="r")[:count]
     back = partial(jax.scipy.linalg.solve_triangular, damped[:, :-1])
     first = -back(damped[:, -1])
     left = matrix[:, -1] + matrix[:, :-1] @ first
-    return first, lambda right: back(back(right, trans=1)), jnp.sum(matrix[:, -1] ** 2) - jnp.sum(left**2)
+    return first, lambda right: back(back(right, trans=1)), jnp.sum(left**2)
 
 
 def _by_products(matrix: Array, added: Array) -> tuple[Callable[[Array], Array], Array]:
