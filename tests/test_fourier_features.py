@@ -58,6 +58,7 @@ def test_plane_waves_are_those_of_the_smallest_wave_numbers(width):
     network = plane_waves(width, nnx.Rngs(0))
     first = network.layers[0]
     angles = np.asarray(first.omega * first.linear.kernel[...])[:, : width // 2].T
+    assert len(np.unique(np.concatenate([angles, -angles]), axis=0)) == width  # each wave goes there and back
     k = np.round(angles[: width // 4, 1:] / math.pi)
     both = np.concatenate([k, -k])
     assert len(np.unique(both, axis=0)) == width // 2  # no wave is there twice, and none is constant
