@@ -2,9 +2,11 @@
 
 The loss is |r(θ)|² with r(θ) = Jθ - b, each residual times the root of its weight. A step goes along the direction p to
 the least loss on this line, and the next direction is conjugate to all earlier ones. Hestenes and Stiefel 1952; Björck
-1996, Algorithm 7.4.1. J is never stored: one pass over the points, tile by tile, gives |r|², |Jp|², Jᵀr and JᵀJp. In
-exact arithmetic, as many steps suffice as JᵀJ has different eigenvalues: one for columns that are orthonormal, and few
-for columns that nearly are, such as sines of a lattice at points that are spread evenly.
+1996, Section 7.4. J is never stored: one pass over the points, tile by tile, gives |r|², |Jp|², Jᵀr and JᵀJp. The
+residuals are evaluated anew in each step, so their rounding errors do not add up.
+
+In exact arithmetic, as many steps suffice as JᵀJ has different eigenvalues: one for columns that are orthonormal, and
+few for columns that nearly are, such as sines of a lattice at the points of a grid.
 """
 
 import copy
@@ -82,12 +84,13 @@ class ConjugateGradients:
         self._batch = batch
         self.message = ""
         """Which value was not finite, and in which step."""
-        known = bool(jnp.isfinite(state[2]))
-        self._state: State = state if known else self._take(state, batch)[0]  # a step of length 0 finds the gradient
+        self._state: State = state
 
     def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
         stopped_by: StoppedBy | None = None
         before = len(self._losses)
+        if not jnp.isfinite(self._state[2]):
+            self._state = self._take(self._state, self._batch)[0]  # a step of length 0, which finds the gradient
         while stopped_by is None and len(self._losses) < before + steps:
             state, loss, close = self._take(self._state, self._batch)
             if all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves((state, loss))):
@@ -109,7 +112,7 @@ class ConjugateGradients:
         return "converged" if self.gradient() <= self._rounding else converged(self._losses)
 
     def gradient(self) -> float:
-        """Size of the gradient, in units of that before the first step."""
+        """Size of the gradient, in units of that before the first step; NaN if no pass has been taken."""
         left, first = map(float, self._state[2:])
         return math.sqrt(left / first) if first else 0.0
 
