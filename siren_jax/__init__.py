@@ -33,6 +33,7 @@ from siren_jax.fitting.result import Fit as Fit
 from siren_jax.networks import initializers as initializers
 from siren_jax.networks.encoders import ConvolutionalEncoder as ConvolutionalEncoder
 from siren_jax.networks.encoders import SetEncoder as SetEncoder
+from siren_jax.networks.features import fourier_features as fourier_features
 from siren_jax.networks.features import random_features as random_features
 from siren_jax.networks.hypernetwork import Hypernetwork as Hypernetwork
 from siren_jax.networks.latent import LatentSIREN as LatentSIREN
@@ -97,6 +98,7 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "equations",
     "fit",
     "fit_many",
+    "fourier_features",
     "generate_coordinates",
     "gradient",
     "hessian",

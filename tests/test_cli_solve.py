@@ -15,7 +15,7 @@ from siren_jax import SIREN, load
 from siren_jax.cli import main
 from siren_jax.cli.session import Session
 from siren_jax.equations import Interval, distil, load_slabs, solution
-from siren_jax.fitting import last_layer, progress
+from siren_jax.fitting import last_layer, progress, refinement
 from siren_jax.references import lotka_volterra
 
 pytestmark = pytest.mark.slow
@@ -214,6 +214,18 @@ def test_poissons_equation_is_solved_by_random_sines_without_training(tmp_path, 
     y, x = np.meshgrid(cell, cell, indexing="ij")
     exact = np.sin(np.pi * y) * np.sin(2 * np.pi * x) + y * x
     assert np.abs(np.load(out / "solution.npy")[..., 0] - exact).max() < 1e-11
+
+
+def test_the_wave_equation_is_solved_by_plane_waves(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(refinement, "MOST", 1000)  # by conjugate gradients
+    out, width, variance = tmp_path / "out", 2000, 5e-4
+    assert main(["solve", "wave", "--width", str(width), "--no-figures", "--json", "--out", str(out)]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["steps"] <= 4
+    # The waves have k² < πn/2 for n sines, and the pulse has the spectrum exp(-variance·k²/2), whose rest is the error.
+    assert summary["error"] == pytest.approx(100 * np.exp(-variance * np.pi * width / 4), rel=0.2)
+    field = load(str(out / "wave.siren"))
+    assert (field.network.width, field.network.depth, field.dtype) == (width, 0, np.float64)
 
 
 def test_an_evolution_is_solved_in_slabs_of_time_and_opened_again(tmp_path, capsys):

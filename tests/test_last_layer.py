@@ -180,8 +180,6 @@ def test_what_it_cannot_do_is_refused():
         problem.refine(ReLUMLP(1, 1, width=8, depth=1, rngs=nnx.Rngs(0)), key=KEY, steps=1, method="last-layer")
     with pytest.raises(InputError, match=r"'last-layer' needs residuals, not their squares"):
         refine(features(), problem.objective, problem.fixed(KEY)[1], steps=1, method="last-layer")
-    with pytest.raises(InputError, match=r"\d GB for the 20,001 parameters"):
-        problem.refine(features(width=20000), key=KEY, steps=1, method="last-layer")
 
 
 @pytest.mark.parametrize("frequencies", [2.0, [1.0, 30.0]])

@@ -26,6 +26,7 @@ import jax, jax.numpy as jnp, numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 from siren_jax import SIREN, Checkpoints, SumOfSquares, fit, gradient, refine
+from siren_jax.fitting import refinement
 
 KEY = jax.random.key(3)
 network = SIREN(1, 1, width=16, depth=1, first_omega=5.0, omega=5.0, rngs=nnx.Rngs(0))
@@ -58,6 +59,10 @@ for n in (0, 1, 2, 8):
         value = SumOfSquares(lambda field, batch: {"value": jax.vmap(field)(batch["x"]) - batch["y"]})
         solved = refine(network, value, sample(KEY, 0), steps=2, method="last-layer", tile=7, mesh=mesh)
         found[f"solved {n}"] = np.concatenate([solved.history["loss"], np.ravel(solved.network.output.kernel[...])])
+        refinement.MOST = 3
+        gone = refine(network, value, sample(KEY, 0), steps=5, method="last-layer", tile=7, mesh=mesh)
+        refinement.MOST = 8000
+        found[f"conjugate {n}"] = np.concatenate([gone.history["loss"], np.ravel(gone.network.output.kernel[...])])
 mesh, looks = jax.make_mesh((2,), ("points",)), []
 until = lambda progress: looks.append(progress.step) or progress.step >= 16
 stop = lambda progress: progress.step > 30
@@ -147,6 +152,13 @@ def test_the_last_layer_on_several_devices_is_that_on_one_up_to_rounding(found):
     one, eight = found["solved 0"], found["solved 8"]
     assert np.allclose(eight, one, rtol=1e-8, atol=1e-8 * np.abs(one[1:]).max())
     assert one[1] < 1e-6 * one[0]
+
+
+@pytest.mark.slow
+def test_conjugate_gradients_on_several_devices_are_those_on_one_up_to_rounding(found):
+    one, eight = found["conjugate 0"], found["conjugate 8"]
+    assert np.allclose(eight, one, rtol=1e-8, atol=1e-8 * np.abs(one[5:]).max())
+    assert one[4] < 0.1 * one[0]
 
 
 @pytest.mark.slow

@@ -95,8 +95,8 @@ class Training:
     devices give the same result except for rounding. Every device has a copy of the signal. One device uses all cores
     of a CPU, so there this option is for trials."""
 
-    def check(self) -> None:
-        """Refuses invalid settings before any file is read."""
+    def check(self, depth: int = DEPTH) -> None:
+        """Refuses invalid settings before any file is read. The depth is that of the network, unless one is given."""
         positive = ("steps", "seconds", "target_psnr", "learning_rate", "omega", "weight_scale")
         check_positive(self, positive)
         if self.first_omega not in (None, "auto") and not 0 < number(self.first_omega) < MAX_OMEGA:
@@ -112,7 +112,7 @@ class Training:
         if self.skip_nonfinite < 0:
             raise InputError(f"--skip-nonfinite takes a number of steps, 0 for none, but is {self.skip_nonfinite}.")
         check_seed(self.seed)
-        self.sizes(1)
+        self.sizes(1, depth)
         self.mesh()
 
     def _check_start(self) -> None:

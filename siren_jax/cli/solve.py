@@ -38,9 +38,10 @@ class Solve:
     """Solve a differential equation with a network, by its residual and its boundary and initial conditions. The error
     is measured against an independent solution.
 
-    Most equations are solved without Adam: by random sines whose last layer is a least-squares problem, in one slab of
-    time after another if the solution evolves, or by Gauss-Newton on a small network. For the others, and with --refine
-    0 or an option of the training such as --steps or --depth, Adam trains a network, and --refine-with refines it.
+    Most equations are solved without Adam: by random sines or plane waves, whose last layer is a least-squares problem,
+    in one slab of time after another if the solution evolves, or by Gauss-Newton on a small network. For the others,
+    and with --refine 0 or an option of the training such as --steps or --depth, Adam trains a network, and
+    --refine-with refines it.
 
     A solution in slabs of time is written as NAME.slabs.zip, which siren_jax.equations.load_slabs opens. It contains a
     .siren file for each slab."""
@@ -56,8 +57,8 @@ class Solve:
     """Method of the steps of --refine. broyden and gauss-newton reach smaller errors with networks of up to some 3,000
     parameters, such as --width 20 --depth 2 --first-omega 3 --omega 1. With more than 8,000 parameters, gauss-newton
     draws new points in every step, for up to 8,000 residuals. A step of broyden takes about as long as one of
-    lbfgs; a step of gauss-newton takes longer and gains more. last-layer learns the last layer alone, by least squares.
-    All but lbfgs compute in float64."""
+    lbfgs; a step of gauss-newton takes longer and gains more. last-layer learns the last layer alone, by least squares,
+    with more than 8,000 sines by conjugate gradients. All but lbfgs compute in float64."""
     double: bool = False
     """Compute the steps of --refine in float64 and write a float64 network, as all methods but lbfgs always do. The
     relative error of a float32 network stays above about 1e-5 %. A step of lbfgs takes longer."""
@@ -68,7 +69,7 @@ class Solve:
     output: tyro.conf.OmitArgPrefixes[Output] = field(default_factory=Output)
 
     def run(self) -> int:
-        self.training.check()
+        self.training.check(depth=0)  # of sines; `sizes` checks that of a network that is trained
         self.output.check()
         check_positive(self, ("target_error",))
         if self.refine is not None and self.refine < 0:

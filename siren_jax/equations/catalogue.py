@@ -6,22 +6,25 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import Array
 from jaxtyping import Float
 from numpy import ndarray
 
 from siren_jax import references
 from siren_jax._types import Field
-from siren_jax.equations.case import Case, by_sines, by_slabs
+from siren_jax.equations.case import Case, Direct, by_sines, by_slabs
 from siren_jax.equations.conditions import boundary, dirichlet, initial, neumann
 from siren_jax.equations.domains import Box, Disk, Interval
 from siren_jax.equations.evolution import EVOLUTION
 from siren_jax.equations.problem import Problem
 from siren_jax.equations.stationary import STATIONARY
-from siren_jax.equations.terms import Term, equation
+from siren_jax.equations.terms import Term, equation, known
 from siren_jax.equations.unknowns import Ansatz, ComplexField
+from siren_jax.errors import InputError
 from siren_jax.fields.operators import gradient, jacobian, laplacian, second_derivatives
-from siren_jax.networks.features import Block
+from siren_jax.networks.features import Block, fourier_features
+from siren_jax.networks.siren import SIREN
 from siren_jax.networks.windows import Beyond, Gaussian
 
 NEAR_A_SOURCE = {0.04: 0.002, 0.12: 0.02, 0.3: 0.1}
@@ -30,6 +33,8 @@ WINDOWS = 0.15, 0.07, 0.03, 0.015
 """Widths of the windows around a source, whose own width is 0.01."""
 LENS = (0.0, 0.25), 0.07
 """Place and width of the lens."""
+GRID = 128
+"""Points along an axis where the initial values of plane waves are required."""
 
 
 def poisson() -> Case:
@@ -210,6 +215,11 @@ def _without_lens(points: ndarray, wavenumber: float, sources: tuple[tuple[float
 def wave(*, growing: float | None = None) -> Case:
     """u_tt = Δu from a Gaussian pulse at rest. Sitzmann et al. 2020, Section 4.3.
 
+    Without training, the network is a sum of plane waves sin(k·x ± |k|t) and cos(k·x ± |k|t), which satisfies the
+    equation whatever its last layer is. The waves have period 2: before the end, the ring reaches neither the rim nor
+    the rings of other periods. So only the initial values and velocities are required. They are at the points of a
+    grid, where waves with different k are orthogonal, so that conjugate gradients need a few steps.
+
     Args:
         growing: share of Adam's steps during which the time span grows; by default the span is whole from the start.
     """
@@ -235,6 +245,12 @@ def wave(*, growing: float | None = None) -> Case:
             initial(start, place, name=f"initial{name}", weight=weight, **settings),
             initial(None, place, name=f"initial velocity{name}", **velocity, **settings),
         ]
+    axis = np.linspace(-1, 1, GRID, endpoint=False)
+    at = np.stack(np.meshgrid(0.0, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    at_start = [
+        known(lambda u, x: u(x) - start(x), at, name="initial"),
+        known(lambda u, x: jacobian(u)(x)[:, 0], at, name="initial velocity", weight=variance),
+    ]
     return Case(
         about="the wave equation in the plane: a ring from a pulse, until t = 0.4",
         problem=Problem(terms),
@@ -246,8 +262,29 @@ def wave(*, growing: float | None = None) -> Case:
         depth=2,
         steps=1000,
         refined=1500,
+        direct=Direct(plane_waves, 25_000, "last-layer", 10, problem=Problem(at_start)),
         axes=("t", "y", "x"),
     )
+
+
+def plane_waves(width: int, rngs: nnx.Rngs) -> SIREN:
+    """Waves of speed 1 in the plane with period 2: those with the smallest k = π(i, j), four sines for each ±k.
+
+    Raises:
+        InputError: there is none, or the values at the points of the grid of `wave` do not determine them.
+    """
+    n = math.ceil(math.sqrt(width / 6)) + 1  # more than the radius of a half disk of width/4 points
+    i, j = np.meshgrid(np.arange(n + 1), np.arange(-n, n + 1), indexing="ij")
+    half = np.stack([i, j], axis=-1)[(i > 0) | (j > 0)]
+    k = half[np.argsort(np.hypot(*half.T), kind="stable")][: round(width / 4)]
+    if not len(k) or 2 * np.abs(k).max() >= GRID:
+        raise InputError(
+            f"plane waves take a width of 4 to about {math.pi / 2 * GRID**2:,.0f} sines, four for each k, but got "
+            f"{width:,}."
+        )
+    omega = np.pi * np.hypot(*k.T)[:, None]
+    frequencies = [np.concatenate([sign * omega, np.pi * k], axis=1) for sign in (1, -1)]
+    return fourier_features(np.concatenate(frequencies), 1, rngs=rngs)
 
 
 def burgers(*, graded: bool = True) -> Case:

@@ -100,7 +100,7 @@ class Problem:
             steps: largest number of steps. A budget of steps or seconds is required.
             seconds: longest time, without compilation.
             method: "lbfgs"; "gauss-newton" for small networks, up to a few thousand parameters, or for up to 8,000
-                residuals; "broyden" for small networks; or "last-layer" for `random_features`.
+                residuals; "broyden" for small networks; or "last-layer" for `random_features` and `fourier_features`.
             fresh: with "gauss-newton", whether every step has new points, those of its own `batches`. A network with
                 more parameters than residuals overfits fixed points.
             **more: other arguments of `siren_jax.refine`, such as `double`, with which the points are in float64 too,

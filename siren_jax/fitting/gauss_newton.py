@@ -272,7 +272,7 @@ class GaussNewton:
         """Residuals of a tile, each times the root of its share of the loss."""
         residuals = self._residuals_of(params, batch)
         return jnp.concatenate(
-            [(_rows(residuals[name]) * self._roots(name, masks)[:, None]).ravel() for name in among or self._terms]
+            [(real_rows(residuals[name]) * self._roots(name, masks)[:, None]).ravel() for name in among or self._terms]
         )
 
     def _roots(self, name: str, masks: Mapping[int, Array]) -> Float[Array, "n"]:
@@ -321,7 +321,7 @@ class GaussNewton:
     def _at_point(self, name: str, params: Any, point: Any) -> Float[Array, "r"]:
         """Residuals of a term at a point of `_points`, each times the root of its share of the loss."""
         batch, root = point
-        return root * _rows(self._residuals_of(params, jax.tree.map(lambda leaf: leaf[None], batch))[name])[0]
+        return root * real_rows(self._residuals_of(params, jax.tree.map(lambda leaf: leaf[None], batch))[name])[0]
 
     def _points(self, batch: Batch, roots: Float[Array, "n"]) -> Any:
         """The points of a term, and the roots of their shares of the loss.
@@ -399,7 +399,7 @@ class GaussNewton:
         return jnp.zeros(shape, jax.tree.leaves(params)[0].dtype)
 
 
-def _rows(residuals: Array) -> Float[Array, "n r"]:
+def real_rows(residuals: Array) -> Float[Array, "n r"]:
     """Residuals as real numbers, one row at each point; a complex residual as its real and imaginary parts."""
     flat = residuals.reshape(len(residuals), -1)
     return jnp.concatenate([flat.real, flat.imag], axis=1) if jnp.iscomplexobj(flat) else flat

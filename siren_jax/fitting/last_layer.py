@@ -65,6 +65,35 @@ def check_rows(residuals: Mapping[str, Any], parameters: int) -> None:
 
 def first_state(residuals_of: Callable[[Any, Batch], Mapping[str, Array]], params: Any, batch: Batch) -> Any:
     """The initial state, hardly damped for linear residuals: then the first step is the solution."""
+    dtype = jax.tree.leaves(params)[0].dtype
+    return initial_state(params, dtype, LEAST if _are_linear(residuals_of, params, batch) else FIRST)
+
+
+def check_linear(
+    residuals_of: Callable[[Any, Batch], Mapping[str, Array]], params: Any, batch: Batch, most: int
+) -> None:
+    """Refuses residuals that are not linear in the parameters of the last layer.
+
+    Args:
+        residuals_of: `(params, batch) -> {term: residuals at each point}`.
+        params: parameters of the last layer.
+        batch: all points.
+        most: largest number of parameters with which other residuals are taken.
+
+    Raises:
+        InputError: the residuals are not linear.
+    """
+    if not _are_linear(residuals_of, params, batch):
+        count = sum(leaf.size for leaf in jax.tree.leaves(params))
+        raise InputError(
+            f"method='last-layer' takes more than {most:,} parameters of the last layer only for residuals that are "
+            f"linear in them, but these residuals are not linear in the {count:,} parameters of this one. Use fewer "
+            "sines, or another method."
+        )
+
+
+def _are_linear(residuals_of: Callable[[Any, Batch], Mapping[str, Array]], params: Any, batch: Batch) -> bool:
+    """Whether the derivative of the residuals at some points is the same for other parameters, up to rounding."""
     flat, unravel = ravel_pytree(params)
     few = jax.tree.map(lambda leaf: leaf[:TESTED], batch)
 
@@ -76,8 +105,7 @@ def first_state(residuals_of: Callable[[Any, Batch], Mapping[str, Array]], param
     along, other = jax.random.normal(jax.random.key(0), (2, flat.size), flat.dtype)
     one, two = change(flat, along, few), change(flat + other, along, few)
     rounding = jnp.sqrt(jnp.finfo(flat.dtype).eps)
-    linear = jnp.linalg.norm(one - two) <= rounding * jnp.linalg.norm(one)
-    return initial_state(params, flat.dtype, LEAST if linear else FIRST)
+    return bool(jnp.linalg.norm(one - two) <= rounding * jnp.linalg.norm(one))
 
 
 def undetermined(taker: GaussNewton, values_of: Callable[[Any], Array]) -> str:

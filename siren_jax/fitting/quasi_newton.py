@@ -65,6 +65,14 @@ class Loss:
         zero = (jnp.zeros((), self._dtype), jax.tree.map(jnp.zeros_like, params))
         return sum_over_tiles(jax.value_and_grad(weighted), zero, params, batch, self._tile, self.devices.mesh)
 
+    def describe(self, step: int, params: Any, batch: Batch) -> str:
+        """A sentence that names the terms whose value or gradient is not finite at a step."""
+        of = lambda name: self.devices.everywhere(partial(self.value_and_gradient, among=(name,)))
+        each = [jax.jit(of(name))(params, batch) for name in self.terms]
+        values = np.array([value for value, _ in each])
+        row = np.array([values.sum(), *values])
+        return describe_nonfinite(step, self.terms, row, (gradient for _, gradient in each))
+
 
 class QuasiNewton:
     """The `Method` that takes steps of an Optax optimizer with a line search.
@@ -119,7 +127,8 @@ class QuasiNewton:
             good = self._params
             self._params, self._state, value, sound = self._take(self._params, self._state, self._batch)
             if not sound.all():
-                stopped_by, self.message = "non-finite", self._describe(self._params if sound[0] else good)
+                at = self._params if sound[0] else good
+                stopped_by, self.message = "non-finite", self._loss.describe(len(self._losses), at, self._batch)
             else:
                 self._losses.append(float(value))
                 stopped_by = self.converged()
@@ -137,13 +146,6 @@ class QuasiNewton:
 
     def converged(self) -> StoppedBy | None:
         return converged(self._losses)
-
-    def _describe(self, params: Any) -> str:
-        of = lambda name: self._loss.devices.everywhere(partial(self._loss.value_and_gradient, among=(name,)))
-        each = [jax.jit(of(name))(params, self._batch) for name in self._loss.terms]
-        values = np.array([value for value, _ in each])
-        row = np.array([values.sum(), *values])
-        return describe_nonfinite(len(self._losses), self._loss.terms, row, (gradient for _, gradient in each))
 
 
 def _finite(*trees: Any) -> Array:

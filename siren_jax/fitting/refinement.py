@@ -22,10 +22,11 @@ from siren_jax.errors import InputError
 from siren_jax.fields.precision import cast
 from siren_jax.fitting.broyden import self_scaled_broyden
 from siren_jax.fitting.checkpoints import Checkpoints
+from siren_jax.fitting.conjugate_gradients import ConjugateGradients, start_state, unfinished
 from siren_jax.fitting.devices import Devices
 from siren_jax.fitting.gauss_newton import Form, GaussNewton, initial_state, residual_count
 from siren_jax.fitting.host_loop import run
-from siren_jax.fitting.last_layer import check_rows, first_state, learned_parameters, undetermined
+from siren_jax.fitting.last_layer import check_linear, check_rows, first_state, learned_parameters, undetermined
 from siren_jax.fitting.objectives import SumOfSquares
 from siren_jax.fitting.progress import Budget, Log, Progress, interrupts
 from siren_jax.fitting.quasi_newton import Loss, QuasiNewton
@@ -35,14 +36,13 @@ from siren_jax.fitting.step import check_precision
 from siren_jax.fitting.terms import Weight, check_weights, final_weights
 
 METHODS: tuple[RefinementMethod, ...] = ("lbfgs", "broyden", "gauss-newton", "last-layer")
-NAMES = {"broyden": "Broyden's method", "gauss-newton": "Gauss-Newton", "last-layer": "the last layer's solution"}
-"""Names in sentences of the methods whose matrices have an entry for each pair of parameters."""
 # Broyden's method: the matrix, which a step overwrites, and its copy in a checkpoint. Gauss-Newton: the old and the new
 # JᵀJ, the damped one and its factor. A last layer: the old and the new triangle, the rows of a tile, and their copy.
 MATRICES = {"broyden": 2, "gauss-newton": 4, "last-layer": 6}
 # Parameters, or residuals of Gauss-Newton with more parameters than this: a matrix takes half a gigabyte, a QR
-# factorization a teraflop.
+# factorization a teraflop. A last layer with more parameters is solved without a matrix.
 MOST = 8000
+VECTORS = 16  # of that solution, each with a number for each parameter: the state, its copies and the sums of a pass
 PAIRS = 50  # default memory of L-BFGS
 
 
@@ -74,7 +74,10 @@ def refine(
     more than 8,000 parameters, its step comes from the equation's other form, whose matrix has an entry for each pair
     of residuals instead: it takes up to 8,000 residuals, and about n²·P operations or, for wide dense layers, fewer.
     "last-layer" takes the same steps for the last layer alone, of a network whose sines are as they should be, such as
-    `random_features`. If the residuals are linear in the field, its first step is the exact solution.
+    `random_features`. If the residuals are linear in the field, its first step is the exact solution. With more than
+    8,000 parameters of the last layer, it takes steps of conjugate gradients, for linear residuals only. A step needs
+    one pass over the points, and a few steps are enough for sines that are nearly orthogonal at the points, such as
+    `fourier_features` with the frequencies of a lattice. The sines of `random_features` are far from that.
 
     Args:
         network: initial network; it is not changed.
@@ -90,7 +93,8 @@ def refine(
             Float32 stops at a loss of about 1e-9. A `NeuralField` computes with a float64 network in float64; the
             network itself does so inside of `with jax.enable_x64(True):`.
         tile: number of points whose gradient is computed at once; the default is that of `fit`; for Gauss-Newton 512,
-            and for a last layer as many as have 256 MiB of derivatives.
+            and for a last layer as many as have 256 MiB of derivatives, or 2 MiB of values for conjugate gradients on
+            a CPU.
         watch: see `fit`; called in the caller's own precision mode, usually float32. A float64 network is float64 there
             too.
         checkpoints: see `fit`; a second phase needs its own directory.
@@ -102,15 +106,15 @@ def refine(
     Returns:
         `Fit`, whose history contains only the loss before each step, and the damping of Gauss-Newton. The loss and
         gradient of the returned network are finite. The fit stops for the reasons of `fit`, and with "converged" once
-        ten steps have not lowered the loss. With "non-finite", the network is the last one whose loss and gradient were
-        finite.
+        ten steps have not lowered the loss; conjugate gradients also once the gradient is at its rounding. With
+        "non-finite", the network is the last one whose loss and gradient were finite.
 
     Raises:
         InputError: the budget is missing, or a weight is for no term; a checkpoint has another network, batch, weight
             or memory, or is from a later step; the mesh has another axis; Gauss-Newton has no residuals, or more than
             8,000 parameters and as many residuals; Broyden's method has more than 8,000 parameters; `draw` is for
-            another method than Gauss-Newton; "last-layer" has more parameters than residuals, or
-            a network without a linear last layer.
+            another method than Gauss-Newton; "last-layer" has more parameters than residuals, a
+            network without a linear last layer, or more than 8,000 parameters in which the residuals are not linear.
     """
     if method not in METHODS:
         raise InputError(f"refine takes one of the methods {', '.join(METHODS)}, but got {method!r}.")
@@ -169,6 +173,7 @@ class InTurn(Generic[N]):
         self._method: RefinementMethod = method
         self._tile, self._damping, self._taker = tile, damping, None
         self._final: dict[str, float] = {}
+        self._names: tuple[str, ...] = ()
 
     def __call__(self, network: N, batch: Batch) -> Fit[N]:
         silent, devices = lambda progress: False, Devices(None)
@@ -176,11 +181,11 @@ class InTurn(Generic[N]):
             if self._taker is None:
                 settings = (self._method, PAIRS, jnp.float64, self._tile, silent, None, devices, self._damping)
                 first, self._taker = _refine(network, self._objective, batch, self._budget, self._weights, *settings)
-                self._final = first.weights
+                self._final, self._names = first.weights, tuple(name for name in first.history if name != "seconds")
                 return first
             learned = learned_parameters(network) if self._method == "last-layer" else nnx.Param
             graphdef, params, fixed, rest = nnx.split(network, learned, nnx.Param, ...)
-            log = Log(("loss", "damping"), dtype=np.float64)
+            log = Log(self._names, dtype=np.float64)
             with interrupts() as interrupted:
                 taker = self._taker.again(*cast((params, batch), jnp.float64), log)
                 keeper = Keeper(None, log, None, devices)
@@ -205,7 +210,7 @@ def check_size(method: RefinementMethod, count: int, residuals: int) -> None:
     Raises:
         InputError: there are more than `MOST`, and the method has matrices of all their pairs.
     """
-    if method not in MATRICES or _order(method, count, residuals) <= MOST:
+    if method not in ("broyden", "gauss-newton") or _order(method, count, residuals) <= MOST:
         return
     size = f"{bytes_of(method, count, residuals) / 1e9:,.0f} GB"
     if method == "gauss-newton":
@@ -214,20 +219,20 @@ def check_size(method: RefinementMethod, count: int, residuals: int) -> None:
             f"parameters, and there are {residuals:,} residuals, for whose pairs its matrices would take {size}. Use "
             "fewer points, or L-BFGS."
         )
-    what, instead = "this network", "a narrower network, or L-BFGS"
-    if method == "last-layer":  # sines times channels, so L-BFGS is no substitute for random ones
-        what, instead = "this last layer", "fewer sines"
     raise InputError(
-        f"{NAMES[method]} stores matrices of all pairs of parameters, {size} for the {count:,} parameters of {what}; "
-        f"it takes up to {MOST:,}. Use {instead}."
+        f"Broyden's method stores matrices of all pairs of parameters, {size} for the {count:,} parameters of this "
+        f"network; it takes up to {MOST:,}. Use a narrower network, or L-BFGS."
     )
 
 
 def bytes_of(method: RefinementMethod, count: int, residuals: int, double: bool | None = None) -> int:
-    """Memory that a method takes for a number of parameters and residuals, in bytes: its matrices, or the pairs of
-    L-BFGS before and after a step."""
-    square = MATRICES[method] * _order(method, count, residuals) ** 2 if method in MATRICES else 2 * 2 * PAIRS * count
-    return square * (8 if in_double(method, double) else 4)
+    """Memory that a method takes for a number of parameters and residuals, in bytes: its matrices, or its vectors, such
+    as the pairs of L-BFGS before and after a step."""
+    if method == "lbfgs" or (method == "last-layer" and count > MOST):
+        numbers = (2 * 2 * PAIRS if method == "lbfgs" else VECTORS) * count
+    else:
+        numbers = MATRICES[method] * _order(method, count, residuals) ** 2
+    return numbers * (8 if in_double(method, double) else 4)
 
 
 def _order(method: RefinementMethod, count: int, residuals: int) -> int:
@@ -272,24 +277,30 @@ def _refine(
     check_weights(weights, terms)
     final = final_weights(terms, weights)
     sized = {name: (len(terms[name]), weight) for name, weight in final.items()}
+    loss = Loss(terms_of, sized, tile, dtype, devices)
     if isinstance(objective, SumOfSquares) and method in ("gauss-newton", "last-layer"):
         residuals = objective.residuals
         residuals_of = lambda params, batch: residuals(nnx.merge(graphdef, params, fixed, rest), batch)
         shapes = jax.eval_shape(residuals_of, params, batch)
         check_size(method, count, residual_count(shapes))
-        log, start = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype)
-        form: Form = "products" if count > MOST else "squares"
         if method == "last-layer":
             check_rows(shapes, count)
+        log, start = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype)
+        form: Form = "products" if count > MOST else "squares"
+        if method == "last-layer" and count <= MOST:
             form, start = "triangle", lambda: first_state(residuals_of, params, batch)
         if damping is not None:
             start = lambda: initial_state(params, dtype, damping)
         make = lambda state, batch: GaussNewton(
             residuals_of, sized, state, batch, merged, log, tile, devices, form, params, points
         )
+        if method == "last-layer" and count > MOST:
+            check_linear(residuals_of, params, batch, MOST)
+            log, start = Log(("loss",), dtype=np.float64), lambda: start_state(params, dtype)
+            make = lambda state, batch: ConjugateGradients(residuals_of, loss, state, batch, merged, log, tile)
     else:
         check_size(method, count, 0)
-        dense, loss = method == "broyden", Loss(terms_of, sized, tile, dtype, devices)
+        dense = method == "broyden"
         optimizer = self_scaled_broyden() if dense else optax.lbfgs(memory_size=memory)
         log, start = Log(("loss",), dtype=np.float64), lambda: (params, optimizer.init(params))
         make = lambda state, batch: QuasiNewton(optimizer, loss, state, batch, merged, log, in_place=dense)
@@ -303,11 +314,14 @@ def _refine(
         stopped_by = run(taker, log, budget, interrupted, keeper, devices, converged=taker.converged(), watch=watch)
     message = taker.message
     values = objective.values if isinstance(objective, SumOfSquares) else None
-    if method == "last-layer" and isinstance(taker, GaussNewton) and values is not None and not message:
+    if isinstance(taker, ConjugateGradients) and stopped_by in ("steps", "seconds"):
+        message = unfinished(taker, log.steps)
+    elif method == "last-layer" and isinstance(taker, GaussNewton) and values is not None and not message:
         # Constant points would be evaluated by the compiler, slowly.
         values_at = jax.jit(lambda params, batch: values(nnx.merge(graphdef, params, fixed, rest), batch))
-        if message := undetermined(taker, lambda params: values_at(params, batch)):
-            warnings.warn(message, stacklevel=3)
+        message = undetermined(taker, lambda params: values_at(params, batch))
+    if message and stopped_by != "non-finite":
+        warnings.warn(message, stacklevel=3)
     fit = _result(merged(taker.state()[0]), log, stopped_by, compile_seconds, final, message)
     return fit, taker
 

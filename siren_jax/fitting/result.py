@@ -42,7 +42,7 @@ class Fit(Generic[N]):
     """Number of steps with a non-finite loss or gradient; these steps changed nothing."""
     message: str = ""
     """After "non-finite": the step and the term. After the method "last-layer": that the residuals do not determine the
-    solution."""
+    solution, or that conjugate gradients have not reached it."""
 
     @property
     def steps(self) -> int:

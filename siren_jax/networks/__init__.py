@@ -2,6 +2,7 @@
 
 from siren_jax.networks.encoders import ConvolutionalEncoder as ConvolutionalEncoder
 from siren_jax.networks.encoders import SetEncoder as SetEncoder
+from siren_jax.networks.features import fourier_features as fourier_features
 from siren_jax.networks.features import random_features as random_features
 from siren_jax.networks.hypernetwork import Hypernetwork as Hypernetwork
 from siren_jax.networks.latent import LatentSIREN as LatentSIREN

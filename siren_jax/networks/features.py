@@ -1,4 +1,4 @@
-"""Random features: a sine layer whose frequencies and phases stay as they are drawn, and a last layer to be learned."""
+"""Sine layers that stay as they are made, with random or given frequencies, and a last layer to be learned."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -107,6 +107,52 @@ def random_features(
         phase = jax.random.uniform(keys[1], (sum(counts),), jnp.float32, -math.pi, math.pi)
     first.kernel[...] = jnp.asarray(np.repeat(rows, counts, axis=0).T / omega, jnp.float32) * frequency
     first.bias[...] = phase / omega
+    last.bias[...] = jnp.zeros_like(last.bias[...])
+    return network
+
+
+def fourier_features(frequencies: Any, out_features: int, *, rngs: nnx.Rngs) -> SIREN:
+    """A SIREN of one sine layer with the sine and the cosine of each given frequency, whose last layer is zero.
+
+    f(x) = Σ_j a_j sin(w_j·x) + b_j cos(w_j·x) + c, with 2n sines for n frequencies: a cosine has the phase π/2. The
+    first n units are the sines. With `refine(method="last-layer")`, only the a_j, b_j and c are learned. Frequencies of
+    a lattice make a Fourier series. Frequencies (ω, k) that satisfy the dispersion relation of an equation, such as
+    ω = ±|k| for waves, make solutions of this equation, whatever the last layer is: the method of Trefftz 1926.
+
+    The frequencies are float32 numbers: their relative error of 1e-7 is one of 1e-7·w·x radians in a phase.
+
+    Args:
+        frequencies: `(n, d)`, in radians per unit of each coordinate. The constant c is learned without a frequency of
+            zero, and of w and -w one is enough.
+        out_features: c, channels.
+        rngs: Flax random streams; uses `params`.
+
+    Raises:
+        InputError: the frequencies are not rows of finite numbers.
+
+    >>> network = fourier_features([[3.0, 4.0]], 1, rngs=nnx.Rngs(0))
+    >>> network.layers[0](jnp.zeros(2)).tolist()
+    [0.0, 1.0]
+    """
+    try:
+        rows = np.asarray(frequencies, np.float64)
+    except (TypeError, ValueError):
+        rows = np.zeros(0)
+    if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
+        raise InputError(
+            "Fourier features take frequencies as rows of finite numbers, one for each coordinate, (n, d), but got "
+            f"{f'shape {rows.shape}, ' if rows.size else ''}{frequencies!r:.200}."
+        )
+    n, d = len(rows), rows[0].size
+    omega = float(np.abs(rows).max()) or 1.0
+    network = SIREN(
+        d, out_features, width=2 * n, depth=0, first_omega=omega, kernel_init=nnx.initializers.zeros_init(), rngs=rngs
+    )
+    first, last = network.layers[0].linear, network.output
+    assert first.bias is not None
+    assert last.bias is not None
+    first.kernel[...] = jnp.asarray(np.tile(rows, (2, 1)).T / omega, jnp.float32)
+    first.bias[...] = jnp.asarray(np.repeat([0, math.pi / 2], n) / omega, jnp.float32)
     last.bias[...] = jnp.zeros_like(last.bias[...])
     return network
 
