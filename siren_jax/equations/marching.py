@@ -31,6 +31,7 @@ from siren_jax.fitting.refinement import InTurn
 from siren_jax.fitting.result import Fit
 
 NEAR = 1e-18  # initial damping of the last layer, whose start is near the solution
+ENOUGH = 1e-20  # damping of the last layer that is as good as none: with less, the parameters and their rounding grow
 SOLVED: tuple[StoppedBy, ...] = ("converged", "steps")
 
 
@@ -126,7 +127,7 @@ def march(
         weights=problem.weights if weights is None else weights,
         method=method,
         tile=tile,
-        damping=NEAR if method == "last-layer" else None,
+        damping=(NEAR, ENOUGH) if method == "last-layer" else None,
     )
     whole = problem.fixed(key, batches, double=True)[1]
     networks, fits, now, before, constant, ended_by = [], [], network, None, None, None

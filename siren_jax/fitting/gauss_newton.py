@@ -80,14 +80,14 @@ class GaussNewton:
         state: from `initial_state`, or of an earlier process.
         batch: all points; with `draw`, those of the first step.
         merged: makes a network of parameters.
-        log: the steps so far, as rows of the loss before the step and the damping.
+        log: the steps so far, as rows of the loss after the step and the damping.
         tile: number of points whose rows of J are in memory at once.
         devices: devices that share the tiles.
         form: which equation gives the steps.
         first: initial parameters, of this process or an earlier one.
         draw: if given, `draw(step)` are the points of a step, of the shapes of `batch`. A step is judged by its own
             points. The losses of several steps are not comparable, and no number of them ends the fit.
-        hardly: damping that does not count, for the end of the fit.
+        undamped: a damping that is as good as none, so that the end of the fit does not wait for a smaller one.
     """
 
     def __init__(
@@ -103,18 +103,20 @@ class GaussNewton:
         form: Form,
         first: Any,
         draw: Callable[[Any], Batch] | None = None,
-        hardly: float = HARDLY,
+        undamped: float = HARDLY,
     ):
-        self._hardly = hardly
         self._residuals_of, self._terms, self._devices = residuals_of, terms, devices
         self._form: Form = form
+        self._undamped = undamped
         self._tile = tile or (_points_per_tile(residuals_of, state[0], batch) if form == "triangle" else TILE)
         self._merged, self._local, self._draw = merged, devices.local, draw
         self._damping, self._dtype = float(state[2]), state[2].dtype
         self._pairs = pairs_of_rows(self._rows(self._local(batch)), first) if form == "products" else ()
         self._matrix_of = self._compiled(self._formed, state[0], batch)
         self._begin(state, batch, log)
-        self._take = self._compiled(self._step, self._state, self._matrix, batch)
+        formed = jax.eval_shape(devices.everywhere(self._formed), state[0], batch)
+        matrix = jax.ShapeDtypeStruct(formed.shape, formed.dtype, sharding=self._matrix_of.output_shardings)
+        self._take = self._compiled(self._step, state, matrix, batch)
 
     def again(self, params: Any, batch: Batch, log: Log) -> "GaussNewton":
         """The method with its compiled programs for other parameters and another batch, with the initial damping.
@@ -133,9 +135,14 @@ class GaussNewton:
         self._batch = batch if self._draw is None else self._draw(len(self._losses))
         self.message = ""
         """Which value was not finite, and in which step."""
-        self._matrix = self._matrix_of(state[0], self._batch)
-        known = bool(jnp.isfinite(state[1]))
-        self._state: State = state if known else (state[0], self._loss_now(), *state[2:])
+        self._state, self._formed_matrix = state, None
+
+    @property
+    def _matrix(self) -> Array:
+        """The matrix of the next step, or of the last one if no other follows."""
+        if self._formed_matrix is None:
+            self._formed_matrix = self._matrix_of(self._state[0], self._batch)
+        return self._formed_matrix
 
     def _loss_now(self) -> Array:
         """The loss that belongs to the matrix."""
@@ -143,6 +150,8 @@ class GaussNewton:
 
     def take(self, steps: int) -> tuple[ndarray, StoppedBy | None]:
         rows, stopped_by = [], None
+        if not jnp.isfinite(self._state[1]):  # not known yet
+            self._state = (self._state[0], self._loss_now(), *self._state[2:])
         if not _finite(self._state[1], self._matrix):
             stopped_by, self.message = "non-finite", self._describe(self._state[0])
         while stopped_by is None and len(rows) < steps:
@@ -154,8 +163,8 @@ class GaussNewton:
                 if not _finite(found):
                     stopped_by, self.message = "non-finite", self._describe(state[0])
                     break
-                self._matrix = found
-            rows.append((float(self._state[1]), float(self._state[2])))
+                self._formed_matrix = found
+            rows.append((float(state[1]), float(self._state[2])))
             self._losses.append(rows[-1][0])
             if self._draw is not None:
                 state = (state[0], self._loss_now(), *state[2:])
@@ -222,7 +231,7 @@ class GaussNewton:
                 chosen(2.0, 2 * growth).astype(growth.dtype),
             ),
             better,
-            (expected <= CLOSE * loss) | ((damping <= self._hardly) & done),
+            (expected <= CLOSE * loss) | ((damping <= self._undamped) & done),
         )
 
     def _corrected(

@@ -24,7 +24,7 @@ from siren_jax.fitting.broyden import self_scaled_broyden
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.conjugate_gradients import ConjugateGradients, start_state, unfinished
 from siren_jax.fitting.devices import Devices
-from siren_jax.fitting.gauss_newton import Form, GaussNewton, initial_state, residual_count
+from siren_jax.fitting.gauss_newton import HARDLY, Form, GaussNewton, initial_state, residual_count
 from siren_jax.fitting.host_loop import run
 from siren_jax.fitting.last_layer import check_linear, check_rows, first_state, learned_parameters, undetermined
 from siren_jax.fitting.objectives import SumOfSquares
@@ -104,8 +104,8 @@ def refine(
             overfitted, and new ones are not. The budget or `watch` then ends the fit, and the loss may rise.
 
     Returns:
-        `Fit`, whose history contains only the loss before each step, and the damping of Gauss-Newton. The loss and
-        gradient of the returned network are finite. The fit stops for the reasons of `fit`, and with "converged" once
+        `Fit`, whose history contains only the loss before each step or, of Gauss-Newton and a last layer of up to 8,000
+        parameters, the loss after each step and its damping. The loss and gradient of the returned network are finite. The fit stops for the reasons of `fit`, and with "converged" once
         ten steps have not lowered the loss; conjugate gradients also once the gradient is at its rounding. With
         "non-finite", the network is the last one whose loss and gradient were finite.
 
@@ -153,8 +153,8 @@ class InTurn(Generic[N]):
         weights: see `refine`.
         method: "gauss-newton" or "last-layer".
         tile: see `refine`.
-        damping: initial damping for every batch, in units of the mean of the diagonal of JᵀJ; by default as in
-            `refine`.
+        damping: initial damping for every batch, in units of the mean of the diagonal of JᵀJ, and one that is as good
+            as none; by default as in `refine`.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class InTurn(Generic[N]):
         weights: Mapping[str, Weight] | None = None,
         method: RefinementMethod = "last-layer",
         tile: int | None = None,
-        damping: float | None = None,
+        damping: tuple[float, float] | None = None,
     ):
         if method not in ("gauss-newton", "last-layer"):
             raise InputError(f"one batch after another takes 'gauss-newton' or 'last-layer', but got {method!r}.")
@@ -253,7 +253,7 @@ def _refine(
     watch: Callable[[Progress], Any],
     checkpoints: Checkpoints | None,
     devices: Devices,
-    damping: float | None = None,
+    damping: tuple[float, float] | None = None,
     draw: Callable[[Any], Batch] | None = None,
 ) -> tuple[Fit[N], Any]:
     """The fit, and the method that has taken its steps."""
@@ -283,21 +283,24 @@ def _refine(
         residuals_of = lambda params, batch: residuals(nnx.merge(graphdef, params, fixed, rest), batch)
         shapes = jax.eval_shape(residuals_of, params, batch)
         check_size(method, count, residual_count(shapes))
-        if method == "last-layer":
+        wide, last_layer = count > MOST, method == "last-layer"
+        if last_layer:
             check_rows(shapes, count)
-        log, start = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype)
-        form: Form = "products" if count > MOST else "squares"
-        if method == "last-layer" and count <= MOST:
-            form, start = "triangle", lambda: first_state(residuals_of, params, batch)
-        if damping is not None:
-            start = lambda: initial_state(params, dtype, damping)
-        make = lambda state, batch: GaussNewton(
-            residuals_of, sized, state, batch, merged, log, tile, devices, form, params, points
-        )
-        if method == "last-layer" and count > MOST:
+        if last_layer and wide:
             check_linear(residuals_of, params, batch, MOST)
             log, start = Log(("loss",), dtype=np.float64), lambda: start_state(params, dtype)
             make = lambda state, batch: ConjugateGradients(residuals_of, loss, state, batch, merged, log, tile)
+        else:
+            form: Form = "triangle" if last_layer else "products" if wide else "squares"
+            log, start = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype)
+            if damping:
+                start = lambda: initial_state(params, dtype, damping[0])
+            elif last_layer:
+                start = lambda: first_state(residuals_of, params, batch)
+            undamped = damping[1] if damping else HARDLY
+            make = lambda state, batch: GaussNewton(
+                residuals_of, sized, state, batch, merged, log, tile, devices, form, params, points, undamped
+            )
     else:
         check_size(method, count, 0)
         dense = method == "broyden"

@@ -21,7 +21,7 @@ class Fit(Generic[N]):
     """The fitted network. The given network is unchanged."""
     history: dict[str, ndarray]
     """Values for every step: `loss`, every term (unweighted means over the batch, before the step), and `seconds` at
-    the end of the step. A history of `refine` has no terms."""
+    the end of the step. A history of `refine` has no terms; that of Gauss-Newton has the loss after the step."""
     best: N
     """The network with the lowest running loss, a moving average over about ten steps; useful if the loss may jump.
     It is meaningless if the weights of the terms change during the fit."""
