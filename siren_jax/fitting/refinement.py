@@ -8,6 +8,7 @@ networks or few residuals, goes further still.
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Generic
 
 import jax
@@ -23,7 +24,7 @@ from siren_jax.fields.precision import cast
 from siren_jax.fitting.broyden import self_scaled_broyden
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.devices import Devices
-from siren_jax.fitting.gauss_newton import Form, GaussNewton, initial_state, residual_count
+from siren_jax.fitting.gauss_newton import LEAST, Form, GaussNewton, initial_state, residual_count
 from siren_jax.fitting.host_loop import run
 from siren_jax.fitting.last_layer import check_rows, first_state, learned_parameters, undetermined
 from siren_jax.fitting.objectives import SumOfSquares
@@ -44,6 +45,10 @@ MATRICES = {"broyden": 2, "gauss-newton": 4, "last-layer": 6}
 # factorization a teraflop.
 MOST = 8000
 PAIRS = 50  # default memory of L-BFGS
+# A last layer that has used up its steps is solved if the last one lowers the loss as its linear model says, to 0.2 %:
+# the damping then falls below this share. Such a step of a nonlinear problem is not yet the last one if it gains much:
+# less than this share of the loss is then left, and more than this share of the first loss.
+AS_MODELLED, LITTLE, NEARLY_ALL = 0.01, 0.002, 1e-16
 
 
 def refine(
@@ -169,24 +174,54 @@ class InTurn(Generic[N]):
         self._method: RefinementMethod = method
         self._tile, self._damping, self._taker = tile, damping, None
         self._final: dict[str, float] = {}
+        self._linear: bool | None = None
 
-    def __call__(self, network: N, batch: Batch) -> Fit[N]:
+    def __call__(self, network: N, batch: Batch) -> tuple[Fit[N], float, bool]:
+        """The fit of a batch, the loss of its network, and whether that is solved.
+
+        A last layer is solved if Newton's method has converged, and not where it is stuck and damped. The step that
+        solves a linear problem may be the only one. With "gauss-newton", every finite loss counts as solved.
+        """
         silent, devices = lambda progress: False, Devices(None)
         with jax.enable_x64(True):
             if self._taker is None:
                 settings = (self._method, PAIRS, jnp.float64, self._tile, silent, None, devices, self._damping)
-                first, self._taker = _refine(network, self._objective, batch, self._budget, self._weights, *settings)
-                self._final = first.weights
-                return first
-            learned = learned_parameters(network) if self._method == "last-layer" else nnx.Param
-            graphdef, params, fixed, rest = nnx.split(network, learned, nnx.Param, ...)
-            log = Log(("loss", "damping"), dtype=np.float64)
-            with interrupts() as interrupted:
-                taker = self._taker.again(*cast((params, batch), jnp.float64), log)
-                keeper = Keeper(None, log, None, devices)
-                stopped_by = run(taker, log, self._budget, interrupted, keeper, devices, converged=taker.converged())
-            last = nnx.merge(graphdef, *cast((taker.state()[0], fixed), jnp.float64), rest)
-        return _result(last, log, stopped_by, 0.0, self._final, taker.message)
+                fit, taker = _refine(network, self._objective, batch, self._budget, self._weights, *settings)
+                self._taker, self._final = taker, fit.weights
+            else:
+                graphdef, params, fixed, rest = self._split(network)
+                log = Log(("loss", "damping"), dtype=np.float64)
+                with interrupts() as interrupted:
+                    taker = self._taker.again(*cast((params, batch), jnp.float64), log)
+                    ends = (log, self._budget, interrupted, Keeper(None, log, None, devices), devices)
+                    stopped_by = run(taker, *ends, converged=taker.converged())
+                last = nnx.merge(graphdef, *cast((taker.state()[0], fixed), jnp.float64), rest)
+                fit = _result(last, log, stopped_by, 0.0, self._final, taker.message)
+            _, loss, damping, _ = taker.state()
+            if fit.stopped_by not in ("converged", "steps") or self._method == "gauss-newton":
+                return fit, float(loss), fit.stopped_by in ("converged", "steps")
+            solved = self._solved(fit, float(loss), float(damping), batch)
+        return replace(fit, stopped_by="converged") if solved else fit, float(loss), solved
+
+    def _solved(self, fit: Fit[N], loss: float, damping: float, batch: Batch) -> bool:
+        """Whether a last layer that has converged, or used up its steps, is solved."""
+        (first, before), (start, last) = (fit.history[name][[0, -1]] for name in ("damping", "loss"))
+        if fit.stopped_by == "converged":
+            return bool(before <= first)
+        if damping > max(LEAST, AS_MODELLED * min(first, before)):
+            return False
+        if loss > LITTLE * last or loss <= NEARLY_ALL * start:
+            return True
+        if self._linear is None:
+            graphdef, params, fixed, rest = self._split(fit.network)
+            residuals = self._objective.residuals
+            residuals_of = lambda params, batch: residuals(nnx.merge(graphdef, params, fixed, rest), batch)
+            self._linear = float(first_state(residuals_of, params, batch)[2]) == LEAST
+        return self._linear
+
+    def _split(self, network: N) -> Any:
+        learned = learned_parameters(network) if self._method == "last-layer" else nnx.Param
+        return nnx.split(network, learned, nnx.Param, ...)
 
 
 def in_double(method: RefinementMethod, double: bool | None) -> bool:

@@ -12,6 +12,7 @@ from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
 
+from siren_jax.equations.slabs import Slabs
 from siren_jax.errors import InputError
 from siren_jax.files.atomic import write_atomically
 from siren_jax.files.header import as_json
@@ -214,7 +215,7 @@ def write_result(
         "seconds": fitted.seconds,
         "compile_seconds": fitted.compile_seconds,
         "seconds_per_step": fitted.seconds_per_step,
-        "parameters": count_parameters(network),
+        "parameters": network.parameters if isinstance(network, Slabs) else count_parameters(network),
         "stopped_by": fitted.stopped_by,
     }
     return Result(network, step, metrics, comparison)
