@@ -250,8 +250,8 @@ def _unsolved(fit: Fit, loss: float, solved: bool, tolerance: float | None) -> s
     if fit.stopped_by == "non-finite":
         return fit.message
     if tolerance is None:
-        return "" if solved else f"{fit.steps} steps have not converged, at a loss of {loss:.2g}"
-    return "" if loss <= tolerance else f"{fit.steps} steps leave a loss of {loss:.2g}, above {tolerance:g}"
+        return "" if solved else f"not converged at step {fit.steps}, with a loss of {loss:.2g}"
+    return "" if loss <= tolerance else f"a loss of {loss:.2g} at step {fit.steps}, above {tolerance:g}"
 
 
 def _check_continued(after: Slabs, network: nnx.Module, method: RefinementMethod, start: float, stop: float) -> None:

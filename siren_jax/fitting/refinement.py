@@ -45,10 +45,10 @@ MATRICES = {"broyden": 2, "gauss-newton": 4, "last-layer": 6}
 # factorization a teraflop.
 MOST = 8000
 PAIRS = 50  # default memory of L-BFGS
-# A last layer that has used up its steps is solved if the last one lowers the loss as its linear model says, to 0.2 %:
-# the damping then falls below this share. Such a step of a nonlinear problem is not yet the last one if it gains much:
-# less than this share of the loss is then left, and more than this share of the first loss.
-AS_MODELLED, LITTLE, NEARLY_ALL = 0.01, 0.002, 1e-16
+# A step of a last layer lowers the loss as its linear model says, to 0.2 %, if the damping falls below the first share.
+# What it leaves is then no longer due to the curvature, if it is more than the second share of the loss. In less than
+# the third share of the initial loss, there are no digits to gain.
+AS_MODELLED, NOT_CURVATURE, NEGLIGIBLE = 0.01, 0.002, 1e-16
 
 
 def refine(
@@ -210,7 +210,7 @@ class InTurn(Generic[N]):
             return bool(before <= first)
         if damping > max(LEAST, AS_MODELLED * min(first, before)):
             return False
-        if loss > LITTLE * last or loss <= NEARLY_ALL * start:
+        if loss >= NOT_CURVATURE * last or loss <= NEGLIGIBLE * start:
             return True
         if self._linear is None:
             graphdef, params, fixed, rest = self._split(fit.network)

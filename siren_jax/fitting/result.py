@@ -31,7 +31,7 @@ class Fit(Generic[N]):
     """Final running loss divided by the lowest one; 1 if the final one is the lowest."""
     stopped_by: StoppedBy
     """Reason for the end: "steps", "seconds", "watch" (or `until`), "interrupt" (Ctrl-C), "terminate" (SIGTERM),
-    "hangup" (SIGHUP), "non-finite" or, after `refine`, "converged"."""
+    "hangup" (SIGHUP), "non-finite" or, after `refine`, "converged". After `march`, also "unsolved"."""
     compile_seconds: float
     seconds_per_step: float
     """Median time of a step over the chunks."""
