@@ -47,8 +47,8 @@ class Marched:
     network: Slabs
     """The solution. If a slab could not be solved, it ends there."""
     fits: tuple[Fit, ...]
-    """The fit of each slab, also of those that were not solved, before those of their halves. After a checkpoint, the
-    first one is that of all slabs until there."""
+    """The fit of each slab, and of each that was not solved, before the fits of its halves. If a checkpoint is
+    continued, the first one is that of all slabs until there."""
 
     ended_by: StoppedBy | None = None
     """Why no slab followed, if the fit of the last one is not the reason: "seconds", "watch", "unsolved" or an
@@ -109,9 +109,8 @@ def march(
 
     A slab that is not solved is halved, and its halves are solved one after the other, with the same program. They are
     halved again until they are solved or 1/64 of the slab; then the march ends with a warning. With the method
-    "last-layer", a slab is solved if Newton's method converges, or if the last of `steps` lowers the loss as the linear
-    model of the residuals says; one step solves a linear problem. With "gauss-newton", any slab with a finite loss is
-    solved. A `tolerance` decides in their place.
+    "last-layer", a slab is solved if Newton's method converges within `steps`; one step solves a linear problem. With
+    "gauss-newton", a slab is solved with any finite loss. With a `tolerance`, the loss decides instead.
 
     Args:
         problem: has a term made by `initial`.
@@ -122,7 +121,7 @@ def march(
         key: random key of the points.
         steps: largest number of steps in each slab. With too few for Newton's method to converge, slabs are halved.
         tolerance: largest loss of a slab that is solved, the sum of the terms' weights times their mean squares. By
-            default, a converged slab may have any loss.
+            default, a converged slab may have any loss. With `math.inf`, every finite loss is small enough.
         batches: as in `Problem.refine`.
         method: "last-layer", or "gauss-newton" for all parameters, which starts from the network of the last slab.
         weights: weights of the terms; by default those of the problem.
@@ -161,7 +160,8 @@ def march(
     fits, log, ended_by = [], Log(("loss", "damping"), dtype=np.float64), None
     tried, halved = [], []  # fits and messages since the last solved slab, which are not yet logged and told
     with jax.enable_x64(True), interrupts() as interrupted:
-        inputs = (nnx.state(network, nnx.Param), points, weights, planned, after and after.rows[...])
+        learns_all = method == "gauss-newton"
+        inputs = (nnx.state(network, nnx.Param), points, weights, planned, learns_all, after and after.rows[...])
         store = KeptSlabs(checkpoints, log, inputs)
         if earlier := store.restored(network, method):
             fits, after = [earlier], earlier.network
@@ -189,8 +189,8 @@ def march(
                 if part.halvings == HALVINGS:
                     ended_by = "unsolved"
                     warnings.warn(
-                        f"the march ends at the time {low:.6g}: {name} is not solved: {reason}. Give more steps=, more "
-                        f"sines or {'' if tolerance is None else 'a larger tolerance=, or '}shorter slabs.",
+                        f"the march ends at the time {low:.6g}: {name} is not solved: {reason}. Give more steps, more "
+                        f"sines, {'' if tolerance is None else 'a larger tolerance, '}or shorter slabs.",
                         stacklevel=2,
                     )
                     break

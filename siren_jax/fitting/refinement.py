@@ -193,15 +193,17 @@ class InTurn(Generic[N]):
                 log = Log(("loss", "damping"), dtype=np.float64)
                 with interrupts() as interrupted:
                     taker = self._taker.again(*cast((params, batch), jnp.float64), log)
-                    ends = (log, self._budget, interrupted, Keeper(None, log, None, devices), devices)
-                    stopped_by = run(taker, *ends, converged=taker.converged())
+                    keeper = Keeper(None, log, None, devices)
+                    settings = (log, self._budget, interrupted, keeper, devices)
+                    stopped_by = run(taker, *settings, converged=taker.converged())
                 last = nnx.merge(graphdef, *cast((taker.state()[0], fixed), jnp.float64), rest)
                 fit = _result(last, log, stopped_by, 0.0, self._final, taker.message)
             _, loss, damping, _ = taker.state()
-            if fit.stopped_by not in ("converged", "steps") or self._method == "gauss-newton":
-                return fit, float(loss), fit.stopped_by in ("converged", "steps")
-            solved = self._solved(fit, float(loss), float(damping), batch)
-        return replace(fit, stopped_by="converged") if solved else fit, float(loss), solved
+            solved = fit.stopped_by in ("converged", "steps")
+            if solved and self._method == "last-layer":
+                solved = self._solved(fit, float(loss), float(damping), batch)
+                fit = replace(fit, stopped_by="converged") if solved else fit
+        return fit, float(loss), solved
 
     def _solved(self, fit: Fit[N], loss: float, damping: float, batch: Batch) -> bool:
         """Whether a last layer that has converged, or used up its steps, is solved."""
