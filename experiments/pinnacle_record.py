@@ -5,6 +5,7 @@ Coordinates are in the order of this library, time first: PINNacle's (x, y, t) i
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,8 @@ def solve(benchmark: Benchmark, recipe: Recipe, *, seconds: float, seed: int = 0
     network = new_network(recipe, len(benchmark.channels), seed)
     if recipe.slabs:
         steps = 20 if recipe.refined is None else recipe.refined
-        return march(problem, network, recipe.slabs, key=key, steps=steps, batches=recipe.batches)
+        each = {"steps": steps, "batches": recipe.batches, "tolerance": math.inf}  # no slab is halved
+        return march(problem, network, recipe.slabs, key=key, **each)
     settings: dict[str, Any] = {"key": key, "batches": recipe.batches, "method": recipe.method, "steps": recipe.refined}
     if not recipe.steps:
         return problem.refine(network, seconds=seconds, **settings)

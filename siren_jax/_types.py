@@ -67,5 +67,7 @@ SetPrecision = Literal["float32", "float16", "bfloat16", "int8"]
 Layout = Literal["paper", "pip", "tutorial", "coin"]
 """Names of the parameters in a PyTorch state dict; see `files.pytorch`."""
 
-StoppedBy = Literal["steps", "seconds", "watch", "converged", "non-finite", "interrupt", "terminate", "hangup"]
+StoppedBy = Literal[
+    "steps", "seconds", "watch", "converged", "unsolved", "non-finite", "interrupt", "terminate", "hangup"
+]
 """Why a fit ended; see `Fit`."""

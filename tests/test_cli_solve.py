@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -238,6 +240,7 @@ def test_an_evolution_is_solved_in_slabs_of_time_and_opened_again(tmp_path, caps
     found = load_slabs(out / "predator-prey.slabs.zip")
     assert (len(found.fields), found.edges[-1], found.record["channels"]) == (20, 10.0, ["prey", "predators"])
     assert found.record["error"] == summary["error"]
+    assert summary["parameters"] == 2 * 40 + 20 * 2 * (40 + 1)  # of the sines, and of a last layer for each slab
     t = np.linspace(0, 10, 57)[:, None]
     np.testing.assert_allclose(found(t), lotka_volterra(t), atol=1e-8)
     np.testing.assert_allclose(found.render(), np.load(out / "solution.npy"), atol=1e-12)
@@ -255,12 +258,58 @@ def test_ctrl_c_keeps_the_slabs_that_are_solved(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Session, "show", interrupted)
     assert main(["solve", "predator-prey", "--out", str(out)]) == 130
     told = capsys.readouterr()
-    assert "interrupted; the results so far were written.\n" in told.err
+    assert "interrupted; the results so far were written, --resume continues.\n" in told.err
     assert "(until t = 1.5)" in told.out
     summary = json.loads((out / "metrics.json").read_text())
     assert (summary["stopped_by"], summary["error"] < 1e-7) == ("interrupt", True)
     assert load_slabs(out / "predator-prey.slabs.zip").edges == (0.0, 0.5, 1.0, 1.5)
     assert (out / "comparison.png").exists()
+    monkeypatch.setattr(Session, "show", show)
+    assert main(["solve", "predator-prey", "--resume", str(out)]) == 0
+    assert "continuing at step " in capsys.readouterr().err
+    assert main(["solve", "predator-prey", "--no-figures", "--out", str(tmp_path / "whole")]) == 0
+    for name in ("predator-prey.slabs.zip", "solution.npy"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+# The command, which kills its process in the given slab.
+KILLED = """
+import os, signal, sys
+from siren_jax.cli import run
+from siren_jax.cli.session import Session
+
+def show(self, progress, place):
+    if place.startswith("slab 7 "):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Session.show = show
+run()
+"""
+
+
+def test_a_march_that_is_killed_is_continued_to_the_same_bytes(tmp_path, capsys):
+    arguments = ["solve", "predator-prey", "--refine", "3", "--no-figures", "--checkpoint-every", "1e-9"]
+    halved = "slab 2 of 20 halved: not converged at step 3, with a loss of "
+    assert main([*arguments, "--out", str(tmp_path / "whole")]) == 0
+    assert halved in capsys.readouterr().err
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments, "--out", str(tmp_path / "out")], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert os.listdir(tmp_path / "out") == ["checkpoints"]
+    assert main(["solve", "predator-prey", "--out", str(tmp_path / "out")]) == 2
+    assert "continue it with --resume, choose another --out" in capsys.readouterr().err
+    assert main([*arguments, "--resume", str(tmp_path / "out")]) == 0
+    assert int(re.findall(r"continuing at step (\d+)", capsys.readouterr().err)[-1]) > 0
+    for name in ("predator-prey.slabs.zip", "solution.npy"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    steps, wholes = (json.loads((tmp_path / name / "metrics.json").read_text())["steps"] for name in ("out", "whole"))
+    assert steps == wholes
+
+
+def test_a_slab_that_is_not_solved_ends_the_command_with_an_error(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["solve", "predator-prey", "--refine", "1", "--no-figures", "--out", str(out)]) == 1
+    assert "1/64 of slab 1 of 20 is not solved: not converged at step 1" in capsys.readouterr().err
+    assert json.loads((out / "metrics.json").read_text())["stopped_by"] == "unsolved"
 
 
 def test_the_seconds_of_a_march_end_it_after_a_slab(tmp_path):
@@ -334,12 +383,3 @@ def test_what_to_give_after_random_sines_miss_a_target_does_not_lead_to_training
 def test_more_sines_than_residuals_are_refused(tmp_path, capsys):
     assert main(["solve", "poisson", "--width", "3000", "--out", str(tmp_path / "out")]) == 2
     assert "2,560 residuals for the 3,001 parameters" in capsys.readouterr().err
-
-
-def test_what_a_killed_march_has_left_is_not_to_be_resumed(tmp_path, capsys):
-    (tmp_path / "out" / "checkpoints").mkdir(parents=True)
-    assert main(["solve", "predator-prey", "--out", str(tmp_path / "out")]) == 2
-    told = capsys.readouterr().err
-    assert "contains an unfinished fit; choose another --out, or use --overwrite." in told
-    assert main(["solve", "kdv", "--out", str(tmp_path / "out")]) == 2
-    assert "continue it with --resume, choose another --out" in capsys.readouterr().err

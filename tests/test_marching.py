@@ -20,7 +20,10 @@ from siren_jax.equations import (
     initial,
     known,
     march,
+    marching,
 )
+from siren_jax.fitting import checkpoints as store
+from siren_jax.fitting.checkpoints import Checkpoints
 
 KEY = jax.random.key(0)
 ODE, ROD = Interval(0, 10), Interval(0, 1).during(0, 2)
@@ -162,6 +165,170 @@ def test_a_march_that_is_watched_may_end_and_keeps_the_slabs_that_are_solved():
 def test_ctrl_c_between_slabs_keeps_those_that_are_solved():
     marched = march(decay(), features(), 10, key=KEY, watch=lambda progress: signal.raise_signal(signal.SIGINT))
     assert (marched.stopped_by, marched.network.edges) == ("interrupt", (0.0, 1.0))
+
+
+RATE = 40.0
+FAST = Interval(0, 1)
+
+
+def front(start=0.01):
+    """u' = 40·u·(1 - u), which rises from 1 % to 99 % within a quarter of the time."""
+    residual = lambda u, t: jacobian(u)(t)[:, 0] / RATE - u(t) * (1 - u(t))
+    return Problem([equation(residual, FAST, points=120, **EVEN), initial(start, FAST, points=1)])
+
+
+def logistic(t):
+    return 1 / (1 + 99 * jnp.exp(-RATE * t))
+
+
+@pytest.fixture(scope="module")
+def halved():
+    """The front in two slabs, the first of which is too long, and what is said of it."""
+    messages, shares = [], []
+
+    def watch(progress):
+        messages.extend(progress.message.splitlines())
+        shares.append(progress.share)
+
+    with jax.enable_x64(True):
+        marched = march(front(), features(), 2, key=KEY, tolerance=1e-10, watch=watch)
+    return marched, messages, shares
+
+
+def test_a_front_within_a_slab_is_solved_in_parts_of_it(halved):
+    marched, _, shares = halved
+    edges = marched.network.edges
+    assert edges[-1] == 1
+    assert set(np.diff(edges)) < {2.0**-k for k in range(1, 8)}  # halves of halves of 1/2
+    assert shares == list(edges[1:-1])  # of the time, not of the number of slabs
+    assert largest_error(marched.network, logistic, FAST) < 1e-6
+    assert not any(fit.compile_seconds for fit in marched.fits[1:])  # the first one failed
+
+
+def test_a_front_within_a_slab_is_missed_without_a_tolerance(monkeypatch):
+    missed = march(front(), features(), 2, key=KEY, watch=lambda progress: True).network
+    assert missed.edges == (0.0, 0.5)  # the residuals of a solution that stays near zero are small
+    assert largest_error(missed, logistic, Interval(0, 0.5)) > 0.5
+    monkeypatch.setattr(marching, "HALVINGS", 0)
+    with pytest.warns(UserWarning, match="the march ends at the time 0: slab 1 of 2 is not solved: a loss of "):
+        ended = march(front(), features(), 2, key=KEY, tolerance=1e-10)
+    assert (ended.stopped_by, ended.network.edges, len(ended.fits)) == ("unsolved", (0.0, 0.5), 1)
+
+
+def test_what_was_halved_is_told(halved):
+    marched, messages, _ = halved
+    assert len(messages) == len(marched.fits) - (len(marched.network.edges) - 1)
+    assert messages[0].startswith("slab 1 of 2 halved: a loss of 1e-05 at step ")
+    assert messages[1].startswith("1/2 of slab 1 of 2 halved: ")
+
+
+def test_one_step_solves_a_linear_equation():
+    residual = lambda u, t: jacobian(u)(t)[:, 0] + u(t)
+    problem = Problem([equation(residual, ODE, points=90, **EVEN), initial(1.0, ODE, points=1)])
+    marched = march(problem, features(), 4, key=KEY, steps=1)
+    assert [(fit.steps, fit.stopped_by) for fit in marched.fits] == [(1, "converged")] * 4
+    assert largest_error(marched.network, lambda t: jnp.exp(-t), ODE) < 1e-7
+
+
+def test_one_step_is_not_enough_for_a_nonlinear_equation():
+    with pytest.warns(
+        UserWarning, match=r"1/64 of slab 1 of 4 is not solved: not converged at step 1, .*Give more steps"
+    ):
+        marched = march(decay(), features(), 4, key=KEY, steps=1)
+    assert (marched.stopped_by, len(marched.fits)) == ("unsolved", 7)
+
+
+def test_a_tolerance_makes_slabs_short_where_the_solution_changes_fast():
+    time, width = Interval(0, 2), 0.02
+    slope = lambda t: 2 / math.sqrt(math.pi) / width * jnp.exp(-(((t - 0.7) / width) ** 2))
+    residual = lambda u, t: width * (jacobian(u)(t)[:, 0] - slope(t))
+    pulse = Problem([equation(residual, time, points=120, **EVEN), initial(0.0, time, points=1)])
+    exact = lambda t: jax.scipy.special.erf((t - 0.7) / width) + 1
+    rough, exacter = (march(pulse, features(), 2, key=KEY, tolerance=tolerance) for tolerance in (None, 1e-18))
+    assert rough.network.edges == (0.0, 1.0, 2.0)  # a linear equation is always solved, by least squares
+    assert largest_error(rough.network, exact, time) > 0.1
+    assert largest_error(exacter.network, exact, time) < 1e-7
+    edges = np.array(exacter.network.edges)
+    lengths = np.diff(edges)
+    assert edges[np.argmin(lengths)] == pytest.approx(0.7, abs=0.1)
+    assert lengths[-1] == 1  # where the solution is constant
+
+
+def test_a_slab_with_values_that_are_not_finite_is_halved():
+    time = Interval(0, 4)  # u = 1 + t; from a constant start, the logarithm is defined for a time of one
+    residual = lambda u, t: jacobian(u)(t)[:, 0] - 1 - jnp.log(u(t) - t)
+    problem = Problem([equation(residual, time, points=90, **EVEN), initial(1.0, time, points=1)])
+    told = []
+    marched = march(problem, features(), 2, key=KEY, watch=lambda progress: told.append(progress.message))
+    assert "slab 1 of 2 halved: at step 0 term 'equation' is nan" in told[0]
+    assert largest_error(marched.network, lambda t: 1 + t, time) < 1e-8
+
+
+def test_a_march_that_cannot_begin_says_so():
+    with pytest.warns(UserWarning, match="1/64 of slab 1 of 2 is not solved: at step 0 .*term 'initial' is nan"):
+        marched = march(decay(start=math.nan), features(), 2, key=KEY)
+    whole = marched.as_fit()
+    assert (whole.stopped_by, whole.steps, marched.network.edges) == ("unsolved", 0, (0.0, 5 / 64))
+
+
+@pytest.mark.parametrize("slabs", [1, 2, 3, 4])  # of six, the first of which are parts of the first slab
+def test_slabs_are_continued_to_the_bit(slabs, halved):
+    whole = halved[0].network
+    end = whole.edges[slabs]
+    first = march(front(), features(), 2, key=KEY, tolerance=1e-10, watch=lambda progress: progress.share >= end)
+    assert first.network.edges == whole.edges[: slabs + 1]
+    later = march(front(), features(), 2, key=KEY, tolerance=1e-10, after=first.network)
+    assert later.network.edges == whole.edges
+    assert np.array_equal(later.network.rows[...], whole.rows[...])
+
+
+@pytest.mark.parametrize("slabs", [1, 3])
+def test_a_killed_march_is_continued_from_its_checkpoint_to_the_bit(slabs, halved, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "SHARE", math.inf)  # a checkpoint after each slab
+
+    def killed(progress):
+        if len(progress.network().edges) > slabs:
+            raise MemoryError
+
+    whole = halved[0]
+    settings = {"key": KEY, "tolerance": 1e-10}
+    with Checkpoints(tmp_path, every=0.0) as checkpoints, pytest.raises(MemoryError):
+        march(front(), features(), 2, watch=killed, checkpoints=checkpoints, **settings)
+    for _ in range(2):  # the second time, there is nothing left to solve
+        with Checkpoints(tmp_path) as checkpoints:
+            marched = march(front(), features(), 2, checkpoints=checkpoints, **settings)
+        assert marched.network.edges == whole.network.edges
+        assert np.array_equal(marched.network.rows[...], whole.network.rows[...])
+        assert np.array_equal(marched.as_fit().history["loss"], whole.as_fit().history["loss"])
+    assert marched.compile_seconds == 0
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match="is from another march"):
+        march(front(), features(), 4, checkpoints=checkpoints, **settings)
+
+
+def test_parameters_are_those_that_slabs_share_and_the_last_layers(algebraic):
+    assert algebraic.network.parameters == 2 * 30 + 10 * (30 + 1)
+
+
+@pytest.mark.parametrize("tolerance", [0, -1e-9, math.nan])
+def test_a_tolerance_is_positive(tolerance):
+    with pytest.raises(InputError, match="tolerance= is the largest loss of a solved slab, a positive number"):
+        march(decay(), features(), 2, key=KEY, tolerance=tolerance)
+
+
+def test_slabs_of_another_march_are_not_continued(algebraic):
+    for network, message in (
+        (features(width=20), "those of another network"),
+        (random_features(1, 1, width=30, frequencies=4.0, rngs=nnx.Rngs(1)), "those of another network"),
+        (features(graded={0: (0.0, 1.0)}), "those of another network"),
+        (features(), "end at the time 10, and the problem's at 10: nothing is left"),
+    ):
+        with pytest.raises(InputError, match=message):
+            march(decay(), network, 10, key=KEY, after=algebraic.network)
+    earlier = Problem([initial(1.0, Interval(-5, 20))])
+    with pytest.raises(InputError, match="begin at the time 0, but the problem's at -5"):
+        march(earlier, features(), 10, key=KEY, after=algebraic.network)
+    with pytest.raises(InputError, match="method='last-layer', but this march has 'gauss-newton'"):
+        march(decay(), features(), 10, key=KEY, method="gauss-newton", after=algebraic.network)
 
 
 def test_no_slab_begins_after_the_seconds():

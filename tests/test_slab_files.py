@@ -79,6 +79,12 @@ def test_every_slab_is_a_file_of_its_own(file, tmp_path):
     np.testing.assert_allclose(later(np.array([1.5, 0.3])), exact(np.array([1.5, 0.3])), atol=1e-7)
 
 
+def test_a_file_depends_on_the_solution_and_not_on_the_clock(file):
+    with zipfile.ZipFile(file) as archive:
+        about = {(entry.date_time, entry.external_attr >> 16) for entry in archive.infolist()}
+    assert about == {((1980, 1, 1, 0, 0, 0), 0o644)}  # the earliest time, and files that can be read
+
+
 def test_a_solution_of_time_alone_is_saved_too(tmp_path):
     time = Interval(0, 2)
     residual = lambda u, t: jacobian(u)(t)[:, 0] + u(t)

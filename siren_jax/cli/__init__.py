@@ -38,10 +38,10 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code.
 
-    0: success; 1: the fit stopped at a non-finite value; 2: the input or an argument cannot be used; 129: the terminal
-    was closed; 130: Ctrl-C; 143: SIGTERM. The results so far are written, except with 2, after a second signal, or if a
-    signal arrives before the first step, between two phases or while results are being written. In the cases of a
-    signal, `--resume` continues a fit or a set; `learn` keeps what it has learned.
+    0: success; 1: the fit stopped at a non-finite value, or a slab of time is not solved; 2: the input or an argument
+    cannot be used; 129: the terminal was closed; 130: Ctrl-C; 143: SIGTERM. The results so far are written, except with
+    2, after a second signal, or if a signal arrives before the first step, between two phases or while results are
+    being written. In the cases of a signal, `--resume` continues a fit or a set; `learn` keeps what it has learned.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if list(arguments) == ["--version"]:

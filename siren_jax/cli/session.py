@@ -183,7 +183,9 @@ class Session:
             self._tidy_at = time.monotonic() + TIDY_EVERY
 
     def show(self, progress: Progress, place: str) -> None:
-        """Shows the place where a march through slabs of time is, and its loss."""
+        """Shows the place where a march through slabs of time is, its loss, and which slabs were halved."""
+        for line in progress.message.splitlines():
+            self.reporter.tell(line)
         left = progress.seconds * (1 / progress.share - 1)
         self.reporter.show(progress.share, f"{place}  loss {progress.terms['loss']:.3g}  {duration(left)} left")
 
@@ -256,10 +258,9 @@ class Session:
         if resume and not begun:
             raise InputError(f"there is no fit to resume in {self._directory!r}; start one with --out.")
         if begun and not self._overwrite:
-            marches = self._subject.suffix != ".siren"  # in slabs of time, which have no checkpoints
             raise InputError(
-                f"{self._directory!r} contains an unfinished fit; {'' if marches else 'continue it with --resume, '}"
-                "choose another --out, or use --overwrite."
+                f"{self._directory!r} contains an unfinished fit; continue it with --resume, choose another --out, or "
+                "use --overwrite."
             )
         for name in (*folders, CHECKPOINTS, SECOND):
             if os.path.islink(at(name)):

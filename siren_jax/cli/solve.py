@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import tyro
 from flax import nnx
 
@@ -49,7 +50,7 @@ class Solve:
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME", help=f"Equation: {', '.join(CASES)}.")]
     refine: Annotated[int | None, optional("N", "each equation has its own; no limit with --seconds")] = None
     """Number of steps of --refine-with after those of Adam; 0 for none. For a solution in slabs of time, the largest
-    number of steps in each slab."""
+    number of steps in each slab; a slab that they do not solve is halved."""
     refine_with: Annotated[
         RefinementMethod | None,
         optional("{" + ",".join(METHODS) + "}", "each equation has its own; lbfgs after Adam"),
@@ -124,18 +125,21 @@ class Solve:
             assert direct
             assert direct.slabs
             assert network
-            del fitted, checkpoints
-            count = direct.slabs if isinstance(direct.slabs, int) else len(direct.slabs) - 1
-            place = lambda progress: f"slab {round(progress.share * count)} of {count}"
+            del fitted
+            slabs = direct.slabs
+            ends = np.linspace(0, 1, slabs + 1) if isinstance(slabs, int) else np.array(slabs)
+            ends = (ends - ends[0]) / (ends[-1] - ends[0])
+            place = lambda progress: f"slab {np.searchsorted(ends, progress.share - 1e-9)} of {len(ends) - 1}"
             marched = march(
                 problem,
                 network,
-                direct.slabs,
+                slabs,
                 key=jax.random.key(training.seed),
                 steps=refined or direct.steps,
                 batches=direct.batches,
                 seconds=seconds,
                 watch=lambda progress: watch(progress, place(progress)),
+                checkpoints=checkpoints,
             )
             end = marched.network.edges[-1]
             if end < case.domain.high[0]:
@@ -186,7 +190,7 @@ class Solve:
     def _check_slabs(self) -> None:
         """Refuses options that a solution in slabs of time has no use for."""
         given = {**vars(self.output), "devices": self.training.devices}
-        for name in ("resume", "live", "preview_every", "tensorboard", "devices"):
+        for name in ("live", "preview_every", "tensorboard", "devices"):
             if given[name]:
                 raise InputError(
                     f"--{name.replace('_', '-')} does not apply to a solution in slabs of time; leave it out, or train "

@@ -14,7 +14,6 @@ from siren_jax.cli.console import printable, status
 from siren_jax.cli.memory import check_memory
 from siren_jax.cli.options import Output, Training
 from siren_jax.cli.session import Session
-from siren_jax.equations import Slabs
 from siren_jax.files.siren_file import Network
 from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.progress import INTERRUPTIONS, Progress
@@ -24,7 +23,7 @@ from siren_jax.subjects.procedure import DEPTH, GIVE_UP, fit_subject, plan
 from siren_jax.subjects.start import PACKAGED
 from siren_jax.subjects.subject import Subject
 
-EXITS = {"non-finite": 1, "hangup": 129, "interrupt": 130, "terminate": 143}
+EXITS = {"non-finite": 1, "unsolved": 1, "hangup": 129, "interrupt": 130, "terminate": 143}
 GAVE_UP = ("steps", "seconds", "converged")
 # Options that may change when a fit is resumed.
 RESUMABLE = (
@@ -199,11 +198,10 @@ def tell(
 ) -> None:
     """Prints how a fit ended and what was written; `more` is the option with the number of its steps."""
     measure, found = subject.measure, summary[subject.measure.name]
-    again = "" if isinstance(fitted.network, Slabs) else ", --resume continues"
     if fitted.stopped_by == "non-finite":
         print(f"siren-jax: stopped {fitted.message}; the last good network was written.", file=sys.stderr)
     elif fitted.stopped_by in INTERRUPTIONS.values():
-        print(f"siren-jax: interrupted; the results so far were written{again}.", file=sys.stderr)
+        print("siren-jax: interrupted; the results so far were written, --resume continues.", file=sys.stderr)
     if fitted.skipped:
         print(f"siren-jax: {fitted.skipped:,} steps that were not finite were skipped.", file=sys.stderr)
     if summary["kept_step"] < fitted.steps:

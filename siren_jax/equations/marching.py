@@ -1,11 +1,12 @@
 """Time marching: an equation solved in one slab of time after another, each from the end of the last one."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,21 +19,26 @@ from jaxtyping import Float
 from siren_jax._types import Batch, Field, RefinementMethod, StoppedBy
 from siren_jax.equations.conditions import AtStart
 from siren_jax.equations.problem import Problem, residual_at
+from siren_jax.equations.slab_checkpoints import KeptSlabs
 from siren_jax.equations.slabs import InSlab, Slabs
 from siren_jax.equations.terms import Term
 from siren_jax.equations.values import takes_field, value_at
 from siren_jax.errors import InputError
 from siren_jax.fields.operators import value_jacobian
 from siren_jax.fields.precision import cast
+from siren_jax.fitting.checkpoints import Checkpoints
 from siren_jax.fitting.last_layer import learned_parameters
 from siren_jax.fitting.objectives import SumOfSquares
-from siren_jax.fitting.progress import Progress, interrupts
+from siren_jax.fitting.progress import INTERRUPTIONS, Log, Progress, interrupts
 from siren_jax.fitting.refinement import InTurn
 from siren_jax.fitting.result import Fit
+from siren_jax.fitting.resume import fingerprint
+from siren_jax.fitting.terms import final_weights
 
 NEAR = 1e-18  # initial damping of the last layer, whose start is near the solution
 ENOUGH = 1e-20  # damping of the last layer that is as good as none: with less, the parameters and their rounding grow
-SOLVED: tuple[StoppedBy, ...] = ("converged", "steps")
+HALVINGS = 6  # of a slab that is not solved: its smallest parts are 1/64 of it
+SAME = 1e-9  # difference of two times that are the same but for rounding, in units of a slab
 
 
 @dataclass(frozen=True)
@@ -42,10 +48,12 @@ class Marched:
     network: Slabs
     """The solution. If a slab could not be solved, it ends there."""
     fits: tuple[Fit, ...]
-    """The fit of each slab."""
+    """The fit of each slab, and of each that was not solved, before the fits of its halves. If a checkpoint is
+    continued, the first one is that of all slabs until there."""
 
     ended_by: StoppedBy | None = None
-    """Why no slab followed, if the fit of the last one is not the reason: "seconds", "watch" or an interruption."""
+    """Why no slab followed, if the fit of the last one is not the reason: "seconds", "watch", "unsolved" or an
+    interruption."""
 
     @property
     def stopped_by(self) -> StoppedBy:
@@ -56,8 +64,9 @@ class Marched:
         """The fits of all slabs as one, with their steps and histories one after another."""
         whole = reduce(Fit.followed_by, self.fits)
         steps = np.diff(whole.history["seconds"], prepend=0.0)
+        pace = float(np.median(steps)) if whole.steps else 0.0
         changed = {"network": self.network, "best": self.network, "best_step": whole.steps}
-        return replace(whole, stopped_by=self.stopped_by, seconds_per_step=float(np.median(steps)), **changed)
+        return replace(whole, stopped_by=self.stopped_by, seconds_per_step=pace, **changed)
 
     @property
     def steps(self) -> int:
@@ -82,12 +91,15 @@ def march(
     *,
     key: Array,
     steps: int = 20,
+    tolerance: int | float | None = None,
     batches: int = 1,
     method: RefinementMethod = "last-layer",
     weights: Mapping[str, Any] | None = None,
     tile: int | None = None,
     seconds: int | float | None = None,
     watch: Callable[[Progress], Any] | None = None,
+    after: Slabs | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Marched:
     """The solution of a problem over a long time, in slabs: each is solved from the end of the last one.
 
@@ -96,6 +108,11 @@ def march(
     The terms of the problem are those for the whole time. Their points are drawn once and moved into each slab, so that
     all slabs have the same program, which is compiled once.
 
+    A slab that is not solved is halved, and its halves are solved one after the other, with the same program. They are
+    halved again until they are solved or 1/64 of the slab; then the march ends with a warning. With the method
+    "last-layer", a slab is solved if Newton's method converges within `steps`; one step solves a linear problem. With
+    "gauss-newton", a slab is solved with any finite loss. With a `tolerance`, the loss decides instead.
+
     Args:
         problem: has a term made by `initial`.
         network: sees the time of each slab from 0 to 1 and the other coordinates as they are; it is not changed. With
@@ -103,72 +120,163 @@ def march(
             per slab.
         slabs: number of slabs of equal length, or the times of their ends, from the start to the end of the time.
         key: random key of the points.
-        steps: largest number of steps in each slab.
+        steps: largest number of steps in each slab; Newton's method takes two to five near the solution.
+        tolerance: largest loss of a slab that is solved, the sum of the terms' weights times their mean squares. By
+            default, a converged slab may have any loss. With `math.inf`, every finite loss is small enough.
         batches: as in `Problem.refine`.
         method: "last-layer", or "gauss-newton" for all parameters, which starts from the network of the last slab.
         weights: weights of the terms; by default those of the problem.
         tile: see `refine`.
         seconds: time, without compilation, after which no further slab begins.
-        watch: called after each solved slab with `Progress`, whose share is that of the solved slabs and whose network
-            is that of the slabs so far; a true result ends the march.
+        watch: called after each solved slab with `Progress`, whose share is that of the solved time, whose network is
+            that of the slabs so far and whose message says which slabs were halved; a true result ends the march.
+        after: the slabs of an earlier march of the same problem and network, which is continued from their end. With
+            the same `slabs`, the result is that of one march, to the bit.
+        checkpoints: see `fit`; saved between slabs.
 
     Returns:
         `Marched`. Ctrl-C ends the march, and the slabs that are solved are kept.
 
     Raises:
         InputError: the problem has no `initial` term, or its terms have different times or given points; the slabs are
-            not increasing from the start to the end of the time.
+            not increasing from the start to the end of the time; the tolerance is not positive; `after` has another
+            network or method, or no time is left after it; a checkpoint is of another march.
     """
     first, start, stop = _checked(problem)
-    edges = _edges(slabs, start, stop)
+    planned = _edges(slabs, start, stop)
+    if tolerance is not None and not tolerance > 0:
+        raise InputError(f"tolerance= is the largest loss of a solved slab, a positive number, but got {tolerance}.")
+    if after is not None:
+        _check_continued(after, network, method, start, stop)
+    weights = final_weights([term.name for term in problem.terms], problem.weights if weights is None else weights)
     fitted = InTurn(
         SumOfSquares(lambda field, batch: _residuals(problem.terms, field, batch)),
         steps=steps,
-        weights=problem.weights if weights is None else weights,
+        weights=weights,
         method=method,
         tile=tile,
         damping=(NEAR, ENOUGH) if method == "last-layer" else None,
     )
-    whole = problem.fixed(key, batches, double=True)[1]
-    networks, fits, now, before, constant, ended_by = [], [], network, None, None, None
+    points = problem.fixed(key, batches, double=True)[1]
+    fits, log, ended_by = [], Log(("loss",), dtype=np.float64), None
+    tried, halved = [], []  # fits and messages since the last solved slab, which are not yet logged and told
     with jax.enable_x64(True), interrupts() as interrupted:
-        for low, high in pairwise(edges):
-            moved = {name: _moved(arrays, start, stop, low, high) for name, arrays in whole.items()}
-            batch = {}
-            for term in problem.terms:
-                (x, *more), slab_of = moved[term.name], _columns(low, high, len(moved[term.name][0]))
-                if isinstance(term.residual, AtStart):
-                    more.append(_wanted(term.residual, network, x, before))
-                batch[term.name] = slab_of, (x, *more)
-            if method == "last-layer":
-                x = _enough(network, moved[problem.terms[0].name][0])
-                constant = constant or _Constant(network, x.at[:, 0].set((x[:, 0] - low) / (high - low)))
-                now = constant(_wanted(AtStart(first.value, None), network, x.at[:, 0].set(low), before))
-            fit = fitted(now, batch)
+        learns_all = method == "gauss-newton"
+        inputs = (nnx.state(network, nnx.Param), points, weights, planned, learns_all, after and after.rows[...])
+        store = KeptSlabs(checkpoints, log, inputs)
+        if earlier := store.restored(network, method):
+            fits, after = [earlier], earlier.network
+        networks = [after.network_of(number) for number in range(len(after.edges) - 1)] if after else []
+        edges, high = list(after.edges) if after else [start], stop
+        so_far = lambda: Slabs(networks, edges, method)
+        parts = [_Part(number, *ends) for number, ends in enumerate(pairwise(planned), 1)]
+        ahead = [part for whole in parts for part in whole.after(edges[-1])]
+        x = points[problem.terms[0].name][0]
+        constant = _Constant(network, x, start, stop) if method == "last-layer" else None
+        while ahead and ended_by is None:
+            part = ahead.pop(0)
+            low, high = edges[-1], part.high
+            before = (networks[-1], edges[-2], low) if networks else None
+            now = networks[-1] if networks else network
+            if constant is not None:
+                now = constant(_wanted(AtStart(first.value, None), network, constant.points_at(low), before))
+            fit = fitted(now, _batch(problem, points, network, (start, stop), (low, high), before))
             fits.append(fit)
-            if fit.stopped_by not in SOLVED:
+            tried.append(fit)
+            if fit.stopped_by in INTERRUPTIONS.values():
                 break
-            now, before = fit.network, (fit.network, low, high)
-            networks.append(now)
-            if len(networks) == len(edges) - 1:
-                break
-            spent, so_far = sum(fit.seconds for fit in fits), partial(_slabs, networks, edges, method)
-            if watch is not None:
-                ended_by = "watch" if watch(_progress(fits, len(edges) - 1, so_far)) else None
+            if reason := _unsolved(fit, method, tolerance):
+                name = part.told(len(parts))
+                if part.halvings == HALVINGS:
+                    ended_by = "unsolved"
+                    warnings.warn(
+                        f"the march ends at the time {low:.6g}: {name} is not solved: {reason}. Give more steps, more "
+                        f"sines, {'' if tolerance is None else 'a larger tolerance, '}or shorter slabs.",
+                        stacklevel=2,
+                    )
+                    break
+                halved.append(f"{name} halved: {reason}")
+                ahead[:0] = part.halves()
+            else:
+                networks.append(fit.network)
+                edges.append(high)
+                for each in tried:
+                    log.add(each.history["loss"][:, None], each.seconds)
+                store.offer(so_far)
+                if not ahead:
+                    break
+                if watch is not None:
+                    share = (high - start) / (stop - start)
+                    loss = {"loss": fit.loss}
+                    told = (log.steps, log.seconds, share, fit.seconds_per_step, loss, so_far)
+                    ended_by = "watch" if watch(Progress(*told, "\n".join(halved))) else None
+                tried, halved = [], []
+            spent = log.seconds + sum(each.seconds for each in tried)
             ended_by = interrupted() or ("seconds" if seconds is not None and spent >= seconds else ended_by)
-            if ended_by is not None:
-                break
-    return Marched(_slabs(networks or [fits[0].network], edges, method), tuple(fits), ended_by)
+        store.save(so_far)
+        found = so_far() if networks else Slabs([fits[-1].network], [start, high], method)
+    return Marched(found, tuple(fits), ended_by)
 
 
-def _slabs(networks: Sequence[nnx.Module], edges: Sequence[float], method: RefinementMethod) -> Slabs:
-    return Slabs(networks, edges[: len(networks) + 1], method)
+class _Part(NamedTuple):
+    """A slab, or a part of it after some halvings."""
+
+    slab: int
+    """Number of the slab, from one on."""
+    low: float
+    high: float
+    halvings: int = 0
+
+    def halves(self) -> list["_Part"]:
+        middle, deeper = (self.low + self.high) / 2, self.halvings + 1
+        return [self._replace(high=middle, halvings=deeper), self._replace(low=middle, halvings=deeper)]
+
+    def after(self, time: float) -> list["_Part"]:
+        """The parts of this one that are left after a time: the largest ones that halving makes."""
+        near = SAME * (self.high - self.low)
+        if time <= self.low + near:
+            return [self]
+        if time >= self.high - near:
+            return []
+        if self.halvings == HALVINGS:
+            return [self._replace(low=time)]
+        return [part for half in self.halves() for part in half.after(time)]
+
+    def told(self, slabs: int) -> str:
+        share = f"1/{2**self.halvings} of " if self.halvings else ""
+        return f"{share}slab {self.slab} of {slabs}"
 
 
-def _progress(fits: Sequence[Fit], slabs: int, network: Callable[[], Slabs]) -> Progress:
-    seconds, steps, last = sum(fit.seconds for fit in fits), sum(fit.steps for fit in fits), fits[-1]
-    loss = {"loss": float(last.history["loss"][-1])}
-    return Progress(steps, seconds, len(fits) / slabs, last.seconds_per_step, loss, network)
+def _unsolved(fit: Fit, method: RefinementMethod, tolerance: float | None) -> str:
+    """Why a slab is not solved, in words; empty if it is."""
+    if fit.stopped_by == "non-finite":
+        return fit.message
+    loss = fit.history["loss"][-1] if math.isnan(fit.loss) else fit.loss
+    if tolerance is not None:
+        return "" if loss <= tolerance else f"a loss of {loss:.2g} at step {fit.steps}, above {tolerance:g}"
+    stuck = fit.history.get("damping", np.zeros(1))[-1] > ENOUGH
+    solved = method == "gauss-newton" or (fit.stopped_by == "converged" and not stuck)
+    return "" if solved else f"not converged at step {fit.steps}, with a loss of {loss:.2g}"
+
+
+def _check_continued(after: Slabs, network: nnx.Module, method: RefinementMethod, start: float, stop: float) -> None:
+    """Refuses slabs that a march cannot continue."""
+    if after.method != method:
+        raise InputError(f"the slabs of after= are solved with method={after.method!r}, but this march has {method!r}.")
+    with jax.enable_x64(True):
+        learned = learned_parameters(network) if method == "last-layer" else nnx.Param
+        ours, theirs = (
+            nnx.split(each, learned, nnx.Param, ...) for each in (cast(network, jnp.float64), after.network)
+        )
+    alike = [(each[0], jax.tree.map(jnp.shape, each[1]), fingerprint(each[2]).tobytes()) for each in (ours, theirs)]
+    if alike[0] != alike[1]:
+        raise InputError("the slabs of after= are those of another network; give the network that they were made with.")
+    if abs(after.edges[0] - start) > SAME * (stop - start):
+        raise InputError(f"the slabs of after= begin at the time {after.edges[0]:g}, but the problem's at {start:g}.")
+    if after.edges[-1] >= stop - SAME * (stop - start):
+        raise InputError(
+            f"the slabs of after= end at the time {after.edges[-1]:g}, and the problem's at {stop:g}: nothing is left."
+        )
 
 
 class _Constant:
@@ -177,7 +285,9 @@ class _Constant:
     The factorization is the same for all slabs.
     """
 
-    def __init__(self, network: nnx.Module, x: Float[Array, "n d"]):
+    def __init__(self, network: nnx.Module, points: Float[Array, "n d"], start: float, stop: float):
+        x = _enough(network, points)
+        self._points = x = x.at[:, 0].set((x[:, 0] - start) / (stop - start))
         split = nnx.split(cast(network, jnp.float64), learned_parameters(network), ...)
         flat, unravel = ravel_pytree(jax.tree.map(jnp.zeros_like, split[1]))
         self._merged = lambda flat: nnx.merge(split[0], unravel(flat), split[2])
@@ -186,6 +296,9 @@ class _Constant:
         damping = jnp.sqrt(NEAR / flat.size) * jnp.linalg.norm(rows) * jnp.eye(flat.size)
         q, self._triangle = jnp.linalg.qr(jnp.concatenate([rows, damping]))
         self._q = q[: len(rows)]
+
+    def points_at(self, time: float) -> Float[Array, "n d"]:
+        return self._points.at[:, 0].set(time)
 
     def __call__(self, values: Float[Array, "n c"]) -> nnx.Module:
         return self._merged(jax.scipy.linalg.solve_triangular(self._triangle, self._q.T @ values.ravel()))
@@ -249,15 +362,17 @@ def _at_end(value: bool, velocity: bool, network: Any, low: Any, length: Any, x:
     return jax.vmap(lambda x: _joined(condition, InSlab(network, low, length), x))(x)
 
 
-def _moved(arrays: tuple[Array, ...], start: float, stop: float, low: float, high: float) -> tuple[Array, ...]:
-    """The arrays of a term, with points moved from the whole time into a slab."""
-    x, *more = arrays
-    share = (x[:, 0] - start) / (stop - start)
-    return x.at[:, 0].set(low * (1 - share) + high * share), *more
-
-
-def _columns(low: float, high: float, n: int) -> tuple[Array, Array]:
-    return jnp.full(n, low), jnp.full(n, high - low)
+def _batch(problem: Problem, points: Batch, network: Any, time: Any, slab: Any, before: Any) -> Batch:
+    """The points of all terms, moved from the whole time into a slab, each with the slab's start and length."""
+    batch, ((start, stop), (low, high)) = {}, (time, slab)
+    for term in problem.terms:
+        x, *more = points[term.name]
+        share = (x[:, 0] - start) / (stop - start)
+        x = x.at[:, 0].set(low * (1 - share) + high * share)
+        if isinstance(term.residual, AtStart):
+            more.append(_wanted(term.residual, network, x, before))
+        batch[term.name] = (jnp.full(len(x), low), jnp.full(len(x), high - low)), (x, *more)
+    return batch
 
 
 def _checked(problem: Problem) -> tuple[AtStart, float, float]:

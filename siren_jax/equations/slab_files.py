@@ -100,9 +100,9 @@ class SolutionInSlabs:
         whole = {"frame": header.as_json("frame", vars(self.frame)), "record": header.as_json("record", self.record)}
         data = io.BytesIO()
         with zipfile.ZipFile(data, "w") as archive:
-            archive.writestr(WHOLE, json.dumps(whole))
+            archive.writestr(_entry(WHOLE), json.dumps(whole))
             for number, field in enumerate(self.fields):
-                archive.writestr(f"{number:04}.siren", field.to_bytes())
+                archive.writestr(_entry(f"{number:04}.siren"), field.to_bytes())
         write_atomically(path, lambda file: file.write(data.getvalue()), overwrite=overwrite)
 
 
@@ -168,6 +168,13 @@ def load_slabs(path: str | os.PathLike[str]) -> SolutionInSlabs:
     if any(a.high[0] != b.low[0] for a, b in pairwise(boxes)):
         raise InputError(f"{name!r} is damaged: a slab of time is missing.")
     return SolutionInSlabs(tuple(fields), grid, record)
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """An entry without a time of its own, with which equal solutions would have different files."""
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = 0o644 << 16
+    return entry
 
 
 def _read(archive: zipfile.ZipFile, entry: str) -> bytes:

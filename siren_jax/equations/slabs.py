@@ -15,7 +15,7 @@ from siren_jax._types import Field, RefinementMethod
 from siren_jax.equations.unknowns import Derivatives, derivatives_at
 from siren_jax.fields.precision import precision_of
 from siren_jax.fitting.last_layer import learned_parameters
-from siren_jax.networks.layers import check_points
+from siren_jax.networks.layers import check_points, count_parameters
 
 TOGETHER = 1024  # points that are evaluated at once: each has the parameters of its slab
 
@@ -52,6 +52,11 @@ class Slabs(nnx.Module):
     def derivatives(self, x: Float[Array, "d"], weights: tuple[tuple[float, ...], ...]) -> Derivatives:
         """Derivatives at a point, from one pass over the network of its slab."""
         return self._slab(x).derivatives(x, weights)
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters: those that all slabs share, and the learned ones of each."""
+        return count_parameters(self) - self.rows[...].shape[1]  # `network` has learned ones too, of the first slab
 
     def network_of(self, slab: int | Array) -> nnx.Module:
         """N_k of a slab."""

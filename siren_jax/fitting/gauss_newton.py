@@ -54,6 +54,7 @@ DOUBLING = 1e-3  # the same for a last layer: Newton's method doubles the digits
 CLOSE = 1e-9
 LEFT = 0.75
 HARDLY = 1e-24  # damping that changes a step less than rounding does
+NEGLIGIBLE = 1e-16  # share of the loss: a step that leaves less of it has found eight digits of the residuals
 GAIN = 0.25  # share of the loss that a correction leaves at most if another one follows
 CORRECTIONS = 10  # most corrections of a step
 
@@ -80,7 +81,7 @@ class GaussNewton:
         state: from `initial_state`, or of an earlier process.
         batch: all points; with `draw`, those of the first step.
         merged: makes a network of parameters.
-        log: the steps so far, as rows of the loss after the step and the damping.
+        log: the steps so far, as rows of the loss before the step and the damping.
         tile: number of points whose rows of J are in memory at once.
         devices: devices that share the tiles.
         form: which equation gives the steps.
@@ -164,7 +165,7 @@ class GaussNewton:
                     stopped_by, self.message = "non-finite", self._describe(state[0])
                     break
                 self._formed_matrix = found
-            rows.append((float(state[1]), float(self._state[2])))
+            rows.append((float(self._state[1]), float(self._state[2])))
             self._losses.append(rows[-1][0])
             if self._draw is not None:
                 state = (state[0], self._loss_now(), *state[2:])
@@ -177,6 +178,10 @@ class GaussNewton:
 
     def state(self) -> State:
         return self._local(self._state)
+
+    def loss(self) -> float:
+        """The loss of the network."""
+        return float(self._state[1])
 
     def converged(self) -> StoppedBy | None:
         return converged(self._losses) if self._draw is None else None
@@ -200,23 +205,25 @@ class GaussNewton:
         """The next state, whether the step has lowered the loss, and whether there is little left to lower."""
         tree, loss, damping, growth = state
         params, unravel = ravel_pytree(tree)
-        added = damping * _trace(matrix, self._form) / params.size
-        if self._form == "triangle":
-            first, solve, foreseen = _by_triangle(matrix, added)
-            expected = loss - foreseen
-            moved, later, decrement = self._corrected(unravel, params, first, loss, solve, batch)
-            done = (decrement <= (1 - LEFT) * later) & (foreseen >= LEFT * later)
+        trace = _trace(matrix, self._form)
+        added = damping * trace / params.size
+        if self._form == "products":
+            solve, expected = _by_products(matrix, added)
+            pulled = lambda vector: ravel_pytree(self._pulled(tree, vector, batch))[0]
+            first = -pulled(solve(matrix[:, -1]))
+            second = -pulled(solve(self._bent(tree, unravel(first), batch))) / 2
         else:
-            if self._form == "products":
-                solve, expected = _by_products(matrix, added)
-                pulled = lambda vector: ravel_pytree(self._pulled(tree, vector, batch))[0]
-                first = -pulled(solve(matrix[:, -1]))
-                second = -pulled(solve(self._bent(tree, unravel(first), batch))) / 2
-            else:
-                first, solve, expected = _by_squares(matrix, added)
-                second = -solve(self._bend(unravel, params, first, batch)) / 2
-            longest = BEND * jnp.linalg.norm(first)
-            moved = params + first + second * longest / jnp.maximum(longest, jnp.linalg.norm(second))
+            first, solve, expected = (_by_triangle if self._form == "triangle" else _by_squares)(matrix, added)
+            second = -solve(self._bend(unravel, params, first, batch)) / 2
+        longest = BEND * jnp.linalg.norm(first)
+        moved = params + first + second * longest / jnp.maximum(longest, jnp.linalg.norm(second))
+        if self._form == "triangle":
+            moved, later, decrement = self._corrected(unravel, params, moved, solve, batch)
+            left = jnp.sum((matrix[:, -1] + matrix[:, :-1] @ first) ** 2)  # of a linear problem
+            done = (decrement <= (1 - LEFT) * later) & (left >= LEFT * later)
+            rounding = jnp.finfo(params.dtype).eps ** 2 * trace * (moved @ moved)  # of Jθ
+            done |= (jnp.minimum(later, loss) <= rounding) | (later <= NEGLIGIBLE * loss)
+        else:
             later = self._loss(unravel(moved), batch)
             done = later >= LEFT * loss
         better = later < loss  # not if it is NaN, as after a step that was too long
@@ -238,15 +245,14 @@ class GaussNewton:
         self,
         unravel: Callable[[Array], Any],
         params: Array,
-        step: Array,
-        loss: Array,
+        moved: Array,
         solve: Callable[[Array], Array],
         batch: Batch,
     ) -> tuple[Array, Array, Array]:
-        """The parameters after a step and its corrections, their loss, and what another step would lower it by.
+        """The moved parameters after corrections, their loss, and by how much another step should lower it.
 
-        A correction is -(JᵀJ + λI)⁻¹Jᵀr with J at `params` and r at the parameters so far. With both at the same
-        parameters, gᵀ(JᵀJ + λI)⁻¹g for g = Jᵀr is how much a step should lower the loss: Newton's decrement.
+        A correction is -(JᵀJ + λI)⁻¹Jᵀr, with J before the step and r at the parameters so far. With J there too,
+        rᵀJ(JᵀJ + λI)⁻¹Jᵀr is what a step lowers the loss of a linear problem by, the square of Newton's decrement.
         """
 
         def at(moved: Array, start: Array) -> tuple[Array, Array]:
@@ -257,7 +263,7 @@ class GaussNewton:
                 found = vector(both[0])
                 return jnp.sum(found**2), jax.vjp(vector, both[1])[1](found)[0]
 
-            zero = jnp.zeros_like(loss), jnp.zeros_like(params)
+            zero = self._zeros(params), jnp.zeros_like(params)
             return sum_over_tiles(of_tile, zero, (moved, start), batch, self._tile, self._devices.mesh)
 
         def correct(now: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array, Array]:
@@ -268,9 +274,8 @@ class GaussNewton:
             goes_on = (found < GAIN * later) & (count + 1 < CORRECTIONS)
             return chosen(further, moved), chosen(found, later), chosen(next_pulled, pulled), goes_on, count + 1
 
-        moved = params + step
         later, pulled = at(moved, params)
-        start = moved, later, pulled, later < loss, jnp.array(0)
+        start = moved, later, pulled, jnp.array(True), jnp.array(0)
         moved, later, *_ = jax.lax.while_loop(lambda now: now[3], correct, start)
         slope = at(moved, moved)[1]
         return moved, later, slope @ solve(slope)
@@ -441,14 +446,14 @@ def _by_squares(matrix: Array, added: Array) -> tuple[Array, Callable[[Array], A
 
 
 def _by_triangle(matrix: Array, added: Array) -> tuple[Array, Callable[[Array], Array], Array]:
-    """The step v, the function (JᵀJ + λI)⁻¹, and |r + Jv|², from R of A = QR."""
+    """The same from R of A = QR."""
     count = len(matrix) - 1
     below = jnp.sqrt(added) * jnp.eye(count, count + 1, dtype=matrix.dtype)
     damped = jnp.linalg.qr(jnp.concatenate([matrix, below]), mode="r")[:count]
     back = partial(jax.scipy.linalg.solve_triangular, damped[:, :-1])
     first = -back(damped[:, -1])
     left = matrix[:, -1] + matrix[:, :-1] @ first
-    return first, lambda right: back(back(right, trans=1)), jnp.sum(left**2)
+    return first, lambda right: back(back(right, trans=1)), jnp.sum(matrix[:, -1] ** 2) - jnp.sum(left**2)
 
 
 def _by_products(matrix: Array, added: Array) -> tuple[Callable[[Array], Array], Array]:

@@ -63,10 +63,12 @@ def check_rows(residuals: Mapping[str, Any], parameters: int) -> None:
         )
 
 
-def first_state(residuals_of: Callable[[Any, Batch], Mapping[str, Array]], params: Any, batch: Batch) -> Any:
-    """The initial state, hardly damped for linear residuals: then the first step is the solution."""
+def first_state(
+    residuals_of: Callable[[Any, Batch], Mapping[str, Array]], params: Any, batch: Batch, damping: float
+) -> Any:
+    """The initial state, with this damping or, for linear residuals, hardly any: the first step is the solution."""
     dtype = jax.tree.leaves(params)[0].dtype
-    return initial_state(params, dtype, LEAST if _are_linear(residuals_of, params, batch) else FIRST)
+    return initial_state(params, dtype, LEAST if _are_linear(residuals_of, params, batch) else damping)
 
 
 def check_linear(

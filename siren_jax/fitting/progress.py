@@ -37,6 +37,8 @@ class Progress(NamedTuple):
     """Mean of the loss and of every term over the steps of the last chunk."""
     network: Callable[[], nnx.Module]
     """Function that makes a copy of the current network."""
+    message: str = ""
+    """Lines that say which slabs of time `march` has halved since the last call, and why."""
 
 
 class Log:

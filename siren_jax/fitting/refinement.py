@@ -5,9 +5,11 @@ L-BFGS for large networks, the self-scaled Broyden method for small ones. Gauss-
 networks or few residuals, goes further still.
 """
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Generic
 
 import jax
@@ -26,7 +28,7 @@ from siren_jax.fitting.conjugate_gradients import ConjugateGradients, start_stat
 from siren_jax.fitting.devices import Devices
 from siren_jax.fitting.gauss_newton import HARDLY, Form, GaussNewton, initial_state, residual_count
 from siren_jax.fitting.host_loop import run
-from siren_jax.fitting.last_layer import check_linear, check_rows, first_state, learned_parameters, undetermined
+from siren_jax.fitting.last_layer import FIRST, check_linear, check_rows, first_state, learned_parameters, undetermined
 from siren_jax.fitting.objectives import SumOfSquares
 from siren_jax.fitting.progress import Budget, Log, Progress, interrupts
 from siren_jax.fitting.quasi_newton import Loss, QuasiNewton
@@ -104,9 +106,9 @@ def refine(
             overfitted, and new ones are not. The budget or `watch` then ends the fit, and the loss may rise.
 
     Returns:
-        `Fit`, whose history contains only the loss before each step or, of Gauss-Newton and a last layer of up to 8,000
-        parameters, the loss after each step and its damping. The loss and gradient of the returned network are finite. The fit stops for the reasons of `fit`, and with "converged" once
-        ten steps have not lowered the loss; conjugate gradients also once the gradient is at its rounding. With
+        `Fit`, whose history contains only the loss before each step, and the damping of Gauss-Newton. The loss and
+        gradient of the returned network are finite. The fit stops for the reasons of `fit`, and with "converged" once
+        ten steps have not lowered the loss; for a last layer as soon as there is nothing left to gain. With
         "non-finite", the network is the last one whose loss and gradient were finite.
 
     Raises:
@@ -153,8 +155,8 @@ class InTurn(Generic[N]):
         weights: see `refine`.
         method: "gauss-newton" or "last-layer".
         tile: see `refine`.
-        damping: initial damping for every batch, in units of the mean of the diagonal of JᵀJ, and one that is as good
-            as none; by default as in `refine`.
+        damping: for a last layer whose residuals are not linear, the initial damping for every batch, in units of the
+            mean of the diagonal of JᵀJ, and one that is as good as none; by default as in `refine`.
     """
 
     def __init__(
@@ -191,7 +193,7 @@ class InTurn(Generic[N]):
                 keeper = Keeper(None, log, None, devices)
                 stopped_by = run(taker, log, self._budget, interrupted, keeper, devices, converged=taker.converged())
             last = nnx.merge(graphdef, *cast((taker.state()[0], fixed), jnp.float64), rest)
-        return _result(last, log, stopped_by, 0.0, self._final, taker.message)
+        return _result(last, log, stopped_by, 0.0, self._final, taker)
 
 
 def in_double(method: RefinementMethod, double: bool | None) -> bool:
@@ -293,11 +295,9 @@ def _refine(
         else:
             form: Form = "triangle" if last_layer else "products" if wide else "squares"
             log, start = Log(("loss", "damping"), dtype=np.float64), lambda: initial_state(params, dtype)
-            if damping:
-                start = lambda: initial_state(params, dtype, damping[0])
-            elif last_layer:
-                start = lambda: first_state(residuals_of, params, batch)
-            undamped = damping[1] if damping else HARDLY
+            first, undamped = damping or (FIRST, HARDLY)
+            if last_layer:
+                start = lambda: first_state(residuals_of, params, batch, first)
             make = lambda state, batch: GaussNewton(
                 residuals_of, sized, state, batch, merged, log, tile, devices, form, params, points, undamped
             )
@@ -325,11 +325,11 @@ def _refine(
         message = undetermined(taker, lambda params: values_at(params, batch))
     if message and stopped_by != "non-finite":
         warnings.warn(message, stacklevel=3)
-    fit = _result(merged(taker.state()[0]), log, stopped_by, compile_seconds, final, message)
+    fit = replace(_result(merged(taker.state()[0]), log, stopped_by, compile_seconds, final, taker), message=message)
     return fit, taker
 
 
-def _result(last: N, log: Log, stopped_by: StoppedBy, compile_seconds: float, weights: Any, message: str) -> Fit[N]:
+def _result(last: N, log: Log, stopped_by: StoppedBy, compile_seconds: float, weights: Any, taker: Any) -> Fit[N]:
     return Fit(
         network=last,
         history=log.history(),
@@ -340,5 +340,6 @@ def _result(last: N, log: Log, stopped_by: StoppedBy, compile_seconds: float, we
         compile_seconds=compile_seconds,
         seconds_per_step=log.seconds_per_step(),
         weights=weights,
-        message=message,
+        message=taker.message,
+        loss=taker.loss() if isinstance(taker, GaussNewton) else math.nan,
     )

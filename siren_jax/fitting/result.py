@@ -1,5 +1,6 @@
 """The result of a fit."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -21,7 +22,7 @@ class Fit(Generic[N]):
     """The fitted network. The given network is unchanged."""
     history: dict[str, ndarray]
     """Values for every step: `loss`, every term (unweighted means over the batch, before the step), and `seconds` at
-    the end of the step. A history of `refine` has no terms; that of Gauss-Newton has the loss after the step."""
+    the end of the step. A history of `refine` has no terms."""
     best: N
     """The network with the lowest running loss, a moving average over about ten steps; useful if the loss may jump.
     It is meaningless if the weights of the terms change during the fit."""
@@ -31,7 +32,7 @@ class Fit(Generic[N]):
     """Final running loss divided by the lowest one; 1 if the final one is the lowest."""
     stopped_by: StoppedBy
     """Reason for the end: "steps", "seconds", "watch" (or `until`), "interrupt" (Ctrl-C), "terminate" (SIGTERM),
-    "hangup" (SIGHUP), "non-finite" or, after `refine`, "converged"."""
+    "hangup" (SIGHUP), "non-finite" or, after `refine`, "converged". After `march`, also "unsolved"."""
     compile_seconds: float
     seconds_per_step: float
     """Median time of a step over the chunks."""
@@ -43,6 +44,9 @@ class Fit(Generic[N]):
     message: str = ""
     """After "non-finite": the step and the term. After the method "last-layer": that the residuals do not determine the
     solution, or that conjugate gradients have not reached it."""
+
+    loss: float = math.nan
+    """Loss of `network` after Gauss-Newton steps, which compute it; else NaN. The history ends before the last step."""
 
     @property
     def steps(self) -> int:

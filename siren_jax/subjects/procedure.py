@@ -12,6 +12,7 @@ from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
 
+from siren_jax.equations.slabs import Slabs
 from siren_jax.errors import InputError
 from siren_jax.files.atomic import write_atomically
 from siren_jax.files.header import as_json
@@ -207,14 +208,14 @@ def write_result(
         write_figure(path(CURVE), learning_curve, overwrite=overwrite)
     metrics = {
         **quality,
-        "loss": float(fitted.history["loss"][-1]) if fitted.steps else math.nan,
+        "loss": float(fitted.history["loss"][-1]) if fitted.steps and math.isnan(fitted.loss) else fitted.loss,
         "steps": fitted.steps,
         "kept_step": step,
         "skipped": fitted.skipped,
         "seconds": fitted.seconds,
         "compile_seconds": fitted.compile_seconds,
         "seconds_per_step": fitted.seconds_per_step,
-        "parameters": count_parameters(network),
+        "parameters": network.parameters if isinstance(network, Slabs) else count_parameters(network),
         "stopped_by": fitted.stopped_by,
     }
     return Result(network, step, metrics, comparison)
