@@ -35,6 +35,7 @@ from siren_jax.networks.encoders import ConvolutionalEncoder as ConvolutionalEnc
 from siren_jax.networks.encoders import SetEncoder as SetEncoder
 from siren_jax.networks.features import fourier_features as fourier_features
 from siren_jax.networks.features import random_features as random_features
+from siren_jax.networks.features import space_time_frequencies as space_time_frequencies
 from siren_jax.networks.hypernetwork import Hypernetwork as Hypernetwork
 from siren_jax.networks.latent import LatentSIREN as LatentSIREN
 from siren_jax.networks.layers import SineLayer as SineLayer
@@ -123,6 +124,7 @@ __all__ = [  # without `open`: a star import must not hide Python's own
     "refine",
     "second_derivatives",
     "signed_distance",
+    "space_time_frequencies",
     "supervise",
     "with_prior",
 ]

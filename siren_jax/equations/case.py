@@ -13,7 +13,7 @@ from siren_jax._types import RefinementMethod
 from siren_jax.equations.domains import Domain
 from siren_jax.equations.problem import Problem
 from siren_jax.equations.unknowns import Ansatz
-from siren_jax.networks.features import random_features
+from siren_jax.networks.features import fourier_features, random_features, space_time_frequencies
 from siren_jax.networks.siren import SIREN
 
 NEWTON = 30  # most steps of random features; a linear equation needs one or two
@@ -98,6 +98,29 @@ def by_slabs(
     sines = by_sines(domain, channels, width, frequencies, **more).network
     ends = slabs if isinstance(slabs, int) else tuple(map(float, slabs))
     return Direct(sines, width, "last-layer", IN_A_SLAB, batches, needless, problem, ends)
+
+
+def by_periodic_slabs(
+    channels: int,
+    period: float,
+    highest: float,
+    fastest: float,
+    counts: tuple[int, int],
+    slabs: int,
+    *,
+    needless: tuple[str, ...] = (),
+    problem: Problem | None = None,
+) -> Direct:
+    """The solution of a case of time and one periodic coordinate by `march`, with `fourier_features` of
+    `space_time_frequencies`. Another width has as many times more or fewer frequencies in time."""
+    usual = 2 * len(space_time_frequencies(period, highest, fastest, counts))
+
+    def network(width: int, rngs: nnx.Rngs) -> SIREN:
+        first, last = (width / usual * count for count in counts)
+        rows = space_time_frequencies(period, highest, fastest, (first, last))
+        return fourier_features(rows, channels, periodic={1: period}, rngs=rngs)
+
+    return Direct(network, usual, "last-layer", IN_A_SLAB, 1, needless, problem, slabs)
 
 
 @dataclass(frozen=True)

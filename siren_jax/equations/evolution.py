@@ -11,11 +11,11 @@ from numpy import ndarray
 
 from siren_jax import references
 from siren_jax._types import Field
-from siren_jax.equations.case import Case, by_sines, by_slabs, by_small_network
+from siren_jax.equations.case import Case, by_periodic_slabs, by_sines, by_slabs, by_small_network
 from siren_jax.equations.conditions import dirichlet, initial, periodic
 from siren_jax.equations.domains import Box, Interval
 from siren_jax.equations.problem import Problem
-from siren_jax.equations.terms import equation
+from siren_jax.equations.terms import Term, equation
 from siren_jax.equations.unknowns import ComplexField
 from siren_jax.fields.operators import derivative, jacobian, laplacian
 
@@ -28,15 +28,15 @@ def korteweg_de_vries() -> Case:
         (slope,), third = jacobian(u)(x), derivative(_along_x(u), 1)(x)[0]
         return (slope[0] + u(x)[0] * slope[1] + 0.022**2 * third) / 10
 
+    def terms(points: int) -> list[Term]:
+        return [
+            equation(residual, line, points=points, sampler="sobol"),
+            initial(lambda x: jnp.cos(math.pi * x[1]), line, points=256, weight=100.0, sampler="sobol"),
+        ]
+
     return Case(
         about="the Korteweg-de Vries equation: a wave that breaks into solitons",
-        problem=Problem(
-            [
-                equation(residual, line, points=2048, sampler="sobol"),
-                initial(lambda x: jnp.cos(math.pi * x[1]), line, points=256, weight=100.0, sampler="sobol"),
-                periodic(line, 1, derivatives=2, weight=1.0),
-            ]
-        ),
+        problem=Problem([*terms(2048), periodic(line, 1, derivatives=2, weight=1.0)]),
         domain=line,
         channels=("u",),
         truth=lambda points: references.korteweg_de_vries(points)[:, None],
@@ -45,7 +45,7 @@ def korteweg_de_vries() -> Case:
         depth=2,
         steps=1000,
         refined=1500,
-        direct=by_small_network(line, 1, 20, 2, 6.3, 1000, periodic={1: 2.0}, needless=("periodic",)),
+        direct=by_periodic_slabs(1, 2.0, 380.0, 7.0, (15, 3), 16, problem=Problem(terms(4096))),
         axes=("t", "x"),
     )
 

@@ -111,7 +111,9 @@ def random_features(
     return network
 
 
-def fourier_features(frequencies: Any, out_features: int, *, rngs: nnx.Rngs) -> SIREN:
+def fourier_features(
+    frequencies: Any, out_features: int, *, periodic: Mapping[int, int | float] | None = None, rngs: nnx.Rngs
+) -> SIREN:
     """A SIREN of one sine layer with the sine and the cosine of each given frequency, whose last layer is zero.
 
     f(x) = Σ_j a_j sin(w_j·x) + b_j cos(w_j·x) + c, with 2n sines for n frequencies: a cosine has the phase π/2. The
@@ -119,16 +121,18 @@ def fourier_features(frequencies: Any, out_features: int, *, rngs: nnx.Rngs) -> 
     a lattice make a Fourier series. Frequencies (ω, k) that satisfy the dispersion relation of an equation, such as
     ω = ±|k| for waves, make solutions of this equation, whatever the last layer is: the method of Trefftz 1926.
 
-    The frequencies are float32 numbers: their relative error of 1e-7 is one of 1e-7·w·x radians in a phase.
+    The frequencies are float32 numbers: their relative error of 1e-7 is one of 1e-7·w·x radians in a phase. Those of a
+    periodic coordinate are exact whole numbers of periods.
 
     Args:
         frequencies: `(n, d)`, in radians per unit of each coordinate. The constant c is learned without a frequency of
             zero, and of w and -w one is enough.
         out_features: c, channels.
+        periodic: see `SIREN`; frequencies are rounded to whole numbers of periods.
         rngs: Flax random streams; uses `params`.
 
     Raises:
-        InputError: the frequencies are not rows of finite numbers.
+        InputError: the frequencies are not rows of finite numbers; see also `SIREN`.
 
     >>> network = fourier_features([[3.0, 4.0]], 1, rngs=nnx.Rngs(0))
     >>> network.layers[0](jnp.zeros(2)).tolist()
@@ -145,8 +149,9 @@ def fourier_features(frequencies: Any, out_features: int, *, rngs: nnx.Rngs) -> 
         )
     n, d = len(rows), rows[0].size
     omega = float(np.abs(rows).max()) or 1.0
+    zeros = nnx.initializers.zeros_init()
     network = SIREN(
-        d, out_features, width=2 * n, depth=0, first_omega=omega, kernel_init=nnx.initializers.zeros_init(), rngs=rngs
+        *(d, out_features), width=2 * n, depth=0, first_omega=omega, kernel_init=zeros, periodic=periodic, rngs=rngs
     )
     first, last = network.layers[0].linear, network.output
     assert first.bias is not None
@@ -155,6 +160,44 @@ def fourier_features(frequencies: Any, out_features: int, *, rngs: nnx.Rngs) -> 
     first.bias[...] = jnp.asarray(np.repeat([0, math.pi / 2], n) / omega, jnp.float32)
     last.bias[...] = jnp.zeros_like(last.bias[...])
     return network
+
+
+def space_time_frequencies(
+    period: int | float, highest: int | float, fastest: int | float, counts: tuple[int | float, int | float]
+) -> Float[np.ndarray, "n 2"]:
+    """Frequencies (ω, k) for a function of time and one periodic coordinate, for `fourier_features`.
+
+    Each whole number of periods k = 2πj/period has several frequencies ω in time, Chebyshev points from -fastest to
+    fastest. In a slab of time from 0 to 1, n of them represent about as much as a polynomial of degree n - 1. Short
+    waves are weak in a smooth function, so they need fewer.
+
+    Args:
+        period: period of the coordinate.
+        highest: largest k, in radians per unit of the coordinate.
+        fastest: largest frequency in time, in radians per unit of time, or per slab.
+        counts: number of frequencies in time of the lowest and of the highest k; in between, it changes linearly.
+
+    Raises:
+        InputError: a number is not positive, or `highest` is below the frequency of one period.
+
+    >>> space_time_frequencies(2.0, 6.3, 4.0, (3, 1)).round(2).tolist()  # 0, π and 2π
+    [[3.46, 0.0], [2.83, 3.14], [-2.83, 3.14], [0.0, 6.28]]
+    """
+    given = (period, highest, fastest, *counts)
+    if not all(0 < number < math.inf for number in given) or highest * period < 2 * math.pi:
+        raise InputError(
+            "frequencies in space and time take a positive period, a highest frequency of at least 2π/period, a "
+            f"fastest one, and two counts, but got {period}, {highest}, {fastest} and {counts}."
+        )
+    whole = int(highest * period / (2 * math.pi))
+    rows = []
+    for j, count in enumerate(np.linspace(*counts, whole + 1)):
+        n = max(1, round(count))
+        omega = fastest * np.cos(math.pi * (np.arange(n) + 0.5) / n)
+        omega[np.abs(omega) < 1e-12 * fastest] = 0.0  # the middle one of an odd number
+        omega = omega if j else omega[omega > 0]  # (-ω, 0) is (ω, 0) again, and (0, 0) the constant
+        rows.append(np.stack([omega, np.full(len(omega), 2 * math.pi * j / period)], axis=1))
+    return np.concatenate(rows)
 
 
 def _highest(frequencies: Frequencies, in_features: int) -> Float[np.ndarray, "d"]:
