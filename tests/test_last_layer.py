@@ -23,6 +23,8 @@ from siren_jax.equations import (
     neumann,
 )
 
+from siren_jax.fitting import gauss_newton
+
 
 @pytest.fixture(autouse=True)
 def float64():
@@ -78,18 +80,30 @@ def test_the_solution_is_that_of_numpys_least_squares():
     assert found.output.bias[...].item() == pytest.approx(bias, rel=1e-8)
 
 
-def test_a_nonlinear_equation_converges_quadratically():
-    exact = lambda x: jnp.exp(-x[0])  # u' = -u²·e^x with u(0) = 1
+def riccati(frequencies, width=40):
+    """u' = -u²·e^x with u(0) = 1, by a number of random sines."""
     residual = lambda u, x: jacobian(u)(x)[0, 0] + u(x)[0] ** 2 * jnp.exp(x[0])
-    terms = [
-        equation(residual, LINE, points=100, sampler="sobol"),
-        dirichlet(1.0, LINE, where=lambda x: x[0] < 0.5, points=20),
-    ]
-    fitted = Problem(terms).refine(features(frequencies=4.0), key=KEY, steps=30, method="last-layer")
+    at_zero = dirichlet(1.0, LINE, where=lambda x: x[0] < 0.5, points=20)
+    problem = Problem([equation(residual, LINE, points=100, sampler="sobol"), at_zero])
+    return problem.refine(features(width=width, frequencies=frequencies), key=KEY, steps=30, method="last-layer")
+
+
+def test_a_nonlinear_equation_converges_quadratically():
+    exact = lambda x: jnp.exp(-x[0])
+    fitted = riccati(4.0)
     assert largest_error(fitted.network, exact, LINE) < 1e-11
     assert fitted.steps < 20
     digits = -np.log10(fitted.history["loss"][:5])
     assert np.diff(digits).max() > 3  # no method of first order gains three digits in a step
+
+
+def test_corrections_gain_digits_without_another_factorization(monkeypatch):
+    corrected = riccati(4.0)
+    monkeypatch.setattr(gauss_newton, "GAIN", 0.0)  # one correction in a step
+    plain = riccati(4.0)
+    losses = corrected.history["loss"], plain.history["loss"]
+    at = next(i for i, loss in enumerate(losses[1]) if loss < 0.1)  # near enough
+    assert losses[0][at + 1] < 1e-3 * losses[1][at + 1]
 
 
 def test_residuals_of_complex_values_count_with_both_parts():

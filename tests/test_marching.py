@@ -68,6 +68,13 @@ def test_a_nonlinear_decay_is_exact_over_ten_slabs(algebraic):
     assert all(fit.stopped_by == "converged" for fit in algebraic.fits)
 
 
+def test_what_the_sines_cannot_represent_costs_no_steps():
+    rough = march(decay(), features(width=6), 10, key=KEY)
+    assert all(fit.loss > 1e-20 for fit in rough.fits)
+    assert [fit.steps for fit in rough.fits] == [2] * 10
+    assert largest_error(rough.network, lambda t: 1 / (1 + t), ODE) < 1e-3
+
+
 def test_only_the_first_slab_compiles(algebraic):
     seconds = [fit.compile_seconds for fit in algebraic.fits]
     assert seconds[0] > 0
