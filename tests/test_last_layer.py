@@ -22,7 +22,6 @@ from siren_jax.equations import (
     known,
     neumann,
 )
-
 from siren_jax.fitting import gauss_newton
 
 

@@ -255,29 +255,26 @@ class GaussNewton:
         rᵀJ(JᵀJ + λI)⁻¹Jᵀr is what a step lowers the loss of a linear problem by, the square of Newton's decrement.
         """
 
-        def at(moved: Array, start: Array) -> tuple[Array, Array]:
-            """The loss, and Jᵀr with J at the start."""
+        def of_tile(both: tuple[Array, Array], batch: Batch, masks: Mapping[int, Array]) -> tuple[Array, Array]:
+            vector = lambda params: self._vector(unravel(params), batch, masks)
+            found = vector(both[1])
+            return jnp.sum(found**2), jax.vjp(vector, both[0])[1](found)[0]
 
-            def of_tile(both: tuple[Array, Array], batch: Batch, masks: Mapping[int, Array]) -> tuple[Array, Array]:
-                vector = lambda params: self._vector(unravel(params), batch, masks)
-                found = vector(both[0])
-                return jnp.sum(found**2), jax.vjp(vector, both[1])[1](found)[0]
+        zero = self._zeros(params), jnp.zeros_like(params)
 
-            zero = self._zeros(params), jnp.zeros_like(params)
-            return sum_over_tiles(of_tile, zero, (moved, start), batch, self._tile, self._devices.mesh)
+        def correct(now: tuple[Array, ...]) -> tuple[Array, ...]:
+            best, least, tried, _, last, _, count = now
+            both = jnp.where(last, tried, params), tried  # the last pass is that of the decrement
+            found, pulled = sum_over_tiles(of_tile, zero, both, batch, self._tile, self._devices.mesh)
+            goes_on = (found < GAIN * least) & (count < CORRECTIONS)
+            best = jnp.where(found < least, tried, best)
+            tried = jnp.where(goes_on, tried - solve(pulled), best)
+            return best, jnp.fmin(found, least), tried, pulled, ~goes_on, last, count + 1
 
-        def correct(now: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array, Array]:
-            moved, later, pulled, _, count = now
-            further = moved - solve(pulled)
-            found, next_pulled = at(further, params)
-            chosen = partial(jnp.where, found < later)
-            goes_on = (found < GAIN * later) & (count + 1 < CORRECTIONS)
-            return chosen(further, moved), chosen(found, later), chosen(next_pulled, pulled), goes_on, count + 1
-
-        later, pulled = at(moved, params)
-        start = moved, later, pulled, jnp.array(True), jnp.array(0)
-        moved, later, *_ = jax.lax.while_loop(lambda now: now[3], correct, start)
-        slope = at(moved, moved)[1]
+        # One loop for all passes, because each would be compiled on its own.
+        no, infinite = jnp.array(False), jnp.full_like(zero[0], jnp.inf)
+        start = moved, infinite, moved, params, no, no, jnp.array(0)
+        moved, later, _, slope, *_ = jax.lax.while_loop(lambda now: ~now[5], correct, start)
         return moved, later, slope @ solve(slope)
 
     def _vector(
