@@ -65,7 +65,7 @@ def lid_driven_cavity(folder: Path | None) -> Benchmark:
     ]
     wide = {axis: [(place, 0.03) for place in places] for axis, places in ((0, (1.0,)), (1, (0.0, 1.0)))}
     quick = {"width": 300, "frequencies": (4.0, 4.0), "graded": wide, "refined": 5}
-    recipe = Recipe((5.0, 5.0), graded=ends, width=600, method="last-layer", refined=7, quick=quick)
+    recipe = Recipe((5.0, 5.0), graded=ends, width=750, method="last-layer", refined=10, quick=quick)
     table = path_in(folder, "lid_driven_a4.dat")
     return Benchmark("NS 2d-C", Problem(terms), box, CHANNELS, recipe, table=table, columns=COLUMNS)
 
