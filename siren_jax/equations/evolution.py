@@ -94,11 +94,11 @@ def schroedinger() -> Case:
 
     At x = ±5 the start has a kink, which the equation keeps: no smooth network is exact. `breather` has none.
     """
-    line, slabs = Interval(-5, 5).during(0, math.pi / 2), 16
+    line, slabs = Interval(-5, 5).during(0, math.pi / 2), 24
     length = math.pi / 2 / slabs
     start = lambda x: 2 / jnp.cosh(x[1]) + 0j
     gridded = [
-        _on_grid(equation(_schroedinger, line), times=20, places=128),
+        _on_grid(equation(_schroedinger, line), times=16, places=128),
         _on_grid(initial(start, line, weight=1e4), times=1, places=160),
     ]
 
@@ -121,7 +121,7 @@ def schroedinger() -> Case:
         refined=1500,
         # The kinks are waves that travel freely: their spectrum falls slowly, and they turn with k²/2.
         direct=by_periodic_slabs(
-            *(2, 10.0, 35.5, 5.0, (9, 3), slabs), waves=lambda k: k**2 / 2 * length, problem=Problem(gridded)
+            *(2, 10.0, 35.5, 5.0, (10, 3), slabs), waves=lambda k: k**2 / 2 * length, problem=Problem(gridded)
         ),
         axes=("t", "x"),
     )
@@ -197,7 +197,7 @@ def gray_scott() -> Case:
         _on_grid(equation(residual, line), times=20, places=128),
         _on_grid(initial(start, line, weight=100.0), times=1, places=128),
     ]
-    ends = (0, 0.002, 0.004, 0.007, 0.01, 0.014, 0.02, 0.03, 0.04, 0.06, 0.08)  # the pulse is eaten within 0.01
+    ends = (0.0, 0.002, 0.004, 0.007, 0.01, 0.014, 0.02, 0.03, 0.04, 0.06, 0.08)  # the pulse is eaten within 0.01
     later = (0.12, 0.16, 0.2, 0.26, 0.32, 0.38, 0.44, 0.5)
 
     return Case(
@@ -235,8 +235,8 @@ def _on_grid(term: Term, *, times: int, places: int) -> Term:
     place = low + (high - low) * (np.arange(places) + shift[:, None]) / places
     points = np.stack(np.broadcast_arrays(np.reshape(time, (-1, 1)), place), axis=-1).reshape(-1, 2)
 
-    def draw(points: Array, key: Array, share: Any) -> tuple[Array, Array]:
-        points = points if is_double(share) else points.astype(jnp.float32)
+    def draw(points: Any, key: Array, share: Any) -> tuple[Array, Array]:
+        points = jnp.asarray(points, jnp.float64 if is_double(share) else jnp.float32)
         return points, jnp.zeros_like(points)
 
     return replace(term, draw=Partial(draw, points))
