@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jax.tree_util import Partial
 
 from siren_jax.equations.comparison import Comparison
@@ -43,14 +44,15 @@ def polynomial(truth, place, spacing):
 
 
 def terms_of(case, *names):
-    return [term for term in case.problem.terms if term.name in names]
+    problems = [case.problem, *([case.direct.problem] if case.direct and case.direct.problem else [])]
+    return [term for problem in problems for term in problem.terms if term.name in names]
 
 
 @EVERY
 @pytest.mark.usefixtures("float64")
 def test_the_reference_satisfies_the_equation(name):
     case, x = EVOLUTION[name](), jnp.array(PLACES[name])
-    (term,) = terms_of(case, "equation")
+    term = terms_of(case, "equation")[-1]  # that of the slabs, if there is another one
     field = polynomial(case.truth, PLACES[name], SPACING.get(name, 4e-3))
     other = lambda y: field(y) * (1 + y[0])
     residuals = jax.jit(lambda x: [jnp.abs(term.residual(u, x, None)).max() for u in (field, other)])
@@ -68,6 +70,23 @@ def test_the_reference_satisfies_start_and_ends(name):
         values = jnp.asarray(case.truth(np.asarray(batch[0])))
         errors = jax.vmap(lambda value, *at, term=term: term.residual(lambda x: value, *at))(values, *batch)
         assert float(jnp.abs(errors).max()) < (2e-6 if name == "schroedinger" else 1e-9)
+
+
+@pytest.mark.parametrize("name", ["schroedinger", "gray-scott"])
+@pytest.mark.usefixtures("float64")
+def test_on_a_grid_all_sines_of_a_case_are_orthogonal_at_each_time(name):
+    case = EVOLUTION[name]()
+    length = case.domain.high[1] - case.domain.low[1]
+    first = case.direct.network(case.direct.width, nnx.Rngs(0)).layers[0]
+    most = round(float(jnp.abs(first.omega * first.linear.kernel[...][1]).max()) * length / (2 * np.pi))
+    for term in case.direct.problem.terms:
+        points, _ = map(np.asarray, term.draw(jax.random.key(0), np.float64(0)))
+        assert np.all((points >= case.domain.low) & (points <= case.domain.high))
+        for time in np.unique(points[:, 0]):
+            x = points[points[:, 0] == time, 1]
+            # Products of two sines of up to `most` periods have up to twice as many, and a mean of zero.
+            phases = 2 * np.pi / length * np.outer(1 + np.arange(2 * most), x)
+            assert np.abs(np.exp(1j * phases).mean(axis=1)).max() < 1e-10
 
 
 @pytest.mark.parametrize("name", [name for name in EVOLUTION if terms_of(EVOLUTION[name](), "periodic")])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from siren_jax import InputError, fourier_features, laplacian
-from siren_jax.equations.catalogue import GRID, plane_waves
+from siren_jax import InputError, fourier_features, laplacian, space_time_frequencies
+from siren_jax.equations.catalogue import CASES, GRID, plane_waves
 
 
 @pytest.fixture(autouse=True)
@@ -84,3 +84,84 @@ def test_what_is_no_array_of_frequencies_is_refused(frequencies):
 
 def test_a_frequency_of_zero_alone_is_a_constant():
     assert fourier_features([[0.0]], 1, rngs=nnx.Rngs(0)).layers[0](jnp.ones(1)).tolist() == pytest.approx([0, 1])
+
+
+SPACE_TIME = pytest.mark.parametrize(
+    ("period", "highest", "counts"), [(2.0, 6.3, (3, 1)), (10.0, 9.0, (7, 2)), (0.5, 90, (1, 4))]
+)
+
+
+@SPACE_TIME
+@pytest.mark.parametrize("waves", [None, lambda k: k**2])
+def test_no_frequency_is_there_twice_or_its_opposite_and_none_is_zero(period, highest, counts, waves):
+    rows = space_time_frequencies(period, highest, 4.0, counts, waves=waves)
+    assert len(np.unique(np.concatenate([rows, -rows]), axis=0)) == 2 * len(rows)  # (0, 0) is its own opposite
+
+
+@SPACE_TIME
+def test_frequencies_in_space_are_all_whole_numbers_of_periods_up_to_the_highest(period, highest, counts):
+    omega, k = space_time_frequencies(period, highest, 4.0, counts).T
+    numbers, each = np.unique(np.round(k * period / (2 * np.pi), 9), return_counts=True)
+    assert np.array_equal(numbers[numbers > 0], 1 + np.arange(int(highest * period / (2 * np.pi))))
+    assert np.all(np.abs(omega) < 4)
+    assert each[-1] == counts[1]
+
+
+def test_fast_free_waves_are_added_in_both_directions():
+    slow, every = (space_time_frequencies(2.0, 40.0, 4.0, (3, 3), waves=w) for w in (None, lambda k: k**2 / 100))
+    added = {tuple(row) for row in every} - {tuple(row) for row in slow}
+    k = np.pi * np.arange(1, 13)
+    fast = k[k**2 / 100 > 4]
+    assert added == {(sign * each**2 / 100, each) for each in fast for sign in (1, -1)}
+
+
+@pytest.mark.parametrize(("speed", "waves"), [(0.5, None), (2.0, lambda k: 2 * k / math.pi)])
+def test_a_last_layer_fits_a_travelling_wave_over_one_slab_and_is_periodic(speed, waves):
+    rows = space_time_frequencies(2.0, 38.0, 4.0, (12, 4), waves=waves)
+    network = fourier_features(rows, 1, periodic={1: 2.0}, rngs=nnx.Rngs(0))
+    sines = jax.vmap(network.layers[0])
+    wave = lambda x: np.exp(np.sin(np.pi * x[:, 1] - speed * x[:, 0]))
+    points, others = np.random.default_rng(0).uniform([0, -1], [1, 1], (2, 1500, 2))
+    columns = lambda x: np.concatenate([np.asarray(sines(jnp.asarray(x))), np.ones((len(x), 1))], axis=1)
+    last = np.linalg.lstsq(columns(points), wave(points), rcond=1e-13)[0]
+    # j periods have the amplitude 2·I_j(1), Bessel's, about 2^(1-j)/j!. Frequencies beside ±speed·j represent the turn
+    # by speed·j radians as n nodes of a polynomial do: about (speed·j/4)^n/n!, with n = 12 - 2j/3 of them.
+    assert np.abs(columns(others) @ last - wave(others)).max() < 1e-8
+    assert np.abs((columns(others) - columns(others + np.array([0.0, 2.0]))) @ last).max() < 1e-9  # rounding
+
+
+@pytest.mark.parametrize("period", [2.0, 10.0, 0.3])
+def test_given_frequencies_are_exactly_periodic(period):
+    rows = space_time_frequencies(period, 40 * math.pi / period, 4.0, (5, 2))
+    network = with_random_last_layer(fourier_features(rows, 2, periodic={1: period}, rngs=nnx.Rngs(0)))
+    points = jax.random.uniform(jax.random.key(2), (50, 2))
+    values = jax.vmap(network)
+    far = values(points + jnp.array([0.0, 3 * period]))
+    assert jnp.allclose(values(points), far, rtol=0, atol=1e-10)  # of float64; frequencies of float32 would give 1e-5
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (0.0, 9.0, 4.0, (3, 1)),
+        (2.0, 3.1, 4.0, (3, 1)),
+        (2.0, math.inf, 4.0, (3, 1)),
+        (2.0, 9.0, -4.0, (3, 1)),
+        (2.0, 9.0, 4.0, (3, 0)),
+        (math.nan, 9.0, 4.0, (3, 1)),
+    ],
+)
+def test_frequencies_that_are_not_positive_or_below_one_period_are_refused(given):
+    with pytest.raises(
+        InputError, match=r"a highest frequency of at least 2π/period, .* but got [^.]*(\.\d+[^.]*)*\.$"
+    ):
+        space_time_frequencies(*given)
+
+
+@pytest.mark.parametrize("name", ["kdv", "gray-scott", "schroedinger", "breather"])
+def test_a_width_of_a_case_in_periodic_slabs_is_about_that_of_its_network(name):
+    direct = CASES[name]().direct
+    for share in (0.5, 1.0, 1.5):
+        width = round(share * direct.width)
+        network = direct.network(width, nnx.Rngs(0))
+        assert network.width == (width if share == 1 else pytest.approx(width, rel=0.15))  # counts are rounded

@@ -96,8 +96,7 @@ def by_slabs(
     Their first frequency is in radians per slab. The case's problem, or the given one, has an `initial` term.
     """
     sines = by_sines(domain, channels, width, frequencies, **more).network
-    ends = slabs if isinstance(slabs, int) else tuple(map(float, slabs))
-    return Direct(sines, width, "last-layer", IN_A_SLAB, batches, needless, problem, ends)
+    return Direct(sines, width, "last-layer", IN_A_SLAB, batches, needless, problem, _ends(slabs))
 
 
 def by_periodic_slabs(
@@ -106,21 +105,27 @@ def by_periodic_slabs(
     highest: float,
     fastest: float,
     counts: tuple[int, int],
-    slabs: int,
+    slabs: int | Sequence[float],
     *,
+    waves: Callable[[float], float] | None = None,
     needless: tuple[str, ...] = (),
     problem: Problem | None = None,
 ) -> Direct:
     """The solution of a case of time and one periodic coordinate by `march`, with `fourier_features` of
-    `space_time_frequencies`. Another width has as many times more or fewer frequencies in time."""
-    usual = 2 * len(space_time_frequencies(period, highest, fastest, counts))
+    `space_time_frequencies`. Another width has as many times more or fewer frequencies in time, beside free waves."""
+    usual, slow = (2 * len(space_time_frequencies(period, highest, fastest, counts, waves=w)) for w in (waves, None))
 
     def network(width: int, rngs: nnx.Rngs) -> SIREN:
-        first, last = (width / usual * count for count in counts)
-        rows = space_time_frequencies(period, highest, fastest, (first, last))
+        share = max(1, width - (usual - slow)) / slow
+        first, last = (share * count for count in counts)
+        rows = space_time_frequencies(period, highest, fastest, (first, last), waves=waves)
         return fourier_features(rows, channels, periodic={1: period}, rngs=rngs)
 
-    return Direct(network, usual, "last-layer", IN_A_SLAB, 1, needless, problem, slabs)
+    return Direct(network, usual, "last-layer", IN_A_SLAB, 1, needless, problem, _ends(slabs))
+
+
+def _ends(slabs: int | Sequence[float]) -> int | tuple[float, ...]:
+    return slabs if isinstance(slabs, int) else tuple(map(float, slabs))
 
 
 @dataclass(frozen=True)

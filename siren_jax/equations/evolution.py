@@ -2,22 +2,26 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
 from jaxtyping import Complex128, Float
 from numpy import ndarray
 
 from siren_jax import references
 from siren_jax._types import Field
-from siren_jax.equations.case import Case, by_periodic_slabs, by_sines, by_slabs, by_small_network
+from siren_jax.equations.case import Case, by_periodic_slabs, by_sines, by_slabs
 from siren_jax.equations.conditions import dirichlet, initial, periodic
 from siren_jax.equations.domains import Box, Interval
 from siren_jax.equations.problem import Problem
 from siren_jax.equations.terms import Term, equation
 from siren_jax.equations.unknowns import ComplexField
 from siren_jax.fields.operators import derivative, jacobian, laplacian
+from siren_jax.fields.precision import is_double
 
 
 def korteweg_de_vries() -> Case:
@@ -90,14 +94,20 @@ def schroedinger() -> Case:
 
     At x = ±5 the start has a kink, which the equation keeps: no smooth network is exact. `breather` has none.
     """
-    line = Interval(-5, 5).during(0, math.pi / 2)
+    line, slabs = Interval(-5, 5).during(0, math.pi / 2), 24
+    length = math.pi / 2 / slabs
+    start = lambda x: 2 / jnp.cosh(x[1]) + 0j
+    gridded = [
+        _on_grid(equation(_schroedinger, line), times=16, places=128),
+        _on_grid(initial(start, line, weight=1e4), times=1, places=160),
+    ]
 
     return Case(
         about="the nonlinear Schrödinger equation, from 2/cosh x with period 10",
         problem=Problem(
             [
                 equation(_schroedinger, line, points=2048, sampler="sobol"),
-                initial(lambda x: 2 / jnp.cosh(x[1]) + 0j, line, points=256, weight=10.0, sampler="sobol"),
+                initial(start, line, points=256, weight=10.0, sampler="sobol"),
                 periodic(line, 1, weight=10.0),
             ]
         ),
@@ -109,6 +119,10 @@ def schroedinger() -> Case:
         depth=2,
         steps=1000,
         refined=1500,
+        # The kinks are waves that travel freely: their spectrum falls slowly, and they turn with k²/2.
+        direct=by_periodic_slabs(
+            *(2, 10.0, 35.5, 5.0, (10, 3), slabs), waves=lambda k: k**2 / 2 * length, problem=Problem(gridded)
+        ),
         axes=("t", "x"),
     )
 
@@ -124,6 +138,12 @@ def breather() -> Case:
         t, x = x[0], x[1]
         numerator = jnp.cosh(3 * x) + 3 * jnp.exp(4j * t) * jnp.cosh(x)
         return 4 * jnp.exp(0.5j * t) * numerator / (jnp.cosh(4 * x) + 4 * jnp.cosh(2 * x) + 3 * jnp.cos(4 * t))
+
+    terms = [
+        equation(_schroedinger, line, points=3200, sampler="sobol"),
+        initial(exact, line, points=256, weight=1e4, sampler="sobol"),
+        dirichlet(exact, line, points=256, weight=1e3, sampler="sobol"),
+    ]
 
     return Case(
         about="the nonlinear Schrödinger equation on a line: two solitons bound to each other",
@@ -142,7 +162,7 @@ def breather() -> Case:
         depth=2,
         steps=1000,
         refined=1500,
-        direct=by_small_network(line, 2, 20, 2, 2.0, 300),
+        direct=by_periodic_slabs(2, 12.0, 37.8, 4.0, (8, 3), 16, problem=Problem(terms)),  # smooth between the ends
         axes=("t", "x"),
     )
 
@@ -173,6 +193,13 @@ def gray_scott() -> Case:
         v_change = 0.1 * v_second - 100 * v + eaten
         return (rate - jnp.stack([u_change, v_change])) / 100
 
+    gridded = [
+        _on_grid(equation(residual, line), times=20, places=128),
+        _on_grid(initial(start, line, weight=100.0), times=1, places=128),
+    ]
+    ends = (0.0, 0.002, 0.004, 0.007, 0.01, 0.014, 0.02, 0.03, 0.04, 0.06, 0.08)  # the pulse is eaten within 0.01
+    later = (0.12, 0.16, 0.2, 0.26, 0.32, 0.38, 0.44, 0.5)
+
     return Case(
         about="the equations of Gray and Scott: a pulse that divides",
         problem=Problem(
@@ -190,8 +217,29 @@ def gray_scott() -> Case:
         depth=2,
         steps=1000,
         refined=1500,
+        direct=by_periodic_slabs(2, 2.0, 176.0, 4.5, (10, 4), (*ends, *later), problem=Problem(gridded)),
         axes=("t", "x"),
     )
+
+
+def _on_grid(term: Term, *, times: int, places: int) -> Term:
+    """The term at equidistant places along x, the same number at each of some times, shifted from one to the next.
+
+    The sines of the network are orthogonal at such points. So the part of the residual that they cannot represent, of
+    shorter waves, does not disturb the others: with Sobol points it does, unless there are many more of them.
+    """
+    assert term.domain is not None
+    (start, low), (stop, high) = term.domain.low, term.domain.high
+    time = start if times == 1 else start + (stop - start) * (np.arange(times) + 0.5) / times
+    shift = 0.618 * np.arange(times) % 1  # the golden ratio
+    place = low + (high - low) * (np.arange(places) + shift[:, None]) / places
+    points = np.stack(np.broadcast_arrays(np.reshape(time, (-1, 1)), place), axis=-1).reshape(-1, 2)
+
+    def draw(points: Any, key: Array, share: Any) -> tuple[Array, Array]:
+        points = jnp.asarray(points, jnp.float64 if is_double(share) else jnp.float32)
+        return points, jnp.zeros_like(points)
+
+    return replace(term, draw=Partial(draw, points))
 
 
 def heat() -> Case:

@@ -1,7 +1,7 @@
 """Sine layers that stay as they are made, with random or given frequencies, and a last layer to be learned."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,7 +163,12 @@ def fourier_features(
 
 
 def space_time_frequencies(
-    period: int | float, highest: int | float, fastest: int | float, counts: tuple[int | float, int | float]
+    period: int | float,
+    highest: int | float,
+    fastest: int | float,
+    counts: tuple[int | float, int | float],
+    *,
+    waves: Callable[[float], float] | None = None,
 ) -> Float[np.ndarray, "n 2"]:
     """Frequencies (ω, k) for a function of time and one periodic coordinate, for `fourier_features`.
 
@@ -176,12 +181,16 @@ def space_time_frequencies(
         highest: largest k, in radians per unit of the coordinate.
         fastest: largest frequency in time, in radians per unit of time, or per slab.
         counts: number of frequencies in time of the lowest and of the highest k; in between, it changes linearly.
+        waves: dispersion relation ω(k) of an equation, in the unit of `fastest`. Short waves that travel freely can be
+            much faster than the rest of the solution: where ω(k) is above `fastest`, k also has ω(k) and -ω(k).
 
     Raises:
         InputError: a number is not positive, or `highest` is below the frequency of one period.
 
     >>> space_time_frequencies(2.0, 6.3, 4.0, (3, 1)).round(2).tolist()  # 0, π and 2π
     [[3.46, 0.0], [2.83, 3.14], [-2.83, 3.14], [0.0, 6.28]]
+    >>> space_time_frequencies(2.0, 6.3, 4.0, (1, 1), waves=lambda k: k).round(2).tolist()
+    [[0.0, 3.14], [0.0, 6.28], [6.28, 6.28], [-6.28, 6.28]]
     """
     given = (period, highest, fastest, *counts)
     if not all(0 < number < math.inf for number in given) or highest * period < 2 * math.pi:
@@ -196,7 +205,10 @@ def space_time_frequencies(
         omega = fastest * np.cos(math.pi * (np.arange(n) + 0.5) / n)
         omega[np.abs(omega) < 1e-12 * fastest] = 0.0  # the middle one of an odd number
         omega = omega if j else omega[omega > 0]  # (-ω, 0) is (ω, 0) again, and (0, 0) the constant
-        rows.append(np.stack([omega, np.full(len(omega), 2 * math.pi * j / period)], axis=1))
+        k = 2 * math.pi * j / period
+        if waves is not None and j and (free := waves(k)) > fastest:
+            omega = np.array([*omega, free, -free])
+        rows.append(np.stack([omega, np.full(len(omega), k)], axis=1))
     return np.concatenate(rows)
 
 
