@@ -32,15 +32,22 @@ def korteweg_de_vries() -> Case:
         (slope,), third = jacobian(u)(x), derivative(_along_x(u), 1)(x)[0]
         return (slope[0] + u(x)[0] * slope[1] + 0.022**2 * third) / 10
 
-    def terms(points: int) -> list[Term]:
-        return [
-            equation(residual, line, points=points, sampler="sobol"),
-            initial(lambda x: jnp.cos(math.pi * x[1]), line, points=256, weight=100.0, sampler="sobol"),
+    start = lambda x: jnp.cos(math.pi * x[1])
+    on_a_grid = Problem(
+        [
+            _on_grid(equation(residual, line), times=17, places=240),
+            _on_grid(initial(start, line, weight=100.0), times=1, places=240),
         ]
-
+    )
     return Case(
         about="the Korteweg-de Vries equation: a wave that breaks into solitons",
-        problem=Problem([*terms(2048), periodic(line, 1, derivatives=2, weight=1.0)]),
+        problem=Problem(
+            [
+                equation(residual, line, points=2048, sampler="sobol"),
+                initial(start, line, points=256, weight=100.0, sampler="sobol"),
+                periodic(line, 1, derivatives=2, weight=1.0),
+            ]
+        ),
         domain=line,
         channels=("u",),
         truth=lambda points: references.korteweg_de_vries(points)[:, None],
@@ -49,7 +56,7 @@ def korteweg_de_vries() -> Case:
         depth=2,
         steps=1000,
         refined=1500,
-        direct=by_periodic_slabs(1, 2.0, 380.0, 7.0, (15, 3), 16, problem=Problem(terms(4096))),
+        direct=by_periodic_slabs(1, 2.0, 350.0, 7.0, (14, 3), 16, problem=on_a_grid),
         axes=("t", "x"),
     )
 
