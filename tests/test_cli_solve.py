@@ -288,8 +288,8 @@ run()
 
 
 def test_a_march_that_is_killed_is_continued_to_the_same_bytes(tmp_path, capsys):
-    arguments = ["solve", "predator-prey", "--refine", "3", "--no-figures", "--checkpoint-every", "1e-9"]
-    halved = "slab 2 of 20 halved: not converged at step 3, with a loss of "
+    arguments = ["solve", "predator-prey", "--refine", "1", "--no-figures", "--checkpoint-every", "1e-9"]
+    halved = "slab 2 of 20 halved: not converged at step 1, with a loss of "
     assert main([*arguments, "--out", str(tmp_path / "whole")]) == 0
     assert halved in capsys.readouterr().err
     killed = subprocess.run([sys.executable, "-c", KILLED, *arguments, "--out", str(tmp_path / "out")], check=False)
@@ -307,7 +307,7 @@ def test_a_march_that_is_killed_is_continued_to_the_same_bytes(tmp_path, capsys)
 
 def test_a_slab_that_is_not_solved_ends_the_command_with_an_error(tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["solve", "predator-prey", "--refine", "1", "--no-figures", "--out", str(out)]) == 1
+    assert main(["solve", "predator-prey", "--refine", "1", "--width", "3", "--no-figures", "--out", str(out)]) == 1
     assert "1/64 of slab 1 of 20 is not solved: not converged at step 1" in capsys.readouterr().err
     assert json.loads((out / "metrics.json").read_text())["stopped_by"] == "unsolved"
 

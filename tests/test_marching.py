@@ -237,12 +237,11 @@ def test_one_step_solves_a_linear_equation():
     assert largest_error(marched.network, lambda t: jnp.exp(-t), ODE) < 1e-7
 
 
-def test_one_step_is_not_enough_for_a_nonlinear_equation():
-    with pytest.warns(
-        UserWarning, match=r"1/64 of slab 1 of 4 is not solved: not converged at step 1, .*Give more steps"
-    ):
-        marched = march(decay(), features(), 4, key=KEY, steps=1)
-    assert (marched.stopped_by, len(marched.fits)) == ("unsolved", 7)
+def test_too_few_steps_cost_slabs_and_no_digits():
+    marched = march(decay(), features(), 4, key=KEY, steps=1)
+    assert len(marched.network.edges) > 5
+    assert (marched.stopped_by, marched.steps) == ("converged", len(marched.fits))
+    assert largest_error(marched.network, lambda t: 1 / (1 + t), ODE) < 1e-9
 
 
 def test_a_tolerance_makes_slabs_short_where_the_solution_changes_fast():

@@ -27,6 +27,7 @@ from siren_jax.errors import InputError
 from siren_jax.fields.operators import value_jacobian
 from siren_jax.fields.precision import cast
 from siren_jax.fitting.checkpoints import Checkpoints
+from siren_jax.fitting.gauss_newton import NEGLIGIBLE
 from siren_jax.fitting.last_layer import learned_parameters
 from siren_jax.fitting.objectives import SumOfSquares
 from siren_jax.fitting.progress import INTERRUPTIONS, Log, Progress, interrupts
@@ -110,8 +111,9 @@ def march(
 
     A slab that is not solved is halved, and its halves are solved one after the other, with the same program. They are
     halved again until they are solved or 1/64 of the slab; then the march ends with a warning. With the method
-    "last-layer", a slab is solved if Newton's method converges within `steps`; one step solves a linear problem. With
-    "gauss-newton", a slab is solved with any finite loss. With a `tolerance`, the loss decides instead.
+    "last-layer", a slab is solved if Newton's method converges within `steps`, or its loss falls by 16 digits; one step
+    solves a linear problem. With "gauss-newton", a slab is solved with any finite loss. With a `tolerance`, the loss
+    decides instead.
 
     Args:
         problem: has a term made by `initial`.
@@ -198,6 +200,8 @@ def march(
                 halved.append(f"{name} halved: {reason}")
                 ahead[:0] = part.halves()
             else:
+                if tolerance is None and constant is not None:
+                    fits[-1] = replace(fit, stopped_by="converged")  # its last step may have been the last one allowed
                 networks.append(fit.network)
                 edges.append(high)
                 for each in tried:
@@ -256,6 +260,7 @@ def _unsolved(fit: Fit, method: RefinementMethod, tolerance: float | None) -> st
         return "" if loss <= tolerance else f"a loss of {loss:.2g} at step {fit.steps}, above {tolerance:g}"
     stuck = fit.history.get("damping", np.zeros(1))[-1] > ENOUGH
     solved = method == "gauss-newton" or (fit.stopped_by == "converged" and not stuck)
+    solved = solved or loss <= NEGLIGIBLE * fit.history["loss"][0]
     return "" if solved else f"not converged at step {fit.steps}, with a loss of {loss:.2g}"
 
 
