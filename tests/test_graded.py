@@ -181,7 +181,8 @@ def test_a_fit_keeps_places_and_widths(method):
     dtype, fitted = METHODS[method]
     siren = network(graded={1: (0.0, 0.01)})
     found = fitted(siren)
-    assert found.history["loss"][-1] < found.history["loss"][0]
+    last = found.history["loss"][-1] if math.isnan(found.loss) else found.loss  # a last layer takes one step
+    assert last < found.history["loss"][0]
     assert found.network.graded == siren.graded == ((), ((0.0, 0.01),))
     with jax.enable_x64(dtype == np.float64):
         x = jnp.asarray(POINTS, dtype)
