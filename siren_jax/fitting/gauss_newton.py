@@ -50,7 +50,8 @@ SHRINK = 1 / 3  # least factor on the damping after a good step
 DOUBLING = 1e-3  # the same for a last layer: Newton's method doubles the digits in a step
 # A step ends the fit if it should lower the loss by less than CLOSE of it, or if it is hardly damped and leaves more
 # than LEFT of the loss: what is left is rounding, or beyond the network. A flow at a Reynolds number of 400 has steps
-# that leave half, and are far from the end.
+# that leave half, and are far from the end. A step of a last layer is the last one if another would leave that much,
+# by its linear model before the step and by Newton's decrement after it.
 CLOSE = 1e-9
 LEFT = 0.75
 HARDLY = 1e-24  # damping that changes a step less than rounding does
